@@ -1,0 +1,320 @@
+"""Amax gains, exact composites, and how much a composite mixes.
+
+The gain of a product of 128 matrices may be 10^357 or 10^-90, beyond any float.  A `Composite`
+therefore carries every product as a matrix and an integer power of two: rescaling by powers of
+two is exact, so nothing is lost but the rounding of the products themselves.  Gains leave as
+log10.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import ModuleType
+
+import numpy as np
+from array_api_compat import array_namespace, device
+
+from ._arrays import Array, choice, square_matrices, whole_number
+
+LOG10_2 = math.log10(2.0)
+DIRECTIONS = ("forward", "backward")
+"""forward: signals, row sums; backward: gradients, column sums (section 3.1)."""
+DEFINITIONS = ("paper", "worst-case")
+"""paper: the largest |row or column sum|; worst-case: the induced norm, the sum inside |.|."""
+
+
+def amax_gain(matrices: Array, direction: str = "forward", definition: str = "paper") -> Array:
+    """Amax gain magnitude of each matrix, shape (..., n, n) -> (...) (section 3.1, Fig. 3).
+
+    definition "paper": max_i |sum_j H_ij| forward, max_j |sum_i H_ij| backward.
+    definition "worst-case": max_i sum_j |H_ij| (the induced infinity norm) forward, and the
+    1-norm backward: the largest factor by which any input grows.  The two agree for
+    non-negative matrices.
+
+    >>> amax_gain([[1.0, -2.0], [3.0, 4.0]])
+    np.float64(7.0)
+
+    Raises ValueError or TypeError for unknown names and matrices that are not square or finite.
+    """
+    xp, matrices = square_matrices(matrices, "matrices")
+    return _gain(xp, matrices, direction, definition)
+
+
+def _gain(xp: ModuleType, matrices: Array, direction: str, definition: str) -> Array:
+    axis = -1 if choice("direction", direction, DIRECTIONS) == "forward" else -2
+    if choice("definition", definition, DEFINITIONS) == "worst-case":
+        matrices = xp.abs(matrices)
+    sums = xp.sum(matrices, axis=axis)
+    return xp.max(xp.abs(sums), axis=-1)
+
+
+def log10(xp: ModuleType, gain: Array) -> Array:
+    """log10 of non-negative numbers; 0 gives -inf, without a warning."""
+    zero = gain == 0
+    return xp.where(zero, -math.inf, xp.log10(xp.where(zero, 1.0, gain)))
+
+
+@dataclass(frozen=True)
+class Composite:
+    """Composite mappings of every depth: mantissa * 2**exponent.
+
+    `mantissa` has shape (..., depth, n, n), `exponent` (..., depth), int64.  Entry l - 1 along
+    the depth axis is the product H_l ... H_1 (or H_L ... H_l for `compose(..., "backward")`).
+    """
+
+    mantissa: Array
+    exponent: Array
+
+    def log10_gain(self, direction: str = "forward", definition: str = "paper") -> Array:
+        """log10 of the Amax gain at every depth, shape (..., depth)."""
+        xp = array_namespace(self.mantissa)
+        gain = log10(xp, _gain(xp, self.mantissa, direction, definition))
+        return gain + LOG10_2 * xp.astype(self.exponent, gain.dtype)
+
+    def scaled(self, at: int) -> tuple[Array, Array]:
+        """The composite at depth `at` (1-based) as (matrix (..., n, n), power of two (...))."""
+        at = whole_number("at", at, 1, self.exponent.shape[-1])
+        return self.mantissa[..., at - 1, :, :], self.exponent[..., at - 1]
+
+    def matrix(self, at: int) -> Array:
+        """The composite at depth `at` (1-based), shape (..., n, n).
+
+        Raises OverflowError if an entry is beyond the dtype; `scaled` has it all the same.
+        """
+        xp = array_namespace(self.mantissa)
+        matrix = _times_power_of_two(xp, *self.scaled(at))
+        if not bool(xp.all(xp.isfinite(matrix))):
+            raise OverflowError(
+                f"the composite at depth {at} is beyond {matrix.dtype}; use scaled({at})"
+            )
+        return matrix
+
+    def matrices(self) -> Array:
+        """The composites of all depths, shape (..., depth, n, n); infinite beyond the dtype."""
+        return _times_power_of_two(array_namespace(self.mantissa), self.mantissa, self.exponent)
+
+
+def compose(matrices: Array, direction: str = "forward") -> Composite:
+    """Products of the layers' matrices along the depth axis, shape (..., depth, n, n).
+
+    direction "forward": at layer l, H_l ... H_1.  "backward": at layer l of an L-layer network,
+    H_L ... H_l, from the last layer down (Fig. 3b, 7b).
+
+    Raises ValueError or TypeError if `matrices` has no depth axis, is not square or not finite.
+    """
+    xp, matrices = _layers(matrices)
+    return next(_pieces(xp, matrices, direction, matrices.shape[-3]))
+
+
+def log10_composite_gains(
+    matrices: Array, direction: str = "forward", definition: str = "paper"
+) -> Array:
+    """Gains of all composites of `compose(matrices, direction)`, shape (2, ..., depth).
+
+    The first axis is the direction of the gain, as in `DIRECTIONS`.  The same numbers as
+    `compose(...).log10_gain(...)` gives; but no composite is kept, so that a large ensemble is
+    multiplied and measured in cache.
+    """
+    xp, matrices = _layers(matrices)
+    bytes_per_depth = 8 * math.prod(matrices.shape) // matrices.shape[-3]
+    block = max(1, _CACHE_BYTES // max(bytes_per_depth, 1))
+    pieces = [
+        xp.stack([piece.log10_gain(d, definition) for d in DIRECTIONS])
+        for piece in _pieces(xp, matrices, direction, block)
+    ]
+    if direction == "backward":
+        pieces.reverse()
+    return xp.concat(pieces, axis=-1)
+
+
+_CACHE_BYTES = 2**19
+"""Composites worked on at a time, well inside a core's second-level cache."""
+
+
+def _layers(matrices: Array) -> tuple[ModuleType, Array]:
+    xp, matrices = square_matrices(matrices, "matrices")
+    if matrices.ndim < 3 or matrices.shape[-3] < 1:
+        raise ValueError(
+            "matrices must have shape (..., depth, n, n) with depth >= 1, "
+            f"not {tuple(matrices.shape)}"
+        )
+    return xp, matrices
+
+
+def _pieces(xp: ModuleType, matrices: Array, direction: str, block: int) -> Iterator[Composite]:
+    """The composites of all depths in the order they are multiplied, `block` depths at a time."""
+    backward = choice("direction", direction, DIRECTIONS) == "backward"
+    layers = xp.moveaxis(matrices, -3, 0)
+    depth = layers.shape[0]
+    every = _safe_steps(xp, matrices)
+    shift = xp.zeros(matrices.shape[:-3], dtype=xp.int64, device=device(matrices))
+    products: list[Array] = []
+    shifts: list[Array] = []
+    for step in range(depth):
+        if step == 0:
+            product = layers[-1 if backward else 0, ...]
+        elif backward:
+            product = multiply(xp, product, layers[depth - 1 - step, ...])
+        else:
+            product = multiply(xp, layers[step, ...], product)
+        if (step + 1) % every == 0:
+            product, shift = _rescale(xp, product, shift)
+        products.append(product)
+        shifts.append(shift)
+        if len(products) == block or step == depth - 1:
+            if backward:
+                products.reverse()
+                shifts.reverse()
+            # Stacking along the first axis keeps the batch innermost in memory.
+            yield Composite(xp.moveaxis(xp.stack(products), 0, -3), xp.stack(shifts, axis=-1))
+            products, shifts = [], []
+
+
+def multiply(xp: ModuleType, left: Array, right: Array) -> Array:
+    """Matrix products left @ right, shape (..., n, n).
+
+    For many small matrices that lie batch innermost, n multiply-adds of whole batches take half
+    the time of the library's matmul, which starts anew for each 4 x 4 matrix.
+    """
+    n = left.shape[-1]
+    if n > 8 or math.prod(left.shape[:-2]) < 256:
+        return left @ right
+    total = left[..., :, :1] * right[..., :1, :]
+    for k in range(1, n):
+        total += left[..., :, k : k + 1] * right[..., k : k + 1, :]
+    return total
+
+
+def _safe_steps(xp: ModuleType, matrices: Array) -> int:
+    """How many layers can be multiplied between two rescalings without leaving the range.
+
+    From the largest and the smallest layer: a product's largest entry grows per layer by n times
+    the former at most, and shrinks by the latter, and by cancellation, which below one ulp is
+    noise anyway.
+    """
+    if not math.prod(matrices.shape):
+        return 1
+    largest = xp.maximum(xp.max(matrices, axis=(-2, -1)), -xp.min(matrices, axis=(-2, -1)))
+    top, bottom = float(xp.max(largest)), float(xp.min(largest))
+    info = xp.finfo(matrices.dtype)
+    growth = math.log2(max(top, 1.0)) + math.log2(matrices.shape[-1])
+    decay = -math.log2(min(bottom, 1.0)) if bottom > 0 else 0.0
+    decay -= 0 if float(xp.min(matrices)) >= 0 else math.log2(float(info.eps))
+    room = 0.85 * math.log2(float(info.max))
+    return max(1, int(room / max(growth, decay, 1.0)))
+
+
+def _rescale(xp: ModuleType, product: Array, shift: Array) -> tuple[Array, Array]:
+    """The product with its largest |entry| in [1, 2), and the powers of two taken out."""
+    largest = xp.max(xp.abs(product), axis=(-2, -1))
+    power = xp.astype(xp.floor(xp.log2(xp.where(largest == 0, 1.0, largest))), xp.int64)
+    return _times_power_of_two(xp, product, -power), shift + power
+
+
+def _times_power_of_two(xp: ModuleType, matrices: Array, power: Array) -> Array:
+    """Matrices * 2**power, exact within the dtype's range."""
+    if not bool(xp.any(power != 0)):
+        return matrices
+    half = power // 2  # in two steps, so that neither factor leaves the range by itself
+    for part in (half, power - half):
+        matrices = matrices * _power_of_two(xp, part, matrices.dtype)[..., None, None]
+    return matrices
+
+
+def _power_of_two(xp: ModuleType, power: Array, dtype: object) -> Array:
+    """2**power exactly, from a table: pow and exp2 may be off by an ulp in some libraries.
+
+    Far beyond the dtype's range it saturates at 0 and infinity.
+    """
+    values = xp.asarray(_POWERS, dtype=dtype, device=device(power))
+    index = xp.clip(power, -_LARGEST_POWER, _LARGEST_POWER) + _LARGEST_POWER
+    return xp.reshape(xp.take(values, xp.reshape(index, (-1,))), power.shape)
+
+
+_LARGEST_POWER = 1100
+_POWERS = np.asarray(
+    [
+        math.ldexp(1.0, k) if k < 1024 else math.inf
+        for k in range(-_LARGEST_POWER, _LARGEST_POWER + 1)
+    ]
+)
+
+
+METRICS: dict[str, Metric] = {}
+"""Every mixing metric by its name."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A number that says how far a composite has mixed the streams."""
+
+    name: str
+    title: str
+    function: Callable[[ModuleType, Array], Array]
+    note: str
+
+    def __call__(self, matrices: Array) -> Array:
+        """The metric of each matrix, shape (..., n, n) -> (...)."""
+        xp, matrices = square_matrices(matrices, "matrices")
+        return self.function(xp, matrices)
+
+
+def metric(name: str, title: str, note: str) -> Callable[[Callable], Callable]:
+    """Register a function (xp, matrices (..., n, n)) -> (...)."""
+
+    def register(function: Callable) -> Callable:
+        METRICS[name] = Metric(name, title, function, note)
+        return function
+
+    return register
+
+
+@metric(
+    "uniform_distance",
+    "Distance from uniform",
+    "Frobenius distance from the matrix with 1/n everywhere: 0 when every stream has become the "
+    "average of all, sqrt(n - 1) for a permutation.",
+)
+def _uniform_distance(xp: ModuleType, matrices: Array) -> Array:
+    offset = matrices - 1.0 / matrices.shape[-1]
+    return xp.sqrt(xp.sum(offset * offset, axis=(-2, -1)))
+
+
+@metric(
+    "second_singular_value",
+    "Second singular value",
+    "How strongly the best-preserved difference between streams survives; 1 for a permutation, "
+    "0 for the uniform matrix. 0 at n = 1, where there is no second stream.",
+)
+def _second_singular_value(xp: ModuleType, matrices: Array) -> Array:
+    if matrices.shape[-1] == 1:
+        return xp.zeros(matrices.shape[:-2], dtype=matrices.dtype, device=device(matrices))
+    return xp.linalg.svdvals(matrices)[..., 1]
+
+
+@metric(
+    "stream_disagreement",
+    "Stream disagreement",
+    "Dobrushin's coefficient: half the 1-norm between the two most different rows. For a "
+    "row-stochastic matrix 0 means that every stream carries the same mixture, 1 that two "
+    "streams share nothing.",
+)
+def _stream_disagreement(xp: ModuleType, matrices: Array) -> Array:
+    difference = xp.abs(matrices[..., :, None, :] - matrices[..., None, :, :])
+    return 0.5 * xp.max(xp.sum(difference, axis=-1), axis=(-2, -1))
+
+
+@metric(
+    "effective_streams",
+    "Effective number of streams",
+    "Participation ratio of the squared singular values, (sum s^2)^2 / sum s^4: n for a "
+    "permutation, 1 when all streams are multiples of one. It ignores the scale.",
+)
+def _effective_streams(xp: ModuleType, matrices: Array) -> Array:
+    scale = xp.max(xp.abs(matrices), axis=(-2, -1), keepdims=True)
+    squares = xp.linalg.svdvals(matrices / xp.where(scale == 0, 1.0, scale)) ** 2
+    total = xp.sum(squares, axis=-1)
+    fourth = xp.sum(squares * squares, axis=-1)
+    return total * total / xp.where(fourth == 0, 1.0, fourth)

@@ -1,0 +1,271 @@
+"""The projections: from n x n logits to the matrix that mixes the streams.
+
+Each is one small function in `PROJECTIONS`; the page, the command line and the property tests
+know no projection by name.  A one-shot projection returns a matrix; an iterative one is a
+generator of its iterates, so that all 31 positions of the dial cost one pass.  Iteration 0 of
+every projection is the raw matrix itself, that is HC.
+
+To add a projection, write one function here under `@projection(...)`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice, permutations
+from types import ModuleType
+from typing import Any
+
+from array_api_compat import device
+
+from ._arrays import Array, choice, square_matrices, whole_number
+
+PAPER_ITERATIONS = 20
+"""t_max of the paper (section 4.2)."""
+
+RELEASED_EPS = 1e-6
+"""eps of DeepSeek's released kernels (TileKernels `sinkhorn_normalize`)."""
+
+
+@dataclass(frozen=True)
+class Projection:
+    """One way to turn logits into a mixing matrix, and what is promised of the result."""
+
+    name: str
+    title: str
+    function: Callable[[ModuleType, Array], Any]
+    iterative: bool = False
+    takes_logits: bool = True
+    """False where the input is HC's own H_res, not logits ("none")."""
+    unit_rows: bool = False
+    """The rows sum to 1: the forward gain is 1."""
+    unit_columns: bool = False
+    """The columns sum to 1: the backward gain is 1."""
+    nonnegative: bool = True
+    bounded: bool = True
+    """Products of such matrices stay bounded at every depth."""
+    max_streams: int | None = None
+    note: str = ""
+    """One sentence for the reader, with its source."""
+
+    def check(self, streams: int) -> None:
+        """ValueError if the projection does not exist for that many streams."""
+        if self.max_streams is not None and streams > self.max_streams:
+            raise ValueError(
+                f"projection {self.name!r} takes at most {self.max_streams} streams "
+                f"({self.note.rstrip('.')}), not {streams}"
+            )
+
+
+PROJECTIONS: dict[str, Projection] = {}
+"""Every projection by its name."""
+
+
+def projection(name: str, title: str, **promises: Any) -> Callable[[Callable], Callable]:
+    """Register a function (xp, logits) -> matrix, or a generator of iterates."""
+
+    def register(function: Callable) -> Callable:
+        PROJECTIONS[name] = Projection(name, title, function, **promises)
+        return function
+
+    return register
+
+
+def project(
+    logits: Array, projection: str = "sinkhorn", iterations: int = PAPER_ITERATIONS
+) -> Array:
+    """The projection of each matrix of `logits`, shape (..., n, n), as the same kind of array.
+
+    `iterations` counts full iterations (for Sinkhorn-Knopp: columns, then rows); 0 returns the
+    input itself, which is HC.  Projections that do not iterate ignore any other count.
+
+    >>> import numpy as np
+    >>> bool(np.allclose(project(np.zeros((3, 4, 4)), "mhc-lite"), 1 / 4))
+    True
+
+    Raises ValueError or TypeError for an unknown name, iterations < 0, matrices that are not
+    square or not finite, and more streams than the projection can take.
+    """
+    chosen = PROJECTIONS[choice("projection", projection, PROJECTIONS)]
+    iterations = whole_number("iterations", iterations, 0)
+    xp, logits = square_matrices(logits, "logits")
+    chosen.check(logits.shape[-1])
+    if iterations == 0:
+        return logits
+    if not chosen.iterative:
+        return chosen.function(xp, logits)
+    return next(islice(chosen.function(xp, logits), iterations - 1, None))
+
+
+def sinkhorn_knopp(logits: Array, iterations: int = PAPER_ITERATIONS) -> Array:
+    """Sinkhorn-Knopp in the paper's order, shape (..., n, n) -> (..., n, n) (Eq. 8, 9).
+
+    exp, then `iterations` times: divide each column by its sum, then each row by its sum.  The
+    rows of the result sum to 1 exactly (to rounding); the columns only in the limit.  0
+    iterations return the input.  Always finite, non-negative and row-stochastic, for logits up
+    to +-1e4 and beyond.
+
+    Raises ValueError or TypeError as `project` does.
+    """
+    return project(logits, "sinkhorn", iterations)
+
+
+def iterates(logits: Array, projection: str, count: int) -> Iterator[Array]:
+    """The results of `project` for iterations 1, ..., count, one after the other.
+
+    A projection that does not iterate yields its single result once.
+    """
+    chosen = PROJECTIONS[choice("projection", projection, PROJECTIONS)]
+    xp, logits = square_matrices(logits, "logits")
+    chosen.check(logits.shape[-1])
+    if chosen.iterative:
+        yield from islice(chosen.function(xp, logits), count)
+    else:
+        yield chosen.function(xp, logits)
+
+
+@projection(
+    "sinkhorn",
+    "Sinkhorn–Knopp (mHC)",
+    iterative=True,
+    unit_rows=True,
+    note="The paper's projection: columns first, rows second, t times (Eq. 9).",
+)
+def _sinkhorn(xp: ModuleType, logits: Array) -> Iterator[Array]:
+    # Columns come first, so it is the column maxima that may be taken out beforehand.
+    logits = logits - xp.max(logits, axis=-2, keepdims=True)
+    # Entries of all iterates stay above exp(-2 * range) / n^2: alternating division of the
+    # matrix is then as exact as the logarithms, and ten times as fast.
+    tame = -math.log(float(xp.finfo(logits.dtype).smallest_normal)) / 2 - 2 * math.log(
+        logits.shape[-1]
+    )
+    if _extent(xp, logits) < tame:
+        matrix = xp.exp(logits)
+        while True:
+            matrix = matrix / xp.sum(matrix, axis=-2, keepdims=True)
+            matrix = matrix / xp.sum(matrix, axis=-1, keepdims=True)
+            yield matrix
+    while True:
+        logits = logits - _logsumexp(xp, logits, -2)
+        logits = logits - _logsumexp(xp, logits, -1)
+        yield xp.exp(logits)
+
+
+def _extent(xp: ModuleType, nonpositive: Array) -> float:
+    return -float(xp.min(nonpositive)) if math.prod(nonpositive.shape) else 0.0
+
+
+def _logsumexp(xp: ModuleType, x: Array, axis: int) -> Array:
+    top = xp.max(x, axis=axis, keepdims=True)
+    return top + xp.log(xp.sum(xp.exp(x - top), axis=axis, keepdims=True))
+
+
+def _softmax(xp: ModuleType, x: Array, axis: int) -> Array:
+    exp = xp.exp(x - xp.max(x, axis=axis, keepdims=True))
+    return exp / xp.sum(exp, axis=axis, keepdims=True)
+
+
+@projection(
+    "released",
+    "DeepSeek's release (ε = 1e-6)",
+    iterative=True,
+    note="As in DeepSeek's TileKernels: eps is added to the first softmax and to every sum, so "
+    "the sums fall short of 1 by about eps. It acts transposed, and so ends on rows like Eq. 9.",
+)
+def _released(xp: ModuleType, logits: Array) -> Iterator[Array]:
+    # The kernels normalise rows then columns of a matrix that is applied transposed.  In the
+    # orientation that acts, which is the one of every other projection here, that is columns
+    # then rows; with eps = 0 it is Eq. 9.
+    matrix = _softmax(xp, logits, -2) + RELEASED_EPS
+    matrix = matrix / (xp.sum(matrix, axis=-1, keepdims=True) + RELEASED_EPS)
+    while True:
+        yield matrix
+        matrix = matrix / (xp.sum(matrix, axis=-2, keepdims=True) + RELEASED_EPS)
+        matrix = matrix / (xp.sum(matrix, axis=-1, keepdims=True) + RELEASED_EPS)
+
+
+@projection(
+    "mhc-lite",
+    "mHC-lite (permutation mixture)",
+    unit_rows=True,
+    unit_columns=True,
+    max_streams=6,
+    note="A softmax mixture of all n! permutation matrices (arXiv:2601.05732), doubly stochastic "
+    "with no iteration. The paper learns n! logits; here permutation p gets the sum of its n "
+    "entries of the n x n logits, which is our adaptation.",
+)
+def _mhc_lite(xp: ModuleType, logits: Array) -> Array:
+    n = logits.shape[-1]
+    place = {"dtype": logits.dtype, "device": device(logits)}
+    vertices = xp.asarray(
+        [[1.0 if p[i] == j else 0.0 for i in range(n) for j in range(n)]
+         for p in permutations(range(n))],
+        **place,
+    )  # fmt: skip
+    flat = xp.reshape(logits, (*logits.shape[:-2], n * n))
+    weights = _softmax(xp, flat @ xp.permute_dims(vertices, (1, 0)), -1)
+    return xp.reshape(weights @ vertices, logits.shape)
+
+
+@projection(
+    "rows",
+    "Rows only (softmax)",
+    unit_rows=True,
+    note="Half an iteration: each row divided by its sum. The forward gain is 1, and the backward "
+    "gain can never exceed n, because a product of row-stochastic matrices is row-stochastic.",
+)
+def _rows(xp: ModuleType, logits: Array) -> Array:
+    return _softmax(xp, logits, -1)
+
+
+@projection(
+    "columns",
+    "Columns only (softmax)",
+    unit_columns=True,
+    note="The other half: each column divided by its sum. The backward gain is 1, the forward "
+    "gain can never exceed n.",
+)
+def _columns(xp: ModuleType, logits: Array) -> Array:
+    return _softmax(xp, logits, -2)
+
+
+@projection(
+    "exp",
+    "exp only",
+    bounded=False,
+    note="Positive entries and no normalisation: explodes faster than the raw matrix. It is the "
+    "normalisation that tames the product, not the exp.",
+)
+def _exp(xp: ModuleType, logits: Array) -> Array:
+    limit = math.log(float(xp.finfo(logits.dtype).max))
+    if math.prod(logits.shape) and float(xp.max(logits)) >= limit:
+        raise ValueError(
+            f"projection 'exp' overflows {logits.dtype} for logits above {limit:.1f}; "
+            f"the largest here is {float(xp.max(logits)):g}"
+        )
+    return xp.exp(logits)
+
+
+@projection(
+    "none",
+    "None (HC)",
+    takes_logits=False,
+    nonnegative=False,
+    bounded=False,
+    note="Hyper-Connections as they are: nothing bounds the matrix (Eq. 5).",
+)
+def _none(xp: ModuleType, logits: Array) -> Array:
+    return logits
+
+
+@projection(
+    "identity",
+    "Identity (no mixing)",
+    unit_rows=True,
+    unit_columns=True,
+    note="The plain residual stream, n times over: nothing explodes and nothing mixes.",
+)
+def _identity(xp: ModuleType, logits: Array) -> Array:
+    eye = xp.eye(logits.shape[-1], dtype=logits.dtype, device=device(logits))
+    return xp.broadcast_to(eye, logits.shape)
