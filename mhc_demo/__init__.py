@@ -1,22 +1,44 @@
 """mHC, explained and computed: what 60 mixing matrices do to a signal, and what bounds them.
 
-The numerics, the gain surface and the papers' data are imported here; the page (`Explorer`)
-only when it is asked for, because it brings Panel along.
+Every public name is imported when it is first used: the command line answers at once, the
+numerics come without Panel, and `Explorer`, the page, brings Panel along only when asked for.
 """
 
 from __future__ import annotations
 
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-from .gains import METRICS, Composite, amax_gain, compose
-from .mixing import INITS, gaussian_growth, sample_mixing
-from .paper import figure8
-from .projections import PROJECTIONS, project, sinkhorn_knopp
-from .surface import Experiment, gain_surface, layer_axis_gains, member_matrices, mixing_surface
-
 if TYPE_CHECKING:
     from .app import Explorer
+    from .gains import METRICS, Composite, amax_gain, compose
+    from .mixing import INITS, gaussian_growth, sample_mixing
+    from .paper import figure8
+    from .projections import PROJECTIONS, project, sinkhorn_knopp
+    from .surface import (
+        Experiment,
+        gain_surface,
+        layer_axis_gains,
+        member_matrices,
+        mixing_surface,
+    )
+
+_HOMES = {
+    "gains": ("METRICS", "Composite", "amax_gain", "compose"),
+    "mixing": ("INITS", "gaussian_growth", "sample_mixing"),
+    "paper": ("figure8",),
+    "projections": ("PROJECTIONS", "project", "sinkhorn_knopp"),
+    "surface": (
+        "Experiment",
+        "gain_surface",
+        "layer_axis_gains",
+        "member_matrices",
+        "mixing_surface",
+    ),
+    "app": ("Explorer",),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 try:
     __version__ = version("mhc-demo")
@@ -45,8 +67,12 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name == "Explorer":
-        from .app import Explorer
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f".{_HOME_OF[name]}", __name__), name)
+    globals()[name] = value
+    return value
 
-        return Explorer
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+def __dir__() -> list[str]:
+    return __all__

@@ -12,6 +12,7 @@ worth a factor of five to ten in NumPy and costs the formulas nothing.
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from types import ModuleType
 from typing import Any, TypeAlias
 
@@ -68,10 +69,15 @@ def batch_innermost(xp: ModuleType, x: Array) -> Array:
     return xp.permute_dims(packed, (*range(2, ndim), 0, 1))
 
 
+def scalar(x: Array) -> float:
+    """A 0-d array as a float; torch warns if one that carries a gradient is converted as it is."""
+    return float(x.detach() if hasattr(x, "detach") else x)
+
+
 def choice(name: str, value: Any, allowed: Any) -> Any:
     """`value` if it is among `allowed`; else ValueError that lists what is."""
     options = list(allowed)
-    if value not in options:
+    if not isinstance(value, Hashable) or value not in options:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, options))}, not {value!r}")
     return value
 

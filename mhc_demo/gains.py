@@ -16,7 +16,7 @@ from types import ModuleType
 import numpy as np
 from array_api_compat import array_namespace, device
 
-from ._arrays import Array, choice, square_matrices, whole_number
+from ._arrays import Array, choice, scalar, square_matrices, whole_number
 
 LOG10_2 = math.log10(2.0)
 DIRECTIONS = ("forward", "backward")
@@ -84,7 +84,7 @@ class Composite:
         Raises OverflowError if an entry is beyond the dtype; `scaled` has it all the same.
         """
         xp = array_namespace(self.mantissa)
-        matrix = _times_power_of_two(xp, *self.scaled(at))
+        matrix = _restored(xp, *self.scaled(at))
         if not bool(xp.all(xp.isfinite(matrix))):
             raise OverflowError(
                 f"the composite at depth {at} is beyond {matrix.dtype}; use scaled({at})"
@@ -93,7 +93,7 @@ class Composite:
 
     def matrices(self) -> Array:
         """The composites of all depths, shape (..., depth, n, n); infinite beyond the dtype."""
-        return _times_power_of_two(array_namespace(self.mantissa), self.mantissa, self.exponent)
+        return _restored(array_namespace(self.mantissa), self.mantissa, self.exponent)
 
 
 def compose(matrices: Array, direction: str = "forward") -> Composite:
@@ -146,21 +146,10 @@ def _layers(matrices: Array) -> tuple[ModuleType, Array]:
 def _pieces(xp: ModuleType, matrices: Array, direction: str, block: int) -> Iterator[Composite]:
     """The composites of all depths in the order they are multiplied, `block` depths at a time."""
     backward = choice("direction", direction, DIRECTIONS) == "backward"
-    layers = xp.moveaxis(matrices, -3, 0)
-    depth = layers.shape[0]
-    every = _safe_steps(xp, matrices)
-    shift = xp.zeros(matrices.shape[:-3], dtype=xp.int64, device=device(matrices))
+    depth = matrices.shape[-3]
     products: list[Array] = []
     shifts: list[Array] = []
-    for step in range(depth):
-        if step == 0:
-            product = layers[-1 if backward else 0, ...]
-        elif backward:
-            product = multiply(xp, product, layers[depth - 1 - step, ...])
-        else:
-            product = multiply(xp, layers[step, ...], product)
-        if (step + 1) % every == 0:
-            product, shift = _rescale(xp, product, shift)
+    for step, (product, shift) in enumerate(_products(xp, matrices, backward)):
         products.append(product)
         shifts.append(shift)
         if len(products) == block or step == depth - 1:
@@ -170,6 +159,45 @@ def _pieces(xp: ModuleType, matrices: Array, direction: str, block: int) -> Iter
             # Stacking along the first axis keeps the batch innermost in memory.
             yield Composite(xp.moveaxis(xp.stack(products), 0, -3), xp.stack(shifts, axis=-1))
             products, shifts = [], []
+
+
+def _products(xp: ModuleType, matrices: Array, backward: bool) -> Iterator[tuple[Array, Array]]:
+    """Every composite as (mantissa, power of two), one layer more each time.
+
+    A run of layers is multiplied as it is, and then the product is rescaled.  Nothing overflows
+    within a run; but a product can shrink without limit (nearly nilpotent layers, cancellation).
+    If it has shrunk so far that something may have been lost, the run is done again with every
+    factor rescaled, which takes twice the time.
+    """
+    layers = xp.moveaxis(matrices, -3, 0)
+    depth = layers.shape[0]
+    order = range(depth - 1, -1, -1) if backward else range(depth)
+    length, least = _safe_run(xp, matrices)
+    shift = xp.zeros(matrices.shape[:-3], dtype=xp.int64, device=device(matrices))
+    alive = xp.ones(matrices.shape[:-3], dtype=xp.bool, device=device(matrices))
+    product: Array | None = None
+
+    def extended(product: Array | None, layer: Array) -> Array:
+        if product is None:
+            return layer
+        return multiply(xp, product, layer) if backward else multiply(xp, layer, product)
+
+    for start in range(0, depth, length):
+        run = [layers[i, ...] for i in order[start : start + length]]
+        plain: list[Array] = []
+        for layer in run if length > 1 else []:
+            plain.append(extended(plain[-1] if plain else product, layer))
+        largest = _largest_entry(xp, plain[-1]) if plain else None
+        if plain and not bool(xp.any(alive & (largest < least))):
+            yield from ((each, shift) for each in plain[:-1])
+            product, shift = _rescale(xp, plain[-1], shift, largest)
+            yield product, shift
+        else:
+            for layer in run:
+                layer, shift = _rescale(xp, layer, shift)
+                product, shift = _rescale(xp, extended(product, layer), shift)
+                yield product, shift
+            alive = _largest_entry(xp, product) > 0
 
 
 def multiply(xp: ModuleType, left: Array, right: Array) -> Array:
@@ -187,30 +215,49 @@ def multiply(xp: ModuleType, left: Array, right: Array) -> Array:
     return total
 
 
-def _safe_steps(xp: ModuleType, matrices: Array) -> int:
-    """How many layers can be multiplied between two rescalings without leaving the range.
+_LONGEST_RUN = 32
+"""Layers between two rescalings at most: enough that rescaling costs next to nothing."""
 
-    From the largest and the smallest layer: a product's largest entry grows per layer by n times
-    the former at most, and shrinks by the latter, and by cancellation, which below one ulp is
-    noise anyway.
+
+def _safe_run(xp: ModuleType, matrices: Array) -> tuple[int, float]:
+    """How many layers to multiply before rescaling, and the least largest entry to expect then.
+
+    The largest entry grows per layer by n times the largest of all layers at most; a run may use
+    two fifths of the dtype's exponents for that, upward.  So if the product has not fallen below
+    the same two fifths at its end, it was nowhere below four fifths, where every entry that
+    matters is still represented in full.  A run of 1 means: rescale every factor.
     """
+    room = 0.4 * math.log2(float(xp.finfo(matrices.dtype).max))
     if not math.prod(matrices.shape):
-        return 1
-    largest = xp.maximum(xp.max(matrices, axis=(-2, -1)), -xp.min(matrices, axis=(-2, -1)))
-    top, bottom = float(xp.max(largest)), float(xp.min(largest))
-    info = xp.finfo(matrices.dtype)
+        return 1, 0.0
+    axes = (-2, -1)  # no abs here: it would copy all layers of the ensemble
+    largest = xp.maximum(xp.max(matrices, axis=axes), -xp.min(matrices, axis=axes))
+    top = scalar(xp.max(largest))
+    bottom = scalar(xp.min(xp.where(largest == 0, top, largest)))
     growth = math.log2(max(top, 1.0)) + math.log2(matrices.shape[-1])
     decay = -math.log2(min(bottom, 1.0)) if bottom > 0 else 0.0
-    decay -= 0 if float(xp.min(matrices)) >= 0 else math.log2(float(info.eps))
-    room = 0.85 * math.log2(float(info.max))
-    return max(1, int(room / max(growth, decay, 1.0)))
+    return min(_LONGEST_RUN, max(1, int(room / max(growth, decay, 1.0)))), 2.0**-room
 
 
-def _rescale(xp: ModuleType, product: Array, shift: Array) -> tuple[Array, Array]:
+def _largest_entry(xp: ModuleType, matrices: Array) -> Array:
+    return xp.max(xp.abs(matrices), axis=(-2, -1))
+
+
+def _rescale(
+    xp: ModuleType, product: Array, shift: Array, largest: Array | None = None
+) -> tuple[Array, Array]:
     """The product with its largest |entry| in [1, 2), and the powers of two taken out."""
-    largest = xp.max(xp.abs(product), axis=(-2, -1))
+    if largest is None:
+        largest = _largest_entry(xp, product)
     power = xp.astype(xp.floor(xp.log2(xp.where(largest == 0, 1.0, largest))), xp.int64)
     return _times_power_of_two(xp, product, -power), shift + power
+
+
+def _restored(xp: ModuleType, mantissa: Array, exponent: Array) -> Array:
+    """Mantissa * 2**exponent, infinite beyond the dtype; 0 stays 0 whatever the exponent."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        restored = _times_power_of_two(xp, mantissa, exponent)
+    return xp.where(mantissa == 0, 0.0, restored)
 
 
 def _times_power_of_two(xp: ModuleType, matrices: Array, power: Array) -> Array:
@@ -228,7 +275,9 @@ def _power_of_two(xp: ModuleType, power: Array, dtype: object) -> Array:
 
     Far beyond the dtype's range it saturates at 0 and infinity.
     """
-    values = xp.asarray(_POWERS, dtype=dtype, device=device(power))
+    largest = float(xp.finfo(dtype).max)
+    powers = np.where(largest < _POWERS, math.inf, _POWERS)
+    values = xp.asarray(powers, dtype=dtype, device=device(power))
     index = xp.clip(power, -_LARGEST_POWER, _LARGEST_POWER) + _LARGEST_POWER
     return xp.reshape(xp.take(values, xp.reshape(index, (-1,))), power.shape)
 

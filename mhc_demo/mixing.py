@@ -163,9 +163,13 @@ def nonnegative(name: str, value: float) -> float:
     """`value` as a finite float >= 0; TypeError or ValueError that names it otherwise."""
     if isinstance(value, bool) or not isinstance(value, (int, float, np.floating, np.integer)):
         raise TypeError(f"{name} must be a number, not {value!r}")
-    if not (math.isfinite(value) and value >= 0):
+    try:
+        number = float(value)
+    except OverflowError:  # a whole number beyond any float
+        number = math.inf
+    if not (math.isfinite(number) and number >= 0):
         raise ValueError(f"{name} must be finite and at least 0, not {value}")
-    return float(value)
+    return number
 
 
 def gaussian_growth(streams: int, spread: float = 1.0) -> tuple[float, float]:

@@ -125,7 +125,7 @@ def gain_surface(
     expected = INITS[experiment.init].expected_log10_gain(
         depths, experiment.streams, experiment.spread
     )
-    if expected is None:
+    if expected is None or experiment.definition != "paper":
         expected = np.full(depth, np.nan)
     dims = ("direction", "iterations", "depth", "series")
     return xr.Dataset(
@@ -184,7 +184,11 @@ def member_matrices(
     """
     depth = whole_number("depth", depth, 1)
     member = whole_number("member", member, 0)
+    if not isinstance(iterations, Iterable):
+        raise TypeError(f"iterations must be a collection of whole numbers, not {iterations!r}")
     counts = sorted({whole_number("iterations", t, 0) for t in iterations})
+    if not counts:
+        raise ValueError("iterations must hold at least one count, not none")
     layers = _layer_matrices(experiment, range(member, member + 1), depth, counts[-1])
     picked = np.stack([layers[min(t, len(layers) - 1), 0] for t in counts])
     composite = compose(picked)
@@ -316,6 +320,7 @@ def _series(values: Floats) -> Floats:
     for q in QUANTILES.values():
         low = int(q * last)
         below, above = ordered[..., low], ordered[..., min(low + 1, last)]
-        same = below == above  # also where both are -inf
-        columns.append(below + np.where(same, 0.0, above - below) * (q * last - low))
+        finite = np.where(below == above, 0.0, below)  # where both are -inf there is no step
+        step = np.where(below == above, 0.0, above) - finite
+        columns.append(below + step * (q * last - low))
     return np.stack(columns, axis=-1)

@@ -1,1 +1,309 @@
-/* placeholder */
+/* What moves while a slider moves.  Python computes; this file only selects and formats.
+
+   The page (or a standalone file) holds tables of log10 gains for all iterations and depths.
+   Every model whose tags carry a rule is cut from its table, or takes a property from the state
+   {depth, iterations}, whenever one of the two changes: see mhc_demo/figures/slices.py, which
+   documents the rules.  There is one state per Bokeh document. */
+"use strict";
+window.mhc = (() => {
+  const get = (o, key) => (o instanceof Map ? o.get(key) : o[key]);
+  const entries = (o) => (o instanceof Map ? [...o] : Object.entries(o));
+  const documents = new WeakMap(); // Bokeh document -> {state, listeners, ...}
+
+  function page(doc) {
+    let p = documents.get(doc);
+    if (!p) {
+      p = {state: {depth: 64, iterations: 1}, listeners: new Set(), timer: null, pending: new Set()};
+      documents.set(doc, p);
+    }
+    return p;
+  }
+
+  // ---- cutting -----------------------------------------------------------------------------
+
+  function place(rule, state) {
+    const where = get(rule, "table").tags[0];
+    const depths = get(where, "depths");
+    const at = get(rule, "at");
+    return {
+      depths,
+      width: get(where, "width"),
+      rows: get(where, "iterations").length,
+      row: get(where, "iterations").indexOf(at === undefined ? state.iterations : at),
+      column: depths.indexOf(state.depth),
+    };
+  }
+
+  function pick(data, start, length, stride = 1) {
+    const out = new Float64Array(length);
+    for (let i = 0; i < length; i++) out[i] = data[start + i * stride];
+    return out;
+  }
+
+  // The values that a rule selects from one column, or null where the table does not hold them.
+  function selected(rule, name, state, at) {
+    const select = get(rule, "select");
+    const row_length = get(rule, "cut") ? Math.min(state.depth, at.depths.length) : at.depths.length;
+    if (name === "@depths") return at.depths.slice(0, row_length);
+    if (name.startsWith("@")) return [state[name.slice(1)]];
+    const data = get(get(rule, "table").data, name);
+    const {depths, width, rows, row, column} = at;
+    if (select === "column") return column < 0 ? null : pick(data, column, rows, depths.length);
+    if (row < 0) return null;
+    if (select === "row") return pick(data, row * depths.length, row_length);
+    if (column < 0) return null;
+    return pick(data, (row * depths.length + column) * width, width);
+  }
+
+  function cut(source, state) {
+    const rule = source.tags[0];
+    const at = place(rule, state);
+    const data = Object.fromEntries(entries(source.data));
+    for (const [to, from] of entries(get(rule, "columns"))) {
+      const values = selected(rule, from, state, at);
+      if (values === null) return; // the server is about to send them
+      data[to] = values;
+    }
+    if (get(rule, "heatmap")) Object.assign(data, heatmap(data.value));
+    source.data = data;
+  }
+
+  function heatmap(block) {
+    const n = Math.round(Math.sqrt(block.length)) - 1;
+    const power = block[block.length - 1];
+    const factor = power === 0 ? "" : ` × 10${superscript(power)}`;
+    const inside = [...block].map((v, i) => i % (n + 1) < n && i < n * (n + 1));
+    const largest = Math.max(1, ...[...block].filter((v, i) => inside[i]).map(Math.abs));
+    const text = [...block].map((v) => minus(v.toFixed(2)));
+    const exact = [...block].map((v) => minus(String(Number(v.toPrecision(6)))) + factor);
+    const corner = block.length - 1;
+    text[corner] = exact[corner] = factor.slice(1);
+    return {text, exact, shade: [...block].map((v, i) => (inside[i] ? v / largest : 0))};
+  }
+
+  function set(model, rule, state) {
+    const value = get(rule, "value");
+    model[get(rule, "set")] = value.startsWith("@")
+      ? state[value.slice(1)] + get(rule, "offset")
+      : value.replace(/\{(\w+)\}/g, (_, name) => state[name]);
+  }
+
+  // ---- moving ------------------------------------------------------------------------------
+
+  function follow(doc, late) {
+    const {state} = page(doc);
+    for (const model of doc.all_models) {
+      const rule = model.tags.length === 1 ? model.tags[0] : null;
+      if (rule === null || typeof rule !== "object" || get(rule, "late") !== late) continue;
+      if (get(rule, "set") !== undefined) set(model, rule, state);
+      else if (moves(rule, page(doc).changed)) cut(model, state);
+    }
+  }
+
+  // Does a rule read any of what has changed?  ("table" is a new surface: everything.)
+  function moves(rule, changed) {
+    if (changed.has("table")) return true;
+    const select = get(rule, "select");
+    const by_iterations = select !== "column" && get(rule, "at") === undefined;
+    const by_depth = select !== "row" || get(rule, "cut") === true;
+    return (by_iterations && changed.has("iterations")) || (by_depth && changed.has("depth"));
+  }
+
+  // The main plot and the headline at once; the other visible plots shortly after.
+  function refresh(doc, ...changed) {
+    const p = page(doc);
+    p.changed = new Set(changed);
+    follow(doc, false);
+    for (const listener of p.listeners) listener(p.state);
+    changed.forEach((c) => p.pending.add(c));
+    p.timer ??= setTimeout(() => {
+      p.timer = null;
+      p.changed = p.pending;
+      p.pending = new Set();
+      follow(doc, true);
+    }, 25);
+  }
+
+  function move(doc, name, value) {
+    const {state} = page(doc);
+    value = Math.round(value);
+    if (state[name] === value) return;
+    state[name] = value;
+    refresh(doc, name);
+  }
+
+  function listen(doc, listener) {
+    page(doc).listeners.add(listener);
+    listener(page(doc).state);
+    return () => page(doc).listeners.delete(listener);
+  }
+
+  // ---- playing -----------------------------------------------------------------------------
+
+  // Step a value from where it is (or from the start, if it is at the end) up to the end.
+  function play({value, assign, start, end, running, period = 350}) {
+    let now = value() >= end ? start : value();
+    assign(now);
+    running(true);
+    const stop = () => {
+      clearInterval(timer);
+      running(false);
+    };
+    const timer = setInterval(() => {
+      if (value() !== now) return stop(); // somebody took the slider
+      now += 1;
+      assign(now);
+      if (now >= end) stop();
+    }, period);
+    return stop;
+  }
+
+  // The play button of a slider (both models of panel-material-ui).
+  const players = new WeakMap();
+  function press_play(button, slider) {
+    const stop = players.get(slider);
+    if (stop) return stop();
+    const running = (on) => {
+      button.label = on ? "Pause" : "Play";
+      button.icon = on ? "pause" : "play_arrow";
+      if (!on) players.delete(slider);
+    };
+    players.set(
+      slider,
+      play({
+        value: () => Math.round(slider.value),
+        assign: (v) => (slider.value = v),
+        start: slider.start,
+        end: slider.end,
+        running,
+      }),
+    );
+  }
+
+  // ---- formatting --------------------------------------------------------------------------
+
+  const SUPERSCRIPTS = "⁰¹²³⁴⁵⁶⁷⁸⁹";
+  const superscript = (n) =>
+    (n < 0 ? "⁻" : "") + [...String(Math.abs(n))].map((d) => SUPERSCRIPTS[d]).join("");
+  const minus = (text) => text.replace(/^-(?=[\d.]*[1-9])/, "−").replace(/^-/, "");
+  const significant = (x, digits) => String(Number(x.toPrecision(digits)));
+
+  // A tick: the number whose log10 is given.
+  function number(log10) {
+    if (Math.abs(log10) < 3) return significant(10 ** log10, 3);
+    return Number.isInteger(log10) ? `10${superscript(log10)}` : scientific(log10, 2);
+  }
+
+  function scientific(log10, digits) {
+    let power = Math.floor(log10);
+    let mantissa = Number((10 ** (log10 - power)).toFixed(digits));
+    if (mantissa >= 10) [mantissa, power] = [mantissa / 10, power + 1];
+    return `${mantissa} × 10${superscript(power)}`;
+  }
+
+  // For hover texts: as many digits as the table holds.
+  function exact(log10) {
+    if (!Number.isFinite(log10)) return log10 < 0 ? "0" : "—";
+    return Math.abs(log10) < 4 ? significant(10 ** log10, 6) : scientific(log10, 3);
+  }
+
+  // For the headline: 1.14, 264, or 10 to the power of 16.1.
+  function big(log10) {
+    if (!Number.isFinite(log10)) return {base: log10 < 0 ? "0" : "—", power: ""};
+    if (Math.abs(log10) < 2.9995) {
+      const x = 10 ** log10;
+      return {base: x < 99.95 ? x.toPrecision(3) : x.toFixed(0), power: ""};
+    }
+    return {base: "10", power: minus(log10.toFixed(1))};
+  }
+
+  const spoken = ({base, power}) => (power ? `${base} to the power of ${power}` : base);
+
+  function verdict(log10) {
+    if (log10 > 3) return "explodes";
+    if (log10 > 1) return "grows";
+    if (log10 < -3) return "vanishes";
+    if (log10 < -1) return "shrinks";
+    return "stays near 1";
+  }
+
+  // ---- the headline ------------------------------------------------------------------------
+
+  const surface = (doc) => doc.get_model_by_name("surface");
+
+  // The composite's median gains (log10) without and with the projection, at the present state.
+  function gains(doc, state) {
+    const table = surface(doc);
+    const where = table.tags[0];
+    const depths = get(where, "depths");
+    const at = (t) => {
+      const i = t * depths.length + depths.indexOf(state.depth);
+      const forward = get(table.data, "forward.median")[i];
+      const backward = get(table.data, "backward.median")[i];
+      return {forward, backward, larger: Math.max(forward, backward)};
+    };
+    return [at(0), at(state.iterations)];
+  }
+
+  const MARKUP = `
+    <div class="side" data-side="0"><div class="name"></div>
+      <div class="number" aria-hidden="true"><span class="base"></span><sup></sup></div>
+      <div class="sub"></div></div>
+    <div class="arrow" aria-hidden="true">→</div>
+    <div class="side" data-side="1"><div class="name"></div>
+      <div class="number" aria-hidden="true"><span class="base"></span><sup></sup></div>
+      <div class="sub"></div></div>
+    <div class="spoken" role="status"></div>`;
+
+  const text = (node, value) => {
+    if (node.textContent !== value) node.textContent = value;
+  };
+
+  // Two huge numbers; one lasting live region speaks them half a second after the last move.
+  function headline(el, doc, names) {
+    el.classList.add("headline");
+    el.innerHTML = MARKUP;
+    const sides = [...el.querySelectorAll(".side")].map((side) => ({
+      side,
+      name: side.querySelector(".name"),
+      base: side.querySelector(".base"),
+      power: side.querySelector("sup"),
+      sub: side.querySelector(".sub"),
+    }));
+    const status = el.querySelector(".spoken");
+    let timer = null;
+    return listen(doc, (state) => {
+      const titles = names(state);
+      const both = gains(doc, state);
+      both.forEach((gain, i) => {
+        const {base, power} = big(gain.larger);
+        const s = sides[i];
+        text(s.name, titles[i]);
+        text(s.base, base);
+        text(s.power, power);
+        text(
+          s.sub,
+          `${verdict(gain.larger)} · forward ${exact_short(gain.forward)} · ` +
+            `backward ${exact_short(gain.backward)}`,
+        );
+        s.side.dataset.verdict = verdict(gain.larger);
+      });
+      clearTimeout(timer);
+      timer = setTimeout(() => {
+        text(
+          status,
+          `${state.depth} layers. ` +
+            both.map((g, i) => `${titles[i]}: ${spoken(big(g.larger))}`).join(". ") + ".",
+        );
+      }, 500);
+    });
+  }
+
+  function exact_short(log10) {
+    const {base, power} = big(log10);
+    return power ? `10^${power}` : base;
+  }
+
+  return {move, refresh, listen, cut: (source) => cut(source, page(source.document).state), page,
+          play, press_play, number, exact, headline};
+})();

@@ -1,0 +1,65 @@
+"""The two pieces of the page that no widget library has: the headline and the address bar."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import param
+from panel.custom import JSComponent
+
+from .static import CSS
+
+
+class Headline(JSComponent):
+    """Composite gain without and with the projection, as two huge numbers.
+
+    Written by `mhc.headline` in the browser while a slider moves.  A component of our own,
+    because a pane would replace its node with each text, and the live region with it.
+    """
+
+    projection = param.String(doc="Title of the projection on the right.")
+    iterative = param.Boolean(default=True, doc="Whether the dial counts its iterations.")
+
+    _esm = """
+    export function render({model, el, view}) {
+      const names = (state) => [
+        "HC, unconstrained",
+        state.iterations === 0
+          ? "0 iterations: HC itself"
+          : model.projection + (model.iterative
+              ? `, ${state.iterations} iteration${state.iterations === 1 ? "" : "s"}` : ""),
+      ]
+      const host = document.createElement("div")
+      el.append(host)
+      const stop = mhc.headline(host, view.model.document, names)
+      const again = () => mhc.refresh(view.model.document)
+      model.on("projection", again)
+      model.on("iterative", again)
+      model.on("remove", stop)
+    }
+    """
+    _stylesheets: ClassVar = [CSS]
+
+
+class AddressBar(JSComponent):
+    """Keeps the address bar equal to the state, so that a link is what is seen.
+
+    `history.replaceState`, a moment after the last move: no history entry per step of a slider.
+    """
+
+    query = param.String(doc='The query string, "?" included.')
+
+    _esm = """
+    export function render({model}) {
+      let timer = null
+      const write = () => {
+        clearTimeout(timer)
+        timer = setTimeout(() => {
+          if (model.query && location.search !== model.query)
+            history.replaceState(history.state, "", model.query + location.hash)
+        }, 200)
+      }
+      model.on("query", write)
+      write()
+    }
+    """

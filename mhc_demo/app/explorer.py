@@ -1,0 +1,244 @@
+"""The explorer: one state, the controls made from it, and the views that follow it.
+
+Depth and iterations never wait for Python: the sliders call `mhc.move` in the browser, which
+cuts every plot from the tables that it holds.  Python hears of the move afterwards, for the URL
+and for what the tables do not hold.  Whatever changes the matrices themselves makes a new
+surface, computed on a thread so that other visitors are not held up, the latest wish first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from functools import partial
+from typing import Any
+
+import panel as pn
+import panel_material_ui as pmui
+import param
+import xarray as xr
+
+from ..figures.slices import gain_columns, table
+from ..projections import PROJECTIONS
+from ..surface import EXPERIMENT_PARAMETERS
+from . import static
+from .components import AddressBar, Headline
+from .state import URL_PARAMETERS, State
+from .views import VIEWS, View, surface_of
+
+static.load()
+
+Key = tuple[tuple[str, Any], ...]
+
+
+class Explorer(pn.viewable.Viewer):
+    """The interactive explorer; shows itself in a notebook, `.servable()` in an app.
+
+    Keyword arguments are the parameters of `State`: `Explorer(depth=64, iterations=1)`.
+    """
+
+    state = param.ClassSelector(class_=State, doc="What is shown.")
+
+    def __init__(self, state: State | None = None, **params: Any) -> None:
+        super().__init__(state=state or State(**params))
+        key = self._key()
+        self.surface = surface_of(key)
+        self.table = table(
+            gain_columns(self.surface["log10_gain"]),
+            self.surface["iterations"].values,
+            self.surface["depth"].values,
+            name="surface",
+        )
+        self._shown = self._wanted = key
+        self._working = False
+        self._open: dict[str, View] = {}
+        self._make_controls()
+        self._make_main()
+        self.state.param.watch(self._write_address, list(URL_PARAMETERS))
+        self.state.param.watch(self._experiment_changed, list(EXPERIMENT_PARAMETERS))
+        self.state.param.watch(self._moved, ["depth", "iterations"])
+        self.state.param.watch(self._view_changed, "view")
+        self.state.param.watch(self._projection_changed, ["projection"])
+
+    # ---- what there is to see ------------------------------------------------------------
+
+    def _make_controls(self) -> None:
+        p = self.state.param
+        wide = {"sizing_mode": "stretch_width", "margin": (6, 12)}
+        self.dial = pmui.IntSlider.from_param(
+            p.iterations, marks=_marks(0, 1, 5, 10, 20, 30), color="primary", **wide
+        )
+        self.depth = pmui.IntSlider.from_param(
+            p.depth, marks=_marks(1, 32, 64, 96, 128), color="primary", **wide
+        )
+        for slider, name in ((self.dial, "iterations"), (self.depth, "depth")):
+            slider.jscallback(
+                args={"table": self.table},
+                value=f"mhc.move(table.document, '{name}', cb_obj.value)",
+            )
+        self.play = pmui.Button(
+            label="Play", icon="play_arrow", variant="outlined", width=110, margin=(14, 12)
+        )
+        self.play.jscallback(
+            args={"slider": self.dial},
+            clicks="mhc.press_play(cb_obj, slider)",
+        )
+        self.streams = pmui.IntSlider.from_param(p.streams, **wide)
+        self.spread = pmui.FloatSlider.from_param(p.spread, step=0.1, format="0.0", **wide)
+        self.members = pmui.IntSlider.from_param(p.members, **wide)
+        self.seed = pmui.IntInput.from_param(
+            p.seed,
+            sizing_mode="stretch_width",
+            margin=(6, 4, 6, 12),
+            size="small",
+            sx={"& .MuiInputAdornment-root": {"display": "none"}},
+        )
+        shuffle = pmui.Button(
+            label="Shuffle", icon="casino", variant="outlined", margin=(6, 12, 6, 4)
+        )
+        shuffle.on_click(lambda _: setattr(self.state, "seed", secrets.randbelow(10_000)))
+        reset = pmui.Button(label="Reset", icon="restart_alt", variant="text", **wide)
+        reset.on_click(lambda _: self.state.reset())
+        select = {"size": "small", **wide}
+        self.controls = pn.Column(
+            self.streams,
+            self.spread,
+            pn.Row(self.seed, shuffle, sizing_mode="stretch_width", margin=0),
+            pmui.Select.from_param(p.projection, **select),
+            pmui.Select.from_param(p.init, **select),
+            self.members,
+            pmui.Select.from_param(p.definition, **select),
+            reset,
+            sizing_mode="stretch_width",
+            margin=(8, 0),
+        )
+
+    def _make_main(self) -> None:
+        self.address = AddressBar(query=self.state.query(), visible=False)
+        self.headline = Headline(sizing_mode="stretch_width", margin=0)
+        self._name_projection()
+        self.notices = pmui.Alert(
+            severity="info",
+            closeable=True,
+            visible=False,
+            sizing_mode="stretch_width",
+            margin=(4, 12),
+        )
+        self.state.param.watch(self._show_notices, "notices")
+        self._show_notices()
+        self.tabs = pmui.Tabs(
+            *(
+                (view.title, pn.Column(sizing_mode="stretch_width", margin=0))
+                for view in VIEWS.values()
+            ),
+            dynamic=True,
+            sizing_mode="stretch_width",
+            margin=0,
+        )
+        self.tabs.param.watch(
+            lambda event: setattr(self.state, "view", list(VIEWS)[event.new]), "active"
+        )
+        self._open_view()
+        self.main = pn.Column(
+            self.address,
+            self.notices,
+            self.headline,
+            pn.Row(
+                self.dial,
+                self.play,
+                self.depth,
+                stylesheets=[static.CSS],
+                css_classes=["dial"],
+                sizing_mode="stretch_width",
+                margin=0,
+            ),
+            self.tabs,
+            stylesheets=[static.CSS],
+            css_classes=["explorer"],
+            sizing_mode="stretch_width",
+            margin=0,
+        )
+
+    def __panel__(self) -> Any:
+        return pn.Row(pn.Column(self.controls, width=290), self.main, sizing_mode="stretch_width")
+
+    # ---- following the state ----------------------------------------------------------------
+
+    def _key(self) -> Key:
+        return tuple(self.state.values_of_experiment().items())
+
+    def _write_address(self, *_: Any) -> None:
+        self.address.query = self.state.query()
+
+    def _show_notices(self, *_: Any) -> None:
+        self.notices.object = " ".join(self.state.notices)
+        self.notices.param.update(visible=bool(self.state.notices), closed=False)
+
+    def _name_projection(self) -> None:
+        chosen = PROJECTIONS[self.state.projection]
+        self.headline.param.update(projection=chosen.title, iterative=chosen.iterative)
+
+    def _moved(self, *_: Any) -> None:
+        if self._wanted == self._shown:  # else the new surface brings everything along
+            self._open[self.state.view].moved()
+
+    def _view_changed(self, *_: Any) -> None:
+        self._open_view()
+
+    def _open_view(self) -> None:
+        """Show the view of the state, building it if it was never open, or is out of date."""
+        name = self.state.view
+        place = list(VIEWS).index(name)
+        view = self._open.get(name)
+        if view is None:
+            view = self._open[name] = VIEWS[name](self)
+            self.tabs[place][:] = [view.content]
+        elif view.shown != self._shown:
+            view.update()
+        view.shown = self._shown
+        view.moved()
+        self.tabs.active = place
+
+    def _projection_changed(self, *_: Any) -> None:
+        most = PROJECTIONS[self.state.projection].max_streams
+        end = self.state.param.streams.bounds[1]
+        self.streams.end = min(most or end, end)
+
+    def _experiment_changed(self, *_: Any) -> None:
+        most = PROJECTIONS[self.state.projection].max_streams
+        if most is not None and self.state.streams > most:
+            self.state.param.update(
+                streams=most,
+                notices=[f"Streams (n): set to {most}, the most that this projection can take."],
+            )
+            return
+        self._wanted = self._key()
+        if not self._working:
+            self._working = True
+            pn.state.execute(self._work)
+
+    async def _work(self) -> None:
+        """Compute the surface last asked for, until it is the one shown."""
+        try:
+            while self._shown != self._wanted:
+                key = self._wanted
+                surface = await asyncio.to_thread(surface_of, key)
+                self._shown = key
+                pn.state.execute(partial(self._show, key, surface))
+        finally:
+            self._working = False
+
+    def _show(self, key: Key, surface: xr.Dataset) -> None:
+        if key != self._shown:
+            return  # overtaken by a later one
+        self.surface = surface
+        with pn.io.hold():
+            self._name_projection()
+            self.table.data = gain_columns(surface["log10_gain"])
+            view = self._open[self.state.view]
+            view.update()
+            view.shown = key
+
+
+def _marks(*values: int) -> list[dict[str, Any]]:
+    return [{"value": v, "label": str(v)} for v in values]

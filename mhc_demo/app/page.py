@@ -1,0 +1,38 @@
+"""The page that `panel serve app.py` and `mhc-demo serve` show: the explorer in a frame."""
+
+from __future__ import annotations
+
+import panel as pn
+import panel_material_ui as pmui
+
+from .explorer import Explorer
+from .state import State
+
+TITLE = "mHC: why stacked mixing explodes, and what stops it"
+
+THEME = {
+    "palette": {"primary": {"main": "#1a7fc4"}},
+    "typography": {"fontFamily": "system-ui, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"},
+}
+
+
+def create() -> pmui.Page:
+    """The page for one visitor, with the state of the link that was opened."""
+    state = State()
+    state.read(pn.state.session_args)
+    explorer = Explorer(state)
+    page = pmui.Page(
+        title=TITLE,
+        sidebar=[explorer.controls],
+        main=[explorer.main],
+        sidebar_width=300,
+        sidebar_resizable=False,
+        busy_indicator=None,
+        dark_theme=state.theme == "dark",
+        theme_config=THEME,
+        sx={"& .header > .MuiLinearProgress-root": {"display": "none"}},
+    )
+    page.param.watch(
+        lambda event: setattr(state, "theme", "dark" if event.new else "light"), "dark_theme"
+    )
+    return page

@@ -1,0 +1,21 @@
+"""From surfaces to Bokeh figures; nothing here knows Panel.
+
+A figure draws from tables (`slices.py`): the browser holds the whole surface and slices it while
+a slider moves, so a figure declares what it selects and never computes.
+"""
+
+from .composite import CompositeFigure, IterationsFigure
+from .figure8 import figure8_html
+from .layers import LayerAxisFigure, LayersFigure
+from .matrices import MatricesFigure
+from .mixing import MixingFigure
+
+__all__ = [
+    "CompositeFigure",
+    "IterationsFigure",
+    "LayerAxisFigure",
+    "LayersFigure",
+    "MatricesFigure",
+    "MixingFigure",
+    "figure8_html",
+]

@@ -1,0 +1,143 @@
+"""Heatmaps of one layer's matrix and of the composite up to it, before and after projection.
+
+As in the paper's Figure 8, the row sums (forward gain) stand at the right edge and the column
+sums (backward gain) at the bottom.  A matrix travels as a block of (n + 1)^2 numbers: entries,
+sums, and in the corner the power of ten that all of them are to be multiplied with, so that
+10^300 fits a float32 and prints as 3.14.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import xarray as xr
+from bokeh.models import ColumnDataSource, CustomJS, LinearColorMapper, Range1d
+from numpy.typing import NDArray
+
+from . import style
+from .slices import State, follows, sliced
+
+PANELS = (
+    ("layer", 0, "HC: layer {depth}"),
+    ("composite", 0, "HC: composite of layers 1–{depth}"),
+    ("layer", None, "Projected: layer {depth}"),
+    ("composite", None, "Projected: composite of layers 1–{depth}"),
+)
+LOG10_2 = math.log10(2.0)
+
+
+def _blend(low: str, high: str, steps: int) -> list[str]:
+    ends = [[int(c[i : i + 2], 16) for i in (1, 3, 5)] for c in (low, high)]
+    return [
+        "#" + "".join(f"{round(a + (b - a) * k / steps):02x}" for a, b in zip(*ends, strict=True))
+        for k in range(steps)
+    ]
+
+
+# Tints, so that dark text reads on every cell, in either theme.
+PALETTE = [*_blend("#f2925c", "#ffffff", 64), *_blend("#ffffff", "#6cb4ec", 64), "#6cb4ec"]
+
+
+def matrix_columns(matrices: xr.Dataset) -> dict[str, NDArray[np.float32]]:
+    """The blocks of `member_matrices` as table columns of width (n + 1)^2."""
+    exponent = matrices["composite_exponent"].values * LOG10_2
+    return {
+        "layer": _blocks(matrices["layer"].values, np.zeros(exponent.shape)),
+        "composite": _blocks(matrices["composite_mantissa"].values, exponent),
+    }
+
+
+def _blocks(matrices: NDArray[np.float64], exponent: NDArray[np.float64]) -> NDArray[np.float32]:
+    """(T, D, n, n) matrices times 10**exponent -> flat blocks with sums and a power of ten."""
+    largest = np.abs(matrices).max(axis=(-2, -1))
+    magnitude = np.log10(np.where(largest == 0, 1.0, largest)) + exponent
+    plain = (magnitude >= -2) & (magnitude < 3)
+    power = np.where(plain, 0.0, np.floor(magnitude))
+    scaled = matrices * (10.0 ** (exponent - power))[..., None, None]
+    block = np.empty((*scaled.shape[:-2], scaled.shape[-1] + 1, scaled.shape[-1] + 1), np.float32)
+    block[..., :-1, :-1] = scaled
+    block[..., :-1, -1] = scaled.sum(axis=-1)
+    block[..., -1, :-1] = scaled.sum(axis=-2)
+    block[..., -1, -1] = power
+    return block.ravel()
+
+
+class MatricesFigure:
+    """Four heatmaps, each a Bokeh figure in `figures`, drawn from one table of blocks."""
+
+    def __init__(self, streams: int, table: ColumnDataSource, state: State) -> None:
+        self.figures = [self._heatmap(streams, table, state, *panel) for panel in PANELS]
+
+    def _heatmap(
+        self,
+        n: int,
+        table: ColumnDataSource,
+        state: State,
+        column: str,
+        at: int | None,
+        title: str,
+    ):
+        p = style.plot(
+            "",
+            "",
+            (-0.5, n + 0.75),
+            y_range=Range1d(n + 0.75, -0.5),
+            title=title.format(**state),
+        )
+        follows(p.title, "text", title, late=True)
+        p.grid.grid_line_color = None
+        p.axis.axis_line_color = None
+        labels = {k: str(k + 1) for k in range(n)} | {n: "Σ"}
+        for axis in (p.xaxis, p.yaxis):
+            axis.ticker = [k + (0.25 if k == n else 0.0) for k in labels]
+            axis.major_label_overrides = {
+                k + (0.25 if k == n else 0.0): text for k, text in labels.items()
+            }
+        p.min_border_left = 28
+        row, col = np.divmod(np.arange((n + 1) ** 2), n + 1)
+        options = {} if at is None else {"at": at}
+        source = sliced(
+            table, "block", {"value": column}, state, late=True, heatmap=True, **options
+        )
+        size = len(row)
+        source.data.update(
+            x=col + 0.25 * (col == n),
+            y=row + 0.25 * (row == n),
+            row=[labels[r] for r in row],
+            column=[labels[c] for c in col],
+            shade=np.zeros(size),
+            text=[""] * size,
+            exact=[""] * size,
+        )
+        cells = p.rect(
+            "x",
+            "y",
+            width=0.97,
+            height=0.97,
+            source=source,
+            line_color=None,
+            fill_color={
+                "field": "shade",
+                "transform": LinearColorMapper(palette=PALETTE, low=-1, high=1),
+            },
+        )
+        if n <= 8:
+            p.text(
+                "x",
+                "y",
+                text="text",
+                source=source,
+                text_align="center",
+                text_baseline="middle",
+                text_color="#16191d",
+                text_font_size="14px" if n <= 4 else "10px",
+            )
+        p.add_tools(
+            style.hover(
+                [cells], [("row, column", "@row, @column"), ("value", "@exact")], mode="mouse"
+            )
+        )
+        # The first layout of a newly opened view asks the script to write texts and shades.
+        p.js_on_change("inner_width", CustomJS(args={"source": source}, code="mhc.cut(source)"))
+        return p

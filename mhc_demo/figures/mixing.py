@@ -1,0 +1,73 @@
+"""The price of stability: how alike the streams become with depth."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+from bokeh.models import BoxAnnotation, ColumnDataSource, Range1d
+from numpy.typing import NDArray
+
+from ..gains import METRICS
+from . import style
+from .slices import State, follows, sliced
+
+DRAWN = {
+    "second_singular_value": (style.PROJECTED, "solid"),
+    "uniform_distance": (style.HC, [7, 4]),
+    "stream_disagreement": (style.THEORY, [2, 3]),
+}
+"""The metrics drawn, which share a scale from 0 (all alike) up."""
+
+
+def mixing_columns(mixing: xr.Dataset) -> dict[str, NDArray[np.float32]]:
+    """Columns of the table of mixing metrics, one per metric drawn."""
+    return {name: mixing[name].values.astype(np.float32).ravel() for name in DRAWN}
+
+
+class MixingFigure:
+    """Mixing metrics of the projected composite of the first network against depth.
+
+    The axis is linear and starts at zero: what is left at 1e-16 is rounding, and is nothing to
+    the eye either.
+    """
+
+    def __init__(self, mixing: xr.Dataset, table: ColumnDataSource, state: State) -> None:
+        depths = mixing["depth"].values
+        self.y_range = Range1d(0, _top(mixing))
+        p = style.plot(
+            "Depth (layers)",
+            "Difference left between streams",
+            (0, float(depths[-1]) + 1),
+            y_range=self.y_range,
+        )
+        p.xaxis.ticker = [1, 16, 32, 48, 64, 80, 96, 112, 128]
+        p.add_layout(
+            follows(
+                BoxAnnotation(
+                    left=state["depth"], fill_color=style.SHADE, fill_alpha=0.1, level="underlay"
+                ),
+                "left",
+                "@depth",
+                late=True,
+            )
+        )
+        for name, (colour, dash) in DRAWN.items():
+            source = sliced(table, "row", {"value": name}, state, late=True)
+            source.data["depth"] = depths
+            line = p.line("depth", "value", source=source, color=colour, width=3, line_dash=dash)
+            p.add_tools(
+                style.hover(
+                    [line],
+                    [(METRICS[name].title, "@value{0.000}"), ("layers", "@depth")],
+                )
+            )
+        self.figure = p
+
+    def update(self, mixing: xr.Dataset) -> None:
+        """Follow new metrics."""
+        self.y_range.end = _top(mixing)
+
+
+def _top(mixing: xr.Dataset) -> float:
+    values = np.stack([mixing[name].values for name in DRAWN])
+    return 1.05 * max(1.0, float(np.nanmax(values)) if np.isfinite(values).any() else 1.0)

@@ -1,0 +1,119 @@
+"""Tables that the browser holds, and the rules by which a figure's sources are cut from them.
+
+A table is a flat column store: every column holds one number (or a block of `width` numbers) for
+each (iterations, depth).  A derived source says in its tags which table it is cut from and how;
+`static/mhc.js` obeys when a slider moves, `select` below obeys once, so that the first picture
+is right before any script has run.  These rules are the whole interface between Python and
+JavaScript: a new figure needs no new script.
+
+Rules ("select"):
+    row      the values along depth at the present iterations (or at a fixed count, `at`)
+    column   the values along iterations at the present depth
+    cell     the one value at the present iterations and depth
+    block    the `width` numbers at the present iterations (or `at`) and depth
+A column of the derived source is named after a column of the table, or after the present state:
+"@depth", "@iterations", or "@depths", the table's own depths.  `cut` ends a row at the
+present depth.  `heatmap` adds text and shade of a block.  Other models (spans, titles) take a
+property from the state: "set".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from bokeh.models import ColumnDataSource, Model
+from numpy.typing import NDArray
+
+State = Mapping[str, int]
+"""{"depth": ..., "iterations": ...}: what the browser looks up by itself."""
+
+
+def gain_columns(gains: xr.DataArray) -> dict[str, NDArray[np.float32]]:
+    """Columns "direction.series" of log10 gains (direction, iterations, depth, series), flat."""
+    return {
+        f"{direction}.{series}": np.ascontiguousarray(
+            gains.sel(direction=direction, series=series).values, dtype=np.float32
+        ).ravel()
+        for direction in gains["direction"].values
+        for series in gains["series"].values
+    }
+
+
+def table(
+    columns: Mapping[str, NDArray[np.float32]],
+    iterations: Sequence[int],
+    depths: Sequence[int],
+    width: int = 1,
+    name: str | None = None,
+) -> ColumnDataSource:
+    """A table of the surface, to cut sources from."""
+    source = ColumnDataSource(dict(columns), name=name)
+    label(source, iterations, depths, width)
+    return source
+
+
+def label(
+    source: ColumnDataSource, iterations: Sequence[int], depths: Sequence[int], width: int = 1
+) -> None:
+    """Say which iterations and depths the rows of a table stand for."""
+    source.tags = [
+        {
+            "iterations": [int(t) for t in iterations],
+            "depths": [int(d) for d in depths],
+            "width": width,
+        }
+    ]
+
+
+def sliced(
+    source: ColumnDataSource,
+    select: str,
+    columns: Mapping[str, str],
+    state: State,
+    *,
+    late: bool = False,
+    **options: Any,
+) -> ColumnDataSource:
+    """A source cut from the table `source`; `late` ones are cut after the main plot has moved."""
+    rule = {"table": source, "select": select, "columns": dict(columns), "late": late, **options}
+    # The browser writes it; Python need not hear of it.
+    return ColumnDataSource(select_columns(rule, state), tags=[rule], syncable=False)
+
+
+def follows(model: Model, prop: str, value: str, *, late: bool = False, offset: float = 0) -> Model:
+    """Let a property of `model` follow the state: "@depth", or text with {depth} in it."""
+    model.tags = [{"set": prop, "value": value, "late": late, "offset": offset}]
+    return model
+
+
+def select_columns(rule: Mapping[str, Any], state: State) -> dict[str, Any]:
+    """What `mhc.js` selects for a rule, for the first picture."""
+    held = rule["table"]
+    where = held.tags[0]
+    iterations, depths, width = where["iterations"], where["depths"], where["width"]
+    t = rule.get("at", state["iterations"])
+    row = iterations.index(t) if t in iterations else 0
+    column = depths.index(state["depth"]) if state["depth"] in depths else 0
+    length = min(state["depth"], len(depths)) if rule.get("cut") else len(depths)
+
+    def values(name: str) -> Any:
+        if name == "@depths":
+            return np.asarray(depths[:length])
+        if name.startswith("@"):
+            return [state[name[1:]]]
+        data = np.asarray(held.data[name]).reshape(len(iterations), len(depths), width)
+        match rule["select"]:
+            case "row":
+                return data[row, :length, 0]
+            case "column":
+                return data[:, column, 0]
+            case "cell":
+                return data[row, column, :1]
+            case "block":
+                return data[row, column]
+        raise ValueError(f"select must be row, column, cell or block, not {rule['select']!r}")
+
+    return {name: values(column_name) for name, column_name in rule["columns"].items()}

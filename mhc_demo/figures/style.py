@@ -1,0 +1,89 @@
+"""The look of every plot: colours that hold on light and dark, and axes of powers of ten.
+
+Blue and vermilion are told apart by all common kinds of colour blindness, and never stand alone:
+forward is solid and backward dashed, HC is labelled and so is the projection.  Both keep their
+contrast on white and on near-black, so nothing is recoloured when the theme changes.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from bokeh.models import (
+    BasicTicker,
+    CustomJSTickFormatter,
+    FixedTicker,
+    HoverTool,
+    Range1d,
+)
+from bokeh.plotting import figure
+
+HC = "#d9480f"
+PROJECTED = "#1a7fc4"
+IDENTITY = "#868e96"
+THEORY = "#9c6ade"
+SHADE = "#868e96"
+
+DASH = {"forward": "solid", "backward": [7, 4]}
+
+
+def plot(x_label: str, y_label: str, x_range: tuple[float, float], **options: Any) -> figure:
+    """An empty plot that fills its container; ranges are fixed, so nothing jumps."""
+    options.setdefault("y_range", Range1d(-1, 1))
+    p = figure(
+        x_range=Range1d(*x_range),
+        sizing_mode="stretch_both",
+        min_height=220,
+        toolbar_location=None,
+        tools="",
+        min_border_left=62,
+        min_border_right=14,
+        min_border_top=8,
+        outline_line_color=None,
+        background_fill_alpha=0,
+        border_fill_alpha=0,
+        **options,
+    )
+    p.xaxis.axis_label, p.yaxis.axis_label = x_label, y_label
+    p.axis.minor_tick_line_color = None
+    p.axis.major_tick_line_color = None
+    p.xgrid.grid_line_color = None
+    return p
+
+
+def powers_of_ten(p: figure) -> None:
+    """Label the y axis, which holds log10 values, with the numbers themselves."""
+    p.yaxis.formatter = CustomJSTickFormatter(code="return mhc.number(tick)")
+    p.yaxis.ticker = BasicTicker(min_interval=1, desired_num_ticks=7)
+
+
+def one_two_five(p: figure) -> None:
+    """Ticks at 1, 2, 5, 10, ... on an axis of log10 values of a narrow range."""
+    p.yaxis.formatter = CustomJSTickFormatter(code="return mhc.number(tick)")
+    p.yaxis.ticker = FixedTicker(
+        ticks=[math.log10(m) + e for e in range(-12, 13) for m in (1, 2, 5)]
+    )
+
+
+def span_of(*values: Any, least: float = 1.0) -> tuple[float, float]:
+    """A y range around finite log10 values, with air, and never narrower than +-`least`."""
+    finite = [v[np.isfinite(v)] for v in (np.asarray(x, dtype=float) for x in values)]
+    low = min([float(v.min()) for v in finite if v.size] + [-least])
+    high = max([float(v.max()) for v in finite if v.size] + [least])
+    air = 0.05 * (high - low)
+    return low - air, high + air
+
+
+def hover(renderers: list[Any], tooltips: list[tuple[str, str]], **options: Any) -> HoverTool:
+    """Exact values on hover; fields named log10 are shown as the numbers themselves."""
+    return HoverTool(
+        renderers=renderers,
+        tooltips=tooltips,
+        mode=options.pop("mode", "vline"),
+        point_policy="snap_to_data",
+        line_policy="nearest",
+        attachment="horizontal",
+        **options,
+    )
