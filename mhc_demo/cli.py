@@ -1,8 +1,8 @@
 """The command line: `mhc-demo serve`, and room for more.
 
-The options that set an experiment are read off its declaration, so a new parameter or projection
-is here by itself.  Reading it brings NumPy along, and serving brings Panel; both are imported
-where a subcommand needs them, so that `mhc-demo --help` answers at once.
+The options that say what the page opens with are read off the declaration of its state, so a new
+parameter or projection is here by itself.  That declaration brings NumPy and Panel along, so it
+is imported only where a subcommand asks for it, and `mhc-demo --help` answers at once.
 
 To add a subcommand, write one function below under `@command`.
 """
@@ -72,8 +72,8 @@ def command(
 def serve(parser: argparse.ArgumentParser) -> Run:
     """Serve the interactive page from this machine.
 
-    The page opens with whatever part of the experiment is given here; the rest has the page's
-    own defaults.  Everything can be changed on the page, and its link always says what it shows.
+    The page opens with what is given here; everything can be changed on the page, and its link
+    always says what it shows.
     """
     server = parser.add_argument_group("server")
     server.add_argument(
@@ -105,10 +105,10 @@ def serve(parser: argparse.ArgumentParser) -> Run:
         metavar="N",
         help="processes to share the visitors; 0 is one for each core (default: %(default)s)",
     )
-    experiment = parser.add_argument_group("experiment the page opens with")
+    opening = parser.add_argument_group("what the page opens with")
     declared = state_parameters()
     for name, parameter in declared.items():
-        _add_option(experiment, name, parameter)
+        _add_option(opening, name, parameter)
 
     def run(options: argparse.Namespace) -> int:
         given = {name: getattr(options, name) for name in declared}
@@ -120,18 +120,10 @@ def serve(parser: argparse.ArgumentParser) -> Run:
 
 
 def state_parameters() -> dict[str, Any]:
-    """What the page's link can say of the experiment, as param declarations by name."""
-    import param
+    """What the page's link can carry, as param declarations by name."""
+    from .app.state import URL_PARAMETERS, State
 
-    from .surface import EXPERIMENT_PARAMETERS, MAX_DEPTH, MAX_ITERATIONS, Experiment
-
-    axes = {
-        "depth": param.Integer(None, bounds=(1, MAX_DEPTH), doc="Layers of the network."),
-        "iterations": param.Integer(
-            None, bounds=(0, MAX_ITERATIONS), doc="Iterations of the projection (0 is HC)."
-        ),
-    }
-    return axes | {name: Experiment.param[name] for name in EXPERIMENT_PARAMETERS}
+    return {name: State.param[name] for name in URL_PARAMETERS}
 
 
 def page_url(address: str, port: int, state: Mapping[str, object]) -> str:
@@ -153,7 +145,7 @@ def plain(value: object) -> str:
     >>> plain(1.0), plain(0.25), plain("rows")
     ('1', '0.25', 'rows')
     """
-    return str(value).removesuffix(".0") if isinstance(value, float) else str(value)
+    return f"{value:.12g}" if isinstance(value, float) else str(value)
 
 
 def number(
@@ -209,14 +201,13 @@ def _add_option(group: Any, name: str, parameter: Any) -> None:
 
     if isinstance(parameter, param.Selector):
         parse: Callable[[str], Any] = one_of(parameter.objects)
-        allowed, metavar = "one of " + ", ".join(parameter.objects), "NAME"
+        allowed, metavar = "One of " + ", ".join(parameter.objects), "NAME"
     else:
         kind = int if isinstance(parameter, param.Integer) else float
         parse = number(kind, *parameter.bounds)
         allowed = " to ".join(plain(bound) for bound in parameter.bounds)
         metavar = "N" if kind is int else "X"
-    default = "the page's own" if parameter.default is None else plain(parameter.default)
-    text = f"{parameter.doc.rstrip('.')}; {allowed} (default: {default})"
+    text = f"{parameter.label}. {parameter.doc} {allowed} (default: {plain(parameter.default)})"
     group.add_argument(
         f"--{name.replace('_', '-')}",
         dest=name,
@@ -229,11 +220,10 @@ def _add_option(group: Any, name: str, parameter: Any) -> None:
 def _check_together(parser: argparse.ArgumentParser, state: Mapping[str, Any]) -> None:
     """What is wrong with no option by itself: a projection that has too many streams."""
     from .projections import PROJECTIONS
-    from .surface import Experiment
 
-    experiment = Experiment.param
-    projection = state.get("projection", experiment.projection.default)
-    streams = state.get("streams", experiment.streams.default)
+    declared = state_parameters()
+    projection = state.get("projection", declared["projection"].default)
+    streams = state.get("streams", declared["streams"].default)
     try:
         PROJECTIONS[projection].check(streams)
     except ValueError as error:

@@ -182,6 +182,7 @@ def member_matrices(
     Variables `layer` and `composite_mantissa` (iterations, depth, row, column) and
     `composite_exponent` (iterations, depth): composite = mantissa * 2**exponent.
     """
+    _check(experiment)
     depth = whole_number("depth", depth, 1)
     member = whole_number("member", member, 0)
     if not isinstance(iterations, Iterable):
@@ -213,6 +214,7 @@ def mixing_surface(
     NaN at iterations 0 (HC) and for a projection whose products are unbounded: the metrics
     compare with a stochastic matrix.
     """
+    _check(experiment)
     depth = whole_number("depth", depth, 1)
     iterations = whole_number("iterations", iterations, 0)
     values = {name: np.full((iterations + 1, depth), np.nan) for name in METRICS}
@@ -226,6 +228,11 @@ def mixing_surface(
         coords={"iterations": np.arange(iterations + 1), "depth": np.arange(1, depth + 1)},
         attrs={**experiment.values_of_experiment(), "member": 0},
     )
+
+
+def _check(experiment: Any) -> None:
+    if not isinstance(experiment, Experiment):
+        raise TypeError(f"experiment must be an Experiment, not {experiment!r}")
 
 
 def _layer_matrices(experiment: Experiment, members: range, depth: int, iterations: int) -> Floats:
@@ -274,6 +281,7 @@ def _over_ensemble(
 
     t runs over 0 (HC), 1, ..., iterations.
     """
+    _check(experiment)
     chosen = PROJECTIONS[experiment.projection]
     chosen.check(experiment.streams)
 

@@ -10,10 +10,14 @@ window.mhc = (() => {
   const entries = (o) => (o instanceof Map ? [...o] : Object.entries(o));
   const documents = new WeakMap(); // Bokeh document -> {state, listeners, ...}
 
+  const surface = (doc) => doc.get_model_by_name("surface");
+
   function page(doc) {
     let p = documents.get(doc);
     if (!p) {
-      p = {state: {depth: 64, iterations: 1}, listeners: new Set(), timer: null, pending: new Set()};
+      const start = get(surface(doc).tags[0], "state");
+      const state = {depth: get(start, "depth"), iterations: get(start, "iterations")};
+      p = {state, listeners: new Set(), timer: null, changed: new Set(), pending: new Set()};
       documents.set(doc, p);
     }
     return p;
@@ -229,8 +233,6 @@ window.mhc = (() => {
 
   // ---- the headline ------------------------------------------------------------------------
 
-  const surface = (doc) => doc.get_model_by_name("surface");
-
   // The composite's median gains (log10) without and with the projection, at the present state.
   function gains(doc, state) {
     const table = surface(doc);
@@ -245,14 +247,11 @@ window.mhc = (() => {
     return [at(0), at(state.iterations)];
   }
 
-  const MARKUP = `
-    <div class="side" data-side="0"><div class="name"></div>
+  const SIDE = `<div class="side"><div class="name"></div>
       <div class="number" aria-hidden="true"><span class="base"></span><sup></sup></div>
-      <div class="sub"></div></div>
-    <div class="arrow" aria-hidden="true">→</div>
-    <div class="side" data-side="1"><div class="name"></div>
-      <div class="number" aria-hidden="true"><span class="base"></span><sup></sup></div>
-      <div class="sub"></div></div>
+      <div class="sub"><b class="verdict"></b><span>forward <span class="forward"></span></span>
+        <span>backward <span class="backward"></span></span></div></div>`;
+  const MARKUP = `${SIDE}<div class="arrow" aria-hidden="true">→</div>${SIDE}
     <div class="spoken" role="status"></div>`;
 
   const text = (node, value) => {
@@ -261,14 +260,16 @@ window.mhc = (() => {
 
   // Two huge numbers; one lasting live region speaks them half a second after the last move.
   function headline(el, doc, names) {
-    el.classList.add("headline");
+    el.classList.add("mhc-headline");
     el.innerHTML = MARKUP;
     const sides = [...el.querySelectorAll(".side")].map((side) => ({
       side,
       name: side.querySelector(".name"),
       base: side.querySelector(".base"),
       power: side.querySelector("sup"),
-      sub: side.querySelector(".sub"),
+      verdict: side.querySelector(".verdict"),
+      forward: side.querySelector(".forward"),
+      backward: side.querySelector(".backward"),
     }));
     const status = el.querySelector(".spoken");
     let timer = null;
@@ -281,11 +282,9 @@ window.mhc = (() => {
         text(s.name, titles[i]);
         text(s.base, base);
         text(s.power, power);
-        text(
-          s.sub,
-          `${verdict(gain.larger)} · forward ${exact_short(gain.forward)} · ` +
-            `backward ${exact_short(gain.backward)}`,
-        );
+        text(s.verdict, verdict(gain.larger));
+        power_text(s.forward, gain.forward);
+        power_text(s.backward, gain.backward);
         s.side.dataset.verdict = verdict(gain.larger);
       });
       clearTimeout(timer);
@@ -299,9 +298,10 @@ window.mhc = (() => {
     });
   }
 
-  function exact_short(log10) {
+  function power_text(node, log10) {
     const {base, power} = big(log10);
-    return power ? `10^${power}` : base;
+    const html = power ? `${base}<sup>${power}</sup>` : base;
+    if (node.innerHTML !== html) node.innerHTML = html;
   }
 
   return {move, refresh, listen, cut: (source) => cut(source, page(source.document).state), page,

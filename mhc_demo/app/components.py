@@ -41,16 +41,17 @@ class Headline(JSComponent):
     _stylesheets: ClassVar = [CSS]
 
 
-class AddressBar(JSComponent):
+class BrowserWindow(JSComponent):
     """Keeps the address bar equal to the state, so that a link is what is seen.
 
     `history.replaceState`, a moment after the last move: no history entry per step of a slider.
+    On a phone, where the controls would cover the page, it closes their drawer on arrival.
     """
 
     query = param.String(doc='The query string, "?" included.')
 
     _esm = """
-    export function render({model}) {
+    export function render({model, view}) {
       let timer = null
       const write = () => {
         clearTimeout(timer)
@@ -61,5 +62,7 @@ class AddressBar(JSComponent):
       }
       model.on("query", write)
       write()
+      const page = view.model.document.roots().find((root) => root.data?.sidebar_open)
+      if (page && innerWidth < 600) page.data.sidebar_open = false
     }
     """

@@ -22,11 +22,9 @@ from ..figures.slices import gain_columns, table
 from ..projections import PROJECTIONS
 from ..surface import EXPERIMENT_PARAMETERS
 from . import static
-from .components import AddressBar, Headline
+from .components import BrowserWindow, Headline
 from .state import URL_PARAMETERS, State
 from .views import VIEWS, View, surface_of
-
-static.load()
 
 Key = tuple[tuple[str, Any], ...]
 
@@ -40,6 +38,7 @@ class Explorer(pn.viewable.Viewer):
     state = param.ClassSelector(class_=State, doc="What is shown.")
 
     def __init__(self, state: State | None = None, **params: Any) -> None:
+        static.load()
         super().__init__(state=state or State(**params))
         key = self._key()
         self.surface = surface_of(key)
@@ -47,7 +46,7 @@ class Explorer(pn.viewable.Viewer):
             gain_columns(self.surface["log10_gain"]),
             self.surface["iterations"].values,
             self.surface["depth"].values,
-            name="surface",
+            state=self.state.seen(),
         )
         self._shown = self._wanted = key
         self._working = False
@@ -65,12 +64,11 @@ class Explorer(pn.viewable.Viewer):
     def _make_controls(self) -> None:
         p = self.state.param
         wide = {"sizing_mode": "stretch_width", "margin": (6, 12)}
+        dial = {"styles": {"flex": "1 1 300px"}, **wide, "margin": (6, 16)}
         self.dial = pmui.IntSlider.from_param(
-            p.iterations, marks=_marks(0, 1, 5, 10, 20, 30), color="primary", **wide
+            p.iterations, marks=_marks(0, 1, 5, 10, 20, 30), **dial
         )
-        self.depth = pmui.IntSlider.from_param(
-            p.depth, marks=_marks(1, 32, 64, 96, 128), color="primary", **wide
-        )
+        self.depth = pmui.IntSlider.from_param(p.depth, marks=_marks(1, 32, 64, 96, 128), **dial)
         for slider, name in ((self.dial, "iterations"), (self.depth, "depth")):
             slider.jscallback(
                 args={"table": self.table},
@@ -91,7 +89,10 @@ class Explorer(pn.viewable.Viewer):
             sizing_mode="stretch_width",
             margin=(6, 4, 6, 12),
             size="small",
-            sx={"& .MuiInputAdornment-root": {"display": "none"}},
+            sx={
+                "& .MuiInputAdornment-root": {"display": "none"},
+                "& input": {"paddingLeft": "14px"},
+            },
         )
         shuffle = pmui.Button(
             label="Shuffle", icon="casino", variant="outlined", margin=(6, 12, 6, 4)
@@ -114,7 +115,7 @@ class Explorer(pn.viewable.Viewer):
         )
 
     def _make_main(self) -> None:
-        self.address = AddressBar(query=self.state.query(), visible=False)
+        self.address = BrowserWindow(query=self.state.query())
         self.headline = Headline(sizing_mode="stretch_width", margin=0)
         self._name_projection()
         self.notices = pmui.Alert(
@@ -147,8 +148,7 @@ class Explorer(pn.viewable.Viewer):
                 self.dial,
                 self.play,
                 self.depth,
-                stylesheets=[static.CSS],
-                css_classes=["dial"],
+                stylesheets=[":host { flex-wrap: wrap; }"],
                 sizing_mode="stretch_width",
                 margin=0,
             ),

@@ -15,6 +15,27 @@ THEME = {
     "typography": {"fontFamily": "system-ui, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"},
 }
 
+# A quiet frame: the numbers are what should be seen from the last row.
+FRAME = {
+    "& .header": {
+        "backgroundColor": "background.paper",
+        "backgroundImage": "none",
+        "color": "text.primary",
+        "boxShadow": "none",
+        "borderBottom": "1px solid",
+        "borderColor": "divider",
+    },
+    "& .header .MuiToolbar-root": {"minHeight": {"xs": 48, "sm": 52}},
+    "& .header .MuiTypography-root": {
+        "color": "text.primary",
+        "fontSize": {"xs": "1rem", "sm": "1.2rem"},
+        "fontWeight": 600,
+        "lineHeight": 1.15,
+    },
+    "& .header > .MuiLinearProgress-root": {"display": "none"},
+    "& .sidebar .MuiToolbar-root": {"minHeight": {"xs": 48, "sm": 52}},
+}
+
 
 def create() -> pmui.Page:
     """The page for one visitor, with the state of the link that was opened."""
@@ -30,7 +51,7 @@ def create() -> pmui.Page:
         busy_indicator=None,
         dark_theme=state.theme == "dark",
         theme_config=THEME,
-        sx={"& .header > .MuiLinearProgress-root": {"display": "none"}},
+        sx=FRAME,
     )
     page.param.watch(
         lambda event: setattr(state, "theme", "dark" if event.new else "light"), "dark_theme"

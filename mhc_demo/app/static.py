@@ -15,11 +15,14 @@ STATIC = next(
 )
 CSS = (STATIC / "mhc.css").read_text("utf-8")
 
+# `panel serve` hands out no sibling folder of an app; the folder of a Bokeh extension it does.
+bundle.extension_dirs["mhc-demo"] = STATIC
+
 
 def load() -> None:
-    """Register the folder with Bokeh's server, and load Panel with our script.
-
-    `panel serve` hands out no sibling folder of an app; a Bokeh extension's folder it does.
-    """
-    bundle.extension_dirs["mhc-demo"] = STATIC
-    pn.extension(js_files={"mhc": "static/extensions/mhc-demo/mhc.js"}, notifications=False)
+    """Load Panel with our script, for this session (Panel keeps its resources by session)."""
+    pn.extension(
+        js_files={"mhc": "static/extensions/mhc-demo/mhc.js"},
+        notifications=False,
+        respect_explicit_sizing=True,
+    )

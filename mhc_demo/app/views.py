@@ -44,6 +44,9 @@ if TYPE_CHECKING:
 VIEWS: dict[str, type[View]] = {}
 """Every view by its name, in the order of the tabs."""
 
+TALL = "clamp(300px, calc(100vh - 500px), 1200px)"
+"""Height of a plot: what headline, dial and tabs leave of the window, so that nothing scrolls."""
+
 SHIPPED_WHOLE = 4
 """Up to this n all matrices travel to the browser (0.8 MB); above, those at hand."""
 
@@ -87,12 +90,18 @@ def html(text: str, name: str, **params: Any) -> pn.pane.HTML:
     )
 
 
-def plots(*figures: Any, name: str = "") -> pn.layout.FlexBox:
+def plots(*figures: Any, shares: tuple[int, ...] = (1,), height: str = TALL) -> pn.Row:
     """Figures side by side where there is room, below one another where there is not."""
-    return pn.FlexBox(
-        *(pn.pane.Bokeh(f, sizing_mode="stretch_both", margin=0) for f in figures),
-        stylesheets=[CSS],
-        css_classes=["plots", name],
+    return pn.Row(
+        *(
+            pn.Column(
+                pn.pane.Bokeh(figure, sizing_mode="stretch_both", margin=0),
+                margin=0,
+                styles={"flex": f"{share} 1 {260 + 120 * (share > 1)}px", "height": height},
+            )
+            for figure, share in zip(figures, shares * len(figures), strict=False)
+        ),
+        stylesheets=[":host { flex-wrap: wrap; }"],
         sizing_mode="stretch_width",
         margin=0,
     )
@@ -139,7 +148,7 @@ class CompositeView(View):
         self._describe()
         return pn.Column(
             self.legend,
-            plots(self.main.figure, self.cliff.figure, name="composite"),
+            plots(self.main.figure, self.cliff.figure, shares=(2, 1)),
             self.note,
             sizing_mode="stretch_width",
             margin=0,
@@ -323,7 +332,7 @@ class MatricesView(View):
         if getattr(self, "streams", None) != state.streams:
             self.streams = state.streams
             figures = MatricesFigure(state.streams, self.table, state.seen()).figures
-            self.plots[:] = [plots(*figures, name="matrices")]
+            self.plots[:] = [plots(*figures, height="clamp(300px, 26vw, 460px)")]
 
     def moved(self) -> None:
         if self.explorer.state.streams > SHIPPED_WHOLE:
@@ -354,7 +363,7 @@ class MixingView(View):
             [
                 ("projected", METRICS["second_singular_value"].title),
                 ("hc-dashed", METRICS["uniform_distance"].title),
-                ("theory", METRICS["stream_disagreement"].title),
+                ("disagreement", METRICS["stream_disagreement"].title),
             ]
         )
         return pn.Column(

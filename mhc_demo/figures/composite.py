@@ -22,6 +22,7 @@ class CompositeFigure:
         depths = surface["depth"].values
         self.y_range = Range1d(*gain_range(surface))
         p = style.plot(
+            "composite",
             "Depth (layers)",
             "Composite Amax gain",
             (0, float(depths[-1]) + 1),
@@ -33,7 +34,7 @@ class CompositeFigure:
             left=state["depth"], fill_color=style.SHADE, fill_alpha=0.1, level="underlay"
         )
         p.add_layout(follows(beyond, "left", "@depth"))
-        p.add_layout(Span(location=0, dimension="width", line_color=style.IDENTITY, line_width=2))
+        p.add_layout(style.identity_line())
         self.theory = ColumnDataSource(theory_columns(surface))
         rows = {
             "HC": (style.HC, {"at": 0}),
@@ -97,6 +98,7 @@ class IterationsFigure:
     ) -> None:
         counts = surface["iterations"].values
         p: figure = style.plot(
+            "iterations",
             "Sinkhorn iterations",
             "Composite Amax gain at that depth",
             (-0.8, float(counts[-1]) + 0.8),
@@ -118,7 +120,7 @@ class IterationsFigure:
                 late=True,
             )
         )
-        p.add_layout(Span(location=0, dimension="width", line_color=style.IDENTITY, line_width=2))
+        p.add_layout(style.identity_line())
         colours = [style.HC] + [style.PROJECTED] * (len(counts) - 1)
         for direction in DIRECTIONS:
             source = sliced(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import xarray as xr
-from bokeh.models import BoxAnnotation, ColumnDataSource, Range1d, Span
+from bokeh.models import BoxAnnotation, ColumnDataSource, Range1d
 
 from . import style
 from .composite import DIRECTIONS, GAIN
@@ -18,7 +18,11 @@ class LayersFigure:
         layers = surface["depth"].values
         self.y_range = Range1d(*_layer_range(surface))
         p = style.plot(
-            "Layer", "Amax gain of one layer", (0, float(layers[-1]) + 1), y_range=self.y_range
+            "layers",
+            "Layer",
+            "Amax gain of one layer",
+            (0, float(layers[-1]) + 1),
+            y_range=self.y_range,
         )
         style.one_two_five(p)
         p.xaxis.ticker = [1, 16, 32, 48, 64, 80, 96, 112, 128]
@@ -32,7 +36,7 @@ class LayersFigure:
                 late=True,
             )
         )
-        p.add_layout(Span(location=0, dimension="width", line_color=style.IDENTITY, line_width=2))
+        p.add_layout(style.identity_line())
         for colour, name, options in (
             (style.HC, "HC", {"at": 0}),
             (style.PROJECTED, "projected", {}),
@@ -100,6 +104,7 @@ class LayerAxisFigure:
         self.y_range = Range1d(*_axis_range(surface))
         last = float(surface["depth"].values[-1])
         p = style.plot(
+            "layer-axis",
             "Layer index l",
             "Composite Amax gain",
             (0, last + 1),
@@ -117,7 +122,7 @@ class LayerAxisFigure:
                 late=True,
             )
         )
-        p.add_layout(Span(location=0, dimension="width", line_color=style.IDENTITY, line_width=2))
+        p.add_layout(style.identity_line())
         for colour, name, options in (
             (style.HC, "HC", {"at": 0}),
             (style.PROJECTED, "projected", {}),

@@ -19,10 +19,10 @@ from . import style
 from .slices import State, follows, sliced
 
 PANELS = (
-    ("layer", 0, "HC: layer {depth}"),
-    ("composite", 0, "HC: composite of layers 1–{depth}"),
-    ("layer", None, "Projected: layer {depth}"),
-    ("composite", None, "Projected: composite of layers 1–{depth}"),
+    ("layer", 0, "HC, layer {depth}"),
+    ("composite", 0, "HC, composite 1–{depth}"),
+    ("layer", None, "Projected, layer {depth}"),
+    ("composite", None, "Projected, composite 1–{depth}"),
 )
 LOG10_2 = math.log10(2.0)
 
@@ -79,6 +79,7 @@ class MatricesFigure:
         title: str,
     ):
         p = style.plot(
+            f"matrix-{column}-{'hc' if at == 0 else 'projected'}",
             "",
             "",
             (-0.5, n + 0.75),

@@ -14,7 +14,7 @@ from .slices import State, follows, sliced
 DRAWN = {
     "second_singular_value": (style.PROJECTED, "solid"),
     "uniform_distance": (style.HC, [7, 4]),
-    "stream_disagreement": (style.THEORY, [2, 3]),
+    "stream_disagreement": ("#e8a317", [2, 6]),
 }
 """The metrics drawn, which share a scale from 0 (all alike) up."""
 
@@ -35,6 +35,7 @@ class MixingFigure:
         depths = mixing["depth"].values
         self.y_range = Range1d(0, _top(mixing))
         p = style.plot(
+            "mixing",
             "Depth (layers)",
             "Difference left between streams",
             (0, float(depths[-1]) + 1),

@@ -47,11 +47,17 @@ def table(
     iterations: Sequence[int],
     depths: Sequence[int],
     width: int = 1,
-    name: str | None = None,
+    state: State | None = None,
 ) -> ColumnDataSource:
-    """A table of the surface, to cut sources from."""
-    source = ColumnDataSource(dict(columns), name=name)
+    """A table of the surface, to cut sources from.
+
+    The one table of a document that is given a state is its gain surface: the browser starts
+    from that state, and the headline reads that table.
+    """
+    source = ColumnDataSource(dict(columns), name="surface" if state else None)
     label(source, iterations, depths, width)
+    if state:
+        source.tags[0]["state"] = dict(state)
     return source
 
 

@@ -17,6 +17,7 @@ from bokeh.models import (
     FixedTicker,
     HoverTool,
     Range1d,
+    Span,
 )
 from bokeh.plotting import figure
 
@@ -29,10 +30,13 @@ SHADE = "#868e96"
 DASH = {"forward": "solid", "backward": [7, 4]}
 
 
-def plot(x_label: str, y_label: str, x_range: tuple[float, float], **options: Any) -> figure:
+def plot(
+    name: str, x_label: str, y_label: str, x_range: tuple[float, float], **options: Any
+) -> figure:
     """An empty plot that fills its container; ranges are fixed, so nothing jumps."""
     options.setdefault("y_range", Range1d(-1, 1))
     p = figure(
+        name=name,
         x_range=Range1d(*x_range),
         sizing_mode="stretch_both",
         min_height=220,
@@ -51,6 +55,11 @@ def plot(x_label: str, y_label: str, x_range: tuple[float, float], **options: An
     p.axis.major_tick_line_color = None
     p.xgrid.grid_line_color = None
     return p
+
+
+def identity_line() -> Span:
+    """Gain 1: the plain residual stream, behind everything else."""
+    return Span(location=0, dimension="width", line_color=IDENTITY, line_width=2, level="underlay")
 
 
 def powers_of_ten(p: figure) -> None:
