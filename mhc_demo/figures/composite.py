@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import xarray as xr
-from bokeh.models import BoxAnnotation, ColumnDataSource, CustomJSHover, Range1d, Span
-from bokeh.plotting import figure
+from bokeh.models import ColumnDataSource, Range1d, Span
 
 from . import style
+from .curves import DIRECTIONS, depth_plot, gain_hover, networks_and_directions
 from .slices import State, follows, sliced
-
-BAND = ("q05", "q95")
-DIRECTIONS = ("forward", "backward")
-GAIN = CustomJSHover(code="return mhc.exact(value)")
 
 
 class CompositeFigure:
@@ -21,72 +17,52 @@ class CompositeFigure:
     def __init__(self, surface: xr.Dataset, table: ColumnDataSource, state: State) -> None:
         depths = surface["depth"].values
         self.y_range = Range1d(*gain_range(surface))
-        p = style.plot(
+        p = depth_plot(
             "composite",
             "Depth (layers)",
             "Composite Amax gain",
-            (0, float(depths[-1]) + 1),
+            int(depths[-1]),
+            state,
+            late=False,
             y_range=self.y_range,
         )
         style.powers_of_ten(p)
-        p.xaxis.ticker = [1, 16, 32, 48, 64, 80, 96, 112, 128]
-        beyond = BoxAnnotation(
-            left=state["depth"], fill_color=style.SHADE, fill_alpha=0.1, level="underlay"
-        )
-        p.add_layout(follows(beyond, "left", "@depth"))
         p.add_layout(style.identity_line())
+        for network, direction in networks_and_directions():
+            line_and_band = {
+                "gain": f"{direction}.median",
+                "low": f"{direction}.q05",
+                "high": f"{direction}.q95",
+            }
+            source = sliced(table, "row", line_and_band, state, **network.options)
+            source.data["depth"] = depths
+            look = {"source": source, "color": network.colour, "level": network.level}
+            p.varea("depth", "low", "high", alpha=0.1, **look)
+            dash = style.DASH[direction]
+            line = p.line("depth", "gain", width=3, line_dash=dash, **look)
+            gain_hover(
+                p,
+                line,
+                [
+                    (f"{network.name}, {direction}", "@gain"),
+                    ("5 %", "@low"),
+                    ("95 %", "@high"),
+                    ("layers", "@depth"),
+                ],
+            )
         self.theory = ColumnDataSource(theory_columns(surface))
-        rows = {
-            "HC": (style.HC, {"at": 0}),
-            "projected": (style.PROJECTED, {}),
-        }
-        for colour, options in rows.values():
-            for direction in DIRECTIONS:
-                low, high = (f"{direction}.{q}" for q in BAND)
-                source = sliced(
-                    table,
-                    "row",
-                    {"gain": f"{direction}.median", "low": low, "high": high},
-                    state,
-                    **options,
-                )
-                source.data["depth"] = depths
-                if direction == "forward" or options == {}:
-                    p.varea("depth", "low", "high", source=source, color=colour, alpha=0.14)
-                line = p.line(
-                    "depth",
-                    "gain",
-                    source=source,
-                    color=colour,
-                    width=3,
-                    line_dash=style.DASH[direction],
-                )
-                name = "HC" if options else "projected"
-                p.add_tools(
-                    style.hover(
-                        [line],
-                        [
-                            (f"{name}, {direction}", "@gain{custom}"),
-                            ("5–95 %", "@low{custom} … @high{custom}"),
-                            ("layers", "@depth"),
-                        ],
-                        formatters={"@gain": GAIN, "@low": GAIN, "@high": GAIN},
-                    )
-                )
         p.line(
             "depth", "expected", source=self.theory, color=style.THEORY, width=2, line_dash=[3, 3]
         )
-        for colour, options in rows.values():
-            for direction in DIRECTIONS:
-                dot = sliced(
-                    table, "cell", {"x": "@depth", "y": f"{direction}.median"}, state, **options
-                )
-                p.scatter("x", "y", source=dot, color=colour, size=10)
+        for network, direction in networks_and_directions():
+            here = {"x": "@depth", "y": f"{direction}.median"}
+            dot = sliced(table, "cell", here, state, **network.options)
+            p.scatter("x", "y", source=dot, color=network.colour, size=10, level=style.MOVING)
         self.figure = p
 
     def update(self, surface: xr.Dataset) -> None:
         """Follow a new surface; the lines are cut anew by the browser."""
-        self.y_range.update(**dict(zip(("start", "end"), gain_range(surface), strict=True)))
+        self.y_range.start, self.y_range.end = gain_range(surface)
         self.theory.data = theory_columns(surface)
 
 
@@ -97,7 +73,7 @@ class IterationsFigure:
         self, surface: xr.Dataset, table: ColumnDataSource, state: State, y_range: Range1d
     ) -> None:
         counts = surface["iterations"].values
-        p: figure = style.plot(
+        p = style.plot(
             "iterations",
             "Sinkhorn iterations",
             "Composite Amax gain at that depth",
@@ -106,64 +82,46 @@ class IterationsFigure:
         )
         style.powers_of_ten(p)
         p.xaxis.ticker = [0, 1, 5, 10, 15, 20, 25, 30]
-        p.add_layout(
-            follows(
-                Span(
-                    location=state["iterations"],
-                    dimension="height",
-                    line_color=style.SHADE,
-                    line_alpha=0.35,
-                    line_width=9,
-                ),
-                "location",
-                "@iterations",
-                late=True,
-            )
+        chosen = Span(
+            location=state["iterations"],
+            dimension="height",
+            line_color=style.SHADE,
+            line_alpha=0.35,
+            line_width=9,
+            level=style.MOVING,
         )
+        p.add_layout(follows(chosen, "location", "@iterations", late=True))
         p.add_layout(style.identity_line())
         colours = [style.HC] + [style.PROJECTED] * (len(counts) - 1)
         for direction in DIRECTIONS:
-            source = sliced(
-                table,
-                "column",
-                {
-                    "gain": f"{direction}.median",
-                    "low": f"{direction}.q05",
-                    "high": f"{direction}.q95",
-                },
-                state,
-                late=True,
-            )
+            columns = {
+                "gain": f"{direction}.median",
+                "low": f"{direction}.q05",
+                "high": f"{direction}.q95",
+            }
+            source = sliced(table, "column", columns, state, late=True)
             source.data.update(iterations=counts, colour=colours)
-            p.line(
-                "iterations",
-                "gain",
-                source=source,
-                color=style.PROJECTED,
-                width=2,
-                line_dash=style.DASH[direction],
-            )
-            p.segment(
-                "iterations", "low", "iterations", "high", source=source, color="colour", width=1.5
-            )
+            look = {"source": source, "level": style.MOVING}
+            dash = style.DASH[direction]
+            p.line("iterations", "gain", color=style.PROJECTED, width=2, line_dash=dash, **look)
+            p.segment("iterations", "low", "iterations", "high", color="colour", width=1.5, **look)
             dots = p.scatter(
                 "iterations",
                 "gain",
-                source=source,
                 color="colour",
                 size=8,
                 marker="circle" if direction == "forward" else "diamond",
+                **look,
             )
-            p.add_tools(
-                style.hover(
-                    [dots],
-                    [
-                        (f"{direction}", "@gain{custom}"),
-                        ("5–95 %", "@low{custom} … @high{custom}"),
-                        ("iterations", "@iterations"),
-                    ],
-                    formatters={"@gain": GAIN, "@low": GAIN, "@high": GAIN},
-                )
+            gain_hover(
+                p,
+                dots,
+                [
+                    (direction, "@gain"),
+                    ("5 %", "@low"),
+                    ("95 %", "@high"),
+                    ("iterations", "$x{0}"),
+                ],
             )
         self.figure = p
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import xarray as xr
-from bokeh.models import BoxAnnotation, ColumnDataSource, Range1d
+from bokeh.models import ColumnDataSource, Range1d
 from numpy.typing import NDArray
 
 from ..gains import METRICS
 from . import style
-from .slices import State, follows, sliced
+from .curves import depth_plot
+from .slices import State, sliced
 
 DRAWN = {
     "second_singular_value": (style.PROJECTED, "solid"),
@@ -34,28 +35,27 @@ class MixingFigure:
     def __init__(self, mixing: xr.Dataset, table: ColumnDataSource, state: State) -> None:
         depths = mixing["depth"].values
         self.y_range = Range1d(0, _top(mixing))
-        p = style.plot(
+        p = depth_plot(
             "mixing",
             "Depth (layers)",
             "Difference left between streams",
-            (0, float(depths[-1]) + 1),
+            int(depths[-1]),
+            state,
+            late=True,
             y_range=self.y_range,
-        )
-        p.xaxis.ticker = [1, 16, 32, 48, 64, 80, 96, 112, 128]
-        p.add_layout(
-            follows(
-                BoxAnnotation(
-                    left=state["depth"], fill_color=style.SHADE, fill_alpha=0.1, level="underlay"
-                ),
-                "left",
-                "@depth",
-                late=True,
-            )
         )
         for name, (colour, dash) in DRAWN.items():
             source = sliced(table, "row", {"value": name}, state, late=True)
             source.data["depth"] = depths
-            line = p.line("depth", "value", source=source, color=colour, width=3, line_dash=dash)
+            line = p.line(
+                "depth",
+                "value",
+                source=source,
+                color=colour,
+                width=3,
+                line_dash=dash,
+                level=style.MOVING,
+            )
             p.add_tools(
                 style.hover(
                     [line],

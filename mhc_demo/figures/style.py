@@ -27,6 +27,10 @@ IDENTITY = "#868e96"
 THEORY = "#9c6ade"
 SHADE = "#868e96"
 
+MOVING = "overlay"
+"""Level of whatever a slider moves: Bokeh paints it on a canvas of its own, so that a move does
+not paint the axes, the grid and the still lines again (9 ms, against 2)."""
+
 DASH = {"forward": "solid", "backward": [7, 4]}
 
 
