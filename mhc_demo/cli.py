@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import errno
 import math
+import os
 import re
 import signal
 import sys
@@ -232,11 +233,15 @@ def _check_together(parser: argparse.ArgumentParser, state: Mapping[str, Any]) -
 
 def _serve(options: argparse.Namespace, state: Mapping[str, object]) -> int:
     import panel as pn
+    from tornado.ioloop import PeriodicCallback
     from tornado.process import task_id
     from tornado.web import RedirectHandler
 
     from .app.page import create
 
+    # A container or a service manager says by SIGTERM what a person says with Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    parent = os.getpid()
     try:
         server = pn.serve(
             {"app": create},
@@ -261,9 +266,15 @@ def _serve(options: argparse.Namespace, state: Mapping[str, object]) -> int:
             import webbrowser
 
             server.io_loop.add_callback(webbrowser.open, url)
+    if task_id() is not None:  # one of several: none outlives the process that started them
+
+        def stop_if_orphan() -> None:
+            if os.getppid() != parent:
+                server.io_loop.stop()
+
+        server.io_loop.add_callback(PeriodicCallback(stop_if_orphan, 500).start)
+    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))  # Panel's: stop the loop
     server.start()
-    # Panel stops the loop on Ctrl-C; a container or a service manager says the same by SIGTERM.
-    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))
     server.io_loop.start()
     server.stop()
     return 0

@@ -31,7 +31,7 @@ from .gains import (
     log10,
     log10_composite_gains,
 )
-from .mixing import INITS, MAX_SEED, _noise_of
+from .mixing import INITS, MAX_SEED, _noise_of, nonnegative
 from .paper import MHC_PAPER
 from .projections import PROJECTIONS, iterates
 
@@ -233,6 +233,9 @@ def mixing_surface(
 def _check(experiment: Any) -> None:
     if not isinstance(experiment, Experiment):
         raise TypeError(f"experiment must be an Experiment, not {experiment!r}")
+    for name in ("streams", "seed", "members"):
+        whole_number(name, getattr(experiment, name), 0)  # param takes True for a whole number
+    nonnegative("spread", experiment.spread)
 
 
 def _layer_matrices(experiment: Experiment, members: range, depth: int, iterations: int) -> Floats:

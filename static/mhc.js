@@ -48,6 +48,7 @@ window.mhc = (() => {
   function selected(rule, name, state, at) {
     const select = get(rule, "select");
     const row_length = get(rule, "cut") ? Math.min(state.depth, at.depths.length) : at.depths.length;
+    if (select === "cells") return cells(rule, name, state, at);
     if (name === "@depths") return at.depths.slice(0, row_length);
     if (name.startsWith("@")) return [state[name.slice(1)]];
     const data = get(get(rule, "table").data, name);
@@ -57,6 +58,16 @@ window.mhc = (() => {
     if (select === "row") return pick(data, row * depths.length, row_length);
     if (column < 0) return null;
     return pick(data, (row * depths.length + column) * width, width);
+  }
+
+  // Several values of the present depth: [[name of the column, iterations or null for now], ...]
+  function cells(rule, names, state, {depths, column}) {
+    const table = get(rule, "table");
+    const rows = get(table.tags[0], "iterations");
+    return names.map(([name, fixed]) => {
+      if (name.startsWith("@")) return state[name.slice(1)];
+      return get(table.data, name)[rows.indexOf(fixed ?? state.iterations) * depths.length + column];
+    });
   }
 
   function cut(source, state) {
@@ -104,9 +115,9 @@ window.mhc = (() => {
     }
   }
 
-  // Does a rule read any of what has changed?  ("table" is a new surface: everything.)
+  // Does a rule read any of what has changed: the depth, the iterations, its table?
   function moves(rule, changed) {
-    if (changed.has("table")) return true;
+    if (changed.has(get(rule, "table"))) return true;
     const select = get(rule, "select");
     const by_iterations = select !== "column" && get(rule, "at") === undefined;
     const by_depth = select !== "row" || get(rule, "cut") === true;
@@ -142,46 +153,70 @@ window.mhc = (() => {
     return () => page(doc).listeners.delete(listener);
   }
 
-  // ---- playing -----------------------------------------------------------------------------
+  // ---- the dial ----------------------------------------------------------------------------
 
-  // Step a value from where it is (or from the start, if it is at the end) up to the end.
-  function play({value, assign, start, end, running, period = 350}) {
-    let now = value() >= end ? start : value();
-    assign(now);
-    running(true);
-    const stop = () => {
-      clearInterval(timer);
-      running(false);
+  const element = (tag, className, parent, properties = {}) => {
+    const node = Object.assign(document.createElement(tag), {className, ...properties});
+    parent.append(node);
+    return node;
+  };
+
+  // A slider for one part of the state: the browser's own range input, which paints a move in a
+  // frame, speaks to screen readers and knows the keys.  `tell` hears of moves, ten times a
+  // second at most and of the last one always.
+  function range(el, doc, {name, label, start, end, marks, playable, tell}) {
+    el.classList.add("mhc-range");
+    const head = element("div", "head", el);
+    const id = `mhc-${name}-${Math.random().toString(36).slice(2)}`;
+    const title = element("label", "", head, {htmlFor: id, textContent: label});
+    const output = element("output", "", head, {htmlFor: id});
+    const input = element("input", "", el, {type: "range", id, min: start, max: end, step: 1});
+    const scale = element("div", "marks", el, {ariaHidden: "true"});
+    for (const mark of marks) {
+      const at = element("span", "", scale, {textContent: mark});
+      at.style.setProperty("--at", (mark - start) / (end - start));
+      at.addEventListener("click", () => take(mark));
+    }
+    let told = 0;
+    let timer = null;
+    const take = (value) => {
+      move(doc, name, value);
+      clearTimeout(timer);
+      const say = () => {
+        told = performance.now();
+        tell(page(doc).state[name]);
+      };
+      timer = setTimeout(say, Math.max(0, told + 100 - performance.now()));
     };
-    const timer = setInterval(() => {
-      if (value() !== now) return stop(); // somebody took the slider
-      now += 1;
-      assign(now);
-      if (now >= end) stop();
-    }, period);
-    return stop;
+    input.addEventListener("input", () => take(input.valueAsNumber));
+    if (playable) play_button(head, () => page(doc).state[name], take, start, end);
+    return listen(doc, (state) => {
+      if (input.valueAsNumber !== state[name]) input.value = state[name];
+      input.style.setProperty("--at", (state[name] - start) / (end - start));
+      text(output, String(state[name]));
+    });
   }
 
-  // The play button of a slider (both models of panel-material-ui).
-  const players = new WeakMap();
-  function press_play(button, slider) {
-    const stop = players.get(slider);
-    if (stop) return stop();
-    const running = (on) => {
-      button.label = on ? "Pause" : "Play";
-      button.icon = on ? "pause" : "play_arrow";
-      if (!on) players.delete(slider);
+  // Steps a value from where it is (or from the start, if it is at the end) up to the end.
+  function play_button(parent, value, take, start, end, period = 350) {
+    const button = element("button", "play", parent, {type: "button", textContent: "▶ Play"});
+    let timer = null;
+    const stop = () => {
+      clearInterval(timer);
+      timer = null;
+      button.textContent = "▶ Play";
     };
-    players.set(
-      slider,
-      play({
-        value: () => Math.round(slider.value),
-        assign: (v) => (slider.value = v),
-        start: slider.start,
-        end: slider.end,
-        running,
-      }),
-    );
+    button.addEventListener("click", () => {
+      if (timer !== null) return stop();
+      button.textContent = "❚❚ Pause";
+      let now = value() >= end ? start : value();
+      take(now);
+      timer = setInterval(() => {
+        if (!button.isConnected || value() !== now) return stop(); // somebody took the slider
+        take(++now);
+        if (now >= end) stop();
+      }, period);
+    });
   }
 
   // ---- formatting --------------------------------------------------------------------------
@@ -305,5 +340,5 @@ window.mhc = (() => {
   }
 
   return {move, refresh, listen, cut: (source) => cut(source, page(source.document).state), page,
-          play, press_play, number, exact, headline};
+          range, number, exact, headline};
 })();

@@ -1,4 +1,8 @@
-"""The two pieces of the page that no widget library has: the headline and the address bar."""
+"""The pieces of the page that no widget library has.
+
+The sliders of depth and iterations are the browser's own range inputs, not the widget library's:
+a React slider takes half a frame for itself, and the standalone page needs them anyway.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,32 @@ import param
 from panel.custom import JSComponent
 
 from .static import CSS
+
+
+class Slider(JSComponent):
+    """A slider for depth or iterations, whose moves never wait for Python."""
+
+    state_name = param.String(doc='Part of the browser\'s state: "depth" or "iterations".')
+    label = param.String(doc="Accessible name.")
+    value = param.Integer(doc="Present value; follows the moves, ten times a second at most.")
+    start = param.Integer()
+    end = param.Integer()
+    marks = param.List(item_type=int, doc="Values marked below the slider.")
+    playable = param.Boolean(default=False, doc="With a button that steps to the end.")
+
+    _esm = """
+    export function render({model, el, view}) {
+      const {state_name: name, label, start, end, marks, playable} = model
+      const doc = view.model.document
+      const host = document.createElement("div")
+      el.append(host)
+      const tell = (value) => { model.value = value }
+      const stop = mhc.range(host, doc, {name, label, start, end, marks, playable, tell})
+      model.on("value", () => mhc.move(doc, name, model.value))
+      model.on("remove", stop)
+    }
+    """
+    _stylesheets: ClassVar = [CSS]
 
 
 class Headline(JSComponent):
@@ -32,9 +62,6 @@ class Headline(JSComponent):
       const host = document.createElement("div")
       el.append(host)
       const stop = mhc.headline(host, view.model.document, names)
-      const again = () => mhc.refresh(view.model.document)
-      model.on("projection", again)
-      model.on("iterative", again)
       model.on("remove", stop)
     }
     """

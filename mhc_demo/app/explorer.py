@@ -22,7 +22,7 @@ from ..figures.slices import gain_columns, table
 from ..projections import PROJECTIONS
 from ..surface import EXPERIMENT_PARAMETERS
 from . import static
-from .components import BrowserWindow, Headline
+from .components import BrowserWindow, Headline, Slider
 from .state import URL_PARAMETERS, State
 from .views import VIEWS, View, surface_of
 
@@ -64,23 +64,8 @@ class Explorer(pn.viewable.Viewer):
     def _make_controls(self) -> None:
         p = self.state.param
         wide = {"sizing_mode": "stretch_width", "margin": (6, 12)}
-        dial = {"styles": {"flex": "1 1 300px"}, **wide, "margin": (6, 16)}
-        self.dial = pmui.IntSlider.from_param(
-            p.iterations, marks=_marks(0, 1, 5, 10, 20, 30), **dial
-        )
-        self.depth = pmui.IntSlider.from_param(p.depth, marks=_marks(1, 32, 64, 96, 128), **dial)
-        for slider, name in ((self.dial, "iterations"), (self.depth, "depth")):
-            slider.jscallback(
-                args={"table": self.table},
-                value=f"mhc.move(table.document, '{name}', cb_obj.value)",
-            )
-        self.play = pmui.Button(
-            label="Play", icon="play_arrow", variant="outlined", width=110, margin=(14, 12)
-        )
-        self.play.jscallback(
-            args={"slider": self.dial},
-            clicks="mhc.press_play(cb_obj, slider)",
-        )
+        self.dial = self._slider("iterations", (0, 1, 5, 10, 20, 30), playable=True)
+        self.depth = self._slider("depth", (1, 32, 64, 96, 128))
         self.streams = pmui.IntSlider.from_param(p.streams, **wide)
         self.spread = pmui.FloatSlider.from_param(p.spread, step=0.1, format="0.0", **wide)
         self.members = pmui.IntSlider.from_param(p.members, **wide)
@@ -114,10 +99,31 @@ class Explorer(pn.viewable.Viewer):
             margin=(8, 0),
         )
 
+    def _slider(self, name: str, marks: tuple[int, ...], playable: bool = False) -> Slider:
+        parameter = self.state.param[name]
+        slider = Slider(
+            state_name=name,
+            label=parameter.label,
+            value=parameter,
+            start=parameter.bounds[0],
+            end=parameter.bounds[1],
+            marks=list(marks),
+            playable=playable,
+            sizing_mode="stretch_width",
+            styles={"flex": "1 1 300px"},
+            margin=(2, 16),
+        )
+        slider.param.watch(lambda event: setattr(self.state, name, event.new), "value")
+        return slider
+
     def _make_main(self) -> None:
         self.address = BrowserWindow(query=self.state.query())
         self.headline = Headline(sizing_mode="stretch_width", margin=0)
         self._name_projection()
+        # This also brings the table along to the browser, whichever view is open.
+        self.headline.jscallback(
+            args={"table": self.table}, projection="mhc.refresh(table.document)"
+        )
         self.notices = pmui.Alert(
             severity="info",
             closeable=True,
@@ -146,15 +152,12 @@ class Explorer(pn.viewable.Viewer):
             self.headline,
             pn.Row(
                 self.dial,
-                self.play,
                 self.depth,
                 stylesheets=[":host { flex-wrap: wrap; }"],
                 sizing_mode="stretch_width",
                 margin=0,
             ),
             self.tabs,
-            stylesheets=[static.CSS],
-            css_classes=["explorer"],
             sizing_mode="stretch_width",
             margin=0,
         )
@@ -238,7 +241,3 @@ class Explorer(pn.viewable.Viewer):
             view = self._open[self.state.view]
             view.update()
             view.shown = key
-
-
-def _marks(*values: int) -> list[dict[str, Any]]:
-    return [{"value": v, "label": str(v)} for v in values]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import xarray as xr
-from bokeh.models import ColumnDataSource, Range1d, Span
+from bokeh.models import ColumnDataSource, Line, Range1d, Scatter, Segment, Span, VArea
 
 from . import style
 from .curves import DIRECTIONS, depth_plot, gain_hover, networks_and_directions
@@ -28,6 +28,7 @@ class CompositeFigure:
         )
         style.powers_of_ten(p)
         p.add_layout(style.identity_line())
+        lines = []
         for network, direction in networks_and_directions():
             line_and_band = {
                 "gain": f"{direction}.median",
@@ -36,28 +37,46 @@ class CompositeFigure:
             }
             source = sliced(table, "row", line_and_band, state, **network.options)
             source.data["depth"] = depths
-            look = {"source": source, "color": network.colour, "level": network.level}
-            p.varea("depth", "low", "high", alpha=0.1, **look)
-            dash = style.DASH[direction]
-            line = p.line("depth", "gain", width=3, line_dash=dash, **look)
-            gain_hover(
-                p,
-                line,
-                [
-                    (f"{network.name}, {direction}", "@gain"),
-                    ("5 %", "@low"),
-                    ("95 %", "@high"),
-                    ("layers", "@depth"),
-                ],
+            band = VArea(x="depth", y1="low", y2="high", fill_color=network.colour, fill_alpha=0.1)
+            style.draw(p, source, band, network.level)
+            line = Line(
+                x="depth",
+                y="gain",
+                line_color=network.colour,
+                line_width=3,
+                line_dash=style.DASH[direction],
             )
+            lines.append(style.draw(p, source, line, network.level))
+            lines[-1].name = f"{network.name}, {direction}"
         self.theory = ColumnDataSource(theory_columns(surface))
-        p.line(
-            "depth", "expected", source=self.theory, color=style.THEORY, width=2, line_dash=[3, 3]
+        theory = Line(
+            x="depth", y="expected", line_color=style.THEORY, line_width=2, line_dash=[3, 3]
         )
-        for network, direction in networks_and_directions():
-            here = {"x": "@depth", "y": f"{direction}.median"}
-            dot = sliced(table, "cell", here, state, **network.options)
-            p.scatter("x", "y", source=dot, color=network.colour, size=10, level=style.MOVING)
+        style.draw(p, self.theory, theory)
+        here = [
+            (f"{direction}.median", network.options.get("at"), network.colour)
+            for network, direction in networks_and_directions()
+        ]
+        dots = sliced(
+            table,
+            "cells",
+            {"y": [cell[:2] for cell in here], "x": [("@depth", None)] * len(here)},
+            state,
+        )
+        dots.data["colour"] = [colour for _, _, colour in here]
+        dot = Scatter(x="x", y="y", fill_color="colour", line_color="colour", size=10)
+        style.draw(p, dots, dot, style.MOVING)
+        gain_hover(
+            p,
+            lines,
+            [
+                ("", "$name"),
+                ("gain", "@{gain}"),
+                ("5 %", "@{low}"),
+                ("95 %", "@{high}"),
+                ("layers", "@depth"),
+            ],
+        )
         self.figure = p
 
     def update(self, surface: xr.Dataset) -> None:
@@ -92,6 +111,7 @@ class IterationsFigure:
         )
         p.add_layout(follows(chosen, "location", "@iterations", late=True))
         p.add_layout(style.identity_line())
+        dots = []
         colours = [style.HC] + [style.PROJECTED] * (len(counts) - 1)
         for direction in DIRECTIONS:
             columns = {
@@ -101,28 +121,44 @@ class IterationsFigure:
             }
             source = sliced(table, "column", columns, state, late=True)
             source.data.update(iterations=counts, colour=colours)
-            look = {"source": source, "level": style.MOVING}
-            dash = style.DASH[direction]
-            p.line("iterations", "gain", color=style.PROJECTED, width=2, line_dash=dash, **look)
-            p.segment("iterations", "low", "iterations", "high", color="colour", width=1.5, **look)
-            dots = p.scatter(
-                "iterations",
-                "gain",
-                color="colour",
+            curve = Line(
+                x="iterations",
+                y="gain",
+                line_color=style.PROJECTED,
+                line_width=2,
+                line_dash=style.DASH[direction],
+            )
+            style.draw(p, source, curve, style.MOVING)
+            bars = Segment(
+                x0="iterations",
+                y0="low",
+                x1="iterations",
+                y1="high",
+                line_color="colour",
+                line_width=1.5,
+            )
+            style.draw(p, source, bars, style.MOVING)
+            dot = Scatter(
+                x="iterations",
+                y="gain",
+                fill_color="colour",
+                line_color="colour",
                 size=8,
                 marker="circle" if direction == "forward" else "diamond",
-                **look,
             )
-            gain_hover(
-                p,
-                dots,
-                [
-                    (direction, "@gain"),
-                    ("5 %", "@low"),
-                    ("95 %", "@high"),
-                    ("iterations", "$x{0}"),
-                ],
-            )
+            dots.append(style.draw(p, source, dot, style.MOVING))
+            dots[-1].name = direction
+        gain_hover(
+            p,
+            dots,
+            [
+                ("", "$name"),
+                ("gain", "@{gain}"),
+                ("5 %", "@{low}"),
+                ("95 %", "@{high}"),
+                ("iterations", "@iterations"),
+            ],
+        )
         self.figure = p
 
 

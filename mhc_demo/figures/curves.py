@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from bokeh.models import BoxAnnotation, CustomJSHover
+from bokeh.models import BoxAnnotation, CustomJSHover, HoverTool
 from bokeh.plotting import figure
 
 from . import style
@@ -14,7 +14,6 @@ from .slices import State, follows
 
 DIRECTIONS = ("forward", "backward")
 DEPTH_TICKS = [1, 16, 32, 48, 64, 80, 96, 112, 128]
-GAIN = CustomJSHover(code="return mhc.exact(value)")
 
 
 @dataclass(frozen=True)
@@ -55,16 +54,21 @@ def depth_plot(
     return p
 
 
-def gain_hover(p: figure, renderer: Any, fields: list[tuple[str, str]], **options: Any) -> None:
-    """Hover texts whose fields, such as "@median", hold log10 gains; others stand as they are."""
-    gains = [
-        name for _, name in fields if name.startswith("@") and name not in ("@depth", "@layer")
-    ]
+def gain_hover(
+    p: figure, renderers: list[Any], fields: list[tuple[str, str]], mode: str = "vline"
+) -> None:
+    """Exact values on hover; fields in "@{...}" hold log10 gains, and are shown as the gains."""
+    exact = CustomJSHover(code="return mhc.exact(value)")
+    gains = {name for _, name in fields if name.startswith("@{")}
     p.add_tools(
-        style.hover(
-            [renderer],
-            [(text, f"{name}{{custom}}" if name in gains else name) for text, name in fields],
-            formatters=dict.fromkeys(gains, GAIN),
-            **options,
+        HoverTool(
+            renderers=renderers,
+            tooltips=[
+                (text, f"{name}{{custom}}" if name in gains else name) for text, name in fields
+            ],
+            formatters=dict.fromkeys(gains, exact),
+            mode=mode,
+            line_policy="nearest",
+            attachment="horizontal",
         )
     )

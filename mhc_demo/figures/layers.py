@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import xarray as xr
-from bokeh.models import ColumnDataSource, Range1d
+from bokeh.models import ColumnDataSource, Line, Range1d, Scatter, VArea
 
 from . import style
 from .composite import gain_range
@@ -30,34 +30,43 @@ class LayersFigure:
         )
         style.one_two_five(p)
         p.add_layout(style.identity_line())
+        dots = []
         for network, direction in networks_and_directions():
             columns = {q: f"{direction}.{q}" for q in ("member", "median", "q05", "q95")}
             source = sliced(table, "row", columns, state, late=True, **network.options)
             source.data["layer"] = layers
-            look = {"source": source, "color": network.colour, "level": network.level}
-            p.varea("layer", "q05", "q95", alpha=0.1, **look)
-            p.line("layer", "median", width=2.5, line_dash=style.DASH[direction], **look)
+            band = VArea(x="layer", y1="q05", y2="q95", fill_color=network.colour, fill_alpha=0.1)
+            style.draw(p, source, band, network.level)
+            median = Line(
+                x="layer",
+                y="median",
+                line_color=network.colour,
+                line_width=2.5,
+                line_dash=style.DASH[direction],
+            )
+            style.draw(p, source, median, network.level)
             forward = direction == "forward"
-            dots = p.scatter(
-                "layer",
-                "member",
+            dot = Scatter(
+                x="layer",
+                y="member",
                 size=7,
                 line_color=network.colour,
                 fill_color=network.colour if forward else None,
                 marker="circle" if forward else "diamond",
-                source=source,
-                level=network.level,
             )
-            gain_hover(
-                p,
-                dots,
-                [
-                    (f"{network.name}, {direction}", "@member"),
-                    ("median", "@median"),
-                    ("layer", "@layer"),
-                ],
-                mode="mouse",
-            )
+            dots.append(style.draw(p, source, dot, network.level))
+            dots[-1].name = f"{network.name}, {direction}"
+        gain_hover(
+            p,
+            dots,
+            [
+                ("", "$name"),
+                ("this layer", "@{member}"),
+                ("median", "@{median}"),
+                ("layer", "@layer"),
+            ],
+            mode="mouse",
+        )
         self.figure = p
 
     def update(self, surface: xr.Dataset) -> None:
@@ -96,6 +105,7 @@ class LayerAxisFigure:
         )
         style.powers_of_ten(p)
         p.add_layout(style.identity_line())
+        lines = []
         held = dict(zip(DIRECTIONS, (table, backward), strict=True))
         for network, direction in networks_and_directions():
             columns = {q: f"{direction}.{q}" for q in ("median", "q05", "q95")}
@@ -109,19 +119,28 @@ class LayerAxisFigure:
                 **network.options,
             )
             # The depth slider moves HC too, on these axes.
-            look = {"source": source, "color": network.colour, "level": style.MOVING}
-            p.varea("layer", "q05", "q95", alpha=0.12, **look)
-            line = p.line("layer", "median", width=3, line_dash=style.DASH[direction], **look)
-            gain_hover(
-                p,
-                line,
-                [
-                    (f"{network.name}, {direction}", "@median"),
-                    ("5 %", "@q05"),
-                    ("95 %", "@q95"),
-                    ("layer", "@layer"),
-                ],
+            band = VArea(x="layer", y1="q05", y2="q95", fill_color=network.colour, fill_alpha=0.12)
+            style.draw(p, source, band, style.MOVING)
+            line = Line(
+                x="layer",
+                y="median",
+                line_color=network.colour,
+                line_width=3,
+                line_dash=style.DASH[direction],
             )
+            lines.append(style.draw(p, source, line, style.MOVING))
+            lines[-1].name = f"{network.name}, {direction}"
+        gain_hover(
+            p,
+            lines,
+            [
+                ("", "$name"),
+                ("median", "@{median}"),
+                ("5 %", "@{q05}"),
+                ("95 %", "@{q95}"),
+                ("layer", "@layer"),
+            ],
+        )
         self.figure = p
 
     def update(self, surface: xr.Dataset) -> None:

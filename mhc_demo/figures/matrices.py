@@ -12,7 +12,15 @@ import math
 
 import numpy as np
 import xarray as xr
-from bokeh.models import ColumnDataSource, CustomJS, LinearColorMapper, Range1d
+from bokeh.models import (
+    ColumnDataSource,
+    CustomJS,
+    HoverTool,
+    LinearColorMapper,
+    Range1d,
+    Rect,
+    Text,
+)
 from numpy.typing import NDArray
 
 from . import style
@@ -111,32 +119,29 @@ class MatricesFigure:
             text=[""] * size,
             exact=[""] * size,
         )
-        cells = p.rect(
-            "x",
-            "y",
-            width=0.97,
-            height=0.97,
-            source=source,
-            line_color=None,
-            fill_color={
-                "field": "shade",
-                "transform": LinearColorMapper(palette=PALETTE, low=-1, high=1),
-            },
-        )
+        fill = {
+            "field": "shade",
+            "transform": LinearColorMapper(palette=PALETTE, low=-1, high=1),
+        }
+        rect = Rect(x="x", y="y", width=0.97, height=0.97, line_color=None, fill_color=fill)
+        cells = style.draw(p, source, rect, style.MOVING)
         if n <= 8:
-            p.text(
-                "x",
-                "y",
+            numbers = Text(
+                x="x",
+                y="y",
                 text="text",
-                source=source,
                 text_align="center",
                 text_baseline="middle",
                 text_color="#16191d",
                 text_font_size="14px" if n <= 4 else "10px",
             )
+            style.draw(p, source, numbers, style.MOVING)
         p.add_tools(
-            style.hover(
-                [cells], [("row, column", "@row, @column"), ("value", "@exact")], mode="mouse"
+            HoverTool(
+                renderers=[cells],
+                tooltips=[("row, column", "@row, @column"), ("value", "@exact")],
+                mode="mouse",
+                attachment="horizontal",
             )
         )
         # The first layout of a newly opened view asks the script to write texts and shades.

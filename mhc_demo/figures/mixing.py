@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import xarray as xr
-from bokeh.models import ColumnDataSource, Range1d
+from bokeh.models import ColumnDataSource, HoverTool, Line, Range1d
 from numpy.typing import NDArray
 
 from ..gains import METRICS
@@ -44,24 +44,21 @@ class MixingFigure:
             late=True,
             y_range=self.y_range,
         )
+        lines = []
         for name, (colour, dash) in DRAWN.items():
             source = sliced(table, "row", {"value": name}, state, late=True)
             source.data["depth"] = depths
-            line = p.line(
-                "depth",
-                "value",
-                source=source,
-                color=colour,
-                width=3,
-                line_dash=dash,
-                level=style.MOVING,
+            curve = Line(x="depth", y="value", line_color=colour, line_width=3, line_dash=dash)
+            lines.append(style.draw(p, source, curve, style.MOVING))
+            lines[-1].name = METRICS[name].title
+        p.add_tools(
+            HoverTool(
+                renderers=lines,
+                tooltips=[("$name", "@value{0.000}"), ("layers", "@depth")],
+                mode="vline",
+                attachment="horizontal",
             )
-            p.add_tools(
-                style.hover(
-                    [line],
-                    [(METRICS[name].title, "@value{0.000}"), ("layers", "@depth")],
-                )
-            )
+        )
         self.figure = p
 
     def update(self, mixing: xr.Dataset) -> None:

@@ -9,7 +9,7 @@ JavaScript: a new figure needs no new script.
 Rules ("select"):
     row      the values along depth at the present iterations (or at a fixed count, `at`)
     column   the values along iterations at the present depth
-    cell     the one value at the present iterations and depth
+    cells    single values at the present depth: [(column, iterations or None for now), ...]
     block    the `width` numbers at the present iterations (or `at`) and depth
 A column of the derived source is named after a column of the table, or after the present state:
 "@depth", "@iterations", or "@depths", the table's own depths.  `cut` ends a row at the
@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from bokeh.models import ColumnDataSource, Model
+from bokeh.models import ColumnDataSource, CustomJS, Model
 from numpy.typing import NDArray
 
 State = Mapping[str, int]
@@ -55,6 +55,7 @@ def table(
     from that state, and the headline reads that table.
     """
     source = ColumnDataSource(dict(columns), name="surface" if state else None)
+    source.js_on_change("data", CustomJS(code="mhc.refresh(cb_obj.document, cb_obj)"))
     label(source, iterations, depths, width)
     if state:
         source.tags[0]["state"] = dict(state)
@@ -77,7 +78,7 @@ def label(
 def sliced(
     source: ColumnDataSource,
     select: str,
-    columns: Mapping[str, str],
+    columns: Mapping[str, Any],
     state: State,
     *,
     late: bool = False,
@@ -105,7 +106,17 @@ def select_columns(rule: Mapping[str, Any], state: State) -> dict[str, Any]:
     column = depths.index(state["depth"]) if state["depth"] in depths else 0
     length = min(state["depth"], len(depths)) if rule.get("cut") else len(depths)
 
-    def values(name: str) -> Any:
+    def values(name: Any) -> Any:
+        if rule["select"] == "cells":
+            return [
+                state[n[1:]]
+                if n.startswith("@")
+                else held.data[n][
+                    iterations.index(state["iterations"] if at is None else at) * len(depths)
+                    + column
+                ]
+                for n, at in name
+            ]
         if name == "@depths":
             return np.asarray(depths[:length])
         if name.startswith("@"):
@@ -116,10 +127,8 @@ def select_columns(rule: Mapping[str, Any], state: State) -> dict[str, Any]:
                 return data[row, :length, 0]
             case "column":
                 return data[:, column, 0]
-            case "cell":
-                return data[row, column, :1]
             case "block":
                 return data[row, column]
-        raise ValueError(f"select must be row, column, cell or block, not {rule['select']!r}")
+        raise ValueError(f"select must be row, column, cells or block, not {rule['select']!r}")
 
     return {name: values(column_name) for name, column_name in rule["columns"].items()}

@@ -1,0 +1,154 @@
+"""From a hand on a slider to a painted plot, in a real Chromium.
+
+A move is timed from the browser's dispatch of the event to the first task after the frame in
+which the main plot was painted with the new state: what our code, Bokeh, the widget library and
+the browser's own style and layout take together.  In headless Chromium the compositor draws in
+software, on the same two cores.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+
+import numpy as np
+from playwright.sync_api import Page
+
+from .browser import chromium, served
+from .numerics import Row, summary
+
+PROBE = """(for_data) => {
+  const doc = Bokeh.documents[0]
+  const view = Bokeh.index.find_one_by_id(doc.get_model_by_name("composite").id)
+  const probe = (window.probe = {times: [], event: null, start: null, for_data})
+  const changed = () => { probe.start ??= probe.event }
+  for (const event of ["pointermove", "keydown", "pointerdown"])
+    addEventListener(event, () => { probe.event = performance.now() }, {capture: true})
+  mhc.listen(doc, () => { if (!probe.for_data) changed() })
+  doc.get_model_by_name("surface").properties.data.change.connect(changed)
+  const paint = view._actual_paint
+  view._actual_paint = function (...args) {
+    paint.apply(this, args)
+    if (probe.start === null) return
+    const start = probe.start
+    probe.start = null
+    const after = new MessageChannel()
+    after.port1.onmessage = () => probe.times.push(performance.now() - start)
+    after.port2.postMessage(0)
+  }
+  probe.start = null
+}"""
+
+FIRST_PAINT = """
+(() => {
+  const look = () => {
+    const plot = window.Bokeh?.documents?.[0]?.get_model_by_name("composite")
+    const view = plot && Bokeh.index.find_one_by_id(plot.id)
+    if (view?._render_count > 0) window.first_paint = performance.now()
+    else requestAnimationFrame(look)
+  }
+  requestAnimationFrame(look)
+})()"""
+
+
+def ready(page: Page, address: str) -> None:
+    """Open the page and wait until its first plot stands."""
+    page.add_init_script(FIRST_PAINT)
+    page.goto(address)
+    page.wait_for_function("window.first_paint !== undefined")
+
+
+def taken(page: Page) -> np.ndarray:
+    """The probe's times so far, in ms; the probe starts anew."""
+    page.wait_for_timeout(400)
+    return np.array(page.evaluate("() => probe.times.splice(0)"))
+
+
+def drag(page: Page, name: str, moves: int) -> np.ndarray:
+    """Drag a slider to and fro."""
+    thumb = page.get_by_role("slider", name=name)
+    handle = thumb.locator("xpath=..").bounding_box()
+    rail = thumb.locator("xpath=../..").bounding_box()
+    assert handle
+    assert rail
+    y = handle["y"] + handle["height"] / 2
+    page.mouse.move(handle["x"] + handle["width"] / 2, y)
+    page.mouse.down()
+    taken(page)
+    for i in range(moves):
+        page.mouse.move(rail["x"] + rail["width"] * (0.5 + 0.45 * math.sin(i / 9)), y)
+        page.wait_for_timeout(30)
+    page.mouse.up()
+    return taken(page)
+
+
+def press(page: Page, name: str, presses: int, pause: int) -> np.ndarray:
+    """Arrow keys on a slider, to and fro."""
+    page.get_by_role("slider", name=name).focus()
+    taken(page)
+    for i in range(presses):
+        page.keyboard.press("ArrowRight" if i // 5 % 2 == 0 else "ArrowLeft")
+        page.wait_for_timeout(pause)
+    return taken(page)
+
+
+def run() -> Iterator[Row]:
+    """Rows of the table."""
+    frame = "17 / 34 ms"
+    with served() as (address, _), chromium() as browser:
+        page = browser.new_page(viewport={"width": 1400, "height": 900})
+        ready(page, address)
+        page.wait_for_timeout(1500)
+        page.evaluate(PROBE, False)
+        for name in ("Depth (layers)", "Sinkhorn iterations"):
+            drag(page, name, 30)
+            yield f"drag {name} to painted plot", frame, *summary(drag(page, name, 200))
+            yield f"arrow keys on {name}", frame, *summary(press(page, name, 100, 40))
+        page.evaluate("() => { probe.for_data = true }")
+        for name in ("Streams (n)", "Spread"):
+            what = f"{name} to painted plot, 32 members (round trip)"
+            times = press(page, name, 30, 500)
+            yield f"{what}, {len(times)} changes", "150 ms", *summary(times)
+        shuffle = page.get_by_role("button", name="Shuffle")
+        for _ in range(30):
+            shuffle.click()
+            page.wait_for_timeout(500)
+        yield (
+            "Seed (shuffle) to painted plot, 32 members, n = 4 or 5",
+            "150 ms",
+            *summary(taken(page)),
+        )
+        page.close()
+        yield from opening(browser, address)
+
+
+def opening(browser: object, address: str) -> Iterator[Row]:
+    """Time to the first plot, and how long the server is held up meanwhile."""
+    painted, blocked = [], []
+    for _ in range(12):
+        page = browser.new_page(viewport={"width": 1400, "height": 900})  # type: ignore[attr-defined]
+        longest = [0.0]
+        done = threading.Event()
+
+        def ping(done: threading.Event = done, longest: list[float] = longest) -> None:
+            url = address.rsplit("/", 1)[0] + "/static/extensions/mhc-demo/mhc.css"
+            while not done.is_set():
+                start = time.perf_counter()
+                urllib.request.urlopen(url, timeout=10).read()
+                longest[0] = max(longest[0], time.perf_counter() - start)
+                time.sleep(0.005)
+
+        thread = threading.Thread(target=ping)
+        thread.start()
+        ready(page, address)
+        painted.append(page.evaluate("first_paint"))
+        page.wait_for_timeout(500)
+        done.set()
+        thread.join()
+        blocked.append(1e3 * longest[0])
+        page.close()
+    yield "opening the page to the first plot", "1.3 s", *summary(np.array(painted))
+    yield "longest time the server is held up meanwhile", "0.2 s", *summary(np.array(blocked))
