@@ -44,7 +44,8 @@ def served() -> Iterator[tuple[str, int]]:
 @contextlib.contextmanager
 def chromium() -> Iterator[Browser]:
     """Headless Chromium: Debian's if it is there, else Playwright's own."""
-    binary = shutil.which("chromium") or shutil.which("google-chrome")
+    names = ("chromium", "chromium-browser", "google-chrome")
+    binary = next(filter(None, map(shutil.which, names)), None)
     options: dict[str, Any] = {"executable_path": binary} if binary else {}
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(

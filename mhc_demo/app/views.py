@@ -6,6 +6,7 @@ given the explorer, reads its state and surface, and returns what Panel can show
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -290,6 +291,7 @@ class MatricesView(View):
 
     def _fetch(self) -> None:
         state = self.explorer.state
+        iterations: Iterable[int]
         if state.streams <= SHIPPED_WHOLE:
             iterations, depths = range(MAX_ITERATIONS + 1), slice(None)
         else:

@@ -21,6 +21,7 @@ from bokeh.models import (
     Rect,
     Text,
 )
+from bokeh.plotting import figure
 from numpy.typing import NDArray
 
 from . import style
@@ -85,7 +86,7 @@ class MatricesFigure:
         column: str,
         at: int | None,
         title: str,
-    ):
+    ) -> figure:
         p = style.plot(
             f"matrix-{column}-{'hc' if at == 0 else 'projected'}",
             "",

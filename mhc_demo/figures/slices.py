@@ -19,7 +19,7 @@ property from the state: "set".
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -44,8 +44,8 @@ def gain_columns(gains: xr.DataArray) -> dict[str, NDArray[np.float32]]:
 
 def table(
     columns: Mapping[str, NDArray[np.float32]],
-    iterations: Sequence[int],
-    depths: Sequence[int],
+    iterations: Iterable[int],
+    depths: Iterable[int],
     width: int = 1,
     state: State | None = None,
 ) -> ColumnDataSource:
@@ -63,7 +63,7 @@ def table(
 
 
 def label(
-    source: ColumnDataSource, iterations: Sequence[int], depths: Sequence[int], width: int = 1
+    source: ColumnDataSource, iterations: Iterable[int], depths: Iterable[int], width: int = 1
 ) -> None:
     """Say which iterations and depths the rows of a table stand for."""
     source.tags = [

@@ -1,0 +1,164 @@
+"""A real server and a real headless Chromium; what the tests of the page share."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, expect
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+expect.set_options(timeout=15_000)
+
+
+@pytest.fixture(scope="session")
+def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[str, Any]:
+    """Debian's Chromium if it is there; else the one that Playwright installs."""
+    options = {
+        **browser_type_launch_args,
+        "args": ["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+    }
+    binary = next(
+        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+    )
+    if binary:
+        options["executable_path"] = binary
+    return options
+
+
+@contextlib.contextmanager
+def serve() -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """`panel serve app.py` on a free port, as the README says; yields its address."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "panel", "serve", "app.py", "--port", str(port)]
+    server = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT
+    )
+    address = f"http://localhost:{port}/app"
+    try:
+        for _ in range(300):
+            if server.poll() is not None:
+                raise RuntimeError("the server ended at once")
+            with contextlib.suppress(OSError):
+                urllib.request.urlopen(address, timeout=10).read()
+                break
+            time.sleep(0.1)
+        yield address, server
+    finally:
+        server.terminate()
+        server.wait(20)
+
+
+@pytest.fixture(scope="session")
+def address() -> Iterator[str]:
+    """The address of a served page."""
+    with serve() as (where, _):
+        yield where
+
+
+class Explorer:
+    """The page in a browser tab, and what a user sees and does there."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.problems: list[str] = []
+        self.hosts: set[str] = set()
+        page.on("console", self._heard)
+        page.on("pageerror", lambda error: self.problems.append(str(error)))
+        page.on("request", lambda request: self.hosts.add(request.url.split("/")[2]))
+
+    def _heard(self, message: ConsoleMessage) -> None:
+        if message.type == "error":
+            self.problems.append(message.text)
+
+    def open(self, address: str, query: str = "") -> Explorer:
+        """Open a link, and wait until the first numbers stand."""
+        self.page.goto(address + query)
+        expect(self.number(0)).not_to_have_text("")
+        settled = None
+        while (box := self.slider("Depth (layers)").bounding_box()) != settled:
+            settled = box
+            self.page.wait_for_timeout(250)
+        return self
+
+    def number(self, side: int) -> Locator:
+        """The huge number of HC (0) or of the projection (1)."""
+        return self.page.locator(".mhc-headline .number").nth(side)
+
+    def gain(self, side: int) -> float:
+        """The log10 gain that a huge number stands for."""
+        base = self.number(side).locator(".base").inner_text()
+        power = self.number(side).locator("sup").inner_text().replace("−", "-")
+        return float(power) if power else float(np.log10(float(base)))
+
+    def slider(self, name: str) -> Locator:
+        """A slider by its accessible name."""
+        return self.page.get_by_role("slider", name=name, exact=True)
+
+    def set(self, name: str, value: int) -> None:
+        """Move one of the browser's own sliders by hand, as a script may not: with the keys."""
+        slider = self.slider(name)
+        slider.focus()
+        now = int(slider.input_value())
+        for _ in range(abs(value - now)):
+            slider.press("ArrowRight" if value > now else "ArrowLeft")
+        expect(slider).to_have_value(str(value))
+
+    def plotted(self, figure: str, column: str) -> dict[str, np.ndarray]:
+        """The columns `column` of a figure's named renderers, by name."""
+        found = self.page.evaluate(
+            """([figure, column]) => {
+              const plot = Bokeh.documents[0].get_model_by_name(figure)
+              const data = (r) => r.data_source.data
+              const get = (d) => d instanceof Map ? d.get(column) : d[column]
+              return plot.renderers.filter((r) => r.name && get(data(r)))
+                .map((r) => [r.name, [...get(data(r))]])
+            }""",
+            [figure, column],
+        )
+        return {name: np.array(values, dtype=float) for name, values in found}
+
+    def y_range(self, figure: str) -> list[float]:
+        """The y range of a figure."""
+        return self.page.evaluate(
+            """(figure) => { const r = Bokeh.documents[0].get_model_by_name(figure).y_range
+               return [r.start, r.end] }""",
+            figure,
+        )
+
+
+@pytest.fixture
+def explorer(page: Page) -> Iterator[Explorer]:
+    """A tab; afterwards nothing may have gone wrong in it, nor been asked of another host."""
+    page.set_viewport_size({"width": 1400, "height": 900})
+    tab = Explorer(page)
+    yield tab
+    assert tab.problems == []
+    assert {host.split(":")[0] for host in tab.hosts} <= {"localhost"}
+
+
+@pytest.fixture
+def new_explorer(browser: Browser) -> Iterator[Any]:
+    """Make tabs of other shapes, by width and height."""
+    contexts = []
+
+    def make(width: int, height: int) -> Explorer:
+        context = browser.new_context(viewport={"width": width, "height": height})
+        contexts.append(context)
+        return Explorer(context.new_page())
+
+    yield make
+    for context in contexts:
+        context.close()

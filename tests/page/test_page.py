@@ -1,0 +1,328 @@
+"""The page as a visitor meets it, in a real browser."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+from playwright.sync_api import expect
+
+import mhc_demo as mhc
+from mhc_demo.app.views import VIEWS
+
+from .conftest import Explorer, serve
+
+pytestmark = pytest.mark.browser
+
+# The browser holds float32 numbers: seven digits of a log10 gain.
+CLOSE = {"rtol": 3e-7, "atol": 1e-7}
+
+
+def expected(values: dict[str, Any], direction: str, **where: Any) -> np.ndarray:
+    """Python's own numbers for what a plot shows."""
+    surface = mhc.gain_surface(mhc.Experiment(**values))
+    return surface["log10_gain"].sel(direction=direction, series="median", **where).values
+
+
+def test_the_headline_falls_from_ten_to_the_sixteen_to_about_one(
+    explorer: Explorer, address: str
+) -> None:
+    explorer.open(address, "?iterations=0")
+    assert 15 < explorer.gain(0) < 17
+    assert explorer.gain(1) == explorer.gain(0)
+    explorer.slider("Sinkhorn iterations").press("ArrowRight")
+    expect(explorer.number(1)).to_have_text(re.compile(r"^1\.[01]\d$"))
+    assert 15 < explorer.gain(0) < 17
+
+
+def test_plotted_lines_are_pythons_numbers(explorer: Explorer, address: str) -> None:
+    explorer.open(address)
+    explorer.set("Sinkhorn iterations", 3)
+    for depth in (64, 61):
+        explorer.set("Depth (layers)", depth)
+        lines = explorer.plotted("composite", "gain")
+        assert set(lines) == {
+            "HC, forward",
+            "HC, backward",
+            "projected, forward",
+            "projected, backward",
+        }
+        for direction in ("forward", "backward"):
+            np.testing.assert_allclose(
+                lines[f"HC, {direction}"], expected({}, direction, iterations=0), **CLOSE
+            )
+            np.testing.assert_allclose(
+                lines[f"projected, {direction}"], expected({}, direction, iterations=3), **CLOSE
+            )
+            explorer.page.wait_for_timeout(100)  # the second plot follows shortly after
+            np.testing.assert_allclose(
+                explorer.plotted("iterations", "gain")[direction],
+                expected({}, direction, depth=depth),
+                **CLOSE,
+            )
+
+
+def test_a_slider_can_be_dragged(explorer: Explorer, address: str) -> None:
+    explorer.open(address)
+    slider = explorer.slider("Depth (layers)")
+    box = slider.bounding_box()
+    assert box
+    y = box["y"] + box["height"] / 2
+    explorer.page.mouse.move(box["x"] + box["width"] / 2, y)
+    explorer.page.mouse.down()
+    seen = []
+    for share in (0.5, 0.6, 0.7, 0.8):
+        explorer.page.mouse.move(box["x"] + box["width"] * share, y)
+        explorer.page.wait_for_timeout(60)
+        seen.append(explorer.gain(0))
+    explorer.page.mouse.up()
+    assert seen == sorted(seen)
+    assert seen[-1] > seen[0] + 5
+    depth = int(slider.input_value())
+    # The headline shows one decimal of the exponent, of the larger direction.
+    larger = max(expected({}, d, iterations=0, depth=depth) for d in ("forward", "backward"))
+    assert explorer.gain(0) == pytest.approx(larger, abs=0.051)
+
+
+def test_depth_and_iterations_need_no_server(explorer: Explorer) -> None:
+    with serve() as (address, server):
+        explorer.open(address)
+        explorer.page.wait_for_timeout(1000)
+        server.kill()
+        server.wait()
+        explorer.set("Depth (layers)", 70)
+        explorer.set("Sinkhorn iterations", 0)
+        assert explorer.gain(1) == explorer.gain(0)
+        lines = explorer.plotted("composite", "gain")
+        np.testing.assert_array_equal(lines["projected, forward"], lines["HC, forward"])
+    explorer.problems.clear()  # the browser complains of the lost connection, and should
+
+
+def test_axes_stay_still_while_a_slider_moves(explorer: Explorer, address: str) -> None:
+    explorer.open(address)
+    before = explorer.y_range("composite")
+    explorer.set("Depth (layers)", 60)
+    explorer.set("Sinkhorn iterations", 0)
+    assert explorer.y_range("composite") == before
+    low, high = before
+    for values in explorer.plotted("composite", "high").values():
+        assert values.min() >= low
+        assert values.max() <= high
+
+
+def test_play_steps_to_the_end_and_can_be_stopped(explorer: Explorer, address: str) -> None:
+    explorer.open(address, "?iterations=27")
+    explorer.page.get_by_role("button", name="Play").click()
+    expect(explorer.page.get_by_role("button", name="Pause")).to_be_visible()
+    expect(explorer.slider("Sinkhorn iterations")).to_have_value("30")
+    expect(explorer.page.get_by_role("button", name="Play")).to_be_visible()
+    explorer.page.get_by_role("button", name="Play").click()  # from the end: anew
+    expect(explorer.slider("Sinkhorn iterations")).to_have_value("2")
+    explorer.page.get_by_role("button", name="Pause").click()
+    value = explorer.slider("Sinkhorn iterations").input_value()
+    explorer.page.wait_for_timeout(900)
+    expect(explorer.slider("Sinkhorn iterations")).to_have_value(value)
+
+
+def test_streams_seed_and_spread_bring_a_new_surface(explorer: Explorer, address: str) -> None:
+    explorer.open(address)
+    explorer.slider("Streams (n)").press("ArrowRight")
+    expect(explorer.page).to_have_url(re.compile("streams=5"))
+    explorer.slider("Spread").press("ArrowRight")
+    expect(explorer.page).to_have_url(re.compile(r"spread=1\.1"))
+    explorer.page.get_by_role("textbox", name="Seed").fill("7")
+    explorer.page.keyboard.press("Enter")
+    expect(explorer.page).to_have_url(re.compile("seed=7&"))
+    values = {"streams": 5, "spread": 1.1, "seed": 7}
+    wanted = expected(values, "forward", iterations=0)
+    explorer.page.wait_for_function(
+        """(last) => {
+          const plot = Bokeh.documents[0].get_model_by_name("composite")
+          const data = plot.renderers.find((r) => r.name === "HC, forward").data_source.data
+          return Math.abs((data.get?.("gain") ?? data.gain)[127] - last) < 1e-4
+        }""",
+        arg=float(wanted[-1]),
+    )
+    lines = explorer.plotted("composite", "gain")
+    np.testing.assert_allclose(lines["HC, forward"], wanted, **CLOSE)
+    np.testing.assert_allclose(
+        lines["projected, backward"], expected(values, "backward", iterations=1), **CLOSE
+    )
+
+
+def test_shuffle_changes_the_seed_and_reset_restores_everything(
+    explorer: Explorer, address: str
+) -> None:
+    explorer.open(address, "?depth=20&iterations=5&streams=3")
+    before = explorer.page.url
+    explorer.page.get_by_role("button", name="Shuffle").click()
+    expect(explorer.page).not_to_have_url(re.compile("seed=42&"))
+    assert before != explorer.page.url
+    explorer.page.get_by_role("button", name="Reset").click()
+    expect(explorer.slider("Depth (layers)")).to_have_value("64")
+    expect(explorer.slider("Sinkhorn iterations")).to_have_value("1")
+    expect(explorer.page).to_have_url(re.compile("depth=64&streams=4&seed=42"))
+
+
+def test_the_link_is_what_is_seen(explorer: Explorer, address: str) -> None:
+    query = (
+        "?iterations=2&depth=30&streams=3&seed=9&spread=2.5&init=identity&projection=rows"
+        "&members=5&definition=worst-case&view=layers&theme=dark"
+    )
+    explorer.open(address, query)
+    expect(explorer.slider("Depth (layers)")).to_have_value("30")
+    expect(explorer.slider("Sinkhorn iterations")).to_have_value("2")
+    expect(explorer.page.get_by_role("tab", name="Single layers")).to_have_attribute(
+        "aria-selected", "true"
+    )
+    expect(explorer.page).to_have_url(address + query)
+    explorer.set("Depth (layers)", 33)
+    expect(explorer.page).to_have_url(address + query.replace("depth=30", "depth=33"))
+    entries = explorer.page.evaluate("history.length")
+    explorer.set("Depth (layers)", 50)
+    expect(explorer.page).to_have_url(re.compile("depth=50"))
+    assert explorer.page.evaluate("history.length") == entries
+
+
+@pytest.mark.parametrize(
+    ("query", "notice", "url"),
+    [
+        ("?depth=500", "Depth (layers): set to 128; it ranges from 1 to 128.", "depth=128"),
+        ("?iterations=-3", "Sinkhorn iterations: set to 0", "iterations=0"),
+        ("?depth=true&seed=5", "Depth (layers): the value in the link was ignored", "seed=5"),
+        ("?spread=nan", "Spread: the value in the link was ignored", "spread=1&"),
+        ("?nonsense=1", "An unknown parameter in the link was ignored.", "depth=64"),
+        ("?streams=9&projection=mhc-lite", "Streams (n): set to 6", "streams=6"),
+    ],
+)
+def test_a_bad_link_is_corrected_with_a_notice(
+    explorer: Explorer, address: str, query: str, notice: str, url: str
+) -> None:
+    explorer.open(address, query)
+    expect(explorer.page.get_by_role("alert")).to_contain_text(notice)
+    expect(explorer.page).to_have_url(re.compile(url))
+    assert len(explorer.plotted("composite", "gain")) > 0
+
+
+def test_nothing_of_a_link_reaches_the_page_as_markup(explorer: Explorer, address: str) -> None:
+    evil = "%3Cimg%20src%3Dx%20onerror%3D%22window.pwned%3D1%22%3E"
+    explorer.open(address, f"?{evil}={evil}&depth={evil}&projection={evil}&view={evil}&seed={evil}")
+    expect(explorer.page.get_by_role("alert")).to_contain_text("ignored")
+    assert explorer.page.evaluate("window.pwned") is None
+    expect(explorer.page.locator("img[src='x']")).to_have_count(0)
+    assert "onerror" not in explorer.page.get_by_role("alert").inner_text()
+
+
+def test_a_projection_that_takes_few_streams_limits_them(explorer: Explorer, address: str) -> None:
+    explorer.open(address, "?streams=8")
+    explorer.page.get_by_role("combobox", name="Projection").click()
+    explorer.page.get_by_role("option", name=re.compile("mHC-lite")).click()
+    expect(explorer.page.get_by_role("alert")).to_contain_text("Streams (n): set to 6")
+    expect(explorer.page).to_have_url(re.compile("streams=6.*projection=mhc-lite"))
+    expect(explorer.number(1)).to_have_text("1.00")
+    expect(explorer.page.locator(".mhc-headline .name").nth(1)).to_contain_text("mHC-lite")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_every_view_opens_and_survives_a_change(
+    explorer: Explorer, address: str, theme: str
+) -> None:
+    explorer.open(address, f"?theme={theme}")
+    for name, view in VIEWS.items():
+        explorer.page.get_by_role("tab", name=view.title).click()
+        expect(explorer.page).to_have_url(re.compile(f"view={name}&theme={theme}"))
+        explorer.page.wait_for_timeout(300)
+        explorer.set("Depth (layers)", int(explorer.slider("Depth (layers)").input_value()) + 2)
+        explorer.slider("Streams (n)").press("ArrowRight")
+        explorer.page.wait_for_timeout(500)
+
+
+def test_the_papers_axes_show_the_product_from_the_last_layer_down(
+    explorer: Explorer, address: str
+) -> None:
+    explorer.open(address, "?view=layer-axis&depth=20&members=4")
+    explorer.set("Depth (layers)", 24)
+    experiment = mhc.Experiment(members=4)
+    gains = mhc.layer_axis_gains(experiment, depth=24).sel(series="median")
+    explorer.page.wait_for_timeout(1200)
+    lines = explorer.plotted("layer-axis", "median")
+    for name, iterations in (("HC", 0), ("projected", 1)):
+        for direction in ("forward", "backward"):
+            wanted = gains.sel(direction=direction, iterations=iterations).values
+            np.testing.assert_allclose(lines[f"{name}, {direction}"], wanted, **CLOSE)
+
+
+@pytest.mark.parametrize("streams", [3, 6])
+def test_heatmaps_show_the_matrices_of_the_first_network(
+    explorer: Explorer, address: str, streams: int
+) -> None:
+    # Up to n = 4 the browser holds all matrices; above, they come by round trip.
+    explorer.open(address, f"?view=matrices&streams={streams}&depth=10")
+    explorer.page.wait_for_timeout(800)
+    explorer.set("Depth (layers)", 12)
+    explorer.set("Sinkhorn iterations", 2)
+    explorer.page.wait_for_timeout(1200)
+    logits = mhc.sample_mixing(depth=12, streams=streams, seed=42)[0]
+    projected = mhc.sinkhorn_knopp(logits, 2)
+    n = streams
+    for name, matrix in (
+        ("matrix-layer-hc", logits[-1]),
+        ("matrix-layer-projected", projected[-1]),
+        ("matrix-composite-projected", mhc.compose(projected).matrix(at=12)),
+    ):
+        shown = explorer.page.evaluate(
+            """(name) => {
+              const data = Bokeh.documents[0].get_model_by_name(name).renderers[0].data_source.data
+              const get = (c) => [...(data.get?.(c) ?? data[c])]
+              return {value: get("value"), text: get("text")}
+            }""",
+            name,
+        )
+        block = np.array(shown["value"]).reshape(n + 1, n + 1)
+        np.testing.assert_allclose(block[:n, :n], matrix, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(block[:n, n], matrix.sum(axis=1), rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(block[n, :n], matrix.sum(axis=0), rtol=1e-5, atol=1e-6)
+        assert float(shown["text"][0].replace("−", "-")) == pytest.approx(matrix[0, 0], abs=0.0051)
+
+
+def test_figure_8_shows_printed_and_computed_sums(explorer: Explorer, address: str) -> None:
+    explorer.open(address, "?view=figure8")
+    page = explorer.page
+    expect(page.locator(".fig8-matrix")).to_have_count(12)
+    first = page.locator(".fig8-matrix").first
+    expect(first).to_contain_text("5.43")
+    expect(first.locator("td.sum").first).to_contain_text("18.73")
+    expect(first.locator("td.sum .fig8-computed").first).to_have_text("18.72")
+    expect(page.locator(".fig8-gains tbody tr")).to_have_count(12)
+    expect(page.locator(".fig8 .source")).to_contain_text("arXiv:2512.24880")
+
+
+def test_at_one_stream_the_signal_vanishes_and_at_two_it_barely_moves(
+    explorer: Explorer, address: str
+) -> None:
+    explorer.open(address, "?streams=1")
+    assert explorer.gain(0) < -10
+    expect(explorer.page.locator(".mhc-headline .verdict").first).to_have_text("vanishes")
+    expect(explorer.page.get_by_text("unconstrained mixing vanishes")).to_be_visible()
+    explorer.slider("Streams (n)").press("ArrowRight")
+    expect(explorer.page.get_by_text("unconstrained mixing barely moves")).to_be_visible()
+    assert abs(explorer.gain(0)) < 4
+
+
+@pytest.mark.parametrize("view", list(VIEWS))
+def test_a_phone_needs_no_sideways_scrolling(new_explorer: Any, address: str, view: str) -> None:
+    explorer = new_explorer(390, 844).open(address, f"?view={view}")
+    explorer.page.wait_for_timeout(500)
+    assert explorer.page.evaluate("document.documentElement.scrollWidth") <= 390
+    expect(explorer.page.get_by_role("button", name="Open drawer")).to_be_visible()
+    main = explorer.page.locator("main").evaluate("(e) => [e.scrollWidth, e.clientWidth]")
+    assert main[0] <= main[1]
+    assert explorer.problems == []
+
+
+def test_the_theme_toggle_is_part_of_the_link(explorer: Explorer, address: str) -> None:
+    explorer.open(address)
+    explorer.page.get_by_role("button", name=re.compile("theme", re.I)).click()
+    expect(explorer.page).to_have_url(re.compile("theme=dark"))

@@ -1,0 +1,233 @@
+"""The command line says what it can do, refuses what it cannot, and serves the page.
+
+Where a process matters (what it imports, what it prints, how it ends) the test starts a real one.
+"""
+
+from __future__ import annotations
+
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+import mhc_demo
+from mhc_demo.app.state import State
+from mhc_demo.cli import COMMANDS, main, page_url, plain, state_parameters
+from mhc_demo.projections import PROJECTIONS
+
+PATIENCE = 60  # seconds until a process that hangs is ended; none should come near it
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments], capture_output=True, text=True, timeout=PATIENCE
+    )
+
+
+def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """The last line on standard error of arguments that are refused with exit code 2."""
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 2
+    return capsys.readouterr().err.splitlines()[-1]
+
+
+def test_importing_the_command_line_brings_nothing_heavy_along() -> None:
+    heavy = "{'numpy', 'xarray', 'param', 'bokeh', 'panel', 'torch'}"
+    done = run("-c", f"import sys, mhc_demo.cli; print({heavy} & set(sys.modules))")
+    assert (done.stdout, done.stderr) == ("set()\n", "")
+
+
+def test_help_lists_every_command_and_shows_examples(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["--help"])
+    assert stop.value.code == 0
+    text = capsys.readouterr().out
+    assert all(re.search(rf"^ +{name} ", text, re.MULTILINE) for name in COMMANDS)
+    assert "mhc-demo serve --show" in text
+
+
+def test_help_of_serve_gives_each_option_with_its_range_and_default(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["serve", "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    for name, parameter in state_parameters().items():
+        assert f"--{name} " in text
+        assert f"{parameter.label}. {parameter.doc}" in text
+    assert "0 to 30 (default: 1)" in text
+    assert ", ".join(PROJECTIONS) in text
+
+
+def test_version_is_the_package_s(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["--version"])
+    assert stop.value.code == 0
+    assert capsys.readouterr().out == f"mhc-demo {mhc_demo.__version__}\n"
+
+
+def test_no_command_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "COMMAND" in refusal(capsys)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "allowed"),
+    [
+        ("--spread", "inf", " to "),
+        ("--spread", "nan", " to "),
+        ("--depth", "64.5", "a whole number"),
+        ("--spread", "wide", "a number"),
+        ("--init", "xavier", "gaussian, identity"),
+        ("--projection", "sinkhorn-knopp", ", ".join(PROJECTIONS)),
+        ("--definition", "both", "paper, worst-case"),
+        ("--theme", "sepia", "light, dark"),
+        ("--port", "70000", "0 to 65535"),
+        ("--num-procs", "-2", "0 to 1024"),
+        ("--allow-websocket-origin", "http://example.org", "host name or name:port"),
+    ],
+)
+def test_a_bad_value_is_refused_by_its_option_with_what_is_allowed(
+    capsys: pytest.CaptureFixture[str], option: str, value: str, allowed: str
+) -> None:
+    message = refusal(capsys, "serve", option, value)
+    assert f"argument {option}: " in message
+    assert value in message
+    assert allowed in message
+
+
+@pytest.mark.parametrize("side", [0, 1], ids=["below", "above"])
+@pytest.mark.parametrize(
+    "name", [name for name, p in state_parameters().items() if hasattr(p, "bounds")]
+)
+def test_a_number_out_of_range_is_refused_with_its_range(
+    capsys: pytest.CaptureFixture[str], name: str, side: int
+) -> None:
+    bounds = State.param[name].bounds
+    value = plain(bounds[side] + (-1, 1)[side])
+    message = refusal(capsys, "serve", f"--{name}", value)
+    low, high = map(plain, bounds)
+    assert f"argument --{name}: {value} is out of range ({low} to {high})" in message
+
+
+def test_a_projection_that_has_too_many_streams_is_refused(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    most = PROJECTIONS["mhc-lite"].max_streams
+    message = refusal(capsys, "serve", "--projection", "mhc-lite", "--streams", "16")
+    assert "--projection and --streams" in message
+    assert f"at most {most} streams" in message
+
+
+def test_an_option_that_does_not_exist_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "--dept" in refusal(capsys, "serve", "--dept", "3")  # no abbreviations
+
+
+def test_every_parameter_of_the_page_s_link_is_an_option_and_back() -> None:
+    given = {name: parameter.default for name, parameter in state_parameters().items()}
+    given |= {"depth": 3, "spread": 0.1, "projection": "rows"}
+    state = State()
+    state.read(parse_qs(urlsplit(page_url("localhost", 5006, given)).query))
+    assert state.notices == []
+    assert {name: getattr(state, name) for name in given} == given
+
+
+@pytest.mark.parametrize("spread", [1.0, 0.1 + 0.2, 1 / 3, 1e-4 / 3, 1e-9])
+def test_a_number_in_the_link_is_one_that_the_page_reads(spread: float) -> None:
+    state = State()
+    state.read(parse_qs(urlsplit(page_url("localhost", 5006, {"spread": spread})).query))
+    assert state.notices == []
+    assert state.spread == pytest.approx(spread, rel=1e-11)  # the link carries 12 digits
+
+
+@pytest.mark.parametrize(
+    ("address", "state", "url"),
+    [
+        ("localhost", {}, "http://localhost:5006/app"),
+        ("0.0.0.0", {}, "http://localhost:5006/app"),
+        ("", {"depth": 64}, "http://localhost:5006/app?depth=64"),
+        ("::", {"depth": 1}, "http://localhost:5006/app?depth=1"),
+        ("fe80::1", {}, "http://[fe80::1]:5006/app"),
+        (
+            "demo.example.org",
+            {"depth": 64, "spread": 1.0, "definition": "worst-case"},
+            "http://demo.example.org:5006/app?depth=64&spread=1&definition=worst-case",
+        ),
+        ("localhost", {"init": "a b&c"}, "http://localhost:5006/app?init=a+b%26c"),
+    ],
+)
+def test_the_link_holds_what_was_given_and_no_more(
+    address: str, state: dict[str, object], url: str
+) -> None:
+    assert page_url(address, 5006, state) == url
+
+
+def test_a_port_that_is_taken_is_named_in_one_line() -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = str(other.getsockname()[1])
+        done = run("-m", "mhc_demo.cli", "serve", "--port", port)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.splitlines()[-1].startswith(f"mhc-demo: port {port} is taken")
+    assert "--port" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_address_of_another_machine_is_named_in_one_line() -> None:
+    # 192.0.2.0/24 is kept for documentation (RFC 5737): no machine has it.
+    done = run("-m", "mhc_demo.cli", "serve", "--address", "192.0.2.1", "--port", "0")
+    assert done.returncode == 1
+    assert "mhc-demo: cannot listen on 192.0.2.1, port 0: " in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.fixture(params=["1", "2"], ids=["one process", "two processes"])
+def server(request: pytest.FixtureRequest) -> Iterator[subprocess.Popen[str]]:
+    asked = ["serve", "--port", "0", "--depth", "64", "--num-procs", request.param]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mhc_demo.cli", *asked],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    watchdog = threading.Timer(PATIENCE, process.kill)
+    watchdog.start()
+    yield process
+    watchdog.cancel()
+    process.kill()
+    process.communicate()
+
+
+class _StayHere(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_: object) -> None:
+        return None
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_serve_prints_the_link_answers_it_and_stops_quietly(
+    server: subprocess.Popen[str], stop: signal.Signals
+) -> None:
+    assert server.stdout is not None
+    said = server.stdout.readline()
+    found = re.search(r"(http://localhost:\d+)/app\?depth=64 ", said)
+    assert found, said
+    with urllib.request.urlopen(f"{found[1]}/app?depth=64", timeout=PATIENCE) as page:
+        assert page.status == 200
+    with pytest.raises(urllib.error.HTTPError) as redirect:  # the root keeps the query of a link
+        urllib.request.build_opener(_StayHere).open(f"{found[1]}/?depth=64", timeout=PATIENCE)
+    assert redirect.value.headers["Location"] == "/app?depth=64"
+    server.send_signal(stop)
+    out, err = server.communicate(timeout=PATIENCE)  # returns when the last process has ended
+    assert server.returncode in (0, 130)  # 130 by the shells' custom: interrupted
+    assert out == ""
+    assert "Traceback" not in err

@@ -1,0 +1,505 @@
+"""Gains against plain loops, composites against exact rational arithmetic, metrics by known values.
+
+A float is a whole number times a power of two.  So a product of matrices can be computed exactly,
+with Python's unbounded integers, at any depth and for entries of any size.
+"""
+
+import math
+import warnings
+from fractions import Fraction
+
+import array_api_strict
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+import mhc_demo as mhc
+from mhc_demo import gains
+from mhc_demo.gains import (
+    DEFINITIONS,
+    DIRECTIONS,
+    METRICS,
+    amax_gain,
+    compose,
+    log10_composite_gains,
+    multiply,
+)
+
+pytestmark = pytest.mark.filterwarnings("error")
+
+LOG10_2 = math.log10(2)
+BACKENDS = {
+    "torch": lambda x: torch.from_numpy(np.array(x)),
+    "array_api_strict": array_api_strict.asarray,
+}
+DIRECTION = pytest.mark.parametrize("direction", DIRECTIONS)
+DEFINITION = pytest.mark.parametrize("definition", DEFINITIONS)
+
+
+def normal(*shape, seed=0):
+    return np.random.default_rng(seed).standard_normal(shape)
+
+
+def positive(*shape, seed=0):
+    return np.random.default_rng(seed).uniform(0.5, 1.0, shape)
+
+
+def naive_gain(matrix, direction, definition):
+    n = len(matrix)
+    sums = []
+    for i in range(n):
+        entries = [matrix[i][j] if direction == "forward" else matrix[j][i] for j in range(n)]
+        sums.append(abs(sum(entries)) if definition == "paper" else sum(map(abs, entries)))
+    return max(sums)
+
+
+def whole_numbers(layer):
+    """A layer as (matrix of Python integers, power of two), exactly."""
+    fractions = [[Fraction(float(x)) for x in row] for row in layer]
+    denominator = max(x.denominator for row in fractions for x in row)  # a power of two
+    integers = [[int(x * denominator) for x in row] for row in fractions]
+    common = math.gcd(*(x for row in integers for x in row))
+    zeros = (common & -common).bit_length() - 1 if common else 0
+    matrix = np.array([[x >> zeros for x in row] for row in integers], dtype=object)
+    return matrix, zeros - (denominator.bit_length() - 1)
+
+
+def exact_composites(layers, direction="forward"):
+    """The composites of `compose`, as (matrix of Python integers, power of two), exactly."""
+    depth = len(layers)
+    order = range(depth) if direction == "forward" else range(depth - 1, -1, -1)
+    product, power = np.eye(len(layers[0]), dtype=int).astype(object), 0
+    results = [None] * depth
+    for at in order:
+        matrix, shift = whole_numbers(layers[at])
+        product = matrix.dot(product) if direction == "forward" else product.dot(matrix)
+        power += shift
+        results[at] = (product, power)
+    return results
+
+
+def exact_log10_gains(composites, direction, definition):
+    return np.array([log10(naive_gain(m, direction, definition), power) for m, power in composites])
+
+
+def log10(whole, power):
+    """The logarithm of whole * 2**power, rounded only at the end."""
+    if whole == 0:
+        return -math.inf
+    bits = whole.bit_length() - 1
+    return math.log10(Fraction(whole, 2**bits)) + (bits + power) * LOG10_2
+
+
+# Amax gains
+
+
+def test_amax_gain_is_the_largest_row_or_column_sum():
+    matrix = [[1.0, -2.0], [3.0, 4.0]]
+    assert amax_gain(matrix) == 7
+    assert amax_gain(matrix, "backward") == 4
+    assert amax_gain(matrix, "forward", "worst-case") == 7
+    assert amax_gain(matrix, "backward", "worst-case") == 6
+    assert amax_gain([[1.0, -2.0], [2.0, -2.0]]) == 1  # signs cancel in the paper's definition
+    assert amax_gain([[-3.0]]) == 3
+
+
+@DIRECTION
+@DEFINITION
+def test_amax_gain_equals_plain_loops_for_any_leading_axes(direction, definition):
+    for n in (1, 2, 4, 9):
+        matrices = normal(2, 3, n, n)
+        result = amax_gain(matrices, direction, definition)
+        assert result.shape == (2, 3)
+        for index in np.ndindex(2, 3):
+            expected = naive_gain(matrices[index].tolist(), direction, definition)
+            assert result[index] == pytest.approx(expected, rel=1e-14)  # order of additions
+
+
+@DIRECTION
+def test_the_worst_case_is_the_induced_norm(direction):
+    for matrix in normal(20, 5, 5):
+        norm = np.linalg.norm(matrix, ord=np.inf if direction == "forward" else 1)
+        assert amax_gain(matrix, direction, "worst-case") == pytest.approx(norm, rel=1e-15)
+
+
+small_matrices = st.integers(1, 5).flatmap(
+    lambda n: hnp.arrays(np.float64, (n, n), elements=st.integers(-50, 50).map(float))
+)
+
+
+@given(small_matrices)
+def test_the_paper_gain_never_exceeds_the_worst_case_and_equals_it_without_signs(matrix):
+    for direction in DIRECTIONS:
+        worst = amax_gain(matrix, direction, "worst-case")
+        assert amax_gain(matrix, direction) <= worst
+        assert amax_gain(np.abs(matrix), direction) == worst  # whole numbers: no rounding
+
+
+@given(small_matrices)
+def test_backward_is_forward_of_the_transpose(matrix):
+    for definition in DEFINITIONS:
+        assert amax_gain(matrix, "backward", definition) == amax_gain(
+            matrix.T, "forward", definition
+        )
+
+
+# Composites
+
+
+@st.composite
+def dyadic_layers(draw):
+    """Up to 8 layers of quarters between -3/4 and 3/4 of n <= 4 streams: products are exact."""
+    n, depth = draw(st.integers(1, 4)), draw(st.integers(1, 8))
+    quarters = hnp.arrays(np.int64, (depth, n, n), elements=st.integers(-3, 3))
+    return draw(quarters) / 4
+
+
+@given(dyadic_layers(), st.sampled_from(DIRECTIONS), st.integers(-900, 900))
+def test_composites_of_dyadic_matrices_are_exact(layers, direction, scale):
+    # Numerators reach 12**8 < 2**53, so every product is a float; the scale is a power of two.
+    scaled = layers * 2.0**scale
+    composite = compose(scaled, direction)
+    for at, (matrix, power) in enumerate(exact_composites(scaled, direction), start=1):
+        mantissa, exponent = composite.scaled(at)
+        found = [
+            [Fraction(float(x)) * Fraction(2) ** int(exponent) for x in row] for row in mantissa
+        ]
+        assert found == [[x * Fraction(2) ** power for x in row] for row in matrix]
+
+
+@DIRECTION
+@pytest.mark.parametrize("n", [1, 2, 4, 9])
+def test_composites_of_gaussians_are_as_good_as_rounding_allows(direction, n):
+    # The classical bound: |computed - exact| <= depth n eps |H_l| ... |H_1|, entry by entry.
+    depth = 20
+    layers = normal(depth, n, n)
+    composite = compose(layers, direction)
+    absolute = exact_composites(np.abs(layers), direction)
+    for at, (matrix, power) in enumerate(exact_composites(layers, direction), start=1):
+        exact = np.array([[float(x * Fraction(2) ** power) for x in row] for row in matrix])
+        size, size_power = absolute[at - 1]
+        bound = [[float(x * Fraction(2) ** size_power) for x in row] for row in size]
+        error = np.abs(composite.matrix(at) - exact)
+        assert (error <= depth * n * 2.0**-52 * np.array(bound)).all()
+
+
+def test_forward_multiplies_from_the_left_and_backward_from_the_last_layer_down():
+    # Swaps of streams do not commute: who is where tells the order.
+    swap = np.array([[0, 1, 0], [1, 0, 0], [0, 0, 1.0]])
+    cycle = np.array([[0, 1, 0], [0, 0, 1], [1, 0, 0.0]])
+    layers = np.stack([swap, cycle, cycle])
+    forward, backward = compose(layers).matrices(), compose(layers, "backward").matrices()
+    np.testing.assert_array_equal(forward, [swap, cycle @ swap, cycle @ cycle @ swap])
+    np.testing.assert_array_equal(backward, [cycle @ cycle @ swap, cycle @ cycle, cycle])
+    assert (cycle @ swap != swap @ cycle).any()
+
+
+def test_a_composite_does_not_depend_on_the_layers_that_follow():
+    layers = normal(3, 100, 4, 4)
+    whole = compose(layers)
+    for depth in (1, 31, 32, 33, 64, 99):
+        part = compose(layers[:, :depth])
+        # The powers of two may be taken out elsewhere; what they multiply to is the same.
+        np.testing.assert_array_equal(part.matrix(depth), whole.matrix(depth))
+
+
+CASES = {
+    "1e200": (np.float64, [1e200]),
+    "1e-200": (np.float64, [1e-200]),
+    "1e200 and 1e-200 in turn": (np.float64, [1e200, 1e-200]),
+    "the largest floats": (np.float64, [1.7e308]),
+    "the smallest normal floats": (np.float64, [5e-308]),
+    "ordinary": (np.float64, [1.0]),
+    "1e30": (np.float32, [1e30]),
+    "1e-30": (np.float32, [1e-30]),
+    "1e30 and 1e-30 in turn": (np.float32, [1e30, 1e-30]),
+    "the largest float32": (np.float32, [3.4e38]),
+    "the smallest normal float32": (np.float32, [3e-38]),
+    "ordinary float32": (np.float32, [1.0]),
+}
+
+
+@pytest.mark.parametrize(("dtype", "scales"), CASES.values(), ids=CASES)
+@pytest.mark.parametrize("product", DIRECTIONS)
+def test_128_positive_layers_of_any_size_neither_overflow_nor_underflow(dtype, scales, product):
+    depth, n = 128, 4
+    layers = positive(depth, n, n) * np.resize(scales, depth)[:, None, None]
+    layers = layers.astype(dtype)
+    composite = compose(layers, product)
+    assert np.isfinite(composite.mantissa).all()
+    eps = float(np.finfo(dtype).eps)
+    composites = exact_composites(layers, product)
+    for direction in DIRECTIONS:
+        for definition in DEFINITIONS:
+            exact = exact_log10_gains(composites, direction, definition)
+            found = composite.log10_gain(direction, definition)
+            assert found.dtype == dtype
+            # Positive terms cannot cancel: depth * n roundings, half a decade each at most;
+            # and the logarithm itself is rounded, twice.
+            tolerance = 0.5 * depth * n * eps + 2 * eps * np.abs(exact).max()
+            np.testing.assert_allclose(found, exact, rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e200, 1e-200])
+@pytest.mark.parametrize("n", [1, 2, 4])
+def test_128_gaussian_layers_have_the_exact_gains(n, scale):
+    layers = scale * normal(128, n, n)
+    for product in DIRECTIONS:
+        composites = exact_composites(layers, product)
+        for direction in DIRECTIONS:
+            found = compose(layers, product).log10_gain(direction)
+            exact = exact_log10_gains(composites, direction, "paper")
+            # Later layers amplify a rounding about as much as the signal: a few thousand units
+            # in the last place after 128 of them.  A logarithm near 25,000 is rounded to 4e-12.
+            np.testing.assert_allclose(found, exact, rtol=4e-16, atol=1e-12)
+
+
+def test_a_network_with_a_zero_layer_does_not_disturb_its_neighbours():
+    layers = 1e-200 * positive(3, 128, 4, 4)
+    layers[1, 5] = 0
+    found = compose(layers).log10_gain()
+    for member in (0, 2):
+        np.testing.assert_array_equal(found[member], compose(layers[member]).log10_gain())
+        assert found[member, -1] == pytest.approx(-200 * 128, rel=0.01)
+    assert np.isfinite(found[1, :5]).all()
+    assert (found[1, 5:] == -np.inf).all()
+
+
+@pytest.mark.parametrize("sign", [1, -1], ids=["positive", "signed"])
+def test_nearly_nilpotent_layers_shrink_far_below_their_entries(sign):
+    # Each layer has an entry of 1, and two of them together shrink by 1e-100.
+    layer = np.array([[1e-100, 1], [sign * 1e-100, 1e-100]])
+    layers = np.broadcast_to(layer, (128, 2, 2))
+    found = compose(layers).log10_gain("forward", "worst-case")
+    exact = exact_log10_gains(exact_composites(layers), "forward", "worst-case")
+    assert exact[-1] < -6_000
+    np.testing.assert_allclose(found, exact, rtol=1e-13)  # the rounding of a logarithm of 6,000
+
+
+@pytest.mark.parametrize(
+    ("dtype", "delta"),
+    [(np.float64, 2.0**-40), (np.float64, 2.0**-52), (np.float32, 2.0**-20)],
+    ids=str,
+)
+def test_cancellation_is_followed_down(dtype, delta):
+    # [[1, -1 + d], [1, -1]] squared is d times the identity: all but the last bits cancel.
+    layer = np.array([[1, -1 + delta], [1, -1]], dtype=dtype)
+    layers = np.broadcast_to(layer, (128, 2, 2))
+    composite = compose(layers)
+    found = composite.log10_gain("forward", "worst-case")
+    squares = math.log10(delta) * np.arange(1, 65)
+    np.testing.assert_allclose(found[1::2], squares, rtol=4 * np.finfo(dtype).eps)
+    mantissa, exponent = composite.scaled(128)
+    assert (mantissa == mantissa[0, 0] * np.eye(2)).all()
+    assert math.log2(mantissa[0, 0]) + int(exponent) == 64 * math.log2(delta)
+
+
+def test_nilpotent_products_vanish_without_a_warning():
+    shift = np.diag([1.0, 1.0], 1)  # 3 streams, each handed on to the next, the last one lost
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        composite = compose(np.broadcast_to(shift, (128, 3, 3)))
+        for direction in DIRECTIONS:
+            for definition in DEFINITIONS:
+                found = composite.log10_gain(direction, definition)
+                assert found[:2].tolist() == [0.0, 0.0]
+                assert (found[2:] == -np.inf).all()
+    np.testing.assert_array_equal(composite.matrix(128), np.zeros((3, 3)))
+    assert compose(np.zeros((1, 1, 1))).log10_gain() == -np.inf
+
+
+def test_a_composite_that_vanishes_after_exploding_is_zero():
+    layers = 1e200 * np.broadcast_to(np.eye(2), (8, 2, 2)).copy()
+    layers[7] = 0
+    composite = compose(layers)
+    np.testing.assert_array_equal(composite.matrix(8), np.zeros((2, 2)))
+    assert composite.log10_gain()[-1] == -np.inf
+
+
+def test_a_matrix_beyond_the_dtype_is_refused_or_infinite_and_its_zeros_stay():
+    layers = np.broadcast_to(np.diag([1e200, 0.0, 1e-200]), (20, 3, 3))
+    composite = compose(layers)
+    with pytest.raises(OverflowError, match=r"depth 20 .*float64.*scaled\(20\)"):
+        composite.matrix(20)
+    np.testing.assert_array_equal(composite.matrices()[-1], np.diag([np.inf, 0, 0]))
+    mantissa, exponent = composite.scaled(20)
+    found = math.log10(mantissa[0, 0]) + LOG10_2 * int(exponent)
+    assert found == pytest.approx(4_000, abs=1e-10)  # 20 roundings of a logarithm of 4,000
+
+
+def test_float32_at_32_streams_and_depth_128_is_as_sound_as_float64():
+    layers = normal(2, 128, 32, 32).astype(np.float32)
+    for product in DIRECTIONS:
+        for direction in DIRECTIONS:
+            single = compose(layers, product).log10_gain(direction)
+            double = compose(layers.astype(np.float64), product).log10_gain(direction)
+            assert double.max() > 80  # beyond float32 by far
+            # 128 roundings of 2^-24 and sums of 32 terms, a few of which cancel to a tenth.
+            np.testing.assert_allclose(single, double, rtol=0, atol=1e-4)
+
+
+@DEFINITION
+@pytest.mark.parametrize("product", DIRECTIONS)
+@pytest.mark.parametrize("cache", [1, 2**10, 2**19])
+def test_gains_measured_in_pieces_are_those_of_the_whole_composite(
+    product, definition, cache, monkeypatch
+):
+    monkeypatch.setattr(gains, "_CACHE_BYTES", cache)
+    layers = normal(3, 2, 70, 4, 4)
+    composite = compose(layers, product)
+    found = log10_composite_gains(layers, product, definition)
+    assert found.shape == (2, 3, 2, 70)
+    for i, direction in enumerate(DIRECTIONS):
+        # The same products; only the four terms of a sum may be added in another order, which
+        # matters where they cancel.
+        np.testing.assert_allclose(
+            found[i], composite.log10_gain(direction, definition), rtol=0, atol=1e-12
+        )
+
+
+@pytest.mark.parametrize("n", [1, 3, 8, 9])
+@pytest.mark.parametrize("batch", [(), (1,), (255,), (16, 16), (300,)], ids=str)
+def test_multiply_is_the_matrix_product(n, batch):
+    left, right = normal(*batch, n, n), normal(*batch, n, n, seed=1)
+    size = np.abs(left) @ np.abs(right)
+    error = np.abs(multiply(np, left, right) - left @ right)
+    assert (error <= n * 2.0**-52 * size).all()  # the order of n additions
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("dtype", [np.float64, np.float32], ids=lambda dtype: dtype.__name__)
+@pytest.mark.parametrize("scale", [1.0, 1e30, 1e-30])
+def test_every_array_library_gives_the_gains_of_numpy(backend, dtype, scale):
+    layers = (scale * normal(300, 20, 3, 3)).astype(dtype)
+    converted = BACKENDS[backend](layers)
+    # Additions in another order, at worst where a sum cancels, and the rounding of a logarithm.
+    tolerance = {"atol": 1e4 * np.finfo(dtype).eps, "rtol": 4 * np.finfo(dtype).eps}
+    for product in DIRECTIONS:
+        expected, result = compose(layers, product), compose(converted, product)
+        assert type(result.mantissa) is type(converted)
+        assert result.mantissa.dtype == converted.dtype
+        for direction in DIRECTIONS:
+            for definition in DEFINITIONS:
+                np.testing.assert_allclose(
+                    np.asarray(result.log10_gain(direction, definition)),
+                    expected.log10_gain(direction, definition),
+                    **tolerance,
+                )
+                np.testing.assert_allclose(
+                    np.asarray(amax_gain(converted, direction, definition)),
+                    amax_gain(layers, direction, definition),
+                    # three terms, which cancel to a thousandth at worst among 12,000 sums
+                    rtol=1e3 * np.finfo(dtype).eps,
+                )
+        np.testing.assert_allclose(
+            np.asarray(log10_composite_gains(converted, product)),
+            log10_composite_gains(layers, product),
+            **tolerance,
+        )
+
+
+def test_log10_gains_are_differentiable_in_torch():
+    layers = torch.from_numpy(normal(2, 3, 2, 2)).requires_grad_()
+    for direction in DIRECTIONS:
+        assert torch.autograd.gradcheck(lambda z, d=direction: compose(z).log10_gain(d), layers)
+    big = torch.full((40, 2, 2), 1e200, dtype=torch.float64, requires_grad=True)
+    (gradient,) = torch.autograd.grad(compose(big).log10_gain()[-1], big)
+    # d log10(gain) / d entry: of each layer's log10 of its sum 4e200, spread over four entries.
+    np.testing.assert_allclose(gradient, 1 / (4e200 * math.log(10)), rtol=1e-12)
+
+
+def test_an_empty_ensemble_has_empty_gains():
+    empty = np.zeros((0, 5, 3, 3))
+    assert compose(empty).log10_gain().shape == (0, 5)
+    assert log10_composite_gains(empty, "backward").shape == (2, 0, 5)
+
+
+@pytest.mark.parametrize("name", ["sinkhorn", "rows", "columns", "released"])
+def test_one_exact_direction_caps_the_other_at_n(name):
+    layers = mhc.project(4 * normal(20, 256, 5, 5), name, 1)
+    found = {d: compose(layers).log10_gain(d) for d in DIRECTIONS}
+    exact, capped = ("backward", "forward") if name == "columns" else ("forward", "backward")
+    assert found[exact].max() < 1e-13  # 256 roundings of 2^-53, in decades
+    assert found[capped].max() < math.log10(5)
+    assert found[capped].max() > 0.1
+
+
+# Mixing metrics
+
+KNOWN = {
+    "permutation": (np.eye(4)[[2, 0, 3, 1]], (math.sqrt(3), 1, 1, 4)),
+    "identity": (np.eye(5), (2, 1, 1, 5)),
+    "uniform": (np.full((4, 4), 0.25), (0, 0, 0, 1)),
+    "two pairs": (np.kron(np.eye(2), np.full((2, 2), 0.5)), (1, 1, 1, 2)),
+    "identical rows": (np.tile([0.7, 0.2, 0.1], (3, 1)), (None, 0, 0, 1)),
+    "one stream": (np.eye(1), (0, 0, 0, 1)),
+    "zero": (np.zeros((3, 3)), (1, 0, 0, 0)),
+}
+NAMES = ("uniform_distance", "second_singular_value", "stream_disagreement", "effective_streams")
+
+
+@pytest.mark.parametrize(("matrix", "values"), KNOWN.values(), ids=KNOWN)
+def test_metrics_of_known_matrices(matrix, values):
+    assert set(NAMES) <= set(METRICS)
+    for name, expected in zip(NAMES, values, strict=True):
+        found = METRICS[name](matrix)
+        if expected is not None:
+            assert found == pytest.approx(expected, abs=1e-15 * 16)  # the rounding of an SVD
+
+
+@pytest.mark.parametrize("metric", METRICS.values(), ids=lambda metric: metric.name)
+def test_metrics_are_finite_for_any_leading_axes_and_array_library(metric):
+    for n in (1, 2, 4):
+        matrices = mhc.sinkhorn_knopp(normal(2, 3, n, n), 5)
+        found = metric(matrices)
+        assert found.shape == (2, 3)
+        assert np.isfinite(found).all()
+        for index in np.ndindex(2, 3):
+            assert found[index] == pytest.approx(metric(matrices[index]), rel=1e-13, abs=1e-15)
+        for convert in BACKENDS.values():
+            result = np.asarray(metric(convert(matrices)))
+            np.testing.assert_allclose(result, found, rtol=1e-12, atol=1e-15)
+
+
+def test_metrics_equal_their_definitions():
+    for matrix in mhc.sinkhorn_knopp(normal(10, 4, 4), 1):
+        s = np.linalg.svd(matrix, compute_uv=False)
+        rows = [
+            [sum(abs(a - b) for a, b in zip(p, q, strict=True)) for p in matrix] for q in matrix
+        ]
+        # 1e-13: an SVD, and sums of squares of it
+        assert METRICS["uniform_distance"](matrix) == pytest.approx(
+            np.linalg.norm(matrix - 0.25), rel=1e-13
+        )
+        assert METRICS["second_singular_value"](matrix) == pytest.approx(s[1], rel=1e-13)
+        assert METRICS["stream_disagreement"](matrix) == pytest.approx(np.max(rows) / 2, rel=1e-13)
+        assert METRICS["effective_streams"](matrix) == pytest.approx(
+            (s**2).sum() ** 2 / (s**4).sum(), rel=1e-13
+        )
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e-10, 1e10, 1e300])
+def test_the_effective_number_of_streams_ignores_the_scale(scale):
+    matrix = normal(4, 4)
+    metric = METRICS["effective_streams"]
+    assert metric(scale * matrix) == pytest.approx(metric(matrix), rel=1e-12)
+
+
+@given(st.integers(2, 6), st.integers(0, 2**32 - 1))
+def test_stream_disagreement_of_a_product_is_at_most_the_product(n, seed):
+    # Dobrushin: mixing of row-stochastic matrices compounds.
+    first, second = mhc.project(2 * normal(2, n, n, seed=seed), "rows")
+    metric = METRICS["stream_disagreement"]
+    assert 0 <= metric(first) <= 1
+    assert metric(second @ first) <= metric(second) * metric(first) * (1 + 1e-13) + 1e-15
+
+
+def test_products_of_doubly_stochastic_matrices_drift_to_uniform_and_of_rows_to_equal_rows():
+    exact = compose(mhc.project(normal(64, 4, 4), "mhc-lite")).matrix(64)
+    rows = compose(mhc.project(normal(64, 4, 4), "rows")).matrix(64)
+    assert METRICS["uniform_distance"](exact) < 1e-10
+    assert METRICS["stream_disagreement"](rows) < 1e-10
+    assert METRICS["uniform_distance"](rows) > 0.05

@@ -1,0 +1,90 @@
+"""The project's own promises: what is pinned, what is documented, what an install contains."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.version import Version
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+
+
+def canonical(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def required() -> list[Requirement]:
+    extras = PROJECT["optional-dependencies"].values()
+    lines = [*PROJECT["dependencies"], *(line for extra in extras for line in extra)]
+    requirements = [Requirement(line) for line in lines]
+    return [r for r in requirements if canonical(r.name) != PROJECT["name"]]
+
+
+def pinned() -> dict[str, Version]:
+    lines = (ROOT / "constraints.txt").read_text("utf-8").splitlines()
+    pins = [line.split("==") for line in lines if line and not line.startswith("#")]
+    return {canonical(name): Version(version) for name, version in pins}
+
+
+@pytest.mark.parametrize("requirement", required(), ids=str)
+def test_every_requirement_is_pinned_within_its_range(requirement: Requirement) -> None:
+    assert pinned()[canonical(requirement.name)] in requirement.specifier
+
+
+def test_no_pin_names_a_local_build() -> None:
+    assert [name for name, version in pinned().items() if version.local] == []
+
+
+def documented_targets() -> set[str]:
+    """Every `make TARGET` that stands as a command in the documentation."""
+    texts = [(ROOT / name).read_text("utf-8") for name in ("README.md", "CONTRIBUTING.md")]
+    return {t for text in texts for t in re.findall(r"(?:^ *|`)make ([a-z]+)", text, re.MULTILINE)}
+
+
+@pytest.mark.parametrize("target", sorted({"demo", "test"} | documented_targets()))
+def test_a_documented_command_is_a_target_of_the_makefile(target: str) -> None:
+    assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
+    """The names of the files in a wheel built from this tree."""
+    folder = tmp_path_factory.mktemp("wheel")
+    # With the build tool at hand nothing has to be fetched.
+    here = ["--no-build-isolation"] if importlib.util.find_spec("hatchling") else []
+    command = ["-m", "pip", "wheel", str(ROOT), "--no-deps", "--quiet", *here, "-w", str(folder)]
+    subprocess.run([sys.executable, *command], check=True, timeout=300)
+    (built,) = folder.glob("*.whl")
+    with zipfile.ZipFile(built) as archive:
+        return set(archive.namelist())
+
+
+def test_the_wheel_holds_the_package_with_its_data(wheel: set[str]) -> None:
+    package = ROOT / "mhc_demo"
+    files = [p for p in package.rglob("*") if p.is_file() and "__pycache__" not in p.parts]
+    assert {str(p.relative_to(ROOT).as_posix()) for p in files} <= wheel
+
+
+def test_the_wheel_holds_the_static_files(wheel: set[str]) -> None:
+    static = ROOT / "static"
+    files = [p.relative_to(static).as_posix() for p in static.rglob("*") if p.is_file()]
+    assert files
+    assert {f"mhc_demo/static/{name}" for name in files} <= wheel
+
+
+def test_the_wheel_says_that_it_is_typed_and_under_which_licence(wheel: set[str]) -> None:
+    assert "mhc_demo/py.typed" in wheel
+    assert any(name.endswith(".dist-info/licenses/LICENSE") for name in wheel)
+
+
+def test_the_wheel_holds_nothing_but_the_package(wheel: set[str]) -> None:
+    assert {name.split("/")[0].split("-")[0] for name in wheel} == {"mhc_demo"}

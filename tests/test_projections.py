@@ -1,0 +1,495 @@
+"""The projections against 50-digit arithmetic, against plain loops, and against their promises.
+
+What a projection declares in `PROJECTIONS` is tested for every entry of the registry, so that a
+new one is tested by being there.
+"""
+
+import math
+from itertools import permutations
+
+import array_api_strict
+import mpmath
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+import mhc_demo as mhc
+from mhc_demo import projections
+from mhc_demo.projections import PROJECTIONS, iterates, project, sinkhorn_knopp
+
+pytestmark = pytest.mark.filterwarnings("error")
+
+EPS = {np.float64: 2.0**-52, np.float32: 2.0**-23}
+DTYPES = pytest.mark.parametrize("dtype", EPS, ids=lambda dtype: dtype.__name__)
+EVERY = pytest.mark.parametrize("chosen", PROJECTIONS.values(), ids=lambda chosen: chosen.name)
+BACKENDS = {
+    "numpy": np.asarray,
+    "torch": lambda x: torch.from_numpy(np.array(x)),
+    "array_api_strict": array_api_strict.asarray,
+}
+
+
+def normal(*shape, spread=1.0, seed=0):
+    return spread * np.random.default_rng(seed).standard_normal(shape)
+
+
+def streams_of(chosen, most=8):
+    return min(chosen.max_streams or most, most)
+
+
+def exact_sinkhorn(logits, counts):
+    """Eq. 9 in 50 digits: exp, then columns and rows, `counts` times; (len(counts), n, n)."""
+    n = len(logits)
+    results = []
+    with mpmath.workdps(50):
+        matrix = [[mpmath.exp(mpmath.mpf(float(z))) for z in row] for row in logits]
+        for t in range(1, max(counts) + 1):
+            sums = [mpmath.fsum(row[j] for row in matrix) for j in range(n)]
+            matrix = [[x / s for x, s in zip(row, sums, strict=True)] for row in matrix]
+            matrix = [[x / mpmath.fsum(row) for x in row] for row in matrix]
+            if t in counts:
+                results.append(np.array(matrix, dtype=np.float64))
+    return np.stack(results)
+
+
+def tile_kernels_normalize(logits, iterations, eps):
+    """TileKernels' `sinkhorn_normalize` of one matrix, as facts describe it, in plain loops.
+
+    Row softmax, + eps; divide by (column sum + eps); then (iterations - 1) times: divide by
+    (row sum + eps), divide by (column sum + eps).
+    """
+    n = len(logits)
+    matrix = [[math.exp(z - max(row)) for z in row] for row in logits]
+    matrix = [[x / sum(row) + eps for x in row] for row in matrix]
+    for step in range(iterations):
+        if step > 0:
+            matrix = [[x / (sum(row) + eps) for x in row] for row in matrix]
+        columns = [sum(row[j] for row in matrix) for j in range(n)]
+        matrix = [[row[j] / (columns[j] + eps) for j in range(n)] for row in matrix]
+    return np.array(matrix)
+
+
+# Sinkhorn-Knopp (Eq. 9)
+
+
+@pytest.mark.parametrize("spread", [1, 5, 50, 1000, 10_000])
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 5])
+@DTYPES
+def test_sinkhorn_is_eq_9_to_rounding(n, spread, dtype):
+    counts = (1, 2, 5, 20)
+    # The errors that are promised; at 1e4 a float32 is itself only known to 1e4 * eps = 1e-3.
+    tolerance = {np.float64: 4e-15, np.float32: 3e-6 if spread < 10_000 else 1e4 * 2.0**-23}[dtype]
+    for seed in range(3):
+        logits = normal(n, n, spread=spread, seed=seed).astype(dtype)
+        exact = exact_sinkhorn(logits, counts)
+        for count, expected in zip(counts, exact, strict=True):
+            result = sinkhorn_knopp(logits, count)
+            assert result.dtype == dtype
+            np.testing.assert_allclose(result, expected, rtol=0, atol=tolerance)
+
+
+@DTYPES
+def test_sinkhorn_resolves_ties_between_sharp_logits(dtype):
+    # Logits of +-1e4 that differ by little or not at all.  Differences reach 2e4, and are kept
+    # to one part in 1/eps.
+    counts = (1, 2, 20)
+    values = [-10_000, -9_999.5, -5_000.75, 0, 0.25, 777.5, 778, 9_999.5, 10_000]
+    generator = np.random.default_rng(0)
+    for n in (2, 3, 4, 5) * 5:
+        logits = generator.choice(values, size=(n, n)).astype(dtype)
+        exact = exact_sinkhorn(logits, counts)
+        for count, expected in zip(counts, exact, strict=True):
+            result = sinkhorn_knopp(logits, count)
+            np.testing.assert_allclose(result, expected, rtol=0, atol=2e4 * EPS[dtype])
+
+
+def test_columns_are_normalised_first_and_rows_second():
+    logits = np.log([[1.0, 3.0], [1.0, 1.0]])
+    columns_first = [[2 / 5, 3 / 5], [2 / 3, 1 / 3]]
+    rows_first = [[1 / 3, 3 / 5], [2 / 3, 2 / 5]]
+    np.testing.assert_allclose(sinkhorn_knopp(logits, 1), columns_first, rtol=1e-15)
+    assert np.abs(np.subtract(columns_first, rows_first)).max() > 0.06
+
+
+@EVERY
+def test_iteration_0_is_the_input_itself(chosen):
+    logits = normal(3, 4, 4, spread=5)
+    assert project(logits, chosen.name, 0) is logits
+
+
+@st.composite
+def hostile_logits(draw):
+    """Integers or floats up to +-1e4, any n up to 8."""
+    n = draw(st.integers(1, 8))
+    dtype = draw(st.sampled_from([np.float64, np.float32, np.int64]))
+    if dtype is np.int64:
+        elements = st.integers(-10_000, 10_000)
+    else:
+        width = np.dtype(dtype).itemsize * 8
+        elements = st.one_of(
+            st.floats(-10_000, 10_000, width=width),
+            st.integers(-10_000, 10_000).map(float),
+            st.sampled_from([-10_000.0, 0.0, 10_000.0]),
+        )
+    return draw(hnp.arrays(dtype, (n, n), elements=elements))
+
+
+@given(hostile_logits(), st.integers(1, 20))
+def test_sinkhorn_is_finite_nonnegative_and_row_stochastic(logits, iterations):
+    result = sinkhorn_knopp(logits, iterations)
+    eps = 2.0**-23 if logits.dtype == np.float32 else 2.0**-52
+    assert np.isfinite(result).all()
+    assert (result >= 0).all()
+    # A softmax of up to 8 entries: each quotient is within a few units in the last place.
+    np.testing.assert_allclose(result.sum(-1), 1.0, rtol=0, atol=8 * eps)
+
+
+@given(hostile_logits(), st.data())
+def test_a_constant_added_to_a_column_changes_nothing(logits, data):
+    # Whole numbers are added exactly, so the results are the same to the last bit.
+    logits = np.trunc(logits.astype(np.float64))
+    n = logits.shape[-1]
+    shift = data.draw(hnp.arrays(np.int64, n, elements=st.integers(-10_000, 10_000)))
+    np.testing.assert_array_equal(sinkhorn_knopp(logits + shift, 3), sinkhorn_knopp(logits, 3))
+
+
+def test_a_constant_added_to_a_row_does_change_the_iterate():
+    # Which is why it is column maxima that may be taken out beforehand, not row maxima.
+    logits = np.log([[1.0, 3.0], [1.0, 1.0]])
+    shifted = logits + np.log([[10.0], [1.0]])
+    assert np.abs(sinkhorn_knopp(shifted, 1) - sinkhorn_knopp(logits, 1)).max() > 0.05
+
+
+@given(st.integers(1, 6), st.integers(1, 20), st.integers(0, 2**32 - 1))
+def test_permuting_rows_and_columns_permutes_the_result(n, iterations, seed):
+    generator = np.random.default_rng(seed)
+    logits = 3 * generator.standard_normal((n, n))
+    rows, columns = generator.permutation(n), generator.permutation(n)
+    permuted = sinkhorn_knopp(logits[rows][:, columns], iterations)
+    # Only the order of the additions differs: a few units in the last place.
+    np.testing.assert_allclose(
+        permuted, sinkhorn_knopp(logits, iterations)[rows][:, columns], rtol=0, atol=1e-14
+    )
+
+
+@pytest.mark.parametrize("iterations", [1, 2, 20])
+def test_sinkhorn_only_rescales_rows_and_columns(iterations):
+    # D1 exp(Z) D2: the cross-ratios m_ij m_kl / (m_il m_kj) stay those of exp(Z).
+    logits = normal(50, 4, 4, spread=3)
+
+    def log_cross_ratios(log_matrix):
+        first_row, first_column = log_matrix[..., :1, :], log_matrix[..., :, :1]
+        return log_matrix + log_matrix[..., :1, :1] - first_row - first_column
+
+    np.testing.assert_allclose(
+        log_cross_ratios(np.log(sinkhorn_knopp(logits, iterations))),
+        log_cross_ratios(logits),
+        atol=1e-13,  # logarithms down to -30, four of them, each to 2**-52 of itself
+    )
+
+
+def test_many_iterations_lead_to_a_doubly_stochastic_matrix():
+    result = sinkhorn_knopp(normal(100, 4, 4), 200)
+    np.testing.assert_allclose(result.sum(-1), 1.0, atol=1e-15 * 4)
+    np.testing.assert_allclose(result.sum(-2), 1.0, atol=1e-14)  # 200 roundings, contracting
+
+
+def test_a_few_iterations_on_sharp_logits_do_not():
+    # "What can be promised at 1e4 is a finite row-stochastic matrix": 47 % of such matrices still
+    # have a column error above 0.5 after 20 iterations (standard error 1.1 % of 2,000).
+    result = sinkhorn_knopp(normal(2_000, 4, 4, spread=1e4), 20)
+    column_error = np.abs(result.sum(-2) - 1).max(-1)
+    assert (column_error > 0.5).mean() == pytest.approx(0.47, abs=0.045)
+
+
+def test_one_column_and_row_leave_a_spectral_norm_above_1():
+    # Only exactly doubly stochastic matrices are non-expansive: after one iteration at spread 5
+    # single layers reach 1.7, after many all are within rounding of 1.
+    layers = normal(2_000, 4, 4, spread=5)
+    assert np.linalg.norm(sinkhorn_knopp(layers, 1), 2, axis=(-2, -1)).max() > 1.6
+    tame = sinkhorn_knopp(normal(200, 4, 4), 200)
+    assert np.linalg.norm(tame, 2, axis=(-2, -1)).max() < 1 + 1e-14
+
+
+@DTYPES
+def test_division_and_logarithms_agree_on_both_sides_of_the_guard(dtype, monkeypatch):
+    n = 4
+    guard = -math.log(np.finfo(dtype).smallest_normal) / 2 - 2 * math.log(n)
+    logits = -np.abs(normal(n, n, spread=guard / 4, seed=3)).clip(0, guard * 0.9).astype(dtype)
+    logits[np.arange(n), np.arange(n)] = 0  # every column's maximum is 0
+    below, above = logits.copy(), logits.copy()
+    below[0, 1] = -guard * 0.999
+    above[0, 1] = -guard * 1.001
+
+    paths = []
+    by_logarithms = projections._log_softmax
+    monkeypatch.setattr(
+        projections, "_log_softmax", lambda *args: paths.append("log") or by_logarithms(*args)
+    )
+    counts = (1, 5, 20)
+    for matrix, path in ((below, []), (above, ["log"] * 2 * sum(counts))):
+        results = [sinkhorn_knopp(matrix, count) for count in counts]
+        assert paths == path
+        np.testing.assert_allclose(
+            np.stack(results),
+            exact_sinkhorn(matrix, counts),
+            rtol=0,
+            # Logarithms up to the guard are kept to eps / 2 of themselves; division needs less.
+            atol=EPS[dtype] * (guard / 2 if path else 8),
+        )
+
+
+def test_a_sharp_neighbour_in_the_batch_changes_a_matrix_by_rounding_only():
+    tame, sharp = normal(4, 4), normal(4, 4, spread=1e4)
+    for count in (1, 20):
+        together = sinkhorn_knopp(np.stack([tame, sharp]), count)
+        np.testing.assert_allclose(together[0], sinkhorn_knopp(tame, count), rtol=0, atol=4e-15)
+
+
+def test_what_sinkhorn_gives_at_n_1_is_the_plain_residual_connection():
+    np.testing.assert_array_equal(sinkhorn_knopp([[[-7.0]], [[1e4]]], 1), [[[1.0]], [[1.0]]])
+
+
+# DeepSeek's released variant
+
+
+@pytest.mark.parametrize("spread", [1, 8, 100])
+@pytest.mark.parametrize("iterations", [1, 2, 10, 20])
+def test_released_is_tile_kernels_applied_transposed(iterations, spread):
+    for logits in normal(5, 4, 4, spread=spread):
+        expected = tile_kernels_normalize(logits.T.tolist(), iterations, 1e-6).T
+        np.testing.assert_allclose(
+            project(logits, "released", iterations), expected, rtol=0, atol=1e-14
+        )
+
+
+@pytest.mark.parametrize("iterations", [1, 2, 20])
+def test_without_eps_the_release_is_eq_9_on_transposed_logits(iterations, monkeypatch):
+    monkeypatch.setattr(projections, "RELEASED_EPS", 0.0)
+    for logits in normal(5, 4, 4, spread=3):
+        eq_9 = sinkhorn_knopp(logits, iterations)
+        acting = tile_kernels_normalize(logits.T.tolist(), iterations, 0.0).T
+        np.testing.assert_allclose(acting, eq_9, rtol=0, atol=1e-14)
+        np.testing.assert_allclose(
+            project(logits, "released", iterations), eq_9, rtol=0, atol=1e-14
+        )
+
+
+def test_released_forward_gain_at_depth_64_is_0_99994():
+    layers = project(normal(64, 4, 4), "released")
+    gain = 10 ** mhc.compose(layers).log10_gain("forward")[-1]
+    assert gain == pytest.approx(0.99994, abs=5e-6)  # the digits that are printed
+    assert gain == pytest.approx((1 + 1e-6) ** -64, abs=1e-9)  # each row is s / (s + eps)
+
+
+def test_eps_is_visible_for_sharp_logits_and_not_for_tame_ones():
+    def difference(spread):
+        logits = normal(200, 4, 4, spread=spread)
+        return np.abs(project(logits, "released") - sinkhorn_knopp(logits)).max()
+
+    assert difference(1) < 1e-5
+    assert difference(8) > 0.01
+
+
+# Every projection keeps its promises, and makes all that it could
+
+
+@EVERY
+@pytest.mark.parametrize("spread", [0.0, 0.1, 1.0, 8.0, 100.0])
+def test_promised_sums_and_signs(chosen, spread):
+    for n in range(1, streams_of(chosen) + 1):
+        layers = normal(20, n, n, spread=spread, seed=n)
+        for iterations in (1, 2, 20):
+            result = project(layers, chosen.name, iterations)
+            assert result.shape == layers.shape
+            assert np.isfinite(result).all()
+            # Sums of n! products at most, n! = 720: the rounding of a long sum, 1e-14 at worst.
+            if chosen.unit_rows:
+                np.testing.assert_allclose(result.sum(-1), 1.0, rtol=0, atol=1e-14)
+            if chosen.unit_columns:
+                np.testing.assert_allclose(result.sum(-2), 1.0, rtol=0, atol=1e-14)
+            if chosen.nonnegative:
+                assert (result >= 0).all()
+
+
+@EVERY
+def test_what_is_not_promised_does_not_hold(chosen):
+    result = project(normal(200, 4, 4, spread=2), chosen.name, 1)
+    if not chosen.unit_rows:
+        assert np.abs(result.sum(-1) - 1).max() > 1e-7  # "released" falls short by 1e-6
+    if not chosen.unit_columns:
+        assert np.abs(result.sum(-2) - 1).max() > 1e-7
+    if not chosen.nonnegative:
+        assert (result < 0).any()
+
+
+@EVERY
+@pytest.mark.parametrize("spread", [1.0, 8.0])
+def test_products_stay_below_n_if_and_only_if_bounded_is_declared(chosen, spread):
+    n, depth = 4, 512
+    for iterations in (1, 20):
+        layers = project(normal(10, depth, n, n, spread=spread), chosen.name, iterations)
+        composite = mhc.compose(layers)
+        gains = np.stack([composite.log10_gain(d, "worst-case") for d in ("forward", "backward")])
+        if chosen.bounded:
+            # One exact direction caps the other at n; 1e-12 is the rounding of 512 products.
+            assert gains.max() <= math.log10(n) + 1e-12
+        else:
+            assert gains[..., -1].min() > 50
+
+
+@EVERY
+def test_max_streams_is_the_last_number_that_works(chosen):
+    if chosen.max_streams is None:
+        assert project(np.zeros((16, 16)), chosen.name).shape == (16, 16)
+        return
+    n = chosen.max_streams
+    assert project(np.zeros((n, n)), chosen.name).shape == (n, n)
+    with pytest.raises(ValueError, match=f"{chosen.name}.*at most {n} streams.*not {n + 1}"):
+        project(np.zeros((n + 1, n + 1)), chosen.name)
+
+
+@EVERY
+def test_each_matrix_is_projected_by_itself(chosen):
+    stack = normal(2, 3, 4, 4)
+    result = project(stack, chosen.name, 3)
+    for index in np.ndindex(2, 3):
+        # Sums of four numbers may be added in another order.
+        np.testing.assert_allclose(
+            result[index], project(stack[index], chosen.name, 3), rtol=0, atol=4e-15
+        )
+    assert project(np.zeros((0, 4, 4)), chosen.name, 3).shape == (0, 4, 4)
+
+
+@EVERY
+def test_iterates_are_the_projections_of_every_count(chosen):
+    logits = normal(3, 4, 4)
+    found = list(iterates(logits, chosen.name, 5))
+    assert len(found) == (5 if chosen.iterative else 1)
+    for count, matrices in enumerate(found, start=1):
+        np.testing.assert_array_equal(matrices, project(logits, chosen.name, count))
+    assert list(iterates(logits, chosen.name, 0)) == []
+
+
+@EVERY
+def test_a_projection_leaves_its_input_alone(chosen):
+    logits = normal(3, 4, 4)
+    before = logits.copy()
+    project(logits, chosen.name, 5)
+    np.testing.assert_array_equal(logits, before)
+
+
+# The one-shot projections, one by one
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 5])
+def test_mhc_lite_is_a_softmax_mixture_of_all_permutation_matrices(n):
+    for logits in normal(3, n, n, spread=2):
+        score = {p: math.fsum(logits[i, p[i]] for i in range(n)) for p in permutations(range(n))}
+        total = math.fsum(math.exp(s) for s in score.values())
+        expected = np.zeros((n, n))
+        for p, s in score.items():
+            for i in range(n):
+                expected[i, p[i]] += math.exp(s) / total
+        np.testing.assert_allclose(project(logits, "mhc-lite"), expected, rtol=0, atol=1e-14)
+
+
+def test_mhc_lite_is_not_the_limit_of_sinkhorn():
+    logits = normal(4, 4)
+    limit = sinkhorn_knopp(logits, 500)
+    assert np.abs(project(logits, "mhc-lite") - limit).max() > 0.01
+
+
+def test_rows_only_and_columns_only_are_the_two_softmaxes():
+    logits = normal(4, 4, spread=3)
+    weights = np.exp(logits)
+    for name, axis in (("rows", 1), ("columns", 0)):
+        expected = weights / weights.sum(axis, keepdims=True)
+        np.testing.assert_allclose(project(logits, name), expected, rtol=0, atol=2e-15)
+
+
+def test_columns_then_rows_is_one_iteration():
+    logits = normal(4, 4)
+    columns = project(logits, "columns")
+    both = project(np.log(columns), "rows")
+    np.testing.assert_allclose(both, sinkhorn_knopp(logits, 1), rtol=0, atol=2e-15)
+
+
+def test_identity_and_none_ignore_and_return_the_logits():
+    logits = normal(3, 4, 4)
+    np.testing.assert_array_equal(
+        project(logits, "identity"), np.broadcast_to(np.eye(4), (3, 4, 4))
+    )
+    np.testing.assert_array_equal(project(logits, "none"), logits)
+
+
+@DTYPES
+def test_exp_only_says_when_it_would_overflow(dtype):
+    limit = math.log(np.finfo(dtype).max)
+    finite = np.full((2, 2), limit * (1 - 1e-6), dtype)
+    assert np.isfinite(project(finite, "exp")).all()
+    with pytest.raises(ValueError, match=f"'exp' overflows {np.dtype(dtype)}.*{limit:.1f}.*1000"):
+        project(np.array([[0, 1000], [0, 0]], dtype), "exp")
+
+
+# One implementation for every array library
+
+
+@EVERY
+@DTYPES
+@pytest.mark.parametrize("backend", ["torch", "array_api_strict"])
+@pytest.mark.parametrize("spread", [1.0, 20.0])
+def test_every_array_library_gives_the_numbers_of_numpy(chosen, dtype, backend, spread):
+    logits = normal(5, 4, 4, spread=spread).astype(dtype)
+    converted = BACKENDS[backend](logits)
+    for count in (0, 1, 5):
+        expected = project(logits, chosen.name, count)
+        result = project(converted, chosen.name, count)
+        assert type(result) is type(converted)
+        assert result.dtype == converted.dtype
+        # exp and log may differ by a unit in the last place, times the size of the logits.
+        size = np.abs(logits).max()
+        np.testing.assert_allclose(
+            np.asarray(result), expected, rtol=8 * EPS[dtype], atol=EPS[dtype] * (8 + size)
+        )
+
+
+@EVERY
+@pytest.mark.parametrize("backend", ["torch", "array_api_strict"])
+def test_whole_numbers_become_float64_and_an_empty_batch_stays_empty(chosen, backend):
+    convert = BACKENDS[backend]
+    result = project(convert(np.array([[1, 2], [3, 4]])), chosen.name)
+    assert str(result.dtype).endswith("float64")
+    empty = project(convert(np.zeros((0, 2, 2))), chosen.name)
+    assert tuple(empty.shape) == (0, 2, 2)
+
+
+@pytest.mark.parametrize("iterations", [1, 3])
+@pytest.mark.parametrize("n", [1, 2, 3])
+@pytest.mark.parametrize("sharp", [0.0, -400.0], ids=["division", "logarithms"])
+def test_sinkhorn_gradients_are_right(n, iterations, sharp):
+    logits = normal(2, n, n)
+    if n > 1:
+        logits[0, 0, 0] += sharp  # beyond the guard, but with neighbours whose gradients are not 0
+    tensor = torch.from_numpy(logits).requires_grad_()
+    assert torch.autograd.gradcheck(lambda z: sinkhorn_knopp(z, iterations), tensor)
+
+
+@EVERY
+@pytest.mark.parametrize("spread", [1.0, 10_000.0])
+def test_gradients_are_finite_for_every_projection(chosen, spread):
+    if chosen.name == "exp":
+        spread = min(spread, 100.0)  # it refuses sharper logits
+    tensor = torch.from_numpy(normal(5, 4, 4, spread=spread)).requires_grad_()
+    result = project(tensor, chosen.name, 5)
+    if not result.requires_grad:  # only if it does not depend on the logits at all
+        assert torch.equal(result, project(tensor + torch.eye(4), chosen.name, 5))
+        return
+    weights = torch.from_numpy(normal(5, 4, 4, seed=1))
+    (gradient,) = torch.autograd.grad((result * weights).sum(), tensor)
+    assert torch.isfinite(gradient).all()
+    if spread == 1:
+        assert gradient.abs().max() > 1e-3

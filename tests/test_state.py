@@ -1,0 +1,88 @@
+"""The state of the page and its URL, without a browser."""
+
+from __future__ import annotations
+
+from urllib.parse import parse_qs
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mhc_demo.app.state import URL_PARAMETERS, State
+
+
+def arguments(query: str) -> dict[str, list[bytes]]:
+    """As the server hands them over."""
+    return {k: [v.encode() for v in values] for k, values in parse_qs(query.lstrip("?")).items()}
+
+
+@given(
+    depth=st.integers(1, 128),
+    iterations=st.integers(0, 30),
+    streams=st.integers(1, 6),
+    seed=st.integers(0, 2**32 - 1),
+    spread=st.integers(0, 100).map(lambda k: k / 10),
+    members=st.integers(1, 256),
+    data=st.data(),
+)
+def test_a_query_gives_back_the_state_that_wrote_it(data: st.DataObject, **values: int) -> None:
+    for name in ("init", "projection", "definition", "view", "theme"):
+        values[name] = data.draw(st.sampled_from(list(State.param[name].objects)))
+    written = State(**values)
+    read = State()
+    read.read(arguments(written.query()))
+    assert read.notices == []
+    assert {n: getattr(read, n) for n in URL_PARAMETERS} == {
+        n: getattr(written, n) for n in URL_PARAMETERS
+    }
+
+
+@given(st.dictionaries(st.text(max_size=12), st.lists(st.binary(max_size=20), min_size=1)))
+def test_no_link_breaks_the_state_or_is_repeated(given_arguments: dict[str, list[bytes]]) -> None:
+    state = State()
+    state.read(given_arguments)
+    assert State(**{n: getattr(state, n) for n in URL_PARAMETERS}).query() == state.query()
+    for notice in state.notices:
+        assert "<" not in notice
+
+
+@given(
+    st.sampled_from(["depth", "iterations", "streams", "seed", "spread", "members"]),
+    st.one_of(st.integers(-(10**14), 10**14).map(str), st.floats().map(repr), st.text(max_size=8)),
+)
+def test_a_number_is_taken_clamped_or_ignored_with_a_notice(name: str, text: str) -> None:
+    state = State()
+    default = getattr(state, name)
+    state.read({name: [text.encode("utf-8", "surrogatepass")]})
+    low, high = state.param[name].bounds
+    value = getattr(state, name)
+    assert low <= value <= high
+    if not state.notices:
+        assert float(text) == value
+    elif "ignored" in state.notices[0]:
+        assert value == default
+    else:
+        assert value in (low, high)
+        assert str(high) in state.notices[0] or f"{high:g}" in state.notices[0]
+
+
+def test_good_values_beside_a_bad_one_are_kept() -> None:
+    state = State()
+    state.read(arguments("?depth=oops&seed=7&streams=3"))
+    assert (state.depth, state.seed, state.streams) == (64, 7, 3)
+    assert len(state.notices) == 1
+
+
+def test_reset_restores_the_defaults_but_not_theme_and_view() -> None:
+    state = State(depth=3, streams=2, view="mixing", theme="dark", projection="rows")
+    state.reset()
+    assert (state.depth, state.streams, state.projection) == (64, 4, "sinkhorn")
+    assert (state.view, state.theme) == ("mixing", "dark")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("depth", 0), ("depth", 129), ("streams", 17), ("spread", -1.0)]
+)
+def test_the_state_itself_refuses_what_is_out_of_range(name: str, value: float) -> None:
+    with pytest.raises(ValueError, match=name):
+        State(**{name: value})

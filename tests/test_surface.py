@@ -1,0 +1,435 @@
+"""Every number of the gain surface against the naive computation: project, multiply, measure."""
+
+import math
+import os
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import mhc_demo as mhc
+from mhc_demo import surface as surfaces
+from mhc_demo.gains import DEFINITIONS, DIRECTIONS, METRICS
+from mhc_demo.mixing import INITS
+from mhc_demo.projections import PROJECTIONS
+from mhc_demo.surface import (
+    EXPERIMENT_PARAMETERS,
+    MAX_DEPTH,
+    MAX_ITERATIONS,
+    QUANTILES,
+    SERIES,
+    Experiment,
+    gain_surface,
+    layer_axis_gains,
+    member_matrices,
+    mixing_surface,
+)
+
+pytestmark = pytest.mark.filterwarnings("error")
+
+EVERY = pytest.mark.parametrize("name", PROJECTIONS)
+ROUNDING = {"rtol": 0, "atol": 1e-12}
+"""Decades.  The same products in another order of additions: some 1e-15 each, for a sum that
+cancels to a hundredth some 1e-13."""
+
+
+def naive_layers(experiment, depth, iterations):
+    """The mixing matrices, one network after the other: (members, depth, n, n)."""
+    drawn = {
+        logits: mhc.sample_mixing(
+            depth,
+            experiment.streams,
+            experiment.members,
+            experiment.init,
+            experiment.spread,
+            experiment.seed,
+            logits=logits,
+        )
+        for logits in (False, True)
+    }
+    if iterations == 0:
+        return drawn[False]
+    takes_logits = PROJECTIONS[experiment.projection].takes_logits
+    return np.stack(
+        [
+            [mhc.project(layer, experiment.projection, iterations) for layer in network]
+            for network in drawn[takes_logits]
+        ]
+    )
+
+
+def naive_log10_gain(matrix, direction, definition):
+    sums = np.abs(matrix) if definition == "worst-case" else matrix
+    return math.log10(np.abs(sums.sum(1 if direction == "forward" else 0)).max())
+
+
+def naive_series(gains):
+    """(members, depth) -> (depth, series)."""
+    columns = [gains[0], *(np.quantile(gains, q, axis=0) for q in QUANTILES.values())]
+    return np.stack(columns, axis=-1)
+
+
+def products(layers):
+    """H_l ... H_1 for every l, by plain matrix products."""
+    result = [layers[0]]
+    for layer in layers[1:]:
+        result.append(layer @ result[-1])
+    return result
+
+
+def products_from_the_last(layers):
+    """H_L ... H_l for every l, by plain matrix products."""
+    result = [layers[-1]]
+    for layer in layers[-2::-1]:
+        result.append(result[-1] @ layer)
+    return result[::-1]
+
+
+# The surface
+
+
+@EVERY
+@pytest.mark.parametrize("init", INITS)
+@pytest.mark.parametrize("definition", DEFINITIONS)
+def test_every_value_is_that_of_plain_matrix_products(name, init, definition):
+    depth, iterations = 6, 3
+    experiment = Experiment(
+        streams=3, members=5, seed=3, projection=name, init=init, definition=definition
+    )
+    surface = gain_surface(experiment, depth=depth, iterations=iterations)
+    for t in range(iterations + 1):
+        layers = naive_layers(experiment, depth, t)
+        for direction in DIRECTIONS:
+            of_composites = [
+                [naive_log10_gain(m, direction, definition) for m in products(network)]
+                for network in layers
+            ]
+            of_layers = [
+                [naive_log10_gain(m, direction, definition) for m in network] for network in layers
+            ]
+            here = surface.sel(direction=direction, iterations=t)
+            for variable, gains in (
+                ("log10_gain", of_composites),
+                ("log10_layer_gain", of_layers),
+            ):
+                np.testing.assert_allclose(
+                    here[variable].transpose("depth", "series"),
+                    naive_series(np.array(gains)),
+                    **ROUNDING,
+                )
+
+
+def test_the_surface_is_labelled():
+    experiment = Experiment(streams=3, members=2, seed=9, spread=0.5, projection="rows")
+    surface = gain_surface(experiment)
+    assert dict(surface["log10_gain"].sizes) == {
+        "direction": 2,
+        "iterations": MAX_ITERATIONS + 1,
+        "depth": MAX_DEPTH,
+        "series": len(SERIES),
+    }
+    assert surface["log10_layer_gain"].dims == surface["log10_gain"].dims
+    assert surface["direction"].values.tolist() == ["forward", "backward"]
+    assert surface["iterations"].values.tolist() == list(range(31))
+    assert surface["depth"].values.tolist() == list(range(1, 129))
+    assert surface["series"].values.tolist() == ["member", "q05", "q25", "median", "q75", "q95"]
+    for parameter in EXPERIMENT_PARAMETERS:
+        assert surface.attrs[parameter] == getattr(experiment, parameter)
+    assert "2512.24880" in surface.attrs["source"]
+
+
+@EVERY
+def test_iteration_0_is_hc_whatever_the_projection(name):
+    settings = {"streams": 3, "members": 3, "init": "identity", "spread": 0.3}
+    hc = gain_surface(Experiment(projection="none", **settings), depth=5, iterations=0)
+    for iterations in (0, 1, 4):
+        found = gain_surface(
+            Experiment(projection=name, **settings), depth=5, iterations=iterations
+        )
+        xr.testing.assert_allclose(
+            found["log10_gain"].sel(iterations=0), hc["log10_gain"].sel(iterations=0), **ROUNDING
+        )
+
+
+@EVERY
+def test_a_projection_that_does_not_iterate_is_the_same_at_every_count_but_0(name):
+    surface = gain_surface(Experiment(projection=name, members=2), depth=5, iterations=4)
+    gains = surface["log10_gain"]
+    if PROJECTIONS[name].iterative:
+        assert (gains.sel(iterations=1) != gains.sel(iterations=4)).any()
+    else:
+        for t in (2, 3, 4):
+            xr.testing.assert_equal(
+                gains.sel(iterations=t, drop=True), gains.sel(iterations=1, drop=True)
+            )
+
+
+def test_a_smaller_surface_is_a_corner_of_a_larger_one():
+    experiment = Experiment(members=3)
+    large = gain_surface(experiment, depth=40, iterations=5)["log10_gain"]
+    small = gain_surface(experiment, depth=17, iterations=2)["log10_gain"]
+    corner = large.sel(depth=slice(1, 17), iterations=slice(0, 2))
+    xr.testing.assert_allclose(small, corner, **ROUNDING)
+
+
+@pytest.mark.parametrize("name", ["sinkhorn", "mhc-lite", "exp"])
+def test_the_first_member_does_not_depend_on_the_ensemble(name):
+    alone = gain_surface(Experiment(projection=name, members=1), iterations=3, depth=20)
+    for members in (2, 5, 33):
+        crowd = gain_surface(Experiment(projection=name, members=members), iterations=3, depth=20)
+        for variable in ("log10_gain", "log10_layer_gain"):
+            xr.testing.assert_allclose(
+                crowd[variable].sel(series="member"),
+                alone[variable].sel(series="member"),
+                **ROUNDING,
+            )
+    # And every quantile over one member is that member.
+    for series in QUANTILES:
+        np.testing.assert_array_equal(
+            alone["log10_gain"].sel(series=series), alone["log10_gain"].sel(series="member")
+        )
+
+
+@pytest.mark.parametrize("sizes", [(33,), (1,) * 33, (32, 1), (5, 7, 11, 10)], ids=str)
+def test_how_the_ensemble_is_cut_changes_nothing(sizes, monkeypatch):
+    experiment = Experiment(members=33, seed=8)
+    whole = gain_surface(experiment, depth=20, iterations=3)
+    starts = np.cumsum((0, *sizes))
+    cut = [range(a, b) for a, b in zip(starts[:-1].tolist(), starts[1:].tolist(), strict=True)]
+    monkeypatch.setattr(surfaces, "_chunks", lambda *_: cut)
+    xr.testing.assert_allclose(
+        gain_surface(experiment, depth=20, iterations=3), whole, rtol=0, atol=1e-12
+    )
+
+
+@pytest.mark.parametrize("cores", [None, 1, 2, 64])
+@pytest.mark.parametrize("members", [1, 3, 4, 5, 33, 1_000])
+@pytest.mark.parametrize("streams", [1, 4, 64])
+def test_the_chunks_are_the_ensemble_in_order(cores, members, streams, monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    chunks = surfaces._chunks(Experiment(members=members, streams=streams), 128, 30)
+    assert [member for chunk in chunks for member in chunk] == list(range(members))
+    assert all(len(chunk) > 0 for chunk in chunks)
+
+
+@pytest.mark.parametrize("members", [1, 2, 3, 20, 21, 101])
+def test_quantiles_are_those_of_numpy(members):
+    values = np.random.default_rng(0).standard_normal((2, 3, members, 4))
+    expected = np.stack(
+        [values[:, :, 0], *(np.quantile(values, q, axis=2) for q in QUANTILES.values())], axis=-1
+    )
+    # One linear interpolation, written in two ways.
+    np.testing.assert_allclose(surfaces._series(values), expected, rtol=0, atol=1e-15 * 4)
+
+
+def test_quantiles_of_an_ensemble_that_vanished_are_minus_infinity():
+    values = np.full((1, 7, 3), -np.inf)
+    np.testing.assert_array_equal(surfaces._series(values), np.full((1, 3, 6), -np.inf))
+
+
+@EVERY
+def test_without_spread_nothing_is_random(name):
+    gaussian = gain_surface(
+        Experiment(projection=name, spread=0, members=3), depth=4, iterations=2
+    )["log10_gain"]
+    # Zero matrices: HC's gain is 0 from the first layer on, and no warning comes of it.
+    assert (gaussian.sel(iterations=0) == -np.inf).all()
+    identity = gain_surface(
+        Experiment(projection=name, init="identity", spread=0, members=3), depth=4, iterations=2
+    )["log10_gain"]
+    np.testing.assert_array_equal(identity.sel(iterations=0), 0)
+    for gains in (gaussian, identity):
+        for series in QUANTILES:
+            np.testing.assert_array_equal(gains.sel(series=series), gains.sel(series="member"))
+
+
+def test_the_expected_gain_stands_where_theory_gives_it():
+    depth = np.arange(1, 11)
+    surface = gain_surface(Experiment(spread=2.0, members=1), depth=10, iterations=1)
+    theory = INITS["gaussian"].expected_log10_gain(depth, 4, 2.0)
+    np.testing.assert_array_equal(surface["expected_log10_gain"], theory)
+    slope = np.diff(surface["expected_log10_gain"])
+    np.testing.assert_allclose(slope, mhc.gaussian_growth(4, 2.0)[0], rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "without", [{"definition": "worst-case"}, {"init": "identity"}, {"spread": 0.0}], ids=str
+)
+def test_the_expected_gain_is_nan_elsewhere(without):
+    surface = gain_surface(Experiment(members=1, **without), depth=5, iterations=1)
+    assert surface["expected_log10_gain"].isnull().all()
+
+
+@pytest.mark.parametrize("spread", [0.1, 1.0, 8.0, 100.0])
+def test_one_exact_direction_caps_the_other_at_n(spread):
+    n = 4
+    for name in PROJECTIONS:
+        chosen = PROJECTIONS[name]
+        if not (chosen.nonnegative and (chosen.unit_rows or chosen.unit_columns)):
+            continue
+        experiment = Experiment(projection=name, spread=spread, members=8)
+        gains = gain_surface(experiment, iterations=3)["log10_gain"].sel(iterations=slice(1, None))
+        for direction, exact in (
+            ("forward", chosen.unit_rows),
+            ("backward", chosen.unit_columns),
+        ):
+            here = gains.sel(direction=direction)
+            if exact:
+                np.testing.assert_allclose(here, 0, atol=1e-13)  # 128 roundings of 2^-52
+            else:
+                assert here.max() <= math.log10(n) + 1e-13
+
+
+def test_what_the_iterations_after_the_first_buy_is_the_way_from_n_to_1():
+    gains = gain_surface(Experiment(spread=3.0, members=64), iterations=20)["log10_gain"]
+    backward = gains.sel(direction="backward", series="median", depth=64)
+    steps = backward.sel(iterations=[1, 2, 5, 10, 20]).values
+    assert (np.diff(steps) < 0).all()
+    assert steps[0] < math.log10(4)
+
+
+# The paper's layer axes
+
+
+@pytest.mark.parametrize("definition", DEFINITIONS)
+@pytest.mark.parametrize("name", ["sinkhorn", "rows", "exp"])
+def test_backward_on_the_layer_axis_runs_from_the_last_layer_down(name, definition):
+    depth, iterations = 7, 2
+    experiment = Experiment(streams=3, members=5, projection=name, definition=definition)
+    found = layer_axis_gains(experiment, depth=depth, iterations=iterations)
+    assert found.dims == ("direction", "iterations", "layer", "series")
+    assert found["layer"].values.tolist() == list(range(1, depth + 1))
+    for t in range(iterations + 1):
+        layers = naive_layers(experiment, depth, t)
+        for direction, composites in (
+            ("forward", products),
+            ("backward", products_from_the_last),
+        ):
+            gains = [
+                [naive_log10_gain(m, direction, definition) for m in composites(network)]
+                for network in layers
+            ]
+            np.testing.assert_allclose(
+                found.sel(direction=direction, iterations=t),
+                naive_series(np.array(gains)),
+                **ROUNDING,
+            )
+
+
+def test_both_readings_of_depth_meet_at_the_ends_of_the_network():
+    experiment = Experiment(members=5)
+    by_layer = layer_axis_gains(experiment, depth=20, iterations=2)
+    by_depth = gain_surface(experiment, depth=20, iterations=2)["log10_gain"]
+    np.testing.assert_allclose(
+        by_layer.sel(direction="forward"), by_depth.sel(direction="forward"), **ROUNDING
+    )
+    # The whole network is the backward composite at layer 1, and the composite of depth 20.
+    np.testing.assert_allclose(
+        by_layer.sel(direction="backward", layer=1),
+        by_depth.sel(direction="backward", depth=20),
+        **ROUNDING,
+    )
+
+
+# The matrices of one network
+
+
+@EVERY
+@pytest.mark.parametrize("member", [0, 3])
+def test_member_matrices_are_the_layers_and_their_products(name, member):
+    experiment = Experiment(streams=3, members=4, projection=name, init="identity")
+    found = member_matrices(experiment, depth=5, iterations=[4, 0, 1, 1], member=member)
+    assert found["iterations"].values.tolist() == [0, 1, 4]
+    assert found["layer"].dims == ("iterations", "depth", "row", "column")
+    assert found["row"].values.tolist() == found["column"].values.tolist() == [1, 2, 3]
+    assert found.attrs["member"] == member
+    for t in (0, 1, 4):
+        here = found.sel(iterations=t)
+        layers = naive_layers(experiment, 5, t)[member]
+        np.testing.assert_allclose(here["layer"], layers, rtol=0, atol=1e-14)
+        composite = np.ldexp(
+            here["composite_mantissa"].values,
+            here["composite_exponent"].values[:, None, None],
+        )
+        np.testing.assert_allclose(composite, products(layers), rtol=1e-12, atol=1e-12)
+
+
+def test_a_member_is_the_same_whatever_the_size_of_the_ensemble():
+    one = member_matrices(Experiment(members=1), depth=4, iterations=[1], member=7)
+    many = member_matrices(Experiment(members=100), depth=4, iterations=[1], member=7)
+    np.testing.assert_array_equal(one["layer"], many["layer"])
+
+
+def test_composites_beyond_any_float_are_carried_by_their_exponent():
+    found = member_matrices(Experiment(projection="exp", spread=5), iterations=[1])
+    assert np.isfinite(found["composite_mantissa"]).all()
+    assert found["composite_exponent"].max() > 1_100
+
+
+# Mixing
+
+
+@EVERY
+def test_mixing_metrics_are_those_of_the_composite(name):
+    experiment = Experiment(projection=name, seed=5)
+    found = mixing_surface(experiment, depth=6, iterations=3)
+    assert set(found.data_vars) == set(METRICS)
+    for metric in METRICS.values():
+        values = found[metric.name]
+        assert values.dims == ("iterations", "depth")
+        assert values.sel(iterations=0).isnull().all()  # HC is not a stochastic matrix
+        if not PROJECTIONS[name].bounded:
+            assert values.isnull().all()
+            continue
+        for t in (1, 2, 3):
+            composites = products(naive_layers(experiment, 6, t)[0])
+            expected = [float(metric(m)) for m in composites]
+            # Differences from uniform of 1e-4 and singular values, to the rounding of entries of 1.
+            np.testing.assert_allclose(values.sel(iterations=t), expected, rtol=1e-9, atol=1e-13)
+
+
+def test_mixing_goes_one_way():
+    found = mixing_surface(Experiment(projection="mhc-lite"), iterations=1).sel(iterations=1)
+    rounding = 1e-14  # once uniform, only rounding is left
+    for name in ("uniform_distance", "second_singular_value", "stream_disagreement"):
+        assert (np.diff(found[name]) <= rounding).all()
+    identity = mixing_surface(Experiment(projection="identity"), iterations=1).sel(iterations=1)
+    np.testing.assert_allclose(identity["uniform_distance"], math.sqrt(3), rtol=1e-15)
+    np.testing.assert_allclose(identity["effective_streams"], 4, rtol=1e-15)
+
+
+def test_mixing_without_a_single_iteration_is_all_nan():
+    found = mixing_surface(Experiment(), depth=3, iterations=0)
+    assert all(found[name].isnull().all() for name in METRICS)
+
+
+# The experiment
+
+
+def test_the_defaults_are_those_of_the_headline():
+    experiment = Experiment()
+    assert experiment.values_of_experiment() == {
+        "streams": 4,
+        "seed": 42,
+        "spread": 1.0,
+        "init": "gaussian",
+        "projection": "sinkhorn",
+        "members": 32,
+        "definition": "paper",
+    }
+
+
+def test_an_experiment_knows_every_projection_init_and_definition():
+    assert list(Experiment.param.projection.objects) == list(PROJECTIONS)
+    assert list(Experiment.param.init.objects) == list(INITS)
+    assert set(Experiment.param.definition.objects) == set(DEFINITIONS)
+
+
+@pytest.mark.parametrize("extreme", ["streams", "seed", "spread", "members"])
+def test_an_experiment_takes_its_bounds_and_nothing_beyond(extreme):
+    low, high = Experiment.param[extreme].bounds
+    for value in (low, high):
+        assert getattr(Experiment(**{extreme: value}), extreme) == value
+    for value in (low - 1, high + 1):
+        with pytest.raises(ValueError, match=rf"{extreme}.*{value}"):
+            Experiment(**{extreme: value})
