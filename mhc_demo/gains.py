@@ -187,7 +187,7 @@ def _products(xp: ModuleType, matrices: Array, backward: bool) -> Iterator[tuple
         plain: list[Array] = []
         for layer in run if length > 1 else []:
             plain.append(extended(plain[-1] if plain else product, layer))
-        largest = _largest_entry(xp, plain[-1]) if plain else None
+        largest: Array = _largest_entry(xp, plain[-1]) if plain else None
         if plain and not bool(xp.any(alive & (largest < least))):
             yield from ((each, shift) for each in plain[:-1])
             product, shift = _rescale(xp, plain[-1], shift, largest)

@@ -3,12 +3,16 @@
 import math
 import os
 
+import array_api_strict
 import numpy as np
 import pytest
+import torch
 import xarray as xr
+from array_api_compat import array_namespace
 
 import mhc_demo as mhc
 from mhc_demo import surface as surfaces
+from mhc_demo._arrays import batch_innermost
 from mhc_demo.gains import DEFINITIONS, DIRECTIONS, METRICS
 from mhc_demo.mixing import INITS
 from mhc_demo.projections import PROJECTIONS
@@ -401,6 +405,23 @@ def test_mixing_goes_one_way():
 def test_mixing_without_a_single_iteration_is_all_nan():
     found = mixing_surface(Experiment(), depth=3, iterations=0)
     assert all(found[name].isnull().all() for name in METRICS)
+
+
+# The layout in memory
+
+
+@pytest.mark.parametrize(
+    "convert",
+    [np.asarray, torch.from_numpy, array_api_strict.asarray],
+    ids=["numpy", "torch", "strict"],
+)
+def test_batch_innermost_moves_nothing_but_the_memory(convert):
+    matrices = np.random.default_rng(0).standard_normal((2, 5, 3, 3))
+    packed = batch_innermost(array_namespace(convert(matrices)), convert(matrices))
+    assert type(packed) is type(convert(matrices))
+    np.testing.assert_array_equal(np.asarray(packed), matrices)
+    if convert is not array_api_strict.asarray:  # which has no say over its memory
+        assert np.asarray(packed).transpose(2, 3, 0, 1).flags.c_contiguous
 
 
 # The experiment

@@ -218,7 +218,7 @@ def test_nothing_of_a_link_reaches_the_page_as_markup(explorer: Explorer, addres
 def test_a_projection_that_takes_few_streams_limits_them(explorer: Explorer, address: str) -> None:
     explorer.open(address, "?streams=8")
     explorer.page.get_by_role("combobox", name="Projection").click()
-    explorer.page.get_by_role("option", name=re.compile("mHC-lite")).click()
+    explorer.page.get_by_role("menuitem", name=re.compile("mHC-lite")).click()
     expect(explorer.page.get_by_role("alert")).to_contain_text("Streams (n): set to 6")
     expect(explorer.page).to_have_url(re.compile("streams=6.*projection=mhc-lite"))
     expect(explorer.number(1)).to_have_text("1.00")
