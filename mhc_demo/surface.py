@@ -22,15 +22,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from ._arrays import batch_innermost, whole_number
-from .gains import (
-    DEFINITIONS,
-    DIRECTIONS,
-    METRICS,
-    amax_gain,
-    compose,
-    log10,
-    log10_composite_gains,
-)
+from .gains import DEFINITIONS, DIRECTIONS, METRICS, compose, log10_composite_gains, log10_gain
 from .mixing import INITS, MAX_SEED, _noise_of, nonnegative
 from .paper import MHC_PAPER
 from .projections import PROJECTIONS, iterates
@@ -263,9 +255,7 @@ Measure = Callable[[Floats, str], dict[str, Floats]]
 def _measure_surface(matrices: Floats, definition: str) -> dict[str, Floats]:
     return {
         "log10_gain": log10_composite_gains(matrices, "forward", definition),
-        "log10_layer_gain": np.stack(
-            [log10(np, amax_gain(matrices, d, definition)) for d in DIRECTIONS]
-        ),
+        "log10_layer_gain": np.stack([log10_gain(matrices, d, definition) for d in DIRECTIONS]),
     }
 
 
@@ -325,6 +315,8 @@ def _chunks(experiment: Experiment, depth: int, iterations: int) -> list[range]:
 
 def _series(values: Floats) -> Floats:
     """Shape (..., members, depth) -> (..., depth, series), series as in `SERIES`."""
+    if values.shape[-2] == 1:  # a network of its own is each of its quantiles
+        return np.repeat(values[..., 0, :, None], len(SERIES), axis=-1)
     ordered = np.sort(np.moveaxis(values, -2, -1), axis=-1)
     last = ordered.shape[-1] - 1
     columns = [values[..., 0, :]]

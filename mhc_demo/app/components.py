@@ -72,10 +72,12 @@ class BrowserWindow(JSComponent):
     """Keeps the address bar equal to the state, so that a link is what is seen.
 
     `history.replaceState`, a moment after the last move: no history entry per step of a slider.
-    On a phone, where the controls would cover the page, it closes their drawer on arrival.
+    On a phone, where the controls would cover the page, it closes their drawer on arrival.  And
+    it tells when the first picture stands, so that the server can add the rest.
     """
 
     query = param.String(doc='The query string, "?" included.')
+    shown = param.Boolean(default=False, doc="Whether the first picture stands.")
 
     _esm = """
     export function render({model, view}) {
@@ -89,7 +91,11 @@ class BrowserWindow(JSComponent):
       }
       model.on("query", write)
       write()
-      const page = view.model.document.roots().find((root) => root.data?.sidebar_open)
+      const doc = view.model.document
+      const page = doc.roots().find((root) => root.data?.sidebar_open)
       if (page && innerWidth < 600) page.data.sidebar_open = false
+      const shown = () => { model.shown = true }
+      if (doc.is_idle) shown()
+      else doc.idle.connect(shown)
     }
     """

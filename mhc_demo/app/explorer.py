@@ -9,7 +9,6 @@ surface, computed on a thread so that other visitors are not held up, the latest
 from __future__ import annotations
 
 import asyncio
-import secrets
 from functools import partial
 from typing import Any
 
@@ -23,6 +22,7 @@ from ..projections import PROJECTIONS
 from ..surface import EXPERIMENT_PARAMETERS
 from . import static
 from .components import BrowserWindow, Headline, Slider
+from .controls import Controls
 from .state import URL_PARAMETERS, State
 from .views import VIEWS, View, surface_of
 
@@ -51,53 +51,13 @@ class Explorer(pn.viewable.Viewer):
         self._shown = self._wanted = key
         self._working = False
         self._open: dict[str, View] = {}
-        self._make_controls()
         self._make_main()
         self.state.param.watch(self._write_address, list(URL_PARAMETERS))
         self.state.param.watch(self._experiment_changed, list(EXPERIMENT_PARAMETERS))
         self.state.param.watch(self._moved, ["depth", "iterations"])
         self.state.param.watch(self._view_changed, "view")
-        self.state.param.watch(self._projection_changed, ["projection"])
 
     # ---- what there is to see ------------------------------------------------------------
-
-    def _make_controls(self) -> None:
-        p = self.state.param
-        wide = {"sizing_mode": "stretch_width", "margin": (6, 12)}
-        self.dial = self._slider("iterations", (0, 1, 5, 10, 20, 30), playable=True)
-        self.depth = self._slider("depth", (1, 32, 64, 96, 128))
-        self.streams = pmui.IntSlider.from_param(p.streams, **wide)
-        self.spread = pmui.FloatSlider.from_param(p.spread, step=0.1, format="0.0", **wide)
-        self.members = pmui.IntSlider.from_param(p.members, **wide)
-        self.seed = pmui.IntInput.from_param(
-            p.seed,
-            sizing_mode="stretch_width",
-            margin=(6, 4, 6, 12),
-            size="small",
-            sx={
-                "& .MuiInputAdornment-root": {"display": "none"},
-                "& input": {"paddingLeft": "14px"},
-            },
-        )
-        shuffle = pmui.Button(
-            label="Shuffle", icon="casino", variant="outlined", margin=(6, 12, 6, 4)
-        )
-        shuffle.on_click(lambda _: setattr(self.state, "seed", secrets.randbelow(10_000)))
-        reset = pmui.Button(label="Reset", icon="restart_alt", variant="text", **wide)
-        reset.on_click(lambda _: self.state.reset())
-        select = {"size": "small", **wide}
-        self.controls = pn.Column(
-            self.streams,
-            self.spread,
-            pn.Row(self.seed, shuffle, sizing_mode="stretch_width", margin=0),
-            pmui.Select.from_param(p.projection, **select),
-            pmui.Select.from_param(p.init, **select),
-            self.members,
-            pmui.Select.from_param(p.definition, **select),
-            reset,
-            sizing_mode="stretch_width",
-            margin=(8, 0),
-        )
 
     def _slider(self, name: str, marks: tuple[int, ...], playable: bool = False) -> Slider:
         parameter = self.state.param[name]
@@ -117,7 +77,9 @@ class Explorer(pn.viewable.Viewer):
         return slider
 
     def _make_main(self) -> None:
-        self.address = BrowserWindow(query=self.state.query())
+        self.dial = self._slider("iterations", (0, 1, 5, 10, 20, 30), playable=True)
+        self.depth = self._slider("depth", (1, 32, 64, 96, 128))
+        self.window = BrowserWindow(query=self.state.query())
         self.headline = Headline(sizing_mode="stretch_width", margin=0)
         self._name_projection()
         # This also brings the table along to the browser, whichever view is open.
@@ -147,7 +109,7 @@ class Explorer(pn.viewable.Viewer):
         )
         self._open_view()
         self.main = pn.Column(
-            self.address,
+            self.window,
             self.notices,
             self.headline,
             pn.Row(
@@ -163,7 +125,8 @@ class Explorer(pn.viewable.Viewer):
         )
 
     def __panel__(self) -> Any:
-        return pn.Row(pn.Column(self.controls, width=290), self.main, sizing_mode="stretch_width")
+        controls = pn.Column(Controls(self.state), width=290)
+        return pn.Row(controls, self.main, sizing_mode="stretch_width")
 
     # ---- following the state ----------------------------------------------------------------
 
@@ -171,7 +134,7 @@ class Explorer(pn.viewable.Viewer):
         return tuple(self.state.values_of_experiment().items())
 
     def _write_address(self, *_: Any) -> None:
-        self.address.query = self.state.query()
+        self.window.query = self.state.query()
 
     def _show_notices(self, *_: Any) -> None:
         self.notices.object = " ".join(self.state.notices)
@@ -201,11 +164,6 @@ class Explorer(pn.viewable.Viewer):
         view.shown = self._shown
         view.moved()
         self.tabs.active = place
-
-    def _projection_changed(self, *_: Any) -> None:
-        most = PROJECTIONS[self.state.projection].max_streams
-        end = self.state.param.streams.bounds[1]
-        self.streams.end = min(most or end, end)
 
     def _experiment_changed(self, *_: Any) -> None:
         most = PROJECTIONS[self.state.projection].max_streams

@@ -5,6 +5,7 @@ from __future__ import annotations
 import panel as pn
 import panel_material_ui as pmui
 
+from .controls import Controls
 from .explorer import Explorer
 from .state import State
 
@@ -42,9 +43,11 @@ def create() -> pmui.Page:
     state = State()
     state.read(pn.state.session_args)
     explorer = Explorer(state)
+    sidebar = pn.Column(sizing_mode="stretch_width", margin=0)
+    explorer.window.param.watch(lambda _: sidebar.append(Controls(state)), "shown")
     page = pmui.Page(
         title=TITLE,
-        sidebar=[explorer.controls],
+        sidebar=[sidebar],
         main=[explorer.main],
         sidebar_width=300,
         sidebar_resizable=False,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import panel as pn
+import panel_material_ui as pmui
 from bokeh.embed import bundle
 
 _PACKAGE = Path(__file__).resolve().parent.parent
@@ -22,6 +23,7 @@ bundle.extension_dirs["mhc-demo"] = STATIC
 def load() -> None:
     """Load Panel with our script, for this session (Panel keeps its resources by session)."""
     pn.extension(
+        js_modules={"material": pmui.Page._render_esm(server=True).removeprefix("./")},
         js_files={"mhc": "static/extensions/mhc-demo/mhc.js"},
         notifications=False,
         respect_explicit_sizing=True,
