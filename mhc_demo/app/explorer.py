@@ -86,13 +86,7 @@ class Explorer(pn.viewable.Viewer):
         self.headline.jscallback(
             args={"table": self.table}, projection="mhc.refresh(table.document)"
         )
-        self.notices = pmui.Alert(
-            severity="info",
-            closeable=True,
-            visible=False,
-            sizing_mode="stretch_width",
-            margin=(4, 12),
-        )
+        self.notices = pn.Column(sizing_mode="stretch_width", margin=0)
         self.state.param.watch(self._show_notices, "notices")
         self._show_notices()
         self.tabs = pmui.Tabs(
@@ -137,8 +131,15 @@ class Explorer(pn.viewable.Viewer):
         self.window.query = self.state.query()
 
     def _show_notices(self, *_: Any) -> None:
-        self.notices.object = " ".join(self.state.notices)
-        self.notices.param.update(visible=bool(self.state.notices), closed=False)
+        self.notices[:] = [
+            pmui.Alert(
+                object=" ".join(self.state.notices),
+                severity="info",
+                closeable=True,
+                sizing_mode="stretch_width",
+                margin=(4, 12),
+            )
+        ] * bool(self.state.notices)
 
     def _name_projection(self) -> None:
         chosen = PROJECTIONS[self.state.projection]

@@ -24,7 +24,7 @@ from ..figures import (
 )
 from ..figures.matrices import matrix_columns
 from ..figures.mixing import mixing_columns
-from ..figures.slices import gain_columns, label, table
+from ..figures.slices import DRAWN, gain_columns, label, table
 from ..gains import METRICS
 from ..mixing import gaussian_growth
 from ..projections import PROJECTIONS
@@ -194,10 +194,13 @@ class LayersView(View):
     name = "layers"
     title = "Single layers"
 
+    def _columns(self) -> dict[str, Any]:
+        return gain_columns(self.explorer.surface["log10_layer_gain"], ("member", *DRAWN))
+
     def build(self) -> Any:
         explorer = self.explorer
         self.table = table(
-            gain_columns(explorer.surface["log10_layer_gain"]),
+            self._columns(),
             explorer.surface["iterations"].values,
             explorer.surface["depth"].values,
         )
@@ -218,7 +221,7 @@ class LayersView(View):
         self.legend.object = legend([*_lines(self.explorer), ("band", _ensemble(self.explorer))])
 
     def update(self) -> None:
-        self.table.data = gain_columns(self.explorer.surface["log10_layer_gain"])
+        self.table.data = self._columns()
         self.figure.update(self.explorer.surface)
         self._describe()
 

@@ -31,14 +31,20 @@ State = Mapping[str, int]
 """{"depth": ..., "iterations": ...}: what the browser looks up by itself."""
 
 
-def gain_columns(gains: xr.DataArray) -> dict[str, NDArray[np.float32]]:
+DRAWN = ("median", "q05", "q95")
+"""The series that plots of the composite draw: the others stay on the server."""
+
+
+def gain_columns(
+    gains: xr.DataArray, series: Iterable[str] = DRAWN
+) -> dict[str, NDArray[np.float32]]:
     """Columns "direction.series" of log10 gains (direction, iterations, depth, series), flat."""
     return {
-        f"{direction}.{series}": np.ascontiguousarray(
-            gains.sel(direction=direction, series=series).values, dtype=np.float32
+        f"{direction}.{name}": np.ascontiguousarray(
+            gains.sel(direction=direction, series=name).values, dtype=np.float32
         ).ravel()
         for direction in gains["direction"].values
-        for series in gains["series"].values
+        for name in series
     }
 
 
