@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         Experiment,
         gain_surface,
         layer_axis_gains,
+        layer_gains,
         member_matrices,
         mixing_surface,
     )
@@ -33,6 +34,7 @@ _HOMES = {
         "Experiment",
         "gain_surface",
         "layer_axis_gains",
+        "layer_gains",
         "member_matrices",
         "mixing_surface",
     ),
@@ -58,6 +60,7 @@ __all__ = [
     "gain_surface",
     "gaussian_growth",
     "layer_axis_gains",
+    "layer_gains",
     "member_matrices",
     "mixing_surface",
     "project",

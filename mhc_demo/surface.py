@@ -29,6 +29,9 @@ from .projections import PROJECTIONS, iterates
 
 Floats: TypeAlias = NDArray[np.float64]
 
+Measure: TypeAlias = Callable[[Floats, str], Floats]
+"""(matrices (t, members, depth, n, n), definition) -> log10 gains (2, t, members, depth)."""
+
 MAX_DEPTH = 128
 MAX_ITERATIONS = 30
 QUANTILES = {"q05": 0.05, "q25": 0.25, "median": 0.5, "q75": 0.75, "q95": 0.95}
@@ -96,7 +99,6 @@ def gain_surface(
 
     - `log10_gain` (direction, iterations, depth, series): the composite of a network of that
       depth.  iterations 0 is HC, unprojected.
-    - `log10_layer_gain` (direction, iterations, depth, series): the single layer at that depth.
     - `expected_log10_gain` (depth): the exact mean of HC's `log10_gain` where theory gives it
       (definition "paper"), else NaN.
 
@@ -112,17 +114,16 @@ def gain_surface(
     """
     depth = whole_number("depth", depth, 1)
     iterations = whole_number("iterations", iterations, 0)
-    measured = _over_ensemble(experiment, depth, iterations, _measure_surface)
+    gains = _over_ensemble(experiment, depth, iterations, _of_composites)
     depths = np.arange(1, depth + 1)
     expected = INITS[experiment.init].expected_log10_gain(
         depths, experiment.streams, experiment.spread
     )
     if expected is None or experiment.definition != "paper":
         expected = np.full(depth, np.nan)
-    dims = ("direction", "iterations", "depth", "series")
     return xr.Dataset(
         {
-            **{name: (dims, values) for name, values in measured.items()},
+            "log10_gain": (("direction", "iterations", "depth", "series"), gains),
             "expected_log10_gain": ("depth", expected),
         },
         coords=_axes(depth, iterations, "depth"),
@@ -143,6 +144,13 @@ def _axes(depth: int, iterations: int, along: str) -> xr.Coordinates:
     ).coords
 
 
+def layer_gains(
+    experiment: Experiment, *, depth: int = MAX_DEPTH, iterations: int = MAX_ITERATIONS
+) -> xr.DataArray:
+    """log10 Amax gains of every single layer, dimensions (direction, iterations, layer, series)."""
+    return _along_layers(experiment, depth, iterations, _of_single_layers)
+
+
 def layer_axis_gains(
     experiment: Experiment, *, depth: int, iterations: int = MAX_ITERATIONS
 ) -> xr.DataArray:
@@ -151,11 +159,16 @@ def layer_axis_gains(
     Forward at l is the composite H_l ... H_1, backward at l is H_L ... H_l, the product from the
     last layer down (Fig. 3b, 7b).  Dimensions (direction, iterations, layer, series).
     """
+    return _along_layers(experiment, depth, iterations, _of_both_ends)
+
+
+def _along_layers(
+    experiment: Experiment, depth: int, iterations: int, measure: Measure
+) -> xr.DataArray:
     depth = whole_number("depth", depth, 1)
     iterations = whole_number("iterations", iterations, 0)
-    measured = _over_ensemble(experiment, depth, iterations, _measure_layer_axis)
     return xr.DataArray(
-        measured["log10_gain"],
+        _over_ensemble(experiment, depth, iterations, measure),
         dims=("direction", "iterations", "layer", "series"),
         coords=_axes(depth, iterations, "layer"),
         attrs={**experiment.values_of_experiment(), "source": MHC_PAPER},
@@ -248,56 +261,40 @@ def _layer_matrices(experiment: Experiment, members: range, depth: int, iteratio
     return layers
 
 
-Measure = Callable[[Floats, str], dict[str, Floats]]
-"""(matrices (t, members, depth, n, n), definition) -> variables (..., t, members, depth)."""
+def _of_composites(matrices: Floats, definition: str) -> Floats:
+    return log10_composite_gains(matrices, "forward", definition)
 
 
-def _measure_surface(matrices: Floats, definition: str) -> dict[str, Floats]:
-    return {
-        "log10_gain": log10_composite_gains(matrices, "forward", definition),
-        "log10_layer_gain": np.stack([log10_gain(matrices, d, definition) for d in DIRECTIONS]),
-    }
+def _of_single_layers(matrices: Floats, definition: str) -> Floats:
+    return np.stack([log10_gain(matrices, d, definition) for d in DIRECTIONS])
 
 
-def _measure_layer_axis(matrices: Floats, definition: str) -> dict[str, Floats]:
-    return {
-        "log10_gain": np.stack(
-            [log10_composite_gains(matrices, d, definition)[i] for i, d in enumerate(DIRECTIONS)]
-        )
-    }
+def _of_both_ends(matrices: Floats, definition: str) -> Floats:
+    # Gains of signals along the products from the first layer up, of gradients from the last down.
+    return np.stack(
+        [log10_composite_gains(matrices, d, definition)[i] for i, d in enumerate(DIRECTIONS)]
+    )
 
 
-def _over_ensemble(
-    experiment: Experiment, depth: int, iterations: int, measure: Measure
-) -> dict[str, Floats]:
-    """The variables of `measure` over the whole ensemble, shape (..., t, depth, series).
-
-    t runs over 0 (HC), 1, ..., iterations.
-    """
+def _over_ensemble(experiment: Experiment, depth: int, iterations: int, measure: Measure) -> Floats:
+    """What is measured, over the whole ensemble: (direction, t, depth, series), t = 0, 1, ...."""
     _check(experiment)
-    chosen = PROJECTIONS[experiment.projection]
-    chosen.check(experiment.streams)
+    PROJECTIONS[experiment.projection].check(experiment.streams)
 
-    def measure_chunk(members: range) -> dict[str, Floats]:
+    def measure_chunk(members: range) -> Floats:
         layers = _layer_matrices(experiment, members, depth, iterations)
         return measure(layers, experiment.definition)
 
     chunks = _chunks(experiment, depth, iterations)
     if len(chunks) == 1:
-        results = [measure_chunk(chunks[0])]
+        parts = [measure_chunk(chunks[0])]
     else:
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            results = list(pool.map(measure_chunk, chunks))
-    joined = {}
-    for name in results[0]:
-        series = _series(np.concatenate([part[name] for part in results], axis=-2))
-        if series.shape[-3] < iterations + 1:  # one-shot: the same at every count but 0
-            last = np.broadcast_to(
-                series[..., -1:, :, :], (*series.shape[:-3], iterations, *series.shape[-2:])
-            )
-            series = np.concatenate([series[..., :1, :, :], last], axis=-3)
-        joined[name] = series
-    return joined
+            parts = list(pool.map(measure_chunk, chunks))
+    series = _series(np.concatenate(parts, axis=-2))
+    if series.shape[1] < iterations + 1:  # one-shot: the same at every count but 0
+        series = series[:, [0] + [1] * iterations]
+    return series
 
 
 def _chunks(experiment: Experiment, depth: int, iterations: int) -> list[range]:

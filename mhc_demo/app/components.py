@@ -25,6 +25,8 @@ class Slider(JSComponent):
     marks = param.List(item_type=int, doc="Values marked below the slider.")
     playable = param.Boolean(default=False, doc="With a button that steps to the end.")
 
+    _debounce = 1  # ms; Panel's 50 would come on top of what `tell` waits
+
     _esm = """
     export function render({model, el, view}) {
       const {state_name: name, label, start, end, marks, playable} = model

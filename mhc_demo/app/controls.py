@@ -45,7 +45,7 @@ class Controls(pn.viewable.Viewer):
         shuffle.on_click(lambda _: setattr(state, "seed", secrets.randbelow(10_000)))
         reset = pmui.Button(label="Reset", icon="restart_alt", variant="text", **wide)
         reset.on_click(lambda _: state.reset())
-        self._layout = pn.Column(
+        widgets = [
             self.streams,
             pmui.FloatSlider.from_param(p.spread, format="0.0", **wide),
             pn.Row(seed, shuffle, sizing_mode="stretch_width", margin=0),
@@ -54,9 +54,12 @@ class Controls(pn.viewable.Viewer):
             pmui.IntSlider.from_param(p.members, **wide),
             pmui.Select.from_param(p.definition, **select),
             reset,
-            sizing_mode="stretch_width",
-            margin=(8, 0),
-        )
+        ]
+        for widget in (seed, shuffle, *widgets):
+            # Panel gathers changes for 50 ms, a third of what a change may take in all.  We
+            # gather them ourselves: while a surface is computed, only the last wish counts.
+            widget._debounce = 1
+        self._layout = pn.Column(*widgets, sizing_mode="stretch_width", margin=(8, 0))
         state.param.watch(self._limit_streams, "projection")
         self._limit_streams()
 

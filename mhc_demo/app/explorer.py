@@ -136,6 +136,7 @@ class Explorer(pn.viewable.Viewer):
                 object=" ".join(self.state.notices),
                 severity="info",
                 closeable=True,
+                sx={"& .MuiAlertTitle-root": {"display": "none"}},
                 sizing_mode="stretch_width",
                 margin=(4, 12),
             )

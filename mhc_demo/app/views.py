@@ -34,6 +34,7 @@ from ..surface import (
     Experiment,
     gain_surface,
     layer_axis_gains,
+    layer_gains,
     member_matrices,
     mixing_surface,
 )
@@ -194,17 +195,15 @@ class LayersView(View):
     name = "layers"
     title = "Single layers"
 
-    def _columns(self) -> dict[str, Any]:
-        return gain_columns(self.explorer.surface["log10_layer_gain"], ("member", *DRAWN))
-
     def build(self) -> Any:
         explorer = self.explorer
+        gains = layer_gains(explorer.state.experiment())
         self.table = table(
-            self._columns(),
-            explorer.surface["iterations"].values,
-            explorer.surface["depth"].values,
+            gain_columns(gains, ("member", *DRAWN)),
+            gains["iterations"].values,
+            gains["layer"].values,
         )
-        self.figure = LayersFigure(explorer.surface, self.table, explorer.state.seen())
+        self.figure = LayersFigure(gains, self.table, explorer.state.seen())
         self.legend = html("", "legend-pane")
         self._describe()
         note = html(
@@ -221,8 +220,9 @@ class LayersView(View):
         self.legend.object = legend([*_lines(self.explorer), ("band", _ensemble(self.explorer))])
 
     def update(self) -> None:
-        self.table.data = self._columns()
-        self.figure.update(self.explorer.surface)
+        gains = layer_gains(self.explorer.state.experiment())
+        self.table.data = gain_columns(gains, ("member", *DRAWN))
+        self.figure.update(gains)
         self._describe()
 
 

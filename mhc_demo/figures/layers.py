@@ -16,9 +16,9 @@ from .slices import State, sliced
 class LayersFigure:
     """Amax gain of each single layer: dots are the first network, lines the ensemble's median."""
 
-    def __init__(self, surface: xr.Dataset, table: ColumnDataSource, state: State) -> None:
-        layers = surface["depth"].values
-        self.y_range = Range1d(*_layer_range(surface))
+    def __init__(self, gains: xr.DataArray, table: ColumnDataSource, state: State) -> None:
+        layers = gains["layer"].values
+        self.y_range = Range1d(*_layer_range(gains))
         p = depth_plot(
             "layers",
             "Layer",
@@ -69,14 +69,13 @@ class LayersFigure:
         )
         self.figure = p
 
-    def update(self, surface: xr.Dataset) -> None:
-        """Follow a new surface."""
-        self.y_range.start, self.y_range.end = _layer_range(surface)
+    def update(self, gains: xr.DataArray) -> None:
+        """Follow new gains."""
+        self.y_range.start, self.y_range.end = _layer_range(gains)
 
 
-def _layer_range(surface: xr.Dataset) -> tuple[float, float]:
-    gains = surface["log10_layer_gain"].sel(series=["member", "q05", "q95"]).values
-    return style.span_of(gains, least=0.35)
+def _layer_range(gains: xr.DataArray) -> tuple[float, float]:
+    return style.span_of(gains.sel(series=["member", "q05", "q95"]).values, least=0.35)
 
 
 class LayerAxisFigure:
