@@ -9,13 +9,15 @@ software, on the same two cores.
 from __future__ import annotations
 
 import math
+import tempfile
 import threading
 import time
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
-from playwright.sync_api import Page
+from playwright.sync_api import Browser, Page
 
 from .browser import chromium, served
 from .numerics import Row, summary
@@ -85,12 +87,12 @@ def drag(page: Page, name: str, moves: int) -> np.ndarray:
     return taken(page)
 
 
-def press(page: Page, name: str, presses: int, pause: int) -> np.ndarray:
-    """Arrow keys on a slider, to and fro."""
+def press(page: Page, name: str, presses: int, pause: int, turn: int = 5) -> np.ndarray:
+    """Arrow keys on a slider, `turn` times to and as often fro."""
     page.get_by_role("slider", name=name).focus()
     taken(page)
     for i in range(presses):
-        page.keyboard.press("ArrowRight" if i // 5 % 2 == 0 else "ArrowLeft")
+        page.keyboard.press("ArrowRight" if i // turn % 2 == 0 else "ArrowLeft")
         page.wait_for_timeout(pause)
     return taken(page)
 
@@ -108,10 +110,11 @@ def run() -> Iterator[Row]:
             yield f"drag {name} to painted plot", frame, *summary(drag(page, name, 200))
             yield f"arrow keys on {name}", frame, *summary(press(page, name, 100, 40))
         page.evaluate("() => { probe.for_data = true }")
-        for name in ("Streams (n)", "Spread"):
-            what = f"{name} to painted plot, 32 members (round trip)"
-            times = press(page, name, 30, 500)
-            yield f"{what}, {len(times)} changes", "150 ms", *summary(times)
+        what = "to painted plot, 32 members (round trip)"
+        times = press(page, "Streams (n)", 40, 500, turn=1)
+        yield f"Streams, 4 to 5 and back, {what}", "150 ms", *summary(times)
+        times = press(page, "Spread", 40, 500, turn=20)
+        yield f"Spread, n = 4, {what}", "150 ms", *summary(times)
         shuffle = page.get_by_role("button", name="Shuffle")
         for _ in range(30):
             shuffle.click()
@@ -125,30 +128,57 @@ def run() -> Iterator[Row]:
         yield from opening(browser, address)
 
 
-def opening(browser: object, address: str) -> Iterator[Row]:
-    """Time to the first plot, and how long the server is held up meanwhile."""
-    painted, blocked = [], []
-    for _ in range(12):
-        page = browser.new_page(viewport={"width": 1400, "height": 900})  # type: ignore[attr-defined]
-        longest = [0.0]
-        done = threading.Event()
+BARE = """
+import numpy, panel, panel_material_ui
+from bokeh.plotting import figure
+panel.extension()
+plot = figure(name="composite", sizing_mode="stretch_width", height=400)
+for k in range(4):
+    plot.line(numpy.arange(128), k * numpy.arange(128))
+panel_material_ui.Page(main=[panel.pane.Bokeh(plot)]).servable()
+"""
 
-        def ping(done: threading.Event = done, longest: list[float] = longest) -> None:
-            url = address.rsplit("/", 1)[0] + "/static/extensions/mhc-demo/mhc.css"
-            while not done.is_set():
-                start = time.perf_counter()
-                urllib.request.urlopen(url, timeout=10).read()
-                longest[0] = max(longest[0], time.perf_counter() - start)
-                time.sleep(0.005)
 
-        thread = threading.Thread(target=ping)
-        thread.start()
-        ready(page, address)
-        painted.append(page.evaluate("first_paint"))
-        page.wait_for_timeout(500)
-        done.set()
-        thread.join()
-        blocked.append(1e3 * longest[0])
-        page.close()
-    yield "opening the page to the first plot", "1.3 s", *summary(np.array(painted))
-    yield "longest time the server is held up meanwhile", "0.2 s", *summary(np.array(blocked))
+def opening(browser: Browser, address: str) -> Iterator[Row]:
+    """Time to the first plot, beside the same of a bare page of the widget library, in turn."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "app.py").write_text(BARE)
+        with served(Path(folder)) as (bare, _):
+            painted: dict[str, list[float]] = {address: [], bare: []}
+            for _ in range(12):
+                for where, times in painted.items():
+                    page = browser.new_page(viewport={"width": 1400, "height": 900})
+                    ready(page, where)
+                    times.append(page.evaluate("first_paint"))
+                    page.wait_for_timeout(1000)
+                    page.close()
+    ours, least = (np.array(times) for times in painted.values())
+    yield "opening the page to the first plot", "1.3 s", *summary(ours)
+    ratio = f"ours takes {np.median(ours / least):.2f} times as long"
+    yield f"a bare Panel page with one plot of four lines ({ratio})", "", *summary(least)
+    blocked = [held_up(browser, address) for _ in range(8)]
+    what = "longest time that the server does not answer while a page opens"
+    yield what, "0.2 s", *summary(np.array(blocked))
+
+
+def held_up(browser: Browser, address: str) -> float:
+    """The longest wait of other requests while a page is opened, in ms."""
+    page = browser.new_page(viewport={"width": 1400, "height": 900})
+    url = address.rsplit("/", 1)[0] + "/static/extensions/mhc-demo/mhc.css"
+    waits = [0.0]
+    done = threading.Event()
+
+    def ask() -> None:
+        while not done.wait(0.02):
+            start = time.perf_counter()
+            urllib.request.urlopen(url, timeout=10).read()
+            waits.append(1e3 * (time.perf_counter() - start))
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    ready(page, address)
+    page.wait_for_timeout(1000)
+    done.set()
+    thread.join()
+    page.close()
+    return max(waits)

@@ -56,6 +56,7 @@ class Explorer(pn.viewable.Viewer):
         self.state.param.watch(self._experiment_changed, list(EXPERIMENT_PARAMETERS))
         self.state.param.watch(self._moved, ["depth", "iterations"])
         self.state.param.watch(self._view_changed, "view")
+        self.window.param.watch(self._first_picture_stands, "shown")
 
     # ---- what there is to see ------------------------------------------------------------
 
@@ -150,6 +151,10 @@ class Explorer(pn.viewable.Viewer):
         if self._wanted == self._shown:  # else the new surface brings everything along
             self._open[self.state.view].moved()
 
+    def _first_picture_stands(self, *_: Any) -> None:
+        for view in self._open.values():
+            view.complete()
+
     def _view_changed(self, *_: Any) -> None:
         self._open_view()
 
@@ -161,6 +166,8 @@ class Explorer(pn.viewable.Viewer):
         if view is None:
             view = self._open[name] = VIEWS[name](self)
             self.tabs[place][:] = [view.content]
+            if self.window.shown:
+                view.complete()
         elif view.shown != self._shown:
             view.update()
         view.shown = self._shown

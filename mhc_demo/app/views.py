@@ -78,6 +78,9 @@ class View:
         """The view, for the present experiment."""
         raise NotImplementedError
 
+    def complete(self) -> None:
+        """Add what can wait until the first picture stands."""
+
     def update(self) -> None:
         """Follow a new experiment."""
 
@@ -93,11 +96,14 @@ def html(text: str, name: str, **params: Any) -> pn.pane.HTML:
 
 
 def plots(*figures: Any, shares: tuple[int, ...] = (1,), height: str = TALL) -> pn.Row:
-    """Figures side by side where there is room, below one another where there is not."""
+    """Figures side by side where there is room, below one another where there is not.
+
+    None keeps the place of one that is to come.
+    """
     return pn.Row(
         *(
             pn.Column(
-                pn.pane.Bokeh(figure, sizing_mode="stretch_both", margin=0),
+                *([] if figure is None else [plot(figure)]),
                 margin=0,
                 styles={"flex": f"{share} 1 {260 + 120 * (share > 1)}px", "height": height},
             )
@@ -107,6 +113,11 @@ def plots(*figures: Any, shares: tuple[int, ...] = (1,), height: str = TALL) -> 
         sizing_mode="stretch_width",
         margin=0,
     )
+
+
+def plot(figure: Any) -> pn.pane.Bokeh:
+    """A figure that fills its place."""
+    return pn.pane.Bokeh(figure, sizing_mode="stretch_both", margin=0)
 
 
 def legend(entries: list[tuple[str, str]]) -> str:
@@ -142,19 +153,24 @@ class CompositeView(View):
     def build(self) -> Any:
         explorer = self.explorer
         self.main = CompositeFigure(explorer.surface, explorer.table, explorer.state.seen())
-        self.cliff = IterationsFigure(
-            explorer.surface, explorer.table, explorer.state.seen(), self.main.y_range
-        )
+        self.plots = plots(self.main.figure, None, shares=(2, 1))
         self.legend = html("", "legend-pane")
         self.note = html("", "note")
         self._describe()
         return pn.Column(
             self.legend,
-            plots(self.main.figure, self.cliff.figure, shares=(2, 1)),
+            self.plots,
             self.note,
             sizing_mode="stretch_width",
             margin=0,
         )
+
+    def complete(self) -> None:
+        explorer = self.explorer
+        cliff = IterationsFigure(
+            explorer.surface, explorer.table, explorer.state.seen(), self.main.y_range
+        )
+        self.plots[1].append(plot(cliff.figure))
 
     def update(self) -> None:
         self.main.update(self.explorer.surface)
