@@ -88,7 +88,7 @@ window.mhc = (() => {
     const power = block[block.length - 1];
     const factor = power === 0 ? "" : ` × 10${superscript(power)}`;
     const inside = [...block].map((v, i) => i % (n + 1) < n && i < n * (n + 1));
-    const largest = Math.max(1, ...[...block].filter((v, i) => inside[i]).map(Math.abs));
+    const largest = Math.max(Math.min(1, 4 / n), ...[...block].filter((v, i) => inside[i]).map(Math.abs));
     const text = [...block].map((v) => minus(v.toFixed(2)));
     const exact = [...block].map((v) => minus(String(Number(v.toPrecision(6)))) + factor);
     const corner = block.length - 1;

@@ -303,7 +303,8 @@ class MatricesView(View):
             "<p>The first network of the ensemble: the layer at the chosen depth, and the product "
             "of all layers up to it. Σ at the right is the row sum (forward gain of that row), Σ "
             "below the column sum (backward gain). A factor such as 10¹⁵ in the corner applies to "
-            "the whole matrix; colour is relative to its largest entry, and at least 1.</p>",
+            "the whole matrix. Colour is relative to the largest entry, or to 4/n if that is "
+            "smaller.</p>",
             "note",
         )
         return pn.Column(self.metrics, self.plots, note, sizing_mode="stretch_width", margin=0)

@@ -13,9 +13,11 @@ import math
 import numpy as np
 import xarray as xr
 from bokeh.models import (
+    CDSView,
     ColumnDataSource,
     CustomJS,
     HoverTool,
+    IndexFilter,
     LinearColorMapper,
     Range1d,
     Rect,
@@ -33,6 +35,9 @@ PANELS = (
     ("layer", None, "Projected, layer {depth}"),
     ("composite", None, "Projected, composite 1–{depth}"),
 )
+LEGIBLE = 8
+"""The largest n whose entries are written into their cells."""
+
 LOG10_2 = math.log10(2.0)
 
 
@@ -87,23 +92,23 @@ class MatricesFigure:
         at: int | None,
         title: str,
     ) -> figure:
+        margin = 0.75 if n <= LEGIBLE else 2.8
         p = style.plot(
             f"matrix-{column}-{'hc' if at == 0 else 'projected'}",
             "",
             "",
-            (-0.5, n + 0.75),
-            y_range=Range1d(n + 0.75, -0.5),
+            (-0.5, n + margin),
+            y_range=Range1d(n + margin, -0.5),
             title=title.format(**state),
         )
         follows(p.title, "text", title, late=True)
         p.grid.grid_line_color = None
         p.axis.axis_line_color = None
         labels = {k: str(k + 1) for k in range(n)} | {n: "Σ"}
+        ticks = [k for k in labels if n <= LEGIBLE or k == 0 or k == n or (k + 1) % 4 == 0]
         for axis in (p.xaxis, p.yaxis):
-            axis.ticker = [k + (0.25 if k == n else 0.0) for k in labels]
-            axis.major_label_overrides = {
-                k + (0.25 if k == n else 0.0): text for k, text in labels.items()
-            }
+            axis.ticker = [k + 0.25 * (k == n) for k in ticks]
+            axis.major_label_overrides = {k + 0.25 * (k == n): labels[k] for k in ticks}
         p.min_border_left = 28
         row, col = np.divmod(np.arange((n + 1) ** 2), n + 1)
         options = {} if at is None else {"at": at}
@@ -126,17 +131,12 @@ class MatricesFigure:
         }
         rect = Rect(x="x", y="y", width=0.97, height=0.97, line_color=None, fill_color=fill)
         cells = style.draw(p, source, rect, style.MOVING)
-        if n <= 8:
-            numbers = Text(
-                x="x",
-                y="y",
-                text="text",
-                text_align="center",
-                text_baseline="middle",
-                text_color="#16191d",
-                text_font_size="14px" if n <= 4 else "10px",
-            )
-            style.draw(p, source, numbers, style.MOVING)
+        if n > LEGIBLE:
+            inside = [k for k in range(n * (n + 1)) if k % (n + 1) < n]
+            cells.view = CDSView(filter=IndexFilter(indices=inside))
+        for numbers, shown in _texts(n):
+            view = CDSView(filter=IndexFilter(indices=shown))
+            style.draw(p, source, numbers, style.MOVING).view = view
         p.add_tools(
             HoverTool(
                 renderers=[cells],
@@ -148,3 +148,34 @@ class MatricesFigure:
         # The first layout of a newly opened view asks the script to write texts and shades.
         p.js_on_change("inner_width", CustomJS(args={"source": source}, code="mhc.cut(source)"))
         return p
+
+
+def _texts(n: int) -> list[tuple[Text, list[int]]]:
+    """Glyphs of the numbers and the cells they stand in; of a large matrix only the sums."""
+    cells = range((n + 1) ** 2)
+    if n <= LEGIBLE:
+        numbers = Text(
+            x="x",
+            y="y",
+            text="text",
+            text_align="center",
+            text_baseline="middle",
+            text_color="#16191d",
+            text_font_size="14px" if n <= 4 else "10px",
+        )
+        return [(numbers, list(cells))]
+    # The sums of a large matrix stand on the page itself, those below the columns upright.
+    look = {
+        "x": "x",
+        "y": "y",
+        "text": "text",
+        "text_color": style.SHADE,
+        "text_font_size": "10px",
+        "text_baseline": "middle",
+    }
+    right = [k for k in cells if k % (n + 1) == n]
+    below = list(cells[n * (n + 1) : -1])
+    return [
+        (Text(text_align="left", x_offset=-6, **look), right),
+        (Text(text_align="right", angle=math.pi / 2, y_offset=-6, **look), below),
+    ]
