@@ -51,6 +51,7 @@ class Headline(JSComponent):
 
     projection = param.String(doc="Title of the projection on the right.")
     iterative = param.Boolean(default=True, doc="Whether the dial counts its iterations.")
+    computing = param.Boolean(default=False, doc="Whether the numbers are about to change.")
 
     _esm = """
     export function render({model, el, view}) {
@@ -64,6 +65,7 @@ class Headline(JSComponent):
       const host = document.createElement("div")
       el.append(host)
       const stop = mhc.headline(host, view.model.document, names)
+      model.on("computing", () => { host.ariaBusy = String(model.computing) })
       model.on("remove", stop)
     }
     """

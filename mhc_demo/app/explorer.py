@@ -36,6 +36,7 @@ class Explorer(pn.viewable.Viewer):
     """
 
     state = param.ClassSelector(class_=State, doc="What is shown.")
+    computing = param.Boolean(default=False, doc="Whether a new surface is being computed.")
 
     def __init__(self, state: State | None = None, **params: Any) -> None:
         static.load()
@@ -49,7 +50,6 @@ class Explorer(pn.viewable.Viewer):
             state=self.state.seen(),
         )
         self._shown = self._wanted = key
-        self._working = False
         self._open: dict[str, View] = {}
         self._make_main()
         self.state.param.watch(self._write_address, list(URL_PARAMETERS))
@@ -81,7 +81,9 @@ class Explorer(pn.viewable.Viewer):
         self.dial = self._slider("iterations", (0, 1, 5, 10, 20, 30), playable=True)
         self.depth = self._slider("depth", (1, 32, 64, 96, 128))
         self.window = BrowserWindow(query=self.state.query())
-        self.headline = Headline(sizing_mode="stretch_width", margin=0)
+        self.headline = Headline(
+            computing=self.param.computing, sizing_mode="stretch_width", margin=0
+        )
         self._name_projection()
         # This also brings the table along to the browser, whichever view is open.
         self.headline.jscallback(
@@ -183,8 +185,8 @@ class Explorer(pn.viewable.Viewer):
             )
             return
         self._wanted = self._key()
-        if not self._working:
-            self._working = True
+        if not self.computing:
+            self.computing = True
             pn.state.execute(self._work)
 
     async def _work(self) -> None:
@@ -196,7 +198,7 @@ class Explorer(pn.viewable.Viewer):
                 self._shown = key
                 pn.state.execute(partial(self._show, key, surface))
         finally:
-            self._working = False
+            self.computing = False
 
     def _show(self, key: Key, surface: xr.Dataset) -> None:
         if key != self._shown:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import panel as pn
 import panel_material_ui as pmui
+from panel.util import edit_readonly
 
 from .controls import Controls
 from .explorer import Explorer
@@ -56,6 +57,10 @@ def create() -> pmui.Page:
         theme_config=THEME,
         sx=FRAME,
     )
+    # Panel ties every page to the state of the whole server: to see one visitor's work on all
+    # pages, and to keep each closed page in memory for ever.  Its own explorer is what counts.
+    with edit_readonly(page):
+        page.busy = explorer.param.computing
     page.param.watch(
         lambda event: setattr(state, "theme", "dark" if event.new else "light"), "dark_theme"
     )

@@ -1,0 +1,64 @@
+"""The page as a Python object, without a browser."""
+
+from __future__ import annotations
+
+import numpy as np
+import panel as pn
+import pytest
+
+import mhc_demo as mhc
+from mhc_demo.app.page import create
+from mhc_demo.app.views import VIEWS
+from mhc_demo.projections import PROJECTIONS
+
+
+def watchers_of_the_server() -> int:
+    """What pn.state, which outlives every page, keeps alive."""
+    held = pn.state._param__private.watchers
+    return sum(len(watchers) for by_kind in held.values() for watchers in by_kind.values())
+
+
+def test_a_page_leaves_nothing_behind_in_the_server() -> None:
+    create()
+    before = watchers_of_the_server()
+    for _ in range(3):
+        create()
+    assert watchers_of_the_server() == before
+
+
+def test_the_explorer_follows_its_state() -> None:
+    explorer = mhc.Explorer(members=3, streams=2)
+    explorer.state.param.update(streams=3, seed=7)
+    wanted = mhc.gain_surface(mhc.Experiment(members=3, streams=3, seed=7))
+    np.testing.assert_array_equal(explorer.surface["log10_gain"], wanted["log10_gain"])
+    held = explorer.table.data["forward.median"].reshape(31, 128)
+    np.testing.assert_allclose(
+        held, wanted["log10_gain"].sel(direction="forward", series="median"), rtol=1e-6, atol=1e-7
+    )
+    assert not explorer.computing
+
+
+def test_a_projection_that_takes_few_streams_lowers_them_with_a_notice() -> None:
+    explorer = mhc.Explorer(members=1, streams=9)
+    explorer.state.projection = "mhc-lite"
+    assert explorer.state.streams == PROJECTIONS["mhc-lite"].max_streams
+    assert explorer.surface.attrs["projection"] == "mhc-lite"
+    assert "Streams" in explorer.state.notices[0]
+
+
+@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize("projection", PROJECTIONS)
+def test_every_view_can_show_every_projection(view: str, projection: str) -> None:
+    explorer = mhc.Explorer(members=2, view=view, projection=projection, streams=3)
+    explorer.state.param.update(init="identity", spread=0.0)
+    explorer.state.param.update(iterations=0, depth=1)
+    assert explorer.__panel__() is not None
+
+
+def test_unknown_or_impossible_arguments_are_refused() -> None:
+    with pytest.raises(TypeError, match="colour"):
+        mhc.Explorer(colour="red")
+    with pytest.raises(ValueError, match="depth"):
+        mhc.Explorer(depth=0)
+    with pytest.raises(ValueError, match="mhc-lite"):
+        mhc.Explorer(projection="mhc-lite", streams=9)
