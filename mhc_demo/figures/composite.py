@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 import xarray as xr
-from bokeh.models import ColumnDataSource, Line, Range1d, Scatter, Segment, Span, VArea
+from bokeh.models import ColumnDataSource, Line, Range1d, Scatter, Segment, Span
 
 from . import style
-from .curves import DIRECTIONS, depth_plot, gain_hover, networks_and_directions
+from .curves import (
+    BOTH,
+    DIRECTIONS,
+    NETWORKS,
+    both_directions,
+    curve_and_band,
+    depth_plot,
+    gain_hover,
+    networks_and_directions,
+)
 from .slices import State, follows, sliced
 
 
@@ -28,26 +37,14 @@ class CompositeFigure:
         )
         style.powers_of_ten(p)
         p.add_layout(style.identity_line())
-        lines = []
-        for network, direction in networks_and_directions():
-            line_and_band = {
-                "gain": f"{direction}.median",
-                "low": f"{direction}.q05",
-                "high": f"{direction}.q95",
-            }
-            source = sliced(table, "row", line_and_band, state, **network.options)
+        for network in NETWORKS:
+            source = sliced(table, "row", both_directions(), state, **network.options)
             source.data["depth"] = depths
-            band = VArea(x="depth", y1="low", y2="high", fill_color=network.colour, fill_alpha=0.1)
-            style.draw(p, source, band, network.level)
-            line = Line(
-                x="depth",
-                y="gain",
-                line_color=network.colour,
-                line_width=3,
-                line_dash=style.DASH[direction],
-            )
-            lines.append(style.draw(p, source, line, network.level))
-            lines[-1].name = f"{network.name}, {direction}"
+            lines = [
+                curve_and_band(p, source, network, direction, "depth") for direction in DIRECTIONS
+            ]
+            fields = [("", network.name), *BOTH, ("layers", "@depth")]
+            gain_hover(p, lines[:1], fields, attachment=network.hover)
         self.theory = ColumnDataSource(theory_columns(surface))
         theory = Line(
             x="depth", y="expected", line_color=style.THEORY, line_width=2, line_dash=[3, 3]
@@ -66,17 +63,6 @@ class CompositeFigure:
         dots.data["colour"] = [colour for _, _, colour in here]
         dot = Scatter(x="x", y="y", fill_color="colour", line_color="colour", size=10)
         style.draw(p, dots, dot, style.MOVING)
-        gain_hover(
-            p,
-            lines,
-            [
-                ("", "$name"),
-                ("gain", "@{gain}"),
-                ("5 %", "@{low}"),
-                ("95 %", "@{high}"),
-                ("layers", "@depth"),
-            ],
-        )
         self.figure = p
 
     def update(self, surface: xr.Dataset) -> None:
@@ -111,19 +97,15 @@ class IterationsFigure:
         )
         p.add_layout(follows(chosen, "location", "@iterations", late=True))
         p.add_layout(style.identity_line())
-        dots = []
+        source = sliced(table, "column", both_directions(), state, late=True)
         colours = [style.HC] + [style.PROJECTED] * (len(counts) - 1)
+        source.data.update(iterations=counts, colour=colours)
+        dots = []
         for direction in DIRECTIONS:
-            columns = {
-                "gain": f"{direction}.median",
-                "low": f"{direction}.q05",
-                "high": f"{direction}.q95",
-            }
-            source = sliced(table, "column", columns, state, late=True)
-            source.data.update(iterations=counts, colour=colours)
+            median, low, high = (f"{direction}_{q}" for q in ("median", "q05", "q95"))
             curve = Line(
                 x="iterations",
-                y="gain",
+                y=median,
                 line_color=style.PROJECTED,
                 line_width=2,
                 line_dash=style.DASH[direction],
@@ -131,16 +113,16 @@ class IterationsFigure:
             style.draw(p, source, curve, style.MOVING)
             bars = Segment(
                 x0="iterations",
-                y0="low",
+                y0=low,
                 x1="iterations",
-                y1="high",
+                y1=high,
                 line_color="colour",
                 line_width=1.5,
             )
             style.draw(p, source, bars, style.MOVING)
             dot = Scatter(
                 x="iterations",
-                y="gain",
+                y=median,
                 fill_color="colour",
                 line_color="colour",
                 size=8,
@@ -148,17 +130,7 @@ class IterationsFigure:
             )
             dots.append(style.draw(p, source, dot, style.MOVING))
             dots[-1].name = direction
-        gain_hover(
-            p,
-            dots,
-            [
-                ("", "$name"),
-                ("gain", "@{gain}"),
-                ("5 %", "@{low}"),
-                ("95 %", "@{high}"),
-                ("iterations", "@iterations"),
-            ],
-        )
+        gain_hover(p, dots[:1], [("iterations", "@iterations"), *BOTH])
         self.figure = p
 
 

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from bokeh.models import BoxAnnotation, CustomJSHover, HoverTool
+from bokeh.models import (
+    BoxAnnotation,
+    ColumnDataSource,
+    CustomJSHover,
+    GlyphRenderer,
+    HoverTool,
+    Line,
+    VArea,
+)
 from bokeh.plotting import figure
 
 from . import style
@@ -22,6 +31,8 @@ class Network:
 
     name: str
     colour: str
+    hover: str
+    """Side on which its hover text stands, so that the two never cover each other."""
     level: str
     """HC stands still while the dial turns; what is projected moves."""
     options: dict[str, Any] = field(default_factory=dict)
@@ -29,8 +40,8 @@ class Network:
 
 
 NETWORKS = (
-    Network("HC", style.HC, "glyph", {"at": 0}),
-    Network("projected", style.PROJECTED, style.MOVING),
+    Network("HC", style.HC, "left", "glyph", {"at": 0}),
+    Network("projected", style.PROJECTED, "right", style.MOVING),
 )
 
 
@@ -54,21 +65,60 @@ def depth_plot(
     return p
 
 
+def curve_and_band(
+    p: figure, source: ColumnDataSource, network: Network, direction: str, along: str
+) -> GlyphRenderer:
+    """The median of one direction as a line, named for the tests, and the band around it."""
+    band = VArea(
+        x=along,
+        y1=f"{direction}_q05",
+        y2=f"{direction}_q95",
+        fill_color=network.colour,
+        fill_alpha=0.1,
+    )
+    style.draw(p, source, band, network.level)
+    line = Line(
+        x=along,
+        y=f"{direction}_median",
+        line_color=network.colour,
+        line_width=3,
+        line_dash=style.DASH[direction],
+    )
+    drawn = style.draw(p, source, line, network.level)
+    drawn.name = f"{network.name}, {direction}"
+    return drawn
+
+
+def both_directions(series: tuple[str, ...] = ("median", "q05", "q95")) -> dict[str, str]:
+    """Columns "forward_median", ... of a source that holds both directions of a network."""
+    return {f"{d}_{name}": f"{d}.{name}" for d in DIRECTIONS for name in series}
+
+
+BOTH = [
+    ("forward", "@{forward_median}"),
+    ("5–95 %", "@{forward_q05} … @{forward_q95}"),
+    ("backward", "@{backward_median}"),
+    ("5–95 %", "@{backward_q05} … @{backward_q95}"),
+]
+"""Hover texts of a source with `both_directions`."""
+
+
 def gain_hover(
-    p: figure, renderers: list[Any], fields: list[tuple[str, str]], mode: str = "vline"
+    p: figure,
+    renderers: list[Any],
+    fields: list[tuple[str, str]],
+    mode: str = "vline",
+    attachment: str = "horizontal",
 ) -> None:
     """Exact values on hover; fields in "@{...}" hold log10 gains, and are shown as the gains."""
-    exact = CustomJSHover(code="return mhc.exact(value)")
-    gains = {name for _, name in fields if name.startswith("@{")}
+    gains = {name for _, text in fields for name in re.findall(r"@{\w+}", text)}
     p.add_tools(
         HoverTool(
             renderers=renderers,
-            tooltips=[
-                (text, f"{name}{{custom}}" if name in gains else name) for text, name in fields
-            ],
-            formatters=dict.fromkeys(gains, exact),
+            tooltips=[(label, re.sub(r"(@{\w+})", r"\1{custom}", text)) for label, text in fields],
+            formatters=dict.fromkeys(gains, CustomJSHover(code="return mhc.exact(value)")),
             mode=mode,
             line_policy="nearest",
-            attachment="horizontal",
+            attachment=attachment,
         )
     )

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import xarray as xr
-from bokeh.models import ColumnDataSource, Line, Range1d, Scatter, VArea
+from bokeh.models import ColumnDataSource, Range1d, Scatter
 
 from . import style
 from .composite import gain_range
-from .curves import DIRECTIONS, depth_plot, gain_hover, networks_and_directions
+from .curves import (
+    DIRECTIONS,
+    NETWORKS,
+    both_directions,
+    curve_and_band,
+    depth_plot,
+    gain_hover,
+    networks_and_directions,
+)
 from .slices import State, sliced
 
 
@@ -30,43 +39,29 @@ class LayersFigure:
         )
         style.one_two_five(p)
         p.add_layout(style.identity_line())
-        dots = []
-        for network, direction in networks_and_directions():
-            columns = {q: f"{direction}.{q}" for q in ("member", "median", "q05", "q95")}
+        for network in NETWORKS:
+            columns = both_directions(("member", "median", "q05", "q95"))
             source = sliced(table, "row", columns, state, late=True, **network.options)
             source.data["layer"] = layers
-            band = VArea(x="layer", y1="q05", y2="q95", fill_color=network.colour, fill_alpha=0.1)
-            style.draw(p, source, band, network.level)
-            median = Line(
-                x="layer",
-                y="median",
-                line_color=network.colour,
-                line_width=2.5,
-                line_dash=style.DASH[direction],
-            )
-            style.draw(p, source, median, network.level)
-            forward = direction == "forward"
-            dot = Scatter(
-                x="layer",
-                y="member",
-                size=7,
-                line_color=network.colour,
-                fill_color=network.colour if forward else None,
-                marker="circle" if forward else "diamond",
-            )
-            dots.append(style.draw(p, source, dot, network.level))
-            dots[-1].name = f"{network.name}, {direction}"
-        gain_hover(
-            p,
-            dots,
-            [
-                ("", "$name"),
-                ("this layer", "@{member}"),
-                ("median", "@{median}"),
-                ("layer", "@layer"),
-            ],
-            mode="mouse",
-        )
+            for direction in DIRECTIONS:
+                curve_and_band(p, source, network, direction, "layer")
+                forward = direction == "forward"
+                dot = Scatter(
+                    x="layer",
+                    y=f"{direction}_member",
+                    size=7,
+                    line_color=network.colour,
+                    fill_color=network.colour if forward else None,
+                    marker="circle" if forward else "diamond",
+                )
+                dots = style.draw(p, source, dot, network.level)
+                fields = [
+                    ("", f"{network.name}, {direction}"),
+                    ("this layer", f"@{{{direction}_member}}"),
+                    ("median", f"@{{{direction}_median}}"),
+                    ("layer", "@layer"),
+                ]
+                gain_hover(p, [dots], fields, mode="mouse", attachment=network.hover)
         self.figure = p
 
     def update(self, gains: xr.DataArray) -> None:
@@ -104,10 +99,9 @@ class LayerAxisFigure:
         )
         style.powers_of_ten(p)
         p.add_layout(style.identity_line())
-        lines = []
         held = dict(zip(DIRECTIONS, (table, backward), strict=True))
         for network, direction in networks_and_directions():
-            columns = {q: f"{direction}.{q}" for q in ("median", "q05", "q95")}
+            columns = {f"{direction}_{q}": f"{direction}.{q}" for q in ("median", "q05", "q95")}
             source = sliced(
                 held[direction],
                 "row",
@@ -118,28 +112,16 @@ class LayerAxisFigure:
                 **network.options,
             )
             # The depth slider moves HC too, on these axes.
-            band = VArea(x="layer", y1="q05", y2="q95", fill_color=network.colour, fill_alpha=0.12)
-            style.draw(p, source, band, style.MOVING)
-            line = Line(
-                x="layer",
-                y="median",
-                line_color=network.colour,
-                line_width=3,
-                line_dash=style.DASH[direction],
-            )
-            lines.append(style.draw(p, source, line, style.MOVING))
-            lines[-1].name = f"{network.name}, {direction}"
-        gain_hover(
-            p,
-            lines,
-            [
-                ("", "$name"),
-                ("median", "@{median}"),
-                ("5 %", "@{q05}"),
-                ("95 %", "@{q95}"),
+            moving = replace(network, level=style.MOVING)
+            line = curve_and_band(p, source, moving, direction, "layer")
+            fields = [
+                ("", f"{network.name}, {direction}"),
+                ("median", f"@{{{direction}_median}}"),
+                ("5–95 %", f"@{{{direction}_q05}} … @{{{direction}_q95}}"),
                 ("layer", "@layer"),
-            ],
-        )
+            ]
+            side = "right" if direction == "forward" else "left"
+            gain_hover(p, [line], fields, attachment=side)
         self.figure = p
 
     def update(self, surface: xr.Dataset) -> None:

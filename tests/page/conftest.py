@@ -118,17 +118,16 @@ class Explorer:
             slider.press("ArrowRight" if value > now else "ArrowLeft")
         expect(slider).to_have_value(str(value))
 
-    def plotted(self, figure: str, column: str) -> dict[str, np.ndarray]:
-        """The columns `column` of a figure's named renderers, by name."""
+    def plotted(self, figure: str) -> dict[str, np.ndarray]:
+        """What the named lines and dots of a figure are drawn at (y), by name."""
         found = self.page.evaluate(
-            """([figure, column]) => {
+            """(figure) => {
               const plot = Bokeh.documents[0].get_model_by_name(figure)
-              const data = (r) => r.data_source.data
-              const get = (d) => d instanceof Map ? d.get(column) : d[column]
-              return plot.renderers.filter((r) => r.name && get(data(r)))
-                .map((r) => [r.name, [...get(data(r))]])
+              const get = (data, name) => data instanceof Map ? data.get(name) : data[name]
+              return plot.renderers.filter((r) => r.name)
+                .map((r) => [r.name, [...get(r.data_source.data, r.glyph.y.field)]])
             }""",
-            [figure, column],
+            figure,
         )
         return {name: np.array(values, dtype=float) for name, values in found}
 

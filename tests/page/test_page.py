@@ -42,7 +42,7 @@ def test_plotted_lines_are_pythons_numbers(explorer: Explorer, address: str) -> 
     explorer.set("Sinkhorn iterations", 3)
     for depth in (64, 61):
         explorer.set("Depth (layers)", depth)
-        lines = explorer.plotted("composite", "gain")
+        lines = explorer.plotted("composite")
         assert set(lines) == {
             "HC, forward",
             "HC, backward",
@@ -58,7 +58,7 @@ def test_plotted_lines_are_pythons_numbers(explorer: Explorer, address: str) -> 
             )
             explorer.page.wait_for_timeout(100)  # the second plot follows shortly after
             np.testing.assert_allclose(
-                explorer.plotted("iterations", "gain")[direction],
+                explorer.plotted("iterations")[direction],
                 expected({}, direction, depth=depth),
                 **CLOSE,
             )
@@ -95,7 +95,7 @@ def test_depth_and_iterations_need_no_server(explorer: Explorer) -> None:
         explorer.set("Depth (layers)", 70)
         explorer.set("Sinkhorn iterations", 0)
         assert explorer.gain(1) == explorer.gain(0)
-        lines = explorer.plotted("composite", "gain")
+        lines = explorer.plotted("composite")
         np.testing.assert_array_equal(lines["projected, forward"], lines["HC, forward"])
     explorer.problems.clear()  # the browser complains of the lost connection, and should
 
@@ -107,7 +107,7 @@ def test_axes_stay_still_while_a_slider_moves(explorer: Explorer, address: str) 
     explorer.set("Sinkhorn iterations", 0)
     assert explorer.y_range("composite") == before
     low, high = before
-    for values in explorer.plotted("composite", "high").values():
+    for values in explorer.plotted("composite").values():
         assert values.min() >= low
         assert values.max() <= high
 
@@ -141,11 +141,11 @@ def test_streams_seed_and_spread_bring_a_new_surface(explorer: Explorer, address
         """(last) => {
           const plot = Bokeh.documents[0].get_model_by_name("composite")
           const data = plot.renderers.find((r) => r.name === "HC, forward").data_source.data
-          return Math.abs((data.get?.("gain") ?? data.gain)[127] - last) < 1e-4
+          return Math.abs((data.get?.("forward_median") ?? data.forward_median)[127] - last) < 1e-4
         }""",
         arg=float(wanted[-1]),
     )
-    lines = explorer.plotted("composite", "gain")
+    lines = explorer.plotted("composite")
     np.testing.assert_allclose(lines["HC, forward"], wanted, **CLOSE)
     np.testing.assert_allclose(
         lines["projected, backward"], expected(values, "backward", iterations=1), **CLOSE
@@ -203,7 +203,7 @@ def test_a_bad_link_is_corrected_with_a_notice(
     explorer.open(address, query)
     expect(explorer.page.get_by_role("alert")).to_contain_text(notice)
     expect(explorer.page).to_have_url(re.compile(url))
-    assert len(explorer.plotted("composite", "gain")) > 0
+    assert len(explorer.plotted("composite")) > 0
 
 
 def test_nothing_of_a_link_reaches_the_page_as_markup(explorer: Explorer, address: str) -> None:
@@ -247,7 +247,7 @@ def test_the_papers_axes_show_the_product_from_the_last_layer_down(
     experiment = mhc.Experiment(members=4)
     gains = mhc.layer_axis_gains(experiment, depth=24).sel(series="median")
     explorer.page.wait_for_timeout(1200)
-    lines = explorer.plotted("layer-axis", "median")
+    lines = explorer.plotted("layer-axis")
     for name, iterations in (("HC", 0), ("projected", 1)):
         for direction in ("forward", "backward"):
             wanted = gains.sel(direction=direction, iterations=iterations).values
