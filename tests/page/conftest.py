@@ -87,8 +87,11 @@ class Explorer:
         """Open a link, and wait until the first numbers stand."""
         self.page.goto(address + query)
         expect(self.number(0)).not_to_have_text("")
-        # Controls and second plots are added when the first picture stands.
-        expect(self.page.get_by_role("button", name="Reset")).to_be_attached()
+        # Controls and second plots are added when the first picture stands; on a phone the
+        # controls are in a drawer.
+        size = self.page.viewport_size
+        if size and size["width"] >= 600:
+            expect(self.page.get_by_role("button", name="Reset")).to_be_attached()
         settled = None
         while (box := self.slider("Depth (layers)").bounding_box()) != settled:
             settled = box
