@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 
 import psutil
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, Page
 
 from .browser import chromium, served
 from .numerics import Row
@@ -40,7 +40,7 @@ def run() -> Iterator[Row]:
     with served() as (address, pid), chromium() as browser:
         server = psutil.Process(pid)
         visit(browser, address, 3)
-        pages = []
+        pages: list[Page] = []
         held = {}
         for count in (10, 30):  # the first ones also fill what earlier visits have freed
             while len(pages) < count:

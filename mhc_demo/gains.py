@@ -9,7 +9,7 @@ log10.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 
@@ -115,11 +115,14 @@ def compose(matrices: Array, direction: str = "forward") -> Composite:
 
 
 def log10_composite_gains(
-    matrices: Array, direction: str = "forward", definition: str = "paper"
+    matrices: Array,
+    direction: str = "forward",
+    definition: str = "paper",
+    gains: Sequence[str] = DIRECTIONS,
 ) -> Array:
-    """Gains of all composites of `compose(matrices, direction)`, shape (2, ..., depth).
+    """Gains of all composites of `compose(matrices, direction)`, shape (len(gains), ..., depth).
 
-    The first axis is the direction of the gain, as in `DIRECTIONS`.  The same numbers as
+    The first axis is the direction of the gain, as in `gains`.  The same numbers as
     `compose(...).log10_gain(...)` gives; but no composite is kept, so that a large ensemble is
     multiplied and measured in cache.
     """
@@ -127,7 +130,7 @@ def log10_composite_gains(
     bytes_per_depth = 8 * math.prod(matrices.shape) // matrices.shape[-3]
     block = max(1, _CACHE_BYTES // max(bytes_per_depth, 1))
     pieces = [
-        xp.stack([piece.log10_gain(d, definition) for d in DIRECTIONS])
+        xp.stack([piece.log10_gain(d, definition) for d in gains])
         for piece in _pieces(xp, matrices, direction, block)
     ]
     if direction == "backward":
@@ -350,8 +353,12 @@ def _second_singular_value(xp: ModuleType, matrices: Array) -> Array:
     "streams share nothing.",
 )
 def _stream_disagreement(xp: ModuleType, matrices: Array) -> Array:
-    difference = xp.abs(matrices[..., :, None, :] - matrices[..., None, :, :])
-    return 0.5 * xp.max(xp.sum(difference, axis=-1), axis=(-2, -1))
+    # One offset between rows at a time: all pairs at once would take n times the memory.
+    largest = xp.zeros(matrices.shape[:-2], dtype=matrices.dtype, device=device(matrices))
+    for offset in range(1, matrices.shape[-1] // 2 + 1):
+        difference = xp.abs(matrices - xp.roll(matrices, offset, axis=-2))
+        largest = xp.maximum(largest, xp.max(xp.sum(difference, axis=-1), axis=-1))
+    return 0.5 * largest
 
 
 @metric(

@@ -87,7 +87,7 @@ class Gaussian(Init):
 class Identity(Init):
     """Where training starts: HC at I + spread * Z, mHC's logits at 8 I + spread * Z.
 
-    With 8 on the diagonal the projected matrix at spread 0 is the identity to 0.0003 per entry,
+    With 8 on the diagonal the projected matrix at spread 0 has 0.0003 off the diagonal at n = 4,
     so both networks start as n untouched streams and `spread` is how far they have drifted.
     The 8 is ours: the paper does not print its bias.  (It is also the contrast between the
     diagonal and the rest that public implementations start from.)

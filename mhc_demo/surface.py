@@ -21,7 +21,7 @@ import param
 import xarray as xr
 from numpy.typing import NDArray
 
-from ._arrays import batch_innermost, whole_number
+from ._arrays import batch_innermost, choice, whole_number
 from .gains import DEFINITIONS, DIRECTIONS, METRICS, compose, log10_composite_gains, log10_gain
 from .mixing import INITS, MAX_SEED, _noise_of, nonnegative
 from .paper import MHC_PAPER
@@ -132,11 +132,13 @@ def gain_surface(
 
 
 @cache
-def _axes(depth: int, iterations: int, along: str) -> xr.Coordinates:
+def _axes(
+    depth: int, iterations: int, along: str, directions: tuple[str, ...] = DIRECTIONS
+) -> xr.Coordinates:
     # Making the indexes takes longer than labelling the data with them.
     return xr.Dataset(
         coords={
-            "direction": list(DIRECTIONS),
+            "direction": list(directions),
             "iterations": np.arange(iterations + 1),
             along: np.arange(1, depth + 1),
             "series": list(SERIES),
@@ -152,25 +154,37 @@ def layer_gains(
 
 
 def layer_axis_gains(
-    experiment: Experiment, *, depth: int, iterations: int = MAX_ITERATIONS
+    experiment: Experiment,
+    *,
+    depth: int,
+    iterations: int = MAX_ITERATIONS,
+    direction: str | None = None,
 ) -> xr.DataArray:
     """log10 gains on the paper's axes: against the layer l of one network of `depth` layers.
 
     Forward at l is the composite H_l ... H_1, backward at l is H_L ... H_l, the product from the
-    last layer down (Fig. 3b, 7b).  Dimensions (direction, iterations, layer, series).
+    last layer down (Fig. 3b, 7b).  Dimensions (direction, iterations, layer, series); only one
+    direction is computed if one is named.
     """
-    return _along_layers(experiment, depth, iterations, _of_both_ends)
+    if direction is None:
+        return _along_layers(experiment, depth, iterations, _of_both_ends)
+    measure = _of_one_end(choice("direction", direction, DIRECTIONS))
+    return _along_layers(experiment, depth, iterations, measure, (direction,))
 
 
 def _along_layers(
-    experiment: Experiment, depth: int, iterations: int, measure: Measure
+    experiment: Experiment,
+    depth: int,
+    iterations: int,
+    measure: Measure,
+    directions: tuple[str, ...] = DIRECTIONS,
 ) -> xr.DataArray:
     depth = whole_number("depth", depth, 1)
     iterations = whole_number("iterations", iterations, 0)
     return xr.DataArray(
         _over_ensemble(experiment, depth, iterations, measure),
         dims=("direction", "iterations", "layer", "series"),
-        coords=_axes(depth, iterations, "layer"),
+        coords=_axes(depth, iterations, "layer", directions),
         attrs={**experiment.values_of_experiment(), "source": MHC_PAPER},
     )
 
@@ -271,8 +285,12 @@ def _of_single_layers(matrices: Floats, definition: str) -> Floats:
 
 def _of_both_ends(matrices: Floats, definition: str) -> Floats:
     # Gains of signals along the products from the first layer up, of gradients from the last down.
-    return np.stack(
-        [log10_composite_gains(matrices, d, definition)[i] for i, d in enumerate(DIRECTIONS)]
+    return np.concatenate([_of_one_end(d)(matrices, definition) for d in DIRECTIONS])
+
+
+def _of_one_end(direction: str) -> Measure:
+    return lambda matrices, definition: log10_composite_gains(
+        matrices, direction, definition, (direction,)
     )
 
 
@@ -298,7 +316,7 @@ def _over_ensemble(experiment: Experiment, depth: int, iterations: int, measure:
 
 
 def _chunks(experiment: Experiment, depth: int, iterations: int) -> list[range]:
-    """Members in pieces of about 8 MB of matrices, at least one piece per core."""
+    """Members in pieces of about 8 MB of matrices, and a piece for each core if there are four."""
     each = (iterations + 1) * depth * experiment.streams**2 * 8
     cores = os.cpu_count() or 1
     size = max(1, min(2**23 // each, -(-experiment.members // cores)))

@@ -35,6 +35,7 @@ window.mhc = (() => {
       rows: get(where, "iterations").length,
       row: get(where, "iterations").indexOf(at === undefined ? state.iterations : at),
       column: depths.indexOf(state.depth),
+      ends: depths[depths.length - 1],
     };
   }
 
@@ -73,6 +74,7 @@ window.mhc = (() => {
   function cut(source, state) {
     const rule = source.tags[0];
     const at = place(rule, state);
+    if (get(rule, "exact") && at.ends !== state.depth) return; // the server is about to send it
     const data = Object.fromEntries(entries(source.data));
     for (const [to, from] of entries(get(rule, "columns"))) {
       const values = selected(rule, from, state, at);
@@ -97,9 +99,10 @@ window.mhc = (() => {
   }
 
   function set(model, rule, state) {
+    if (get(rule, "table") && place(rule, state).column < 0) return; // what it names is not there
     const value = get(rule, "value");
     model[get(rule, "set")] = value.startsWith("@")
-      ? state[value.slice(1)] + get(rule, "offset")
+      ? state[value.slice(1)]
       : value.replace(/\{(\w+)\}/g, (_, name) => state[name]);
   }
 
@@ -259,10 +262,9 @@ window.mhc = (() => {
   const spoken = ({base, power}) => (power ? `${base} to the power of ${power}` : base);
 
   function verdict(log10) {
-    if (log10 > 3) return "explodes";
-    if (log10 > 1) return "grows";
-    if (log10 < -3) return "vanishes";
-    if (log10 < -1) return "shrinks";
+    const size = Math.abs(log10);
+    if (size > 3) return log10 > 0 ? "explodes" : "vanishes";
+    if (size > Math.log10(2)) return log10 > 0 ? "grows" : "shrinks";
     return "stays near 1";
   }
 
@@ -320,7 +322,7 @@ window.mhc = (() => {
         text(s.verdict, verdict(gain.larger));
         power_text(s.forward, gain.forward);
         power_text(s.backward, gain.backward);
-        s.side.dataset.verdict = verdict(gain.larger);
+        s.side.classList.toggle("tame", verdict(gain.larger) === "stays near 1");
       });
       clearTimeout(timer);
       timer = setTimeout(() => {
@@ -339,6 +341,6 @@ window.mhc = (() => {
     if (node.innerHTML !== html) node.innerHTML = html;
   }
 
-  return {move, refresh, listen, cut: (source) => cut(source, page(source.document).state), page,
+  return {move, refresh, listen, cut: (source) => cut(source, page(source.document).state),
           range, number, exact, headline};
 })();

@@ -81,7 +81,7 @@ class BrowserWindow(JSComponent):
     """
 
     query = param.String(doc='The query string, "?" included.')
-    shown = param.Boolean(default=False, doc="Whether the first picture stands.")
+    first_picture = param.Boolean(default=False, doc="Whether the first picture stands.")
 
     _esm = """
     export function render({model, view}) {
@@ -98,8 +98,8 @@ class BrowserWindow(JSComponent):
       const doc = view.model.document
       const page = doc.roots().find((root) => root.data?.sidebar_open)
       if (page && innerWidth < 600) page.data.sidebar_open = false
-      const shown = () => { model.shown = true }
-      if (doc.is_idle) shown()
-      else doc.idle.connect(shown)
+      const stands = () => { model.first_picture = true }
+      if (doc.is_idle) stands()
+      else doc.idle.connect(stands)
     }
     """

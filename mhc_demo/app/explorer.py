@@ -19,7 +19,7 @@ import xarray as xr
 
 from ..figures.slices import gain_columns, table
 from ..projections import PROJECTIONS
-from ..surface import EXPERIMENT_PARAMETERS
+from ..surface import EXPERIMENT_PARAMETERS, Experiment
 from . import static
 from .components import BrowserWindow, Headline, Slider
 from .controls import Controls
@@ -41,22 +41,24 @@ class Explorer(pn.viewable.Viewer):
     def __init__(self, state: State | None = None, **params: Any) -> None:
         static.load()
         super().__init__(state=state or State(**params))
-        key = self._key()
-        self.surface = surface_of(key)
+        self._wanted = self._key()
+        self._displayed = self._affordable(self._wanted)
+        self.surface = surface_of(self._displayed)
         self.table = table(
             gain_columns(self.surface["log10_gain"]),
             self.surface["iterations"].values,
             self.surface["depth"].values,
             state=self.state.seen(),
         )
-        self._shown = self._wanted = key
+        self._working = False
+        self._controls: Controls | None = None
         self._open: dict[str, View] = {}
         self._make_main()
         self.state.param.watch(self._write_address, list(URL_PARAMETERS))
         self.state.param.watch(self._experiment_changed, list(EXPERIMENT_PARAMETERS))
         self.state.param.watch(self._moved, ["depth", "iterations"])
-        self.state.param.watch(self._view_changed, "view")
-        self.window.param.watch(self._first_picture_stands, "shown")
+        self.state.param.watch(self._open_view, "view")
+        self.window.param.watch(self._first_picture_stands, "first_picture")
 
     # ---- what there is to see ------------------------------------------------------------
 
@@ -122,8 +124,10 @@ class Explorer(pn.viewable.Viewer):
         )
 
     def __panel__(self) -> Any:
-        controls = pn.Column(Controls(self.state), width=290)
-        return pn.Row(controls, self.main, sizing_mode="stretch_width")
+        if self._controls is None:
+            self._controls = Controls(self.state)
+        beside = pn.Column(self._controls, width=290)
+        return pn.Row(beside, self.main, sizing_mode="stretch_width")
 
     # ---- following the state ----------------------------------------------------------------
 
@@ -149,64 +153,92 @@ class Explorer(pn.viewable.Viewer):
         chosen = PROJECTIONS[self.state.projection]
         self.headline.param.update(projection=chosen.title, iterative=chosen.iterative)
 
+    @staticmethod
+    def _affordable(key: Key) -> Key:
+        """The experiment with so few members that a page can open with it at once."""
+        values = dict(key)
+        most = max(1, 2**10 // values["streams"] ** 2)
+        return tuple({**values, "members": min(values["members"], most)}.items())
+
     def _moved(self, *_: Any) -> None:
-        if self._wanted == self._shown:  # else the new surface brings everything along
-            self._open[self.state.view].moved()
+        if self._displayed == self._wanted:  # else the new surface brings everything along
+            with pn.io.hold():
+                self._open[self.state.view].moved()
 
     def _first_picture_stands(self, *_: Any) -> None:
         for view in self._open.values():
             view.complete()
+        if self._displayed != self._wanted:
+            self._compute()
 
-    def _view_changed(self, *_: Any) -> None:
-        self._open_view()
-
-    def _open_view(self) -> None:
+    def _open_view(self, *_: Any) -> None:
         """Show the view of the state, building it if it was never open, or is out of date."""
         name = self.state.view
         place = list(VIEWS).index(name)
         view = self._open.get(name)
         if view is None:
             view = self._open[name] = VIEWS[name](self)
+            view.key = self._displayed
             self.tabs[place][:] = [view.content]
-            if self.window.shown:
+            if self.window.first_picture:
                 view.complete()
-        elif view.shown != self._shown:
-            view.update()
-        view.shown = self._shown
+        elif view.key != self._displayed:
+            view.update(view.compute(Experiment(**dict(self._displayed)), self.state.seen()))
+            view.key = self._displayed
         view.moved()
+        view.cut_anew()
         self.tabs.active = place
 
     def _experiment_changed(self, *_: Any) -> None:
         most = PROJECTIONS[self.state.projection].max_streams
         if most is not None and self.state.streams > most:
+            self.state.notices = []  # so that the same sentence is shown again
             self.state.param.update(
                 streams=most,
                 notices=[f"Streams (n): set to {most}, the most that this projection can take."],
             )
             return
         self._wanted = self._key()
-        if not self.computing:
-            self.computing = True
+        self._compute()
+
+    def _compute(self) -> None:
+        self.computing = True
+        if not self._working:
+            self._working = True
             pn.state.execute(self._work)
 
     async def _work(self) -> None:
-        """Compute the surface last asked for, until it is the one shown."""
+        """Compute, on a thread, what was last asked for, until nothing newer is."""
+        done: Key | None = None
         try:
-            while self._shown != self._wanted:
-                key = self._wanted
-                surface = await asyncio.to_thread(surface_of, key)
-                self._shown = key
-                pn.state.execute(partial(self._show, key, surface))
-        finally:
+            while done != self._wanted:
+                done = self._wanted
+                view, seen = self._open[self.state.view], self.state.seen()
+                surface, data = await asyncio.to_thread(_computed, done, view, seen)
+                pn.state.execute(partial(self._show, done, surface, view, data))
+        except Exception:
+            self._wanted = self._displayed
             self.computing = False
+            self.state.notices = ["This could not be computed; what is shown is the state before."]
+            raise
+        finally:
+            self._working = False
 
-    def _show(self, key: Key, surface: xr.Dataset) -> None:
-        if key != self._shown:
+    def _show(self, key: Key, surface: xr.Dataset, view: View, data: Any) -> None:
+        if key != self._wanted:
             return  # overtaken by a later one
         self.surface = surface
         with pn.io.hold():
             self._name_projection()
             self.table.data = gain_columns(surface["log10_gain"])
-            view = self._open[self.state.view]
-            view.update()
-            view.shown = key
+            self._displayed = key
+            if view is self._open[self.state.view]:
+                view.update(data)
+                view.key = key
+            else:  # another was opened meanwhile
+                self._open_view()
+        self.computing = False
+
+
+def _computed(key: Key, view: View, seen: dict[str, int]) -> tuple[xr.Dataset, Any]:
+    return surface_of(key), view.compute(Experiment(**dict(key)), seen)

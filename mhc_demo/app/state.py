@@ -110,7 +110,7 @@ URL_PARAMETERS = (
 
 
 def _written(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return repr(value).removesuffix(".0") if isinstance(value, float) else str(value)
 
 
 def _understood(parameter: param.Parameter, given: bytes | str) -> tuple[Any, str]:

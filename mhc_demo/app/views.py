@@ -6,12 +6,12 @@ given the explorer, reads its state and surface, and returns what Panel can show
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import panel as pn
 import xarray as xr
+from bokeh.plotting import figure
 
 from ..figures import (
     CompositeFigure,
@@ -24,13 +24,11 @@ from ..figures import (
 )
 from ..figures.matrices import matrix_columns
 from ..figures.mixing import mixing_columns
-from ..figures.slices import DRAWN, gain_columns, label, table
+from ..figures.slices import DRAWN, State, gain_columns, label, recut, table
 from ..gains import METRICS
 from ..mixing import gaussian_growth
 from ..projections import PROJECTIONS
 from ..surface import (
-    MAX_DEPTH,
-    MAX_ITERATIONS,
     Experiment,
     gain_surface,
     layer_axis_gains,
@@ -59,12 +57,18 @@ def surface_of(values: tuple[tuple[str, Any], ...]) -> xr.Dataset:
     return gain_surface(Experiment(**dict(values)))
 
 
+@lru_cache(maxsize=64)
+def mixing_of(values: tuple[tuple[str, Any], ...]) -> xr.Dataset:
+    """The mixing metrics of an experiment's first network, shared in the same way."""
+    return mixing_surface(Experiment(**dict(values)))
+
+
 class View:
     """One tab."""
 
     name: ClassVar[str]
     title: ClassVar[str]
-    shown: Any = None
+    key: Any = None
     """The experiment that the view shows."""
 
     def __init_subclass__(cls) -> None:
@@ -72,20 +76,33 @@ class View:
 
     def __init__(self, explorer: Explorer) -> None:
         self.explorer = explorer
-        self.content = self.build()
+        state = explorer.state
+        self.content = self.build(self.compute(state.experiment(), state.seen()))
 
-    def build(self) -> Any:
-        """The view, for the present experiment."""
+    def compute(self, experiment: Experiment, seen: State) -> Any:
+        """What the view shows beside the gain surface; runs on a thread, and touches no model."""
+
+    def build(self, data: Any) -> Any:
+        """The view, for what `compute` gave."""
         raise NotImplementedError
 
     def complete(self) -> None:
         """Add what can wait until the first picture stands."""
 
-    def update(self) -> None:
+    def update(self, data: Any) -> None:
         """Follow a new experiment."""
 
     def moved(self) -> None:
         """Depth or iterations have moved; the browser has already drawn what it holds."""
+
+    def figures(self) -> list[figure]:
+        """The Bokeh figures of the view."""
+        return []
+
+    def cut_anew(self) -> None:
+        """Cut the sources that the browser has cut since, for it is about to get ours again."""
+        for each in self.figures():
+            recut(each, self.explorer.state.seen())
 
 
 def html(text: str, name: str, **params: Any) -> pn.pane.HTML:
@@ -150,8 +167,9 @@ class CompositeView(View):
     name = "composite"
     title = "Composite gain"
 
-    def build(self) -> Any:
+    def build(self, data: Any) -> Any:
         explorer = self.explorer
+        self.cliff: IterationsFigure | None = None
         self.main = CompositeFigure(explorer.surface, explorer.table, explorer.state.seen())
         self.plots = plots(self.main.figure, None, shares=(2, 1))
         self.legend = html("", "legend-pane")
@@ -167,12 +185,15 @@ class CompositeView(View):
 
     def complete(self) -> None:
         explorer = self.explorer
-        cliff = IterationsFigure(
+        self.cliff = IterationsFigure(
             explorer.surface, explorer.table, explorer.state.seen(), self.main.y_range
         )
-        self.plots[1].append(plot(cliff.figure))
+        self.plots[1].append(plot(self.cliff.figure))
 
-    def update(self) -> None:
+    def figures(self) -> list[figure]:
+        return [each.figure for each in (self.main, self.cliff) if each is not None]
+
+    def update(self, data: Any) -> None:
         self.main.update(self.explorer.surface)
         self._describe()
 
@@ -191,8 +212,16 @@ def _growth_sentence(explorer: Explorer) -> str:
     if state.init != "gaussian" or state.spread == 0:
         return ""
     rate, deviation = gaussian_growth(state.streams, state.spread)
-    over = rate * MAX_DEPTH
-    what = "explodes" if over > 6 else "vanishes" if over < -6 else "barely moves"
+    pace = abs(rate)
+    what = (
+        "barely moves"
+        if pace < 0.04
+        else (
+            ("explodes" if rate > 0 else "vanishes")
+            if pace > 0.1
+            else ("grows" if rate > 0 else "shrinks")
+        )
+    )
     return (
         f"<b>At n = {state.streams} and spread {state.spread:g} unconstrained mixing {what}</b>: "
         f"{rate:+.3f} decades per layer, ± {deviation:.3f} per √layer over seeds "
@@ -211,35 +240,37 @@ class LayersView(View):
     name = "layers"
     title = "Single layers"
 
-    def build(self) -> Any:
-        explorer = self.explorer
-        gains = layer_gains(explorer.state.experiment())
+    def compute(self, experiment: Experiment, seen: State) -> xr.DataArray:
+        return layer_gains(experiment)
+
+    def build(self, data: xr.DataArray) -> Any:
         self.table = table(
-            gain_columns(gains, ("member", *DRAWN)),
-            gains["iterations"].values,
-            gains["layer"].values,
+            gain_columns(data, ("member", *DRAWN)), data["iterations"].values, data["layer"].values
         )
-        self.figure = LayersFigure(gains, self.table, explorer.state.seen())
+        self.plot = LayersFigure(data, self.table, self.explorer.state.seen())
         self.legend = html("", "legend-pane")
-        self._describe()
-        note = html(
-            "<p>One layer at a time nothing looks wrong: the dots are the layers of the first "
-            "network, the lines the ensemble’s median. What counts is the product of all of "
-            "them.</p>",
-            "note",
-        )
+        self.note = html("", "note")
+        self._describe(data)
         return pn.Column(
-            self.legend, plots(self.figure.figure), note, sizing_mode="stretch_width", margin=0
+            self.legend, plots(self.plot.figure), self.note, sizing_mode="stretch_width", margin=0
         )
 
-    def _describe(self) -> None:
+    def _describe(self, data: xr.DataArray) -> None:
         self.legend.object = legend([*_lines(self.explorer), ("band", _ensemble(self.explorer))])
+        typical = 10 ** float(data.sel(iterations=0, series="median").mean())
+        self.note.object = (
+            f"<p>The gain of one layer of HC is typically {typical:.3g}: it is the product of all "
+            "layers that counts. Dots are the layers of the first network, lines the ensemble’s "
+            "median of each layer.</p>"
+        )
 
-    def update(self) -> None:
-        gains = layer_gains(self.explorer.state.experiment())
-        self.table.data = gain_columns(gains, ("member", *DRAWN))
-        self.figure.update(gains)
-        self._describe()
+    def figures(self) -> list[figure]:
+        return [self.plot.figure]
+
+    def update(self, data: xr.DataArray) -> None:
+        self.table.data = gain_columns(data, ("member", *DRAWN))
+        self.plot.update(data)
+        self._describe(data)
 
 
 class LayerAxisView(View):
@@ -248,12 +279,14 @@ class LayerAxisView(View):
     name = "layer-axis"
     title = "Paper’s axes"
 
-    def build(self) -> Any:
+    def compute(self, experiment: Experiment, seen: State) -> xr.DataArray:
+        return layer_axis_gains(experiment, depth=seen["depth"], direction="backward")
+
+    def build(self, data: xr.DataArray) -> Any:
         explorer = self.explorer
-        self.depth = 0
         self.backward = table({}, [0], [1])
-        self._fetch()
-        self.figure = LayerAxisFigure(
+        self._hold(data)
+        self.plot = LayerAxisFigure(
             explorer.surface, explorer.table, self.backward, explorer.state.seen()
         )
         self.legend = html("", "legend-pane")
@@ -265,27 +298,30 @@ class LayerAxisView(View):
             "note",
         )
         return pn.Column(
-            self.legend, plots(self.figure.figure), note, sizing_mode="stretch_width", margin=0
+            self.legend, plots(self.plot.figure), note, sizing_mode="stretch_width", margin=0
         )
 
-    def _fetch(self) -> None:
-        state = self.explorer.state
-        gains = layer_axis_gains(state.experiment(), depth=state.depth).sel(direction=["backward"])
-        label(self.backward, gains["iterations"].values, gains["layer"].values)
-        self.backward.data = gain_columns(gains)
-        self.depth = state.depth
+    def _hold(self, data: xr.DataArray) -> None:
+        label(self.backward, data["iterations"].values, data["layer"].values)
+        self.backward.data = gain_columns(data)
+        self.depth = data.sizes["layer"]
 
     def _describe(self) -> None:
         self.legend.object = legend([*_lines(self.explorer), ("band", _ensemble(self.explorer))])
 
-    def update(self) -> None:
-        self._fetch()
-        self.figure.update(self.explorer.surface)
+    def figures(self) -> list[figure]:
+        return [self.plot.figure]
+
+    def update(self, data: xr.DataArray) -> None:
+        self._hold(data)
+        self.plot.update(self.explorer.surface)
         self._describe()
+        self.moved()  # the depth may have moved since
 
     def moved(self) -> None:
-        if self.depth != self.explorer.state.depth:
-            self._fetch()
+        state = self.explorer.state
+        if self.depth != state.depth:
+            self._hold(self.compute(state.experiment(), state.seen()))
 
 
 class MatricesView(View):
@@ -294,71 +330,70 @@ class MatricesView(View):
     name = "matrices"
     title = "Matrices"
 
-    def build(self) -> Any:
+    def compute(self, experiment: Experiment, seen: State) -> tuple[xr.Dataset, xr.Dataset]:
+        if experiment.streams <= SHIPPED_WHOLE:
+            matrices = member_matrices(experiment)
+        else:
+            iterations = {0, seen["iterations"]}
+            matrices = member_matrices(experiment, depth=seen["depth"], iterations=iterations)
+            matrices = matrices.isel(depth=[-1])
+        return matrices, mixing_of(tuple(experiment.values_of_experiment().items()))
+
+    def build(self, data: tuple[xr.Dataset, xr.Dataset]) -> Any:
+        self.streams = 0
+        self.heatmaps: list[figure] = []
         self.table = table({}, [0], [1])
         self.plots = pn.Column(sizing_mode="stretch_width", margin=0)
         self.metrics = html("", "note")
-        self.update()
+        self.update(data)
         note = html(
             "<p>The first network of the ensemble: the layer at the chosen depth, and the product "
             "of all layers up to it. Σ at the right is the row sum (forward gain of that row), Σ "
             "below the column sum (backward gain). A factor such as 10¹⁵ in the corner applies to "
-            "the whole matrix. Colour is relative to the largest entry, or to 4/n if that is "
-            "smaller.</p>",
+            "the whole matrix. Colour is relative to the largest entry, but at least to 4/n "
+            "(1 up to n = 4).</p>",
             "note",
         )
         return pn.Column(self.metrics, self.plots, note, sizing_mode="stretch_width", margin=0)
 
-    def _fetch(self) -> None:
-        state = self.explorer.state
-        iterations: Iterable[int]
-        if state.streams <= SHIPPED_WHOLE:
-            iterations, depths = range(MAX_ITERATIONS + 1), slice(None)
-        else:
-            iterations, depths = {0, state.iterations}, slice(state.depth - 1, state.depth)
-        matrices = member_matrices(state.experiment(), depth=MAX_DEPTH, iterations=iterations).isel(
-            depth=depths
-        )
-        label(
-            self.table,
-            matrices["iterations"].values,
-            matrices["depth"].values,
-            (state.streams + 1) ** 2,
-        )
+    def _hold(self, matrices: xr.Dataset) -> None:
+        width = (matrices.sizes["row"] + 1) ** 2
+        label(self.table, matrices["iterations"].values, matrices["depth"].values, width)
         self.table.data = matrix_columns(matrices)
-
-    def _measure(self) -> None:
-        state = self.explorer.state
-        self.mixing = mixing_surface(state.experiment())
-        self._describe()
 
     def _describe(self) -> None:
         state = self.explorer.state
         here = self.mixing.sel(iterations=state.iterations, depth=state.depth)
-        if bool(here["uniform_distance"].isnull()):
+        if not PROJECTIONS[state.projection].bounded:
+            text = "Nothing bounds this composite, so there is no mixing to measure."
+        elif state.iterations == 0:
             text = "Mixing is measured on projected composites: turn the dial to 1 or more."
-            if not PROJECTIONS[state.projection].bounded:
-                text = "Nothing bounds this composite, so there is no mixing to measure."
         else:
-            # Below a millionth what is left is rounding, and reads as zero.
-            text = " · ".join(
-                f"{METRICS[name].title.lower()} <b>{float(here[name]):.3f}</b>" for name in METRICS
+            # Three decimals: the rounding that is left at 1e-16 reads as zero.
+            text = "Projected composite: " + " · ".join(
+                f'<span title="{metric.note}">{metric.title.lower()} '
+                f"<b>{float(here[name]):.3f}</b></span>"
+                for name, metric in METRICS.items()
             )
-            text = f"Projected composite: {text}"
         self.metrics.object = f"<p>{text}</p>"
 
-    def update(self) -> None:
-        state = self.explorer.state
-        self._fetch()
-        self._measure()
-        if getattr(self, "streams", None) != state.streams:
-            self.streams = state.streams
-            figures = MatricesFigure(state.streams, self.table, state.seen()).figures
-            self.plots[:] = [plots(*figures, height="clamp(300px, 26vw, 460px)")]
+    def figures(self) -> list[figure]:
+        return self.heatmaps
+
+    def update(self, data: tuple[xr.Dataset, xr.Dataset]) -> None:
+        matrices, self.mixing = data
+        self._hold(matrices)
+        self._describe()
+        if self.streams != matrices.sizes["row"]:
+            self.streams = matrices.sizes["row"]
+            drawn = MatricesFigure(self.streams, self.table, self.explorer.state.seen())
+            self.heatmaps = drawn.figures
+            self.plots[:] = [plots(*self.heatmaps, height="clamp(300px, 26vw, 460px)")]
 
     def moved(self) -> None:
-        if self.explorer.state.streams > SHIPPED_WHOLE:
-            self._fetch()
+        state = self.explorer.state
+        if state.streams > SHIPPED_WHOLE:
+            self._hold(self.compute(state.experiment(), state.seen())[0])
         self._describe()
 
 
@@ -368,38 +403,41 @@ class MixingView(View):
     name = "mixing"
     title = "Mixing"
 
-    def build(self) -> Any:
-        mixing = mixing_surface(self.explorer.state.experiment())
-        self.table = table(
-            mixing_columns(mixing), mixing["iterations"].values, mixing["depth"].values
-        )
-        self.figure = MixingFigure(mixing, self.table, self.explorer.state.seen())
+    def compute(self, experiment: Experiment, seen: State) -> xr.Dataset:
+        return mixing_of(tuple(experiment.values_of_experiment().items()))
+
+    def build(self, data: xr.Dataset) -> Any:
+        self.table = table(mixing_columns(data), data["iterations"].values, data["depth"].values)
+        self.plot = MixingFigure(data, self.table, self.explorer.state.seen())
         note = html(
-            "<p>The price of stability (the paper calls it mixing): a product of doubly "
-            "stochastic matrices drifts towards the uniform matrix 1/n, and the streams become "
-            "alike. Shown for the projected composite of the first network; at 0 iterations, and "
-            "for projections that bound nothing, there is nothing to show.</p>",
+            "<p>The price of stability (the paper calls it mixing). A product of doubly "
+            "stochastic matrices drifts towards the uniform matrix 1/n; a product that is "
+            "stochastic in one direction only, towards equal rows or equal columns: the streams "
+            "become alike. Shown for the projected composite of the first network; at 0 "
+            "iterations, and for projections that bound nothing, there is nothing to show.</p>",
             "note",
         )
         marks = legend(
             [
                 ("projected", METRICS["second_singular_value"].title),
-                ("hc-dashed", METRICS["uniform_distance"].title),
+                ("uniform", METRICS["uniform_distance"].title),
                 ("disagreement", METRICS["stream_disagreement"].title),
             ]
         )
         return pn.Column(
             html(marks, "legend-pane"),
-            plots(self.figure.figure),
+            plots(self.plot.figure),
             note,
             sizing_mode="stretch_width",
             margin=0,
         )
 
-    def update(self) -> None:
-        mixing = mixing_surface(self.explorer.state.experiment())
-        self.table.data = mixing_columns(mixing)
-        self.figure.update(mixing)
+    def figures(self) -> list[figure]:
+        return [self.plot.figure]
+
+    def update(self, data: xr.Dataset) -> None:
+        self.table.data = mixing_columns(data)
+        self.plot.update(data)
 
 
 class Figure8View(View):
@@ -408,5 +446,5 @@ class Figure8View(View):
     name = "figure8"
     title = "27B model (Figure 8)"
 
-    def build(self) -> Any:
+    def build(self, data: Any) -> Any:
         return html(figure8_html(), "figure8")

@@ -37,7 +37,7 @@ class LayersFigure:
             late=True,
             y_range=self.y_range,
         )
-        style.one_two_five(p)
+        style.fit_ticks(p)
         p.add_layout(style.identity_line())
         for network in NETWORKS:
             columns = both_directions(("member", "median", "q05", "q95"))
@@ -67,6 +67,7 @@ class LayersFigure:
     def update(self, gains: xr.DataArray) -> None:
         """Follow new gains."""
         self.y_range.start, self.y_range.end = _layer_range(gains)
+        style.fit_ticks(self.figure)
 
 
 def _layer_range(gains: xr.DataArray) -> tuple[float, float]:
@@ -109,6 +110,7 @@ class LayerAxisFigure:
                 state,
                 late=True,
                 cut=True,
+                exact=direction == "backward",
                 **network.options,
             )
             # The depth slider moves HC too, on these axes.

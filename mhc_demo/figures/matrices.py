@@ -101,7 +101,7 @@ class MatricesFigure:
             y_range=Range1d(n + margin, -0.5),
             title=title.format(**state),
         )
-        follows(p.title, "text", title, late=True)
+        follows(p.title, "text", title, late=True, table=table)
         p.grid.grid_line_color = None
         p.axis.axis_line_color = None
         labels = {k: str(k + 1) for k in range(n)} | {n: "Σ"}

@@ -14,7 +14,7 @@ from .slices import State, sliced
 
 DRAWN = {
     "second_singular_value": (style.PROJECTED, "solid"),
-    "uniform_distance": (style.HC, [7, 4]),
+    "uniform_distance": ("#2f9e44", [7, 4]),
     "stream_disagreement": ("#e8a317", [2, 6]),
 }
 """The metrics drawn, which share a scale from 0 (all alike) up."""

@@ -13,8 +13,8 @@ Rules ("select"):
     block    the `width` numbers at the present iterations (or `at`) and depth
 A column of the derived source is named after a column of the table, or after the present state:
 "@depth", "@iterations", or "@depths", the table's own depths.  `cut` ends a row at the
-present depth.  `heatmap` adds text and shade of a block.  Other models (spans, titles) take a
-property from the state: "set".
+present depth; `exact` wants a table that ends there.  `heatmap` adds text and shade of a block.
+Other models (spans, titles) take a property from the state: "set".
 """
 
 from __future__ import annotations
@@ -96,10 +96,32 @@ def sliced(
     return ColumnDataSource(select_columns(rule, state), tags=[rule], syncable=False)
 
 
-def follows(model: Model, prop: str, value: str, *, late: bool = False, offset: float = 0) -> Model:
-    """Let a property of `model` follow the state: "@depth", or text with {depth} in it."""
-    model.tags = [{"set": prop, "value": value, "late": late, "offset": offset}]
+def follows(
+    model: Model,
+    prop: str,
+    value: str,
+    *,
+    late: bool = False,
+    table: ColumnDataSource | None = None,
+) -> Model:
+    """Let a property of `model` follow the state: "@depth", or text with {depth} in it.
+
+    With a table, it follows only as far as that table holds the state.
+    """
+    model.tags = [{"set": prop, "value": value, "late": late, "table": table}]
     return model
+
+
+def recut(figure: Model, state: State) -> None:
+    """Obey all rules of a figure at once, as the browser does when it has the figure."""
+    for model in figure.references():
+        rule = model.tags[0] if len(model.tags) == 1 and isinstance(model.tags[0], dict) else {}
+        if "select" in rule:
+            model.data = {**model.data, **select_columns(rule, state)}
+        elif "set" in rule:
+            value = rule["value"]
+            value = state[value[1:]] if value.startswith("@") else value.format(**state)
+            setattr(model, rule["set"], value)
 
 
 def select_columns(rule: Mapping[str, Any], state: State) -> dict[str, Any]:

@@ -74,12 +74,14 @@ def powers_of_ten(p: figure) -> None:
     p.yaxis.ticker = BasicTicker(min_interval=1, desired_num_ticks=7)
 
 
-def one_two_five(p: figure) -> None:
-    """Ticks at 1, 2, 5, 10, ... on an axis of log10 values of a narrow range."""
-    p.yaxis.formatter = CustomJSTickFormatter(code="return mhc.number(tick)")
-    p.yaxis.ticker = FixedTicker(
-        ticks=[math.log10(m) + e for e in range(-12, 13) for m in (1, 2, 5)]
-    )
+def fit_ticks(p: figure) -> None:
+    """Powers of ten, or 1, 2, 5, 10, ... where the y range is too narrow for them."""
+    powers_of_ten(p)
+    low, high = p.y_range.start, p.y_range.end
+    if high - low < 2.5:
+        exponents = range(math.floor(low), math.ceil(high))
+        ticks = [math.log10(m) + e for e in exponents for m in (1, 2, 5)]
+        p.yaxis.ticker = FixedTicker(ticks=ticks)
 
 
 def span_of(*values: Any, least: float = 1.0) -> tuple[float, float]:

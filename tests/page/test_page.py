@@ -225,6 +225,65 @@ def test_a_projection_that_takes_few_streams_limits_them(explorer: Explorer, add
     expect(explorer.page.locator(".mhc-headline .name").nth(1)).to_contain_text("mHC-lite")
 
 
+def test_a_reopened_tab_shows_the_present_state(explorer: Explorer, address: str) -> None:
+    # What the browser cut while a tab was open is not known to Python, and what changed while it
+    # was closed not to the browser.
+    explorer.open(address, "?members=3")
+    tab = explorer.page.get_by_role("tab")
+    for name in ("Single layers", "Paper’s axes", "Matrices", "Mixing"):
+        tab.filter(has_text=name).click()
+        explorer.page.wait_for_timeout(400)
+    explorer.set("Sinkhorn iterations", 4)
+    explorer.set("Depth (layers)", 58)
+    explorer.slider("Streams (n)").press("ArrowLeft")
+    expect(explorer.page).to_have_url(re.compile("iterations=4&depth=58&streams=3"))
+    explorer.page.wait_for_timeout(800)
+    experiment = mhc.Experiment(members=3, streams=3)
+    surface = mhc.gain_surface(experiment)["log10_gain"].sel(series="median")
+    tab.filter(has_text="Composite gain").click()
+    explorer.page.wait_for_timeout(800)
+    for direction in ("forward", "backward"):
+        wanted = surface.sel(direction=direction, iterations=4).values
+        lines = explorer.plotted("composite")
+        np.testing.assert_allclose(lines[f"projected, {direction}"], wanted, **CLOSE)
+        wanted = surface.sel(direction=direction, depth=58).values
+        np.testing.assert_allclose(explorer.plotted("iterations")[direction], wanted, **CLOSE)
+    tab.filter(has_text="Paper’s axes").click()
+    explorer.page.wait_for_timeout(800)
+    gains = mhc.layer_axis_gains(experiment, depth=58).sel(series="median", iterations=4)
+    lines = explorer.plotted("layer-axis")
+    for direction in ("forward", "backward"):
+        wanted = gains.sel(direction=direction).values
+        np.testing.assert_allclose(lines[f"projected, {direction}"], wanted, **CLOSE)
+    tab.filter(has_text="Matrices").click()
+    explorer.page.wait_for_timeout(800)
+    drawn = explorer.page.evaluate(
+        """() => {
+          const plot = Bokeh.documents[0].get_model_by_name("matrix-layer-projected")
+          const data = plot.renderers[0].data_source.data
+          const get = (c) => [...(data.get?.(c) ?? data[c])]
+          return {value: get("value"), text: get("text"), title: plot.title.text}
+        }"""
+    )
+    matrix = mhc.sinkhorn_knopp(mhc.sample_mixing(depth=58, streams=3, seed=42), 4)[0, -1]
+    np.testing.assert_allclose(np.reshape(drawn["value"], (4, 4))[:3, :3], matrix, rtol=1e-5)
+    assert float(drawn["text"][0]) == pytest.approx(matrix[0, 0], abs=0.0051)
+    assert drawn["title"] == "Projected, layer 58"
+
+
+def test_a_large_ensemble_opens_at_once_and_is_completed(explorer: Explorer, address: str) -> None:
+    explorer.open(address, "?members=200&depth=50")
+    wanted = expected({"members": 200}, "forward", iterations=0)
+    explorer.page.wait_for_function(
+        """(last) => {
+          const plot = Bokeh.documents[0].get_model_by_name("composite")
+          const data = plot.renderers.find((r) => r.name === "HC, forward").data_source.data
+          return Math.abs((data.get?.("forward_median") ?? data.forward_median)[127] - last) < 1e-4
+        }""",
+        arg=float(wanted[-1]),
+    )
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_every_view_opens_and_survives_a_change(
     explorer: Explorer, address: str, theme: str
