@@ -94,15 +94,15 @@ class Explorer(pn.viewable.Viewer):
         self.notices = pn.Column(sizing_mode="stretch_width", margin=0)
         self.state.param.watch(self._show_notices, "notices")
         self._show_notices()
+        # Only the headers of the tabs: their one content is changed here, in one step and when it
+        # is up to date, where Panel would first show what it was when it was hidden.
         self.tabs = pmui.Tabs(
-            *(
-                (view.title, pn.Column(sizing_mode="stretch_width", margin=0))
-                for view in VIEWS.values()
-            ),
+            *((view.title, pn.Spacer(height=0)) for view in VIEWS.values()),
             dynamic=True,
             sizing_mode="stretch_width",
             margin=0,
         )
+        self.stage = pn.Column(sizing_mode="stretch_width", margin=0)
         self.tabs.param.watch(
             lambda event: setattr(self.state, "view", list(VIEWS)[event.new]), "active"
         )
@@ -119,6 +119,7 @@ class Explorer(pn.viewable.Viewer):
                 margin=0,
             ),
             self.tabs,
+            self.stage,
             sizing_mode="stretch_width",
             margin=0,
         )
@@ -174,12 +175,10 @@ class Explorer(pn.viewable.Viewer):
     def _open_view(self, *_: Any) -> None:
         """Show the view of the state, building it if it was never open, or is out of date."""
         name = self.state.view
-        place = list(VIEWS).index(name)
         view = self._open.get(name)
         if view is None:
             view = self._open[name] = VIEWS[name](self)
             view.key = self._displayed
-            self.tabs[place][:] = [view.content]
             if self.window.first_picture:
                 view.complete()
         elif view.key != self._displayed:
@@ -187,7 +186,8 @@ class Explorer(pn.viewable.Viewer):
             view.key = self._displayed
         view.moved()
         view.cut_anew()
-        self.tabs.active = place
+        self.tabs.active = list(VIEWS).index(name)
+        self.stage[:] = [view.content]
 
     def _experiment_changed(self, *_: Any) -> None:
         most = PROJECTIONS[self.state.projection].max_streams

@@ -123,23 +123,40 @@ class Explorer:
 
     def plotted(self, figure: str) -> dict[str, np.ndarray]:
         """What the named lines and dots of a figure are drawn at (y), by name."""
-        found = self.page.evaluate(
-            """(figure) => {
-              const plot = Bokeh.documents[0].get_model_by_name(figure)
-              const get = (data, name) => data instanceof Map ? data.get(name) : data[name]
-              return plot.renderers.filter((r) => r.name)
-                .map((r) => [r.name, [...get(r.data_source.data, r.glyph.y.field)]])
-            }""",
+        found = self.model(
             figure,
+            """m.renderers.filter((r) => r.name)
+                .map((r) => [r.name, column(r.data_source.data, r.glyph.y.field)])""",
         )
         return {name: np.array(values, dtype=float) for name, values in found}
 
+    def model(self, name: str, expression: str) -> Any:
+        """What a JavaScript expression says of the Bokeh model `m` of that name."""
+        # Bokeh forgets models that have left the document only some time later.
+        return self.page.evaluate(
+            f"""(name) => {{
+              const doc = Bokeh.documents[0]
+              doc._recompute_all_models()
+              const column = (data, c) => [...(data instanceof Map ? data.get(c) : data[c])]
+              const m = doc.get_model_by_name(name)
+              return {expression}
+            }}""",
+            name,
+        )
+
     def y_range(self, figure: str) -> list[float]:
         """The y range of a figure."""
-        return self.page.evaluate(
-            """(figure) => { const r = Bokeh.documents[0].get_model_by_name(figure).y_range
-               return [r.start, r.end] }""",
+        return self.model(figure, "[m.y_range.start, m.y_range.end]")
+
+    def matrix(self, figure: str) -> dict[str, Any]:
+        """What a heatmap holds: values, texts, title."""
+        return self.model(
             figure,
+            """({
+                value: column(m.renderers[0].data_source.data, "value"),
+                text: column(m.renderers[0].data_source.data, "text"),
+                title: m.title.text,
+            })""",
         )
 
 

@@ -257,14 +257,7 @@ def test_a_reopened_tab_shows_the_present_state(explorer: Explorer, address: str
         np.testing.assert_allclose(lines[f"projected, {direction}"], wanted, **CLOSE)
     tab.filter(has_text="Matrices").click()
     explorer.page.wait_for_timeout(800)
-    drawn = explorer.page.evaluate(
-        """() => {
-          const plot = Bokeh.documents[0].get_model_by_name("matrix-layer-projected")
-          const data = plot.renderers[0].data_source.data
-          const get = (c) => [...(data.get?.(c) ?? data[c])]
-          return {value: get("value"), text: get("text"), title: plot.title.text}
-        }"""
-    )
+    drawn = explorer.matrix("matrix-layer-projected")
     matrix = mhc.sinkhorn_knopp(mhc.sample_mixing(depth=58, streams=3, seed=42), 4)[0, -1]
     np.testing.assert_allclose(np.reshape(drawn["value"], (4, 4))[:3, :3], matrix, rtol=1e-5)
     assert float(drawn["text"][0]) == pytest.approx(matrix[0, 0], abs=0.0051)
@@ -331,14 +324,7 @@ def test_heatmaps_show_the_matrices_of_the_first_network(
         ("matrix-layer-projected", projected[-1]),
         ("matrix-composite-projected", mhc.compose(projected).matrix(at=12)),
     ):
-        shown = explorer.page.evaluate(
-            """(name) => {
-              const data = Bokeh.documents[0].get_model_by_name(name).renderers[0].data_source.data
-              const get = (c) => [...(data.get?.(c) ?? data[c])]
-              return {value: get("value"), text: get("text")}
-            }""",
-            name,
-        )
+        shown = explorer.matrix(name)
         block = np.array(shown["value"]).reshape(n + 1, n + 1)
         np.testing.assert_allclose(block[:n, :n], matrix, rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(block[:n, n], matrix.sum(axis=1), rtol=1e-5, atol=1e-6)
