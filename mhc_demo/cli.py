@@ -18,7 +18,7 @@ import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 Run = Callable[[argparse.Namespace], int]
 """Does the work of a subcommand and returns the exit code."""
@@ -242,6 +242,7 @@ def _serve(options: argparse.Namespace, state: Mapping[str, object]) -> int:
     # A container or a service manager says by SIGTERM what a person says with Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     parent = os.getpid()
+    opening = urlsplit(page_url("localhost", 0, state))._replace(scheme="", netloc="").geturl()
     try:
         server = pn.serve(
             {"app": create},
@@ -250,8 +251,9 @@ def _serve(options: argparse.Namespace, state: Mapping[str, object]) -> int:
             address=options.address or None,
             websocket_origin=_origins(options),
             num_procs=options.num_procs,
-            # Bokeh's own way from / to /app would drop the query of a link.
-            extra_patterns=[(r"/", RedirectHandler, {"url": "/app", "permanent": False})],
+            # Bokeh's own way from / to /app would drop the query of a link; ours adds the state
+            # that was asked for, which a link's own query, coming later, overrides.
+            extra_patterns=[(r"/", RedirectHandler, {"url": opening, "permanent": False})],
             show=False,
             start=False,
             verbose=False,

@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 MHC_PAPER = "Xie et al., mHC: Manifold-Constrained Hyper-Connections, arXiv:2512.24880v2"
-HC_PAPER = "Zhu et al., Hyper-Connections, arXiv:2409.19606"
 
 FIGURE_8_TITLES = {
     "layer_1": "Layer 1",

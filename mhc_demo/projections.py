@@ -236,8 +236,8 @@ def _columns(xp: ModuleType, logits: Array) -> Array:
     "exp",
     "exp only",
     bounded=False,
-    note="Positive entries and no normalisation: explodes faster than the raw matrix. It is the "
-    "normalisation that tames the product, not the exp.",
+    note="Positive entries and no normalisation: from n = 2 on it explodes faster than the raw "
+    "matrix. It is the normalisation that tames the product, not the exp.",
 )
 def _exp(xp: ModuleType, logits: Array) -> Array:
     limit = math.log(float(xp.finfo(logits.dtype).max))
