@@ -117,7 +117,7 @@ def run() -> Iterator[Row]:
             shuffle.click()
             page.wait_for_timeout(500)
         yield (
-            "Seed (shuffle) to painted plot, 32 members, n = 4 or 5",
+            f"Seed (shuffle), n = 4, {what}",
             "150 ms",
             *summary(taken(page)),
         )
