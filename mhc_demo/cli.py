@@ -235,14 +235,25 @@ def _serve(options: argparse.Namespace, state: Mapping[str, object]) -> int:
     import panel as pn
     from tornado.ioloop import PeriodicCallback
     from tornado.process import task_id
-    from tornado.web import RedirectHandler
+    from tornado.web import RequestHandler
 
     from .app.page import create
 
     # A container or a service manager says by SIGTERM what a person says with Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     parent = os.getpid()
-    opening = urlsplit(page_url("localhost", 0, state))._replace(scheme="", netloc="").geturl()
+    opening = urlsplit(page_url("localhost", 0, state)).query
+
+    class Root(RequestHandler):
+        """The way from / to /app: Bokeh's own would drop the query of a link.
+
+        Without one the page opens with the state that was asked for.
+        """
+
+        def get(self) -> None:
+            query = self.request.query or opening
+            self.redirect(f"/app?{query}" if query else "/app")
+
     try:
         server = pn.serve(
             {"app": create},
@@ -251,9 +262,7 @@ def _serve(options: argparse.Namespace, state: Mapping[str, object]) -> int:
             address=options.address or None,
             websocket_origin=_origins(options),
             num_procs=options.num_procs,
-            # Bokeh's own way from / to /app would drop the query of a link; ours adds the state
-            # that was asked for, which a link's own query, coming later, overrides.
-            extra_patterns=[(r"/", RedirectHandler, {"url": opening, "permanent": False})],
+            extra_patterns=[(r"/", Root)],
             show=False,
             start=False,
             verbose=False,

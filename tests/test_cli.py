@@ -226,6 +226,12 @@ def test_serve_prints_the_link_answers_it_and_stops_quietly(
     with pytest.raises(urllib.error.HTTPError) as redirect:  # the root keeps the query of a link
         urllib.request.build_opener(_StayHere).open(f"{found[1]}/?depth=64", timeout=PATIENCE)
     assert redirect.value.headers["Location"] == "/app?depth=64"
+    with pytest.raises(urllib.error.HTTPError) as redirect:
+        urllib.request.build_opener(_StayHere).open(f"{found[1]}/?seed=7", timeout=PATIENCE)
+    assert redirect.value.headers["Location"] == "/app?seed=7"
+    with pytest.raises(urllib.error.HTTPError) as redirect:  # and without one has the command's
+        urllib.request.build_opener(_StayHere).open(f"{found[1]}/", timeout=PATIENCE)
+    assert redirect.value.headers["Location"] == "/app?depth=64"
     server.send_signal(stop)
     out, err = server.communicate(timeout=PATIENCE)  # returns when the last process has ended
     assert server.returncode in (0, 130)  # 130 by the shells' custom: interrupted

@@ -203,6 +203,12 @@ class Explorer(pn.viewable.Viewer):
 
     def _compute(self) -> None:
         self.computing = True
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:  # no server and no notebook: there is nobody to hold up
+            view = self._open[self.state.view]
+            self._show(self._wanted, *_computed(self._wanted, view, self.state.seen()))
+            return
         if not self._working:
             self._working = True
             pn.state.execute(self._work)
@@ -214,8 +220,8 @@ class Explorer(pn.viewable.Viewer):
             while done != self._wanted:
                 done = self._wanted
                 view, seen = self._open[self.state.view], self.state.seen()
-                surface, data = await asyncio.to_thread(_computed, done, view, seen)
-                pn.state.execute(partial(self._show, done, surface, view, data))
+                computed = await asyncio.to_thread(_computed, done, view, seen)
+                pn.state.execute(partial(self._show, done, *computed))
         except Exception:
             self._wanted = self._displayed
             self.computing = False
@@ -240,5 +246,5 @@ class Explorer(pn.viewable.Viewer):
         self.computing = False
 
 
-def _computed(key: Key, view: View, seen: dict[str, int]) -> tuple[xr.Dataset, Any]:
-    return surface_of(key), view.compute(Experiment(**dict(key)), seen)
+def _computed(key: Key, view: View, seen: dict[str, int]) -> tuple[xr.Dataset, View, Any]:
+    return surface_of(key), view, view.compute(Experiment(**dict(key)), seen)
