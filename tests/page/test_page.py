@@ -119,7 +119,7 @@ def test_play_steps_to_the_end_and_can_be_stopped(explorer: Explorer, address: s
     expect(explorer.slider("Sinkhorn iterations")).to_have_value("30")
     expect(explorer.page.get_by_role("button", name="Play")).to_be_visible()
     explorer.page.get_by_role("button", name="Play").click()  # from the end: anew
-    expect(explorer.slider("Sinkhorn iterations")).to_have_value("2")
+    expect(explorer.slider("Sinkhorn iterations")).to_have_value(re.compile(r"^([2-9]|1\d)$"))
     explorer.page.get_by_role("button", name="Pause").click()
     value = explorer.slider("Sinkhorn iterations").input_value()
     explorer.page.wait_for_timeout(900)
