@@ -9,13 +9,13 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, expect
+from playwright.sync_api import Browser, ConsoleMessage, Error, Locator, Page, expect
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 expect.set_options(timeout=15_000)
@@ -143,6 +143,17 @@ class Explorer:
             }}""",
             name,
         )
+
+    def eventually(self, check: Callable[[], None], seconds: float = 20.0) -> None:
+        """Wait until `check` no longer fails: what it looks at comes from the server."""
+        end = time.monotonic() + seconds
+        while True:
+            try:
+                return check()
+            except (AssertionError, Error):
+                if time.monotonic() > end:
+                    raise
+                self.page.wait_for_timeout(100)
 
     def y_range(self, figure: str) -> list[float]:
         """The y range of a figure."""

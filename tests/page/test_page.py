@@ -56,12 +56,14 @@ def test_plotted_lines_are_pythons_numbers(explorer: Explorer, address: str) -> 
             np.testing.assert_allclose(
                 lines[f"projected, {direction}"], expected({}, direction, iterations=3), **CLOSE
             )
-            explorer.page.wait_for_timeout(100)  # the second plot follows shortly after
-            np.testing.assert_allclose(
-                explorer.plotted("iterations")[direction],
-                expected({}, direction, depth=depth),
-                **CLOSE,
-            )
+
+            def second_plot_has_followed(direction: str = direction, depth: int = depth) -> None:
+                wanted = expected({}, direction, depth=depth)
+                np.testing.assert_allclose(
+                    explorer.plotted("iterations")[direction], wanted, **CLOSE
+                )
+
+            explorer.eventually(second_plot_has_followed)
 
 
 def test_a_slider_can_be_dragged(explorer: Explorer, address: str) -> None:
@@ -237,31 +239,41 @@ def test_a_reopened_tab_shows_the_present_state(explorer: Explorer, address: str
     explorer.set("Depth (layers)", 58)
     explorer.slider("Streams (n)").press("ArrowLeft")
     expect(explorer.page).to_have_url(re.compile("iterations=4&depth=58&streams=3"))
-    explorer.page.wait_for_timeout(800)
     experiment = mhc.Experiment(members=3, streams=3)
     surface = mhc.gain_surface(experiment)["log10_gain"].sel(series="median")
-    tab.filter(has_text="Composite gain").click()
-    explorer.page.wait_for_timeout(800)
-    for direction in ("forward", "backward"):
-        wanted = surface.sel(direction=direction, iterations=4).values
-        lines = explorer.plotted("composite")
-        np.testing.assert_allclose(lines[f"projected, {direction}"], wanted, **CLOSE)
-        wanted = surface.sel(direction=direction, depth=58).values
-        np.testing.assert_allclose(explorer.plotted("iterations")[direction], wanted, **CLOSE)
-    tab.filter(has_text="Paper’s axes").click()
-    explorer.page.wait_for_timeout(800)
-    gains = mhc.layer_axis_gains(experiment, depth=58).sel(series="median", iterations=4)
-    lines = explorer.plotted("layer-axis")
-    for direction in ("forward", "backward"):
-        wanted = gains.sel(direction=direction).values
-        np.testing.assert_allclose(lines[f"projected, {direction}"], wanted, **CLOSE)
-    tab.filter(has_text="Matrices").click()
-    explorer.page.wait_for_timeout(800)
-    drawn = explorer.matrix("matrix-layer-projected")
-    matrix = mhc.sinkhorn_knopp(mhc.sample_mixing(depth=58, streams=3, seed=42), 4)[0, -1]
-    np.testing.assert_allclose(np.reshape(drawn["value"], (4, 4))[:3, :3], matrix, rtol=1e-5)
-    assert float(drawn["text"][0]) == pytest.approx(matrix[0, 0], abs=0.0051)
-    assert drawn["title"] == "Projected, layer 58"
+    both = ("forward", "backward")
+
+    def composite_is_right() -> None:
+        for d in both:
+            wanted = surface.sel(direction=d, iterations=4).values
+            lines = explorer.plotted("composite")
+            np.testing.assert_allclose(lines[f"projected, {d}"], wanted, **CLOSE)
+            wanted = surface.sel(direction=d, depth=58).values
+            np.testing.assert_allclose(explorer.plotted("iterations")[d], wanted, **CLOSE)
+
+    def layer_axis_is_right() -> None:
+        gains = mhc.layer_axis_gains(experiment, depth=58).sel(series="median", iterations=4)
+        lines = explorer.plotted("layer-axis")
+        for d in both:
+            wanted = gains.sel(direction=d).values
+            np.testing.assert_allclose(lines[f"projected, {d}"], wanted, **CLOSE)
+
+    def heatmap_is_right() -> None:
+        drawn = explorer.matrix("matrix-layer-projected")
+        matrix = mhc.sinkhorn_knopp(mhc.sample_mixing(depth=58, streams=3, seed=42), 4)[0, -1]
+        assert len(drawn["value"]) == 16
+        block = np.reshape(drawn["value"], (4, 4))
+        np.testing.assert_allclose(block[:3, :3], matrix, rtol=1e-5)
+        assert drawn["text"][0] == f"{matrix[0, 0]:.2f}"
+        assert drawn["title"] == "Projected, layer 58"
+
+    for name, check in (
+        ("Composite gain", composite_is_right),
+        ("Paper’s axes", layer_axis_is_right),
+        ("Matrices", heatmap_is_right),
+    ):
+        tab.filter(has_text=name).click()
+        explorer.eventually(check)
 
 
 def test_a_large_ensemble_opens_at_once_and_is_completed(explorer: Explorer, address: str) -> None:
@@ -298,12 +310,15 @@ def test_the_papers_axes_show_the_product_from_the_last_layer_down(
     explorer.set("Depth (layers)", 24)
     experiment = mhc.Experiment(members=4)
     gains = mhc.layer_axis_gains(experiment, depth=24).sel(series="median")
-    explorer.page.wait_for_timeout(1200)
-    lines = explorer.plotted("layer-axis")
-    for name, iterations in (("HC", 0), ("projected", 1)):
-        for direction in ("forward", "backward"):
-            wanted = gains.sel(direction=direction, iterations=iterations).values
-            np.testing.assert_allclose(lines[f"{name}, {direction}"], wanted, **CLOSE)
+
+    def lines_are_right() -> None:
+        lines = explorer.plotted("layer-axis")
+        for name, iterations in (("HC", 0), ("projected", 1)):
+            for direction in ("forward", "backward"):
+                wanted = gains.sel(direction=direction, iterations=iterations).values
+                np.testing.assert_allclose(lines[f"{name}, {direction}"], wanted, **CLOSE)
+
+    explorer.eventually(lines_are_right)
 
 
 @pytest.mark.parametrize("streams", [3, 6])
@@ -315,21 +330,27 @@ def test_heatmaps_show_the_matrices_of_the_first_network(
     explorer.page.wait_for_timeout(800)
     explorer.set("Depth (layers)", 12)
     explorer.set("Sinkhorn iterations", 2)
-    explorer.page.wait_for_timeout(1200)
     logits = mhc.sample_mixing(depth=12, streams=streams, seed=42)[0]
     projected = mhc.sinkhorn_knopp(logits, 2)
     n = streams
-    for name, matrix in (
-        ("matrix-layer-hc", logits[-1]),
-        ("matrix-layer-projected", projected[-1]),
-        ("matrix-composite-projected", mhc.compose(projected).matrix(at=12)),
-    ):
-        shown = explorer.matrix(name)
-        block = np.array(shown["value"]).reshape(n + 1, n + 1)
-        np.testing.assert_allclose(block[:n, :n], matrix, rtol=1e-5, atol=1e-6)
-        np.testing.assert_allclose(block[:n, n], matrix.sum(axis=1), rtol=1e-5, atol=1e-6)
-        np.testing.assert_allclose(block[n, :n], matrix.sum(axis=0), rtol=1e-5, atol=1e-6)
-        assert float(shown["text"][0].replace("−", "-")) == pytest.approx(matrix[0, 0], abs=0.0051)
+    matrices = {
+        "matrix-layer-hc": logits[-1],
+        "matrix-layer-projected": projected[-1],
+        "matrix-composite-projected": mhc.compose(projected).matrix(at=12),
+    }
+
+    def heatmaps_are_right() -> None:
+        for name, matrix in matrices.items():
+            shown = explorer.matrix(name)
+            block = np.array(shown["value"]).reshape(n + 1, n + 1)
+            close = {"rtol": 1e-5, "atol": 1e-6}
+            np.testing.assert_allclose(block[:n, :n], matrix, **close)
+            np.testing.assert_allclose(block[:n, n], matrix.sum(axis=1), **close)
+            np.testing.assert_allclose(block[n, :n], matrix.sum(axis=0), **close)
+            first = float(shown["text"][0].replace("−", "-"))
+            assert first == pytest.approx(matrix[0, 0], abs=0.0051)
+
+    explorer.eventually(heatmaps_are_right)
 
 
 def test_figure_8_shows_printed_and_computed_sums(explorer: Explorer, address: str) -> None:
