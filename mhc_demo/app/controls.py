@@ -1,7 +1,7 @@
 """The controls of whatever changes the matrices, made from the state's own declarations.
 
-They are a view of their own, because building nine widgets takes longer than building the first
-plot: the page adds them when that plot stands.
+They are a view of their own, because building nine widgets would hold up the first plot: the
+page adds them when that plot stands.
 """
 
 from __future__ import annotations

@@ -105,10 +105,14 @@ class View:
             recut(each, self.explorer.state.seen())
 
 
-def html(text: str, name: str, **params: Any) -> pn.pane.HTML:
+def html(text: str, *css_classes: str) -> pn.pane.HTML:
     """A pane of our own markup; nothing that a visitor typed goes in here."""
     return pn.pane.HTML(
-        text, stylesheets=[CSS], css_classes=[name], sizing_mode="stretch_width", margin=0, **params
+        text,
+        stylesheets=[CSS],
+        css_classes=list(css_classes),
+        sizing_mode="stretch_width",
+        margin=0,
     )
 
 
@@ -172,7 +176,7 @@ class CompositeView(View):
         self.cliff: IterationsFigure | None = None
         self.main = CompositeFigure(explorer.surface, explorer.table, explorer.state.seen())
         self.plots = plots(self.main.figure, None, shares=(2, 1))
-        self.legend = html("", "legend-pane")
+        self.legend = html("")
         self.note = html("", "note")
         self._describe()
         return pn.Column(
@@ -248,7 +252,7 @@ class LayersView(View):
             gain_columns(data, ("member", *DRAWN)), data["iterations"].values, data["layer"].values
         )
         self.plot = LayersFigure(data, self.table, self.explorer.state.seen())
-        self.legend = html("", "legend-pane")
+        self.legend = html("")
         self.note = html("", "note")
         self._describe(data)
         return pn.Column(
@@ -289,7 +293,7 @@ class LayerAxisView(View):
         self.plot = LayerAxisFigure(
             explorer.surface, explorer.table, self.backward, explorer.state.seen()
         )
-        self.legend = html("", "legend-pane")
+        self.legend = html("")
         self._describe()
         note = html(
             "<p>As in the paper’s Figures 3b and 7b: one network of L layers (the Depth slider). "
@@ -425,7 +429,7 @@ class MixingView(View):
             ]
         )
         return pn.Column(
-            html(marks, "legend-pane"),
+            html(marks),
             plots(self.plot.figure),
             note,
             sizing_mode="stretch_width",
@@ -447,4 +451,4 @@ class Figure8View(View):
     title = "27B model (Figure 8)"
 
     def build(self, data: Any) -> Any:
-        return html(figure8_html(), "figure8")
+        return html(figure8_html())

@@ -20,7 +20,7 @@ def figure8_html() -> str:
     """Both rows of Figure 8 and the table of gains, as an HTML fragment."""
     panels = figure8()
     rows = "".join(
-        f'<section class="fig8-row"><h3>{NAMES[method]}</h3><div class="fig8-panels">'
+        f'<section><h3>{NAMES[method]}</h3><div class="fig8-panels">'
         + "".join(_panel(p) for p in panels if p.method == method)
         + "</div></section>"
         for method in NAMES
