@@ -91,6 +91,14 @@ def project(
     iterations = whole_number("iterations", iterations, 0)
     xp, logits = square_matrices(logits, "logits")
     chosen.check(logits.shape[-1])
+    return projected(xp, chosen, logits, iterations)
+
+
+def projected(xp: ModuleType, chosen: Projection, logits: Array, iterations: int) -> Array:
+    """`project` with nothing checked: what a layer calls in every step of training.
+
+    NaN in, NaN out; to look for it would make a GPU wait for the answer.
+    """
     if iterations == 0:
         return logits
     if not chosen.iterative:

@@ -1,6 +1,16 @@
 """Property tests draw the same examples on every run, and are never timed."""
 
+import pytest
 from hypothesis import settings
 
 settings.register_profile("mhc", derandomize=True, deadline=None, max_examples=60)
 settings.load_profile("mhc")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The browser's tests come last.
+
+    Playwright leaves its event loop running in this thread, and an Explorer that finds a running
+    loop computes beside it instead of at once, as the tests without a browser expect.
+    """
+    items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
