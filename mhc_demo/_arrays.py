@@ -45,14 +45,18 @@ def as_floating(x: Any, name: str) -> tuple[ModuleType, Array]:
 
 
 def square_matrices(x: Any, name: str) -> tuple[ModuleType, Array]:
-    """`as_floating`, and ValueError unless `x` is (..., n, n) with n >= 1 and finite."""
+    """`as_floating`, and ValueError unless `x` is (..., n, n) with n >= 1 and finite.
+
+    A PyTorch tensor is not searched for NaN: a GPU would have to be waited for, and neither
+    `torch.compile` nor `vmap` could look through it.  There NaN in gives NaN out.
+    """
     xp, x = as_floating(x, name)
     if x.ndim < 2 or x.shape[-1] != x.shape[-2] or x.shape[-1] < 1:
         raise ValueError(
             f"{name} must hold square matrices, shape (..., n, n) with n >= 1, "
             f"not shape {tuple(x.shape)}"
         )
-    if not bool(xp.all(xp.isfinite(x))):
+    if not array_api_compat.is_torch_array(x) and not bool(xp.all(xp.isfinite(x))):
         raise ValueError(f"{name} must be finite, but holds NaN or infinity")
     return xp, x
 

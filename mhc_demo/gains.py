@@ -237,6 +237,8 @@ def _safe_run(xp: ModuleType, matrices: Array) -> tuple[int, float]:
     if not math.prod(matrices.shape):
         return 1, 0.0
     top = max(scalar(xp.max(matrices)), -scalar(xp.min(matrices)))  # abs would copy all layers
+    if not math.isfinite(top):  # a diverged network's, on PyTorch
+        return 1, 0.0
     growth = math.log2(max(top, 1.0)) + math.log2(matrices.shape[-1])
     return min(_LONGEST_RUN, max(1, int(room / max(growth, 1.0)))), 2.0**-room
 

@@ -11,7 +11,7 @@ To add a projection, write one function here under `@projection(...)`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice, permutations
 from types import ModuleType
@@ -46,6 +46,8 @@ class Projection:
     bounded: bool = True
     """Products of such matrices stay bounded at every depth."""
     max_streams: int | None = None
+    fused: Mapping[str, Any] | None = None
+    """With what arguments `kernels.sinkhorn` computes it, on PyTorch tensors; None: it does not."""
     note: str = ""
     """One sentence for the reader, with its source."""
 
@@ -101,22 +103,42 @@ def projected(xp: ModuleType, chosen: Projection, logits: Array, iterations: int
     """
     if iterations == 0:
         return logits
-    if not chosen.iterative:
-        return chosen.function(xp, logits)
-    return next(islice(chosen.function(xp, logits), iterations - 1, None))
+    if chosen.fused is not None and xp.__name__.endswith("torch"):
+        from .kernels.sinkhorn import sinkhorn  # brings PyTorch along, which is there by now
+
+        return sinkhorn(logits, iterations, **chosen.fused)
+    narrow = logits.dtype
+    if xp.finfo(narrow).bits < 32:  # bfloat16 and float16 are for keeping, not for summing
+        logits = xp.astype(logits, xp.float32)
+    if chosen.iterative:
+        result = next(islice(chosen.function(xp, logits), iterations - 1, None))
+    else:
+        result = chosen.function(xp, logits)
+    return xp.astype(result, narrow, copy=False)
 
 
-def sinkhorn_knopp(logits: Array, iterations: int = PAPER_ITERATIONS) -> Array:
-    """Sinkhorn-Knopp in the paper's order, shape (..., n, n) -> (..., n, n) (Eq. 8, 9).
+def sinkhorn_knopp(
+    logits: Array, iterations: int = PAPER_ITERATIONS, *, order: str = "columns"
+) -> Array:
+    """Sinkhorn-Knopp, shape (..., n, n) -> (..., n, n) (Eq. 8, 9).
 
     exp, then `iterations` times: divide each column by its sum, then each row by its sum.  The
     rows of the result sum to 1 exactly (to rounding); the columns only in the limit.  0
     iterations return the input.  Always finite, non-negative and row-stochastic, for logits up
     to +-1e4 and beyond.
 
-    Raises ValueError or TypeError as `project` does.
+    That is the paper's order, "columns" first; `order="rows"` takes rows first and columns
+    second, as several public implementations do.
+
+    A PyTorch tensor is projected on its own device (on CUDA by a Triton kernel, if Triton is
+    there), differentiably: the gradient is that of the truncated iteration.
+
+    Raises ValueError or TypeError as `project` does, and for an unknown order.
     """
-    return project(logits, "sinkhorn", iterations)
+    if choice("order", order, ("columns", "rows")) == "columns":
+        return project(logits, "sinkhorn", iterations)
+    xp, logits = square_matrices(logits, "logits")
+    return xp.matrix_transpose(project(xp.matrix_transpose(logits), "sinkhorn", iterations))
 
 
 def iterates(logits: Array, projection: str, count: int) -> Iterator[Array]:
@@ -138,17 +160,14 @@ def iterates(logits: Array, projection: str, count: int) -> Iterator[Array]:
     "Sinkhorn–Knopp (mHC)",
     iterative=True,
     unit_rows=True,
+    fused={"eps": 0.0},
     note="The paper's projection: columns first, rows second, t times (Eq. 9).",
 )
-def _sinkhorn(xp: ModuleType, logits: Array) -> Iterator[Array]:
+def sinkhorn_iterates(xp: ModuleType, logits: Array) -> Iterator[Array]:
+    """Eq. 9, t = 1, 2, ...: all iterates of logits (..., n, n)."""
     # Columns come first, so it is the column maxima that may be taken out beforehand.
     logits = logits - xp.max(logits, axis=-2, keepdims=True)
-    # Entries of all iterates stay above exp(-2 * range) / n^2: alternating division of the
-    # matrix is then as exact as the logarithms, and 2.6 times as fast.
-    tame = -math.log(float(xp.finfo(logits.dtype).smallest_normal)) / 2 - 2 * math.log(
-        logits.shape[-1]
-    )
-    if _extent(xp, logits) < tame:
+    if _extent(xp, logits) < tame_range(logits.dtype, logits.shape[-1]):
         matrix = xp.exp(logits)
         while True:
             matrix = matrix / xp.sum(matrix, axis=-2, keepdims=True)
@@ -158,6 +177,17 @@ def _sinkhorn(xp: ModuleType, logits: Array) -> Iterator[Array]:
         logits = _log_softmax(xp, logits, -2)
         logits = _log_softmax(xp, logits, -1)
         yield xp.exp(logits)
+
+
+def tame_range(dtype: Any, streams: int) -> float:
+    """How far below its column's maximum a logit may lie for linear scaling to be exact.
+
+    Entries of all iterates stay above exp(-2 * range) / n^2, and scalings within exp(range) of
+    1: within this range, alternating division is as exact as logarithms, and 2.6 times as fast.
+    `dtype` is NumPy's or PyTorch's.
+    """
+    smallest = 2.0**-1022 if "float64" in str(dtype) else 2.0**-126
+    return -math.log(smallest) / 2 - 2 * math.log(streams)
 
 
 def _extent(xp: ModuleType, nonpositive: Array) -> float:
@@ -180,19 +210,22 @@ def _softmax(xp: ModuleType, x: Array, axis: int) -> Array:
     "released",
     "DeepSeek's release (ε = 1e-6)",
     iterative=True,
+    fused={"eps": RELEASED_EPS},
     note="As in DeepSeek's TileKernels: eps is added to the first softmax and to every sum, so "
     "the sums fall short of 1 by about eps. It acts transposed, and so ends on rows like Eq. 9.",
 )
-def _released(xp: ModuleType, logits: Array) -> Iterator[Array]:
+def released_iterates(xp: ModuleType, logits: Array, eps: float | None = None) -> Iterator[Array]:
+    """The released variant, t = 1, 2, ...: all iterates of logits (..., n, n)."""
     # The kernels normalise rows then columns of a matrix that is applied transposed.  In the
     # orientation that acts, which is the one of every other projection here, that is columns
     # then rows; with eps = 0 it is Eq. 9.
-    matrix = _softmax(xp, logits, -2) + RELEASED_EPS
-    matrix = matrix / (xp.sum(matrix, axis=-1, keepdims=True) + RELEASED_EPS)
+    eps = RELEASED_EPS if eps is None else eps
+    matrix = _softmax(xp, logits, -2) + eps
+    matrix = matrix / (xp.sum(matrix, axis=-1, keepdims=True) + eps)
     while True:
         yield matrix
-        matrix = matrix / (xp.sum(matrix, axis=-2, keepdims=True) + RELEASED_EPS)
-        matrix = matrix / (xp.sum(matrix, axis=-1, keepdims=True) + RELEASED_EPS)
+        matrix = matrix / (xp.sum(matrix, axis=-2, keepdims=True) + eps)
+        matrix = matrix / (xp.sum(matrix, axis=-1, keepdims=True) + eps)
 
 
 @projection(

@@ -1,7 +1,17 @@
-"""Property tests draw the same examples on every run, and are never timed."""
+"""Property tests draw the same examples on every run, and are never timed.
+
+Without a GPU the Triton kernels run in Triton's interpreter, which has to be asked for before
+anything imports Triton.
+"""
+
+import os
 
 import pytest
+import torch
 from hypothesis import settings
+
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"
 
 settings.register_profile("mhc", derandomize=True, deadline=None, max_examples=60)
 settings.load_profile("mhc")

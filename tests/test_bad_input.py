@@ -58,7 +58,6 @@ BAD_MATRICES = {
     "objects": (np.array([[[None, 1], [1, 1]]]), "object"),
     "None": (None, ""),
     "torch, not square": (torch.zeros(2, 3), "(2, 3)"),
-    "torch, NaN": (torch.full((2, 2, 2), NAN), "finite"),
     "torch, bool": (torch.ones(2, 2, 2, dtype=torch.bool), "bool"),
     "strict, infinite": (array_api_strict.asarray([[[INF, 0.0], [0.0, 1.0]]]), "finite"),
 }
@@ -68,6 +67,20 @@ BAD_MATRICES = {
 @pytest.mark.parametrize(("value", "said"), BAD_MATRICES.values(), ids=BAD_MATRICES)
 def test_what_is_not_finite_square_matrices_is_refused(argument, function, value, said):
     refuse(lambda: function(value), argument, said)
+
+
+@pytest.mark.parametrize("name", PROJECTIONS)
+def test_nan_in_a_torch_tensor_goes_through_and_stays_in_its_matrix(name):
+    """As everywhere in PyTorch: to look for it would hold up a GPU."""
+    logits = torch.zeros(2, 2, 2, dtype=torch.float64)
+    logits[0, 0, 0] = NAN
+    projected = mhc.project(logits, name)
+    if name != "identity":
+        assert projected[0].isnan().any()
+    assert torch.equal(projected[1], mhc.project(logits[1:], name)[0])
+    gains = mhc.compose(projected.reshape(2, 1, 2, 2)).log10_gain()
+    assert gains.isnan().any() == projected.isnan().any()
+    assert not mhc.amax_gain(projected)[1].isnan()
 
 
 def test_composites_need_a_depth_axis():

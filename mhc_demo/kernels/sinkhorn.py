@@ -1,0 +1,226 @@
+"""Sinkhorn-Knopp for PyTorch tensors: one operator, and behind it the code that fits the device.
+
+`sinkhorn_triton` on a GPU, `sinkhorn_torch` elsewhere.  To PyTorch they are one custom operator:
+`torch.compile` neither traces into it nor breaks its graph at the look at the logits' range, and
+its gradient is the operator's own.  There is no mathematics in this file.  The specification is in
+`mhc_demo.projections`, and second derivatives are taken of that.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from functools import cache
+from importlib.util import find_spec
+from itertools import islice
+from typing import Any
+
+import array_api_compat.torch as xp
+import torch
+from torch import Tensor
+
+from ..projections import released_iterates, sinkhorn_iterates, tame_range
+from . import sinkhorn_torch
+
+PIECE_BYTES = 2**20
+"""Logits that plain PyTorch works on at a time on a CPU, so that they stay in a core's cache."""
+
+BLOCK, BLOCK_BACK, TILE = 64, 32, 512
+"""Matrices in a block at n = 4, forward and backward, and numbers in a block at any other n.
+
+A warp is a block at n = 4.  Forward, two matrices a thread hide each other's waiting; backward,
+one takes 210 registers as it is.
+"""
+
+MAX_STREAMS = 32
+"""Beyond it a matrix no longer fits into a block's registers, and plain PyTorch takes over."""
+
+
+def sinkhorn(
+    logits: Tensor, iterations: int, *, rows_first: bool = False, eps: float = 0
+) -> Tensor:
+    """Sinkhorn-Knopp of logits (..., n, n), as `mhc_demo.sinkhorn_knopp`; nothing is checked.
+
+    Columns first, as in Eq. 9, or rows first; `eps` > 0 is the released variant (in the
+    orientation that acts).  float16 and bfloat16 are computed in float32.  `iterations` >= 1.
+    Differentiable, twice.
+    """
+    return _SinkhornKnopp.apply(logits, iterations, rows_first, eps)
+
+
+class _SinkhornKnopp(torch.autograd.Function):
+    """P, and its first derivative."""
+
+    @staticmethod
+    def forward(logits: Tensor, *settings: Any) -> Tensor:
+        return _forward(logits, *settings)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
+        ctx.save_for_backward(inputs[0])
+        ctx.settings = inputs[1:]
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple:
+        # A compiled graph is differentiated once, and cannot trace into the second derivative.
+        derivative = _backward if torch.compiler.is_compiling() else _Derivative.apply
+        return derivative(*ctx.saved_tensors, *grads, *ctx.settings), None, None, None
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple, logits: Tensor, *settings: Any) -> tuple[Tensor, int]:
+        return _SinkhornKnopp.apply(logits.movedim(in_dims[0], 0), *settings), 0
+
+
+class _Derivative(torch.autograd.Function):
+    """dL/d logits, and its own derivatives: of the specification, for they are rare."""
+
+    @staticmethod
+    def forward(logits: Tensor, grad: Tensor, *settings: Any) -> Tensor:
+        return _backward(logits, grad, *settings)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
+        ctx.save_for_backward(*inputs[:2])
+        ctx.settings = inputs[2:]
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple:
+        with torch.enable_grad():
+            logits, grad = (t.detach().requires_grad_() for t in ctx.saved_tensors)
+            p = _specified(logits, *ctx.settings)
+            (first,) = torch.autograd.grad(p, logits, grad, create_graph=True)
+            return (*torch.autograd.grad(first, (logits, grad), grads), None, None, None)
+
+    @staticmethod
+    def vmap(
+        info: Any, in_dims: tuple, logits: Tensor, grad: Tensor, *settings: Any
+    ) -> tuple[Tensor, int]:
+        logits, grad = (
+            t.expand(info.batch_size, *t.shape) if dim is None else t.movedim(dim, 0)
+            for t, dim in zip((logits, grad), in_dims[:2], strict=True)
+        )
+        return _Derivative.apply(logits, grad, *settings), 0
+
+
+def _specified(logits: Tensor, iterations: int, rows_first: bool, eps: float) -> Tensor:
+    """What `mhc_demo.projections` says."""
+    z = logits.mT if rows_first else logits
+    steps = released_iterates(xp, z, eps) if eps else sinkhorn_iterates(xp, z)
+    p = next(islice(steps, iterations - 1, None))
+    return p.mT if rows_first else p
+
+
+@torch.library.custom_op("mhc_demo::sinkhorn", mutates_args=())
+def _forward(logits: Tensor, iterations: int, rows_first: bool, eps: float) -> Tensor:
+    if not logits.numel():
+        return torch.empty_like(logits, memory_format=torch.contiguous_format)
+    if _has_kernel(logits):
+        return launch(logits, None, iterations, rows_first, eps)
+    result = torch.empty_like(logits, memory_format=torch.contiguous_format)
+    for z, out in _pieces(rows_first, logits, result):
+        out.copy_(sinkhorn_torch.forward(z, iterations, eps))
+    return result
+
+
+@torch.library.custom_op("mhc_demo::sinkhorn_backward", mutates_args=())
+def _backward(
+    logits: Tensor, grad: Tensor, iterations: int, rows_first: bool, eps: float
+) -> Tensor:
+    if not logits.numel():
+        return torch.empty_like(logits, memory_format=torch.contiguous_format)
+    if _has_kernel(logits):
+        return launch(logits, grad, iterations, rows_first, eps)
+    result = torch.empty_like(logits, memory_format=torch.contiguous_format)
+    for z, g, out in _pieces(rows_first, logits, grad, result):
+        out.copy_(sinkhorn_torch.backward(z, g, iterations, eps))
+    return result
+
+
+@_forward.register_fake
+def _(logits: Tensor, *_: Any) -> Tensor:
+    return torch.empty_like(logits, memory_format=torch.contiguous_format)
+
+
+@_backward.register_fake
+def _(logits: Tensor, *_: Any) -> Tensor:
+    return torch.empty_like(logits, memory_format=torch.contiguous_format)
+
+
+def _real(t: Tensor) -> torch.dtype:
+    """The dtype that is computed in."""
+    return torch.float64 if t.dtype == torch.float64 else torch.float32
+
+
+def _pieces(rows_first: bool, *tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """Copies of the inputs, (n, n, matrices), and a view of the result, the last of `tensors`.
+
+    The first are logits, and come less their column maxima.
+    """
+    n = tensors[0].shape[-1]
+    real = _real(tensors[0])
+    size = max(1, PIECE_BYTES // (n * n * real.itemsize))
+    if tensors[0].device.type != "cpu":
+        size = tensors[0].numel()
+    order = (2, 1, 0) if rows_first else (1, 2, 0)
+    for piece in zip(*(t.reshape(-1, n, n).split(size) for t in tensors), strict=True):
+        *inputs, out = (t.permute(order) for t in piece)
+        z, *rest = (t.to(real, copy=True, memory_format=torch.contiguous_format) for t in inputs)
+        yield z.sub_(z.amax(0)), *rest, out
+
+
+@cache
+def triton_is_there() -> bool:
+    """Whether Triton can be imported; a broken installation counts as none."""
+    if find_spec("triton") is None:
+        return False
+    try:
+        from . import sinkhorn_triton  # noqa: F401
+    except Exception:
+        return False
+    return True
+
+
+def _has_kernel(logits: Tensor) -> bool:
+    return logits.is_cuda and logits.shape[-1] <= MAX_STREAMS and triton_is_there()
+
+
+def launch(
+    logits: Tensor, grad: Tensor | None, iterations: int, rows_first: bool, eps: float
+) -> Tensor:
+    """The Triton kernels: P, or dL/d logits for `grad` = dL/dP."""
+    import triton
+    import triton.language as tl
+
+    from . import sinkhorn_triton as kernels
+
+    n = logits.shape[-1]
+    size = triton.next_power_of_2(n)
+    if n == 4:
+        block, warps = (BLOCK if grad is None else BLOCK_BACK), 1
+    else:
+        block, warps = max(1, TILE // size**2), 4
+    count = logits.numel() // n**2
+    result = torch.empty_like(logits, memory_format=torch.contiguous_format)
+    real = _real(logits)
+    approximate = logits.is_cuda and torch.version.hip is None and real == torch.float32
+    settings = {
+        "n": n,
+        "N": size,
+        "EPS": eps,
+        "TAME": tame_range(real, n),
+        "SWAPPED": rows_first,
+        "BLOCK": block,
+        "REAL": tl.float64 if real == torch.float64 else tl.float32,
+        "APPROXIMATE": approximate,
+        "num_warps": warps,
+        "enable_fp_fusion": True,  # half of all operations are multiply-adds
+    }
+    grid = (triton.cdiv(count, block),)
+    z = logits.contiguous()
+    with torch.cuda.device(logits.device) if logits.is_cuda else contextlib.nullcontext():
+        if grad is None:
+            kernels.sinkhorn_forward[grid](z, result, count, iterations, **settings)
+        else:
+            g = grad.contiguous()
+            kernels.sinkhorn_backward[grid](z, g, result, count, iterations, **settings)
+    return result
