@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .app import Explorer
+    from .devices import DEVICES
     from .gains import METRICS, Composite, amax_gain, compose
     from .mixing import INITS, gaussian_growth, sample_mixing
     from .paper import figure8
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     )
 
 _HOMES = {
+    "devices": ("DEVICES",),
     "gains": ("METRICS", "Composite", "amax_gain", "compose"),
     "mixing": ("INITS", "gaussian_growth", "sample_mixing"),
     "paper": ("figure8",),
@@ -48,6 +50,7 @@ except PackageNotFoundError:  # run from a checkout that was never installed
     __version__ = "0+unknown"
 
 __all__ = [
+    "DEVICES",
     "INITS",
     "METRICS",
     "PROJECTIONS",

@@ -61,6 +61,11 @@ def square_matrices(x: Any, name: str) -> tuple[ModuleType, Array]:
     return xp, x
 
 
+def widened(xp: ModuleType, x: Array) -> Array:
+    """`x`, in float32 if its dtype is narrower: float16 and bfloat16 are for keeping numbers."""
+    return xp.astype(x, xp.float32) if xp.finfo(x.dtype).bits < 32 else x
+
+
 def batch_innermost(xp: ModuleType, x: Array) -> Array:
     """The same array, shape (..., n, n), laid out in memory as (n, n, ...)."""
     ndim = x.ndim

@@ -16,7 +16,7 @@ from types import ModuleType
 import numpy as np
 from array_api_compat import array_namespace, device
 
-from ._arrays import Array, choice, scalar, square_matrices, whole_number
+from ._arrays import Array, choice, scalar, square_matrices, whole_number, widened
 
 LOG10_2 = math.log10(2.0)
 DIRECTIONS = ("forward", "backward")
@@ -31,7 +31,7 @@ def amax_gain(matrices: Array, direction: str = "forward", definition: str = "pa
     definition "paper": max_i |sum_j H_ij| forward, max_j |sum_i H_ij| backward.
     definition "worst-case": max_i sum_j |H_ij| (the induced infinity norm) forward, and the
     1-norm backward: the largest factor by which any input grows.  The two agree for
-    non-negative matrices.
+    non-negative matrices.  Matrices in half precision are measured in float32.
 
     >>> amax_gain([[1.0, -2.0], [3.0, 4.0]])
     np.float64(7.0)
@@ -39,7 +39,7 @@ def amax_gain(matrices: Array, direction: str = "forward", definition: str = "pa
     Raises ValueError or TypeError for unknown names and matrices that are not square or finite.
     """
     xp, matrices = square_matrices(matrices, "matrices")
-    return _gain(xp, matrices, direction, definition)
+    return _gain(xp, widened(xp, matrices), direction, definition)
 
 
 def log10_gain(matrices: Array, direction: str, definition: str) -> Array:
@@ -108,6 +108,8 @@ def compose(matrices: Array, direction: str = "forward") -> Composite:
     direction "forward": at layer l, H_l ... H_1.  "backward": at layer l of an L-layer network,
     H_L ... H_l, from the last layer down (Fig. 3b, 7b).
 
+    Products of matrices in half precision are kept in float32.
+
     Raises ValueError or TypeError if `matrices` has no depth axis, is not square or not finite.
     """
     xp, matrices = _layers(matrices)
@@ -149,7 +151,7 @@ def _layers(matrices: Array) -> tuple[ModuleType, Array]:
             "matrices must have shape (..., depth, n, n) with depth >= 1, "
             f"not {tuple(matrices.shape)}"
         )
-    return xp, matrices
+    return xp, widened(xp, matrices)
 
 
 def _pieces(xp: ModuleType, matrices: Array, direction: str, block: int) -> Iterator[Composite]:
@@ -212,10 +214,16 @@ def _products(xp: ModuleType, matrices: Array, backward: bool) -> Iterator[tuple
 def multiply(xp: ModuleType, left: Array, right: Array) -> Array:
     """Matrix products left @ right, shape (..., n, n).
 
-    Small matrices go by einsum where the library has it (the array API standard does not): it
-    runs along the batch, which lies innermost, while matmul starts anew for each 4 x 4 matrix
-    and gives the result another layout, which costs ten times as much in the sums that follow.
+    Small matrices go along the batch, which lies innermost, while matmul starts anew for each
+    4 x 4 matrix and gives the result another layout, which costs ten times as much in the sums
+    that follow.  Neither function is in the array API standard: NumPy has einsum, which does
+    just that; PyTorch's would call matmul, but it has a fused multiply-add.
     """
+    if left.shape[-1] <= 6 and hasattr(xp, "addcmul"):
+        product = left[..., :, :1] * right[..., :1, :]
+        for k in range(1, left.shape[-1]):
+            product = xp.addcmul(product, left[..., :, k, None], right[..., k, None, :])
+        return product
     if left.shape[-1] <= 6 and hasattr(xp, "einsum"):
         return xp.einsum("...ij,...jk->...ik", left, right)
     return left @ right
@@ -311,7 +319,7 @@ class Metric:
     def __call__(self, matrices: Array) -> Array:
         """The metric of each matrix, shape (..., n, n) -> (...)."""
         xp, matrices = square_matrices(matrices, "matrices")
-        return self.function(xp, matrices)
+        return self.function(xp, widened(xp, matrices))
 
 
 def metric(name: str, title: str, note: str) -> Callable[[Callable], Callable]:

@@ -19,7 +19,7 @@ from typing import Any
 
 from array_api_compat import device
 
-from ._arrays import Array, choice, scalar, square_matrices, whole_number
+from ._arrays import Array, choice, scalar, square_matrices, whole_number, widened
 
 PAPER_ITERATIONS = 20
 """t_max of the paper (section 4.2)."""
@@ -107,14 +107,13 @@ def projected(xp: ModuleType, chosen: Projection, logits: Array, iterations: int
         from .kernels.sinkhorn import sinkhorn  # brings PyTorch along, which is there by now
 
         return sinkhorn(logits, iterations, **chosen.fused)
-    narrow = logits.dtype
-    if xp.finfo(narrow).bits < 32:  # bfloat16 and float16 are for keeping, not for summing
-        logits = xp.astype(logits, xp.float32)
+    dtype = logits.dtype
+    logits = widened(xp, logits)
     if chosen.iterative:
         result = next(islice(chosen.function(xp, logits), iterations - 1, None))
     else:
         result = chosen.function(xp, logits)
-    return xp.astype(result, narrow, copy=False)
+    return xp.astype(result, dtype, copy=False)
 
 
 def sinkhorn_knopp(
@@ -149,6 +148,13 @@ def iterates(logits: Array, projection: str, count: int) -> Iterator[Array]:
     chosen = PROJECTIONS[choice("projection", projection, PROJECTIONS)]
     xp, logits = square_matrices(logits, "logits")
     chosen.check(logits.shape[-1])
+    if chosen.fused is not None and xp.__name__.endswith("torch"):
+        from .kernels.sinkhorn import has_kernel, sinkhorn
+
+        # Each from the start: a kernel moves a matrix twice, a step of the generator six times.
+        if has_kernel(logits):
+            yield from (sinkhorn(logits, t, **chosen.fused) for t in range(1, count + 1))
+            return
     if chosen.iterative:
         yield from islice(chosen.function(xp, logits), count)
     elif count > 0:

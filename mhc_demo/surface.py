@@ -6,22 +6,32 @@ up.  Only what changes the matrices themselves makes a new `Experiment`, and a n
 What bounds the speed: 31 x 128 x members products of n x n matrices, some 16 MB at n = 4 and 32
 members, each touched a handful of times.  The members are cut into chunks that stay in cache,
 and the chunks run on all cores (NumPy lets go of the interpreter lock inside each operation).
+On a GPU the chunks are large and follow one another, while the cores draw the noise of the next:
+it is NumPy's on every device, so that a seed means the same network everywhere, and at a hundred
+thousand members drawing it takes most of the time.  That, by count, is also why projecting and
+composing are not fused into one kernel: they are not what is waited for.
 """
 
 from __future__ import annotations
 
+import math
 import os
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from functools import cache
+from threading import Lock
 from typing import Any, TypeAlias
 
 import numpy as np
 import param
 import xarray as xr
+from array_api_compat import array_namespace
 from numpy.typing import NDArray
 
-from ._arrays import batch_innermost, choice, whole_number
+from ._arrays import Array, batch_innermost, choice, whole_number
+from .devices import Place, place
 from .gains import DEFINITIONS, DIRECTIONS, METRICS, compose, log10_composite_gains, log10_gain
 from .mixing import INITS, MAX_SEED, _noise_of, nonnegative
 from .paper import MHC_PAPER
@@ -29,7 +39,7 @@ from .projections import PROJECTIONS, iterates
 
 Floats: TypeAlias = NDArray[np.float64]
 
-Measure: TypeAlias = Callable[[Floats, str], Floats]
+Measure: TypeAlias = Callable[[Array, str], Array]
 """(matrices (t, members, depth, n, n), definition) -> log10 gains (2, t, members, depth)."""
 
 MAX_DEPTH = 128
@@ -92,8 +102,13 @@ def gain_surface(
     *,
     depth: int = MAX_DEPTH,
     iterations: int = MAX_ITERATIONS,
+    device: str = "numpy",
 ) -> xr.Dataset:
     """log10 Amax gains of an experiment at every iteration count and depth.
+
+    `device` is what computes it, of `mhc_demo.DEVICES`: "numpy", "cpu" (PyTorch), "cuda".  The
+    matrices are the same everywhere; the gains agree to the rounding of float64, on CUDA of
+    float32.
 
     Variables of the dataset:
 
@@ -103,18 +118,21 @@ def gain_surface(
       (definition "paper"), else NaN.
 
     direction is "forward" (row sums) or "backward" (column sums); series is "member" (the first
-    network) or a quantile over the ensemble.
+    network) or a quantile over the ensemble.  Attributes name the experiment, what computed it
+    (`device`), how many matrices were projected (`projected`: each at every count of iterations)
+    and for how many seconds (`projection_seconds`).
 
     >>> surface = gain_surface(Experiment(streams=4, seed=42, members=32))
     >>> dict(surface["log10_gain"].sizes)
     {'direction': 2, 'iterations': 31, 'depth': 128, 'series': 6}
 
-    Raises ValueError or TypeError for depth < 1, iterations < 0 and a projection that does not
-    exist for that many streams.
+    Raises ValueError or TypeError for depth < 1, iterations < 0, a projection that does not
+    exist for that many streams, and a device that cannot be had.
     """
     depth = whole_number("depth", depth, 1)
     iterations = whole_number("iterations", iterations, 0)
-    gains = _over_ensemble(experiment, depth, iterations, _of_composites)
+    clock = _Clock()
+    gains = _over_ensemble(experiment, depth, iterations, _of_composites, device, clock)
     depths = np.arange(1, depth + 1)
     expected = INITS[experiment.init].expected_log10_gain(
         depths, experiment.streams, experiment.spread
@@ -127,7 +145,13 @@ def gain_surface(
             "expected_log10_gain": ("depth", expected),
         },
         coords=_axes(depth, iterations, "depth"),
-        attrs={**experiment.values_of_experiment(), "source": MHC_PAPER},
+        attrs={
+            **experiment.values_of_experiment(),
+            "source": MHC_PAPER,
+            "device": place(device).title,
+            "projected": clock.projected,
+            "projection_seconds": clock.seconds,
+        },
     )
 
 
@@ -147,10 +171,14 @@ def _axes(
 
 
 def layer_gains(
-    experiment: Experiment, *, depth: int = MAX_DEPTH, iterations: int = MAX_ITERATIONS
+    experiment: Experiment,
+    *,
+    depth: int = MAX_DEPTH,
+    iterations: int = MAX_ITERATIONS,
+    device: str = "numpy",
 ) -> xr.DataArray:
     """log10 Amax gains of every single layer, dimensions (direction, iterations, layer, series)."""
-    return _along_layers(experiment, depth, iterations, _of_single_layers)
+    return _along_layers(experiment, depth, iterations, _of_single_layers, device)
 
 
 def layer_axis_gains(
@@ -159,6 +187,7 @@ def layer_axis_gains(
     depth: int,
     iterations: int = MAX_ITERATIONS,
     direction: str | None = None,
+    device: str = "numpy",
 ) -> xr.DataArray:
     """log10 gains on the paper's axes: against the layer l of one network of `depth` layers.
 
@@ -167,9 +196,9 @@ def layer_axis_gains(
     direction is computed if one is named.
     """
     if direction is None:
-        return _along_layers(experiment, depth, iterations, _of_both_ends)
+        return _along_layers(experiment, depth, iterations, _of_both_ends, device)
     measure = _of_one_end(choice("direction", direction, DIRECTIONS))
-    return _along_layers(experiment, depth, iterations, measure, (direction,))
+    return _along_layers(experiment, depth, iterations, measure, device, (direction,))
 
 
 def _along_layers(
@@ -177,12 +206,13 @@ def _along_layers(
     depth: int,
     iterations: int,
     measure: Measure,
+    device: str,
     directions: tuple[str, ...] = DIRECTIONS,
 ) -> xr.DataArray:
     depth = whole_number("depth", depth, 1)
     iterations = whole_number("iterations", iterations, 0)
     return xr.DataArray(
-        _over_ensemble(experiment, depth, iterations, measure),
+        _over_ensemble(experiment, depth, iterations, measure, device, _Clock()),
         dims=("direction", "iterations", "layer", "series"),
         coords=_axes(depth, iterations, "layer", directions),
         attrs={**experiment.values_of_experiment(), "source": MHC_PAPER},
@@ -209,7 +239,7 @@ def member_matrices(
     counts = sorted({whole_number("iterations", t, 0) for t in iterations})
     if not counts:
         raise ValueError("iterations must hold at least one count, not none")
-    layers = _layer_matrices(experiment, range(member, member + 1), depth, counts[-1])
+    layers = _layers_of(experiment, range(member, member + 1), depth, counts[-1])
     picked = np.stack([layers[min(t, len(layers) - 1), 0] for t in counts])
     composite = compose(picked)
     n = np.arange(1, experiment.streams + 1)
@@ -238,7 +268,7 @@ def mixing_surface(
     iterations = whole_number("iterations", iterations, 0)
     values = {name: np.full((iterations + 1, depth), np.nan) for name in METRICS}
     if PROJECTIONS[experiment.projection].bounded and iterations:
-        layers = _layer_matrices(experiment, range(1), depth, iterations)
+        layers = _layers_of(experiment, range(1), depth, iterations)
         composites = np.ascontiguousarray(compose(layers[1:, 0]).matrices())
         for name, metric in METRICS.items():
             values[name][1:] = metric(composites)
@@ -257,35 +287,69 @@ def _check(experiment: Any) -> None:
     nonnegative("spread", experiment.spread)
 
 
-def _layer_matrices(experiment: Experiment, members: range, depth: int, iterations: int) -> Floats:
+@dataclass
+class _Clock:
+    """How many matrices were projected, and for how long."""
+
+    projected: int = 0
+    seconds: float = 0.0
+    lock: Lock = field(default_factory=Lock)
+
+    def add(self, projected: int, seconds: float) -> None:
+        with self.lock:
+            self.projected += projected
+            self.seconds += seconds
+
+
+def _layers_of(experiment: Experiment, members: range, depth: int, iterations: int) -> Floats:
+    noise = _noise_of(members, depth, experiment.streams, experiment.seed)
+    return _layer_matrices(experiment, noise, iterations, place("numpy"), _Clock())
+
+
+def _layer_matrices(
+    experiment: Experiment, noise: Floats, iterations: int, on: Place, clock: _Clock
+) -> Array:
     """HC's matrices and the projected ones, shape (t, members, depth, n, n).
 
     t runs over iterations 0 (HC), 1, 2, ...; a projection that does not iterate ends at 1.
     """
-    n = experiment.streams
+    xp = on.xp
+    members, depth, n, _ = noise.shape
     init, chosen = INITS[experiment.init], PROJECTIONS[experiment.projection]
-    noise = batch_innermost(np, _noise_of(members, depth, n, experiment.seed))
-    mapping = init.mapping(noise, experiment.spread)
-    logits = init.logits(noise, experiment.spread) if chosen.takes_logits else mapping
     count = min(iterations, iterations if chosen.iterative else 1)
-    layers = np.empty((n, n, depth, 1 + count, len(members))).transpose(3, 4, 2, 0, 1)
-    layers[0] = mapping
+    shape = (1 + count, members, depth, n, n)
+    if on.gpu:  # the order of the kernels
+        z = on.array(noise)
+        layers = xp.empty(shape, dtype=on.dtype, device=on.device)
+    else:  # batch innermost
+        z = batch_innermost(xp, on.array(noise))
+        layers = xp.empty((n, n, depth, 1 + count, members), dtype=on.dtype, device=on.device)
+        layers = xp.permute_dims(layers, (3, 4, 2, 0, 1))
+    mapping = init.mapping(z, experiment.spread)
+    logits = init.logits(z, experiment.spread) if chosen.takes_logits else mapping
+    layers[0, ...] = mapping
+    on.finished()
+    start = time.perf_counter()
     for t, matrices in enumerate(iterates(logits, chosen.name, count), start=1):
-        layers[t] = matrices
+        layers[t, ...] = matrices
+    on.finished()
+    clock.add(members * depth if count else 0, time.perf_counter() - start)
     return layers
 
 
-def _of_composites(matrices: Floats, definition: str) -> Floats:
+def _of_composites(matrices: Array, definition: str) -> Array:
     return log10_composite_gains(matrices, "forward", definition)
 
 
-def _of_single_layers(matrices: Floats, definition: str) -> Floats:
-    return np.stack([log10_gain(matrices, d, definition) for d in DIRECTIONS])
+def _of_single_layers(matrices: Array, definition: str) -> Array:
+    xp = array_namespace(matrices)
+    return xp.stack([log10_gain(matrices, d, definition) for d in DIRECTIONS])
 
 
-def _of_both_ends(matrices: Floats, definition: str) -> Floats:
+def _of_both_ends(matrices: Array, definition: str) -> Array:
     # Gains of signals along the products from the first layer up, of gradients from the last down.
-    return np.concatenate([_of_one_end(d)(matrices, definition) for d in DIRECTIONS])
+    xp = array_namespace(matrices)
+    return xp.concat([_of_one_end(d)(matrices, definition) for d in DIRECTIONS])
 
 
 def _of_one_end(direction: str) -> Measure:
@@ -294,51 +358,100 @@ def _of_one_end(direction: str) -> Measure:
     )
 
 
-def _over_ensemble(experiment: Experiment, depth: int, iterations: int, measure: Measure) -> Floats:
+_WHOLE_DEVICE = Lock()
+"""Held by the one computation that PyTorch does at a time: it uses all cores, or all of a GPU."""
+
+
+def _over_ensemble(
+    experiment: Experiment,
+    depth: int,
+    iterations: int,
+    measure: Measure,
+    device: str,
+    clock: _Clock,
+) -> Floats:
     """What is measured, over the whole ensemble: (direction, t, depth, series), t = 0, 1, ...."""
     _check(experiment)
     PROJECTIONS[experiment.projection].check(experiment.streams)
+    on = place(device)
 
-    def measure_chunk(members: range) -> Floats:
-        layers = _layer_matrices(experiment, members, depth, iterations)
+    def drawn(members: range) -> Floats:
+        return _noise_of(members, depth, experiment.streams, experiment.seed)
+
+    def measured(noise: Floats) -> Array:
+        layers = _layer_matrices(experiment, noise, iterations, on, clock)
         return measure(layers, experiment.definition)
 
-    chunks = _chunks(experiment, depth, iterations)
-    if len(chunks) == 1:
-        parts = [measure_chunk(chunks[0])]
+    chunks = _chunks(experiment, depth, iterations, on)
+    if len(chunks) == 1 and not on.parallel:
+        parts = [measured(drawn(chunks[0]))]
     else:
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            parts = list(pool.map(measure_chunk, chunks))
-    series = _series(np.concatenate(parts, axis=-2))
+            if on.parallel:
+                with _WHOLE_DEVICE:
+                    parts = [measured(noise) for noise in pool.map(drawn, chunks)]
+            else:
+                parts = list(pool.map(lambda members: measured(drawn(members)), chunks))
+                clock.seconds /= min(os.cpu_count() or 1, len(chunks))
+    series = _series(parts, on)
     if series.shape[1] < iterations + 1:  # one-shot: the same at every count but 0
         series = series[:, [0] + [1] * iterations]
     return series
 
 
-def _chunks(experiment: Experiment, depth: int, iterations: int) -> list[range]:
-    """Members in pieces of about 8 MB of matrices, and a piece for each core if there are four."""
+def _chunks(experiment: Experiment, depth: int, iterations: int, on: Place) -> list[range]:
+    """Members in pieces: of about 8 MB of matrices, and one for each core if there are four.
+
+    On a GPU half a gigabyte, which keeps all of it busy.
+    """
     each = (iterations + 1) * depth * experiment.streams**2 * 8
-    cores = os.cpu_count() or 1
-    size = max(1, min(2**23 // each, -(-experiment.members // cores)))
-    if experiment.members < 4:
-        size = experiment.members
+    if on.gpu:
+        size = max(1, 2**30 // each)
+    else:
+        cores = os.cpu_count() or 1
+        size = max(1, min(2**23 // each, -(-experiment.members // cores)))
+        if experiment.members < 4:
+            size = experiment.members
     return [
         range(start, min(start + size, experiment.members))
         for start in range(0, experiment.members, size)
     ]
 
 
-def _series(values: Floats) -> Floats:
-    """Shape (..., members, depth) -> (..., depth, series), series as in `SERIES`."""
-    if values.shape[-2] == 1:  # a network of its own is each of its quantiles
-        return np.repeat(values[..., 0, :, None], len(SERIES), axis=-1)
-    ordered = np.sort(np.moveaxis(values, -2, -1), axis=-1)
-    last = ordered.shape[-1] - 1
-    columns = [values[..., 0, :]]
-    for q in QUANTILES.values():
-        low = int(q * last)
-        below, above = ordered[..., low], ordered[..., min(low + 1, last)]
-        finite = np.where(below == above, 0.0, below)  # where both are -inf there is no step
-        step = np.where(below == above, 0.0, above) - finite
-        columns.append(below + step * (q * last - low))
-    return np.stack(columns, axis=-1)
+def _series(parts: list[Array], on: Place) -> Floats:
+    """Parts of shape (..., t, members, depth) -> (..., t, depth, series) in NumPy's float64.
+
+    Series as in `SERIES`.  A few t at a time, for sorting takes four times the memory.
+    """
+    times = parts[0].shape[1]
+    numbers = sum(math.prod(part.shape) for part in parts)
+    step = max(1, times * _SORTED_AT_A_TIME // numbers)
+    return np.concatenate(
+        [
+            _quantiles([part[:, t : t + step, ...] for part in parts], on)
+            for t in range(0, times, step)
+        ],
+        axis=1,
+    )
+
+
+_SORTED_AT_A_TIME = 2**25
+
+
+def _quantiles(parts: list[Array], on: Place) -> Floats:
+    xp = on.xp
+    values = xp.concat(parts, axis=-2) if len(parts) > 1 else parts[0]
+    first, last = values[..., 0, :], values.shape[-2] - 1
+    if last == 0:  # a network of its own is each of its quantiles
+        columns = [first] * len(SERIES)
+    else:
+        ordered = xp.sort(xp.moveaxis(values, -2, -1), axis=-1)
+        columns = [first]
+        for q in QUANTILES.values():
+            low = int(q * last)
+            below, above = ordered[..., low], ordered[..., min(low + 1, last)]
+            finite = xp.where(below == above, 0.0, below)  # where both are -inf there is no step
+            step = xp.where(below == above, 0.0, above) - finite
+            columns.append(below + step * (q * last - low))
+    series = xp.stack(columns, axis=-1)
+    return np.asarray(series.cpu() if hasattr(series, "cpu") else series, dtype=np.float64)

@@ -1,5 +1,6 @@
 """Every number of the gain surface against the naive computation: project, multiply, measure."""
 
+import dataclasses
 import math
 import os
 
@@ -13,6 +14,7 @@ from array_api_compat import array_namespace
 import mhc_demo as mhc
 from mhc_demo import surface as surfaces
 from mhc_demo._arrays import batch_innermost
+from mhc_demo.devices import place
 from mhc_demo.gains import DEFINITIONS, DIRECTIONS, METRICS
 from mhc_demo.mixing import INITS
 from mhc_demo.projections import PROJECTIONS
@@ -209,24 +211,75 @@ def test_how_the_ensemble_is_cut_changes_nothing(sizes, monkeypatch):
 @pytest.mark.parametrize("streams", [1, 4, 64])
 def test_the_chunks_are_the_ensemble_in_order(cores, members, streams, monkeypatch):
     monkeypatch.setattr(os, "cpu_count", lambda: cores)
-    chunks = surfaces._chunks(Experiment(members=members, streams=streams), 128, 30)
-    assert [member for chunk in chunks for member in chunk] == list(range(members))
-    assert all(len(chunk) > 0 for chunk in chunks)
+    experiment = Experiment(members=members, streams=streams)
+    for on in (place("numpy"), place("cpu"), like_a_gpu()):
+        chunks = surfaces._chunks(experiment, 128, 30, on)
+        assert [member for chunk in chunks for member in chunk] == list(range(members))
+        assert all(len(chunk) > 0 for chunk in chunks)
+
+
+def like_a_gpu():
+    """What the code for a GPU gets, without one: single precision, in the order of the kernels."""
+    return dataclasses.replace(place("cpu"), dtype=torch.float32, gpu=True)
+
+
+@EVERY
+@pytest.mark.parametrize("init", INITS)
+def test_every_device_gives_the_surface_of_numpy(name, init):
+    experiment = Experiment(projection=name, init=init, members=5, streams=3, seed=1)
+    wanted = gain_surface(experiment, depth=12, iterations=4)
+    surface = gain_surface(experiment, depth=12, iterations=4, device="cpu")
+    xr.testing.assert_allclose(surface, wanted, rtol=0, atol=1e-12)
+    assert surface["log10_gain"].dtype == np.float64
+    for gains in (layer_gains, layer_axis_gains):
+        xr.testing.assert_allclose(
+            gains(experiment, depth=7, iterations=3, device="cpu"),
+            gains(experiment, depth=7, iterations=3),
+            rtol=0,
+            atol=1e-12,
+        )
+
+
+@EVERY
+def test_what_a_gpu_is_given_is_the_surface_too(name, monkeypatch):
+    experiment = Experiment(projection=name, members=5, streams=4, seed=1)
+    wanted = gain_surface(experiment, depth=64, iterations=4)
+    monkeypatch.setattr(surfaces, "place", lambda device: like_a_gpu())
+    monkeypatch.setattr(surfaces, "_SORTED_AT_A_TIME", 1000)
+    surface = gain_surface(experiment, depth=64, iterations=4, device="cuda")
+    # 64 products of single-precision matrices, one of which may nearly cancel.
+    xr.testing.assert_allclose(surface, wanted, rtol=0, atol=2e-3)
+
+
+@pytest.mark.parametrize("device", ["numpy", "cpu"])
+def test_a_surface_says_what_computed_it_and_how_much(device):
+    experiment = Experiment(members=5, streams=3)
+    attrs = gain_surface(experiment, depth=12, iterations=4, device=device).attrs
+    assert attrs["device"] == place(device).title
+    assert attrs["projected"] == 5 * 12
+    assert 0 < attrs["projection_seconds"] < 60
+    assert gain_surface(experiment, depth=12, iterations=0).attrs["projected"] == 0
 
 
 @pytest.mark.parametrize("members", [1, 2, 3, 20, 21, 101])
-def test_quantiles_are_those_of_numpy(members):
+def test_quantiles_are_those_of_numpy(members, monkeypatch):
     values = np.random.default_rng(0).standard_normal((2, 3, members, 4))
     expected = np.stack(
         [values[:, :, 0], *(np.quantile(values, q, axis=2) for q in QUANTILES.values())], axis=-1
     )
     # One linear interpolation, written in two ways.
-    np.testing.assert_allclose(surfaces._series(values), expected, rtol=0, atol=1e-15 * 4)
+    for cut in ([values], np.array_split(values, min(3, members), axis=2)):
+        series = surfaces._series(cut, place("numpy"))
+        np.testing.assert_allclose(series, expected, rtol=0, atol=1e-15 * 4)
+        monkeypatch.setattr(surfaces, "_SORTED_AT_A_TIME", 1)
+        np.testing.assert_array_equal(surfaces._series(cut, place("numpy")), series)
 
 
 def test_quantiles_of_an_ensemble_that_vanished_are_minus_infinity():
-    values = np.full((1, 7, 3), -np.inf)
-    np.testing.assert_array_equal(surfaces._series(values), np.full((1, 3, 6), -np.inf))
+    values = np.full((1, 1, 7, 3), -np.inf)
+    np.testing.assert_array_equal(
+        surfaces._series([values], place("numpy")), np.full((1, 1, 3, 6), -np.inf)
+    )
 
 
 @EVERY

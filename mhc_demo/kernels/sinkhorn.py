@@ -114,7 +114,7 @@ def _specified(logits: Tensor, iterations: int, rows_first: bool, eps: float) ->
 def _forward(logits: Tensor, iterations: int, rows_first: bool, eps: float) -> Tensor:
     if not logits.numel():
         return torch.empty_like(logits, memory_format=torch.contiguous_format)
-    if _has_kernel(logits):
+    if has_kernel(logits):
         return launch(logits, None, iterations, rows_first, eps)
     result = torch.empty_like(logits, memory_format=torch.contiguous_format)
     for z, out in _pieces(rows_first, logits, result):
@@ -128,7 +128,7 @@ def _backward(
 ) -> Tensor:
     if not logits.numel():
         return torch.empty_like(logits, memory_format=torch.contiguous_format)
-    if _has_kernel(logits):
+    if has_kernel(logits):
         return launch(logits, grad, iterations, rows_first, eps)
     result = torch.empty_like(logits, memory_format=torch.contiguous_format)
     for z, g, out in _pieces(rows_first, logits, grad, result):
@@ -180,7 +180,8 @@ def triton_is_there() -> bool:
     return True
 
 
-def _has_kernel(logits: Tensor) -> bool:
+def has_kernel(logits: Tensor) -> bool:
+    """Whether a Triton kernel computes it."""
     return logits.is_cuda and logits.shape[-1] <= MAX_STREAMS and triton_is_there()
 
 

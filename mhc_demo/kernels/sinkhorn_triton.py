@@ -1,8 +1,8 @@
 """Sinkhorn-Knopp on a GPU: one read of the logits, one write of the result, nothing in between.
 
 What bounds it.  At n = 4 and 20 iterations a matrix moves 128 bytes.  Dividing the matrix by its
-sums would take 160 divisions and 1,300 other operations, which an H100 cannot do in the time it
-takes to move them.  So only the scaling vectors are iterated, P = diag(u) K diag(v) with
+sums would take 160 reciprocals and 1,300 other operations, by count as long on an H100 as moving
+it.  So only the scaling vectors are iterated, P = diag(u) K diag(v) with
 K = exp(logits): 32 multiply-adds and four reciprocals an iteration, for one reciprocal serves two
 sums.  A thread holds whole matrices in its registers, and a block is a single warp: the exchange
 between the order in memory and a matrix a thread is a shuffle, and nothing waits at a barrier.
@@ -18,7 +18,7 @@ logits, and beyond `TAME` works in place in the log domain: exact to rounding at
 
 One algorithm, two shapes of register: at n = 4 (`FOUR`) a matrix is a tuple of rows, each a tuple
 of four numbers; at any other n it is a tile of N x N numbers, N the next power of two, spread
-over threads.  The primitives below know both; the two kernels at the end know neither.
+over threads.  The primitives know which; the algorithm, at the end, passes it on.
 """
 
 from __future__ import annotations
