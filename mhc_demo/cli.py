@@ -219,16 +219,16 @@ def _add_option(group: Any, name: str, parameter: Any) -> None:
 
 
 def _check_together(parser: argparse.ArgumentParser, state: Mapping[str, Any]) -> None:
-    """What is wrong with no option by itself: a projection that has too many streams."""
-    from .projections import PROJECTIONS
+    """What is wrong with no option by itself: a projection that has too many streams, say."""
+    from .app.state import exceeded
+    from .devices import DEVICES
 
-    declared = state_parameters()
-    projection = state.get("projection", declared["projection"].default)
-    streams = state.get("streams", declared["streams"].default)
-    try:
-        PROJECTIONS[projection].check(streams)
-    except ValueError as error:
-        parser.error(f"arguments --projection and --streams: {error}")
+    values = {name: p.default for name, p in state_parameters().items()} | dict(state)
+    reason = DEVICES[values["device"]].missing()
+    if reason is not None:
+        parser.error(f"argument --device: {values['device']} cannot be had: {reason}")
+    for name, (most, who) in exceeded(values).items():
+        parser.error(f"argument --{name}: at most {most}, the most that {who}")
 
 
 def _serve(options: argparse.Namespace, state: Mapping[str, object]) -> int:

@@ -19,6 +19,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 import mhc_demo
+from mhc_demo import devices
 from mhc_demo.app.state import State
 from mhc_demo.cli import COMMANDS, main, page_url, plain, state_parameters
 from mhc_demo.projections import PROJECTIONS
@@ -123,8 +124,26 @@ def test_a_projection_that_has_too_many_streams_is_refused(
 ) -> None:
     most = PROJECTIONS["mhc-lite"].max_streams
     message = refusal(capsys, "serve", "--projection", "mhc-lite", "--streams", "16")
-    assert "--projection and --streams" in message
-    assert f"at most {most} streams" in message
+    assert f"argument --streams: at most {most}" in message
+    assert "this projection" in message
+
+
+def test_more_members_than_a_device_is_asked_for_are_refused(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    message = refusal(capsys, "serve", "--members", "100000")
+    assert "argument --members: at most 256" in message
+    assert "NumPy" in message
+
+
+def test_a_device_that_cannot_be_had_is_refused_with_the_reason(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(devices, "find_spec", lambda name: None)
+    devices._no_torch.cache_clear()
+    message = refusal(capsys, "serve", "--device", "cpu")
+    devices._no_torch.cache_clear()
+    assert "argument --device: cpu cannot be had: PyTorch is not installed" in message
 
 
 def test_an_option_that_does_not_exist_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

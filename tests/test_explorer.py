@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import panel as pn
 import pytest
 
 import mhc_demo as mhc
+from mhc_demo.app.controls import Controls
 from mhc_demo.app.page import create
 from mhc_demo.app.views import VIEWS
+from mhc_demo.devices import DEVICES
 from mhc_demo.projections import PROJECTIONS
 
 
@@ -62,3 +66,37 @@ def test_unknown_or_impossible_arguments_are_refused() -> None:
         mhc.Explorer(depth=0)
     with pytest.raises(ValueError, match="mhc-lite"):
         mhc.Explorer(projection="mhc-lite", streams=9)
+
+
+def test_a_device_computes_the_same_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    explorer = mhc.Explorer(members=3, streams=3)
+    before = explorer.surface
+    explorer.state.device = "cpu"
+    assert explorer.surface.attrs["device"].startswith("PyTorch")
+    np.testing.assert_allclose(
+        explorer.surface["log10_gain"], before["log10_gain"], rtol=0, atol=1e-12
+    )
+    for view in VIEWS:
+        explorer.state.view = view
+    account = Controls(explorer).account.object
+    assert "PyTorch" in account
+    assert f"{3 * 128:,} matrices" in account
+
+
+def test_a_device_that_is_not_there_is_shown_disabled_with_the_reason(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(DEVICES, "cuda", replace(DEVICES["cuda"], missing=lambda: "no GPU here."))
+    controls = Controls(mhc.Explorer(members=1))
+    assert controls.device.disabled_options == ["cuda"]
+    assert "no GPU here." in controls.device.helper_text
+
+
+def test_leaving_a_device_leaves_its_large_ensembles(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(DEVICES, "cpu", replace(DEVICES["cpu"], most_members=1000))
+    explorer = mhc.Explorer(members=300, device="cpu", streams=1)
+    controls = Controls(explorer)
+    assert controls.members.end == 1000
+    explorer.state.device = "numpy"
+    assert explorer.state.members == controls.members.end == 256
+    assert "256" in explorer.state.notices[0]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from urllib.parse import parse_qs
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mhc_demo.app.state import URL_PARAMETERS, State
+from mhc_demo.app.state import URL_PARAMETERS, State, limits
+from mhc_demo.devices import DEVICES
 
 
 def arguments(query: str) -> dict[str, list[bytes]]:
@@ -55,6 +57,7 @@ def test_a_number_is_taken_clamped_or_ignored_with_a_notice(name: str, text: str
     default = getattr(state, name)
     state.read({name: [text.encode("utf-8", "surrogatepass")]})
     low, high = state.param[name].bounds
+    high, _ = limits(dict(state.key())).get(name, (high, ""))
     value = getattr(state, name)
     assert low <= value <= high
     if not state.notices:
@@ -63,7 +66,7 @@ def test_a_number_is_taken_clamped_or_ignored_with_a_notice(name: str, text: str
         assert value == default
     else:
         assert value in (low, high)
-        assert str(high) in state.notices[0] or f"{high:g}" in state.notices[0]
+        assert f"set to {value:g}" in state.notices[0] or f"set to {value}" in state.notices[0]
 
 
 def test_good_values_beside_a_bad_one_are_kept() -> None:
@@ -86,3 +89,21 @@ def test_reset_restores_the_defaults_but_not_theme_and_view() -> None:
 def test_the_state_itself_refuses_what_is_out_of_range(name: str, value: float) -> None:
     with pytest.raises(ValueError, match=name):
         State(**{name: value})
+
+
+def test_a_device_in_a_link_that_cannot_be_had_is_ignored_with_the_reason(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(DEVICES, "cuda", replace(DEVICES["cuda"], missing=lambda: "no GPU."))
+    state = State()
+    state.read(arguments("?device=cuda&members=100000&depth=3"))
+    assert (state.device, state.members, state.depth) == ("numpy", 256, 3)
+    assert "no GPU." in " ".join(state.notices)
+    assert "Ensemble members: set to 256, the most that this page asks of NumPy." in state.notices
+
+
+def test_a_gpu_is_asked_for_more_members(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(DEVICES, "cuda", replace(DEVICES["cuda"], missing=lambda: None))
+    state = State()
+    state.read(arguments("?device=cuda&members=100000"))
+    assert (state.device, state.members, state.notices) == ("cuda", 100_000, [])

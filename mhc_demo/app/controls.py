@@ -7,27 +7,41 @@ page adds them when that plot stands.
 from __future__ import annotations
 
 import secrets
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import panel as pn
 import panel_material_ui as pmui
-import param
 
-from ..projections import PROJECTIONS
-from .state import State
+from ..devices import DEVICES
+from .state import limits
+from .static import CSS
+
+if TYPE_CHECKING:
+    from .explorer import Explorer
 
 
 class Controls(pn.viewable.Viewer):
-    """Sliders, selectors, seed, shuffle and reset for a `State`."""
+    """Sliders, selectors, seed, shuffle and reset for an explorer's state."""
 
-    state = param.ClassSelector(class_=State, doc="What the controls change.")
-
-    def __init__(self, state: State) -> None:
-        super().__init__(state=state)
+    def __init__(self, explorer: Explorer) -> None:
+        super().__init__()
+        self.explorer = explorer
+        self.state = state = explorer.state
         p = state.param
         wide = {"sizing_mode": "stretch_width", "margin": (6, 12)}
         select = {"size": "small", **wide}
         self.streams = pmui.IntSlider.from_param(p.streams, **wide)
+        self.members = pmui.IntSlider.from_param(p.members, **wide)
+        reasons = {name: device.missing() for name, device in DEVICES.items()}
+        missing = [name for name, reason in reasons.items() if reason]
+        self.device = pmui.Select.from_param(
+            p.device,
+            disabled_options=missing,
+            helper_text=" ".join(f"{DEVICES[name].title}: {reasons[name]}" for name in missing),
+            **select,
+        )
+        # What computed what is seen, and how long the projection took.
+        self.account = pn.pane.HTML(stylesheets=[CSS], css_classes=["account"], **wide)
         seed = pmui.IntInput.from_param(
             p.seed,
             size="small",
@@ -51,8 +65,10 @@ class Controls(pn.viewable.Viewer):
             pn.Row(seed, shuffle, sizing_mode="stretch_width", margin=0),
             pmui.Select.from_param(p.projection, **select),
             pmui.Select.from_param(p.init, **select),
-            pmui.IntSlider.from_param(p.members, **wide),
+            self.members,
             pmui.Select.from_param(p.definition, **select),
+            self.device,
+            self.account,
             reset,
         ]
         for widget in (seed, shuffle, *widgets):
@@ -60,12 +76,30 @@ class Controls(pn.viewable.Viewer):
             # gather them ourselves: while a surface is computed, only the last wish counts.
             widget._debounce = 1
         self._layout = pn.Column(*widgets, sizing_mode="stretch_width", margin=(8, 0))
-        state.param.watch(self._limit_streams, "projection")
-        self._limit_streams()
+        state.param.watch(self._limit, ["projection", "device"])
+        explorer.param.watch(self._give_account, "computing")
+        self._limit()
+        self._give_account()
 
-    def _limit_streams(self, *_: Any) -> None:
-        end = self.state.param.streams.bounds[1]
-        self.streams.end = min(PROJECTIONS[self.state.projection].max_streams or end, end)
+    def _limit(self, *_: Any) -> None:
+        most = limits(dict(self.state.key()))
+        for slider, name in ((self.streams, "streams"), (self.members, "members")):
+            end = self.state.param[name].bounds[1]
+            slider.end = min(most[name][0], end) if name in most else end
+
+    def _give_account(self, *_: Any) -> None:
+        if self.explorer.computing:
+            return
+        done = self.explorer.surface.attrs
+        counts = self.explorer.surface.sizes["iterations"] - 1
+        self.account.object = (
+            f"Computed by {done['device']}: {done['projected']:,} matrices projected, "
+            f"{counts} times over, in {_duration(done['projection_seconds'])}."
+        )
 
     def __panel__(self) -> Any:
         return self._layout
+
+
+def _duration(seconds: float) -> str:
+    return f"{1e3 * seconds:.3g} ms" if seconds < 1 else f"{seconds:.3g} s"

@@ -17,16 +17,14 @@ import panel_material_ui as pmui
 import param
 import xarray as xr
 
+from ..devices import DEVICES
 from ..figures.slices import gain_columns, table
 from ..projections import PROJECTIONS
-from ..surface import EXPERIMENT_PARAMETERS, Experiment
 from . import static
 from .components import BrowserWindow, Headline, Slider
 from .controls import Controls
-from .state import URL_PARAMETERS, State
-from .views import VIEWS, View, surface_of
-
-Key = tuple[tuple[str, Any], ...]
+from .state import COMPUTED_PARAMETERS, URL_PARAMETERS, State, exceeded
+from .views import VIEWS, Key, View, surface_of
 
 
 class Explorer(pn.viewable.Viewer):
@@ -41,7 +39,7 @@ class Explorer(pn.viewable.Viewer):
     def __init__(self, state: State | None = None, **params: Any) -> None:
         static.load()
         super().__init__(state=state or State(**params))
-        self._wanted = self._key()
+        self._wanted = self.state.key()
         self._displayed = self._affordable(self._wanted)
         self.surface = surface_of(self._displayed)
         self.table = table(
@@ -55,7 +53,7 @@ class Explorer(pn.viewable.Viewer):
         self._open: dict[str, View] = {}
         self._make_main()
         self.state.param.watch(self._write_address, list(URL_PARAMETERS))
-        self.state.param.watch(self._experiment_changed, list(EXPERIMENT_PARAMETERS))
+        self.state.param.watch(self._experiment_changed, list(COMPUTED_PARAMETERS))
         self.state.param.watch(self._moved, ["depth", "iterations"])
         self.state.param.watch(self._open_view, "view")
         self.window.param.watch(self._first_picture_stands, "first_picture")
@@ -126,14 +124,11 @@ class Explorer(pn.viewable.Viewer):
 
     def __panel__(self) -> Any:
         if self._controls is None:
-            self._controls = Controls(self.state)
+            self._controls = Controls(self)
         beside = pn.Column(self._controls, width=290)
         return pn.Row(beside, self.main, sizing_mode="stretch_width")
 
     # ---- following the state ----------------------------------------------------------------
-
-    def _key(self) -> Key:
-        return tuple(self.state.values_of_experiment().items())
 
     def _write_address(self, *_: Any) -> None:
         self.window.query = self.state.query()
@@ -182,7 +177,7 @@ class Explorer(pn.viewable.Viewer):
             if self.window.first_picture:
                 view.complete()
         elif view.key != self._displayed:
-            view.update(view.compute(Experiment(**dict(self._displayed)), self.state.seen()))
+            view.update(view.compute(self._displayed, self.state.seen()))
             view.key = self._displayed
         view.moved()
         view.cut_anew()
@@ -190,15 +185,17 @@ class Explorer(pn.viewable.Viewer):
         self.stage[:] = [view.content]
 
     def _experiment_changed(self, *_: Any) -> None:
-        most = PROJECTIONS[self.state.projection].max_streams
-        if most is not None and self.state.streams > most:
+        if too_much := exceeded(dict(self.state.key())):
             self.state.notices = []  # so that the same sentence is shown again
             self.state.param.update(
-                streams=most,
-                notices=[f"Streams (n): set to {most}, the most that this projection can take."],
+                **{name: most for name, (most, _) in too_much.items()},
+                notices=[
+                    f"{self.state.param[name].label}: set to {most}, the most that {who}."
+                    for name, (most, who) in too_much.items()
+                ],
             )
             return
-        self._wanted = self._key()
+        self._wanted = self.state.key()
         self._compute()
 
     def _compute(self) -> None:
@@ -225,10 +222,22 @@ class Explorer(pn.viewable.Viewer):
         except Exception:
             self._wanted = self._displayed
             self.computing = False
-            self.state.notices = ["This could not be computed; what is shown is the state before."]
+            self._give_way()
             raise
         finally:
             self._working = False
+
+    def _give_way(self) -> None:
+        """What was asked for failed: say so, and go back from a device that did not do it."""
+        usual = self.state.param.device.default
+        if self.state.device == usual:
+            self.state.notices = ["This could not be computed; what is shown is the state before."]
+            return
+        failed = DEVICES[self.state.device].title
+        self.state.param.update(
+            device=usual,
+            notices=[f"Device: {failed} could not compute this; back to {DEVICES[usual].title}."],
+        )
 
     def _show(self, key: Key, surface: xr.Dataset, view: View, data: Any) -> None:
         if key != self._wanted:
@@ -247,4 +256,4 @@ class Explorer(pn.viewable.Viewer):
 
 
 def _computed(key: Key, view: View, seen: dict[str, int]) -> tuple[xr.Dataset, View, Any]:
-    return surface_of(key), view, view.compute(Experiment(**dict(key)), seen)
+    return surface_of(key), view, view.compute(key, seen)

@@ -45,7 +45,7 @@ def create() -> pmui.Page:
     state.read(pn.state.session_args)
     explorer = Explorer(state)
     sidebar = pn.Column(sizing_mode="stretch_width", margin=0)
-    explorer.window.param.watch(lambda _: sidebar.append(Controls(state)), "first_picture")
+    explorer.window.param.watch(lambda _: sidebar.append(Controls(explorer)), "first_picture")
     page = pmui.Page(
         title=TITLE,
         sidebar=[sidebar],

@@ -16,9 +16,10 @@ from urllib.parse import urlencode
 
 import param
 
+from ..devices import DEVICES
 from ..projections import PROJECTIONS
 from ..surface import EXPERIMENT_PARAMETERS, MAX_DEPTH, MAX_ITERATIONS, Experiment
-from .views import VIEWS
+from .views import VIEWS, Key
 
 THEMES = {"Light": "light", "Dark": "dark"}
 WHOLE = re.compile(r"[+-]?\d{1,15}")
@@ -41,7 +42,16 @@ class State(Experiment):
         1.0, bounds=(0.0, 10.0), step=0.1, label="Spread", doc="Standard deviation of the entries."
     )
     members = param.Integer(
-        32, bounds=(1, 256), label="Ensemble members", doc="Networks drawn with different noise."
+        32,
+        bounds=(1, max(device.most_members for device in DEVICES.values())),
+        label="Ensemble members",
+        doc="Networks drawn with different noise; more on a GPU than elsewhere.",
+    )
+    device = param.Selector(
+        default=next(iter(DEVICES)),
+        objects={device.title: name for name, device in DEVICES.items()},
+        label="Device",
+        doc="What projects and multiplies the matrices.",
     )
     view = param.Selector(
         default=next(iter(VIEWS)),
@@ -52,9 +62,9 @@ class State(Experiment):
     theme = param.Selector(default="light", objects=THEMES, label="Theme", doc="Light or dark.")
     notices = param.List(default=[], doc="What was corrected, for the reader.", precedence=-1)
 
-    def experiment(self) -> Experiment:
-        """The experiment alone, as the library takes it."""
-        return Experiment(**self.values_of_experiment())
+    def key(self) -> Key:
+        """What is to be computed, and by what."""
+        return tuple((name, getattr(self, name)) for name in COMPUTED_PARAMETERS)
 
     def seen(self) -> dict[str, int]:
         """What the browser looks up by itself."""
@@ -67,29 +77,30 @@ class State(Experiment):
     def read(self, arguments: Mapping[str, Iterable[bytes | str]]) -> None:
         """Take over a URL's arguments; what does not fit is corrected or ignored, with a notice."""
         values: dict[str, Any] = {}
-        notices: list[str] = []
-        unknown = 0
-        for name, given in arguments.items():
-            if name not in URL_PARAMETERS:
-                unknown += 1
-                continue
-            parameter = self.param[name]
-            value, notice = _understood(parameter, list(given)[-1])
+        notices: dict[str, str] = {}
+        for name in arguments.keys() & set(URL_PARAMETERS):
+            value, notice = _understood(self.param[name], list(arguments[name])[-1])
             if notice:
-                notices.append(f"{parameter.label}: {notice}")
+                notices[name] = notice
             if value is not None:
                 values[name] = value
+        reason = DEVICES[values.get("device", self.device)].missing()
+        if reason is not None:
+            del values["device"]
+            notices["device"] = f"the one in the link cannot be had: {reason}"
+        present = {name: getattr(self, name) for name in URL_PARAMETERS} | values
+        for name, (most, who) in exceeded(present).items():
+            values[name] = most
+            notices[name] = f"set to {most}, the most that {who}."
+        said = [f"{self.param[n].label}: {notices[n]}" for n in URL_PARAMETERS if n in notices]
+        unknown = len(arguments.keys() - set(URL_PARAMETERS))
         if unknown:
-            notices.append(
+            said.append(
                 "An unknown parameter in the link was ignored."
                 if unknown == 1
                 else f"{unknown} unknown parameters in the link were ignored."
             )
-        most = PROJECTIONS[values.get("projection", self.projection)].max_streams
-        if most is not None and values.get("streams", self.streams) > most:
-            values["streams"] = most
-            notices.append(f"Streams (n): set to {most}, the most that this projection can take.")
-        self.param.update(**values, notices=notices)
+        self.param.update(**values, notices=said)
 
     def reset(self) -> None:
         """Back to the defaults; the theme and the view stay."""
@@ -100,13 +111,32 @@ class State(Experiment):
             self.notices = []
 
 
+COMPUTED_PARAMETERS = (*EXPERIMENT_PARAMETERS, "device")
+"""What a new surface is computed for."""
+
 URL_PARAMETERS = (
     "iterations",
     "depth",
-    *EXPERIMENT_PARAMETERS,
+    *COMPUTED_PARAMETERS,
     "view",
     "theme",
 )
+
+
+def limits(values: Mapping[str, Any]) -> dict[str, tuple[int, str]]:
+    """What one choice leaves of another's range: name -> (the most, who sets it)."""
+    found = {}
+    most = PROJECTIONS[values["projection"]].max_streams
+    if most is not None:
+        found["streams"] = (most, "this projection can take")
+    device = DEVICES[values["device"]]
+    found["members"] = (device.most_members, f"this page asks of {device.title}")
+    return found
+
+
+def exceeded(values: Mapping[str, Any]) -> dict[str, tuple[int, str]]:
+    """Those limits that `values` do not keep."""
+    return {name: limit for name, limit in limits(values).items() if values[name] > limit[0]}
 
 
 def _written(value: Any) -> str:

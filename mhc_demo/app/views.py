@@ -7,7 +7,7 @@ given the explorer, reads its state and surface, and returns what Panel can show
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import panel as pn
 import xarray as xr
@@ -51,16 +51,30 @@ SHIPPED_WHOLE = 4
 """Up to this n all matrices travel to the browser (0.8 MB); above, those at hand."""
 
 
+Key: TypeAlias = tuple[tuple[str, Any], ...]
+"""An experiment's values and the device that computes it, as something to look results up by."""
+
+
 @lru_cache(maxsize=64)
-def surface_of(values: tuple[tuple[str, Any], ...]) -> xr.Dataset:
+def surface_of(key: Key) -> xr.Dataset:
     """The gain surface of an experiment, shared by all visitors who look at the same one."""
-    return gain_surface(Experiment(**dict(values)))
+    return gain_surface(experiment_of(key), device=device_of(key))
 
 
 @lru_cache(maxsize=64)
-def mixing_of(values: tuple[tuple[str, Any], ...]) -> xr.Dataset:
+def mixing_of(key: Key) -> xr.Dataset:
     """The mixing metrics of an experiment's first network, shared in the same way."""
-    return mixing_surface(Experiment(**dict(values)))
+    return mixing_surface(experiment_of(key))
+
+
+def experiment_of(key: Key) -> Experiment:
+    """The experiment of a key."""
+    return Experiment(**{name: value for name, value in key if name != "device"})
+
+
+def device_of(key: Key) -> str:
+    """The device of a key."""
+    return dict(key)["device"]
 
 
 class View:
@@ -77,9 +91,9 @@ class View:
     def __init__(self, explorer: Explorer) -> None:
         self.explorer = explorer
         state = explorer.state
-        self.content = self.build(self.compute(state.experiment(), state.seen()))
+        self.content = self.build(self.compute(state.key(), state.seen()))
 
-    def compute(self, experiment: Experiment, seen: State) -> Any:
+    def compute(self, key: Key, seen: State) -> Any:
         """What the view shows beside the gain surface; runs on a thread, and touches no model."""
 
     def build(self, data: Any) -> Any:
@@ -244,8 +258,8 @@ class LayersView(View):
     name = "layers"
     title = "Single layers"
 
-    def compute(self, experiment: Experiment, seen: State) -> xr.DataArray:
-        return layer_gains(experiment)
+    def compute(self, key: Key, seen: State) -> xr.DataArray:
+        return layer_gains(experiment_of(key), device=device_of(key))
 
     def build(self, data: xr.DataArray) -> Any:
         self.table = table(
@@ -283,8 +297,10 @@ class LayerAxisView(View):
     name = "layer-axis"
     title = "Paper’s axes"
 
-    def compute(self, experiment: Experiment, seen: State) -> xr.DataArray:
-        return layer_axis_gains(experiment, depth=seen["depth"], direction="backward")
+    def compute(self, key: Key, seen: State) -> xr.DataArray:
+        return layer_axis_gains(
+            experiment_of(key), depth=seen["depth"], direction="backward", device=device_of(key)
+        )
 
     def build(self, data: xr.DataArray) -> Any:
         explorer = self.explorer
@@ -325,7 +341,7 @@ class LayerAxisView(View):
     def moved(self) -> None:
         state = self.explorer.state
         if self.depth != state.depth:
-            self._hold(self.compute(state.experiment(), state.seen()))
+            self._hold(self.compute(state.key(), state.seen()))
 
 
 class MatricesView(View):
@@ -334,14 +350,15 @@ class MatricesView(View):
     name = "matrices"
     title = "Matrices"
 
-    def compute(self, experiment: Experiment, seen: State) -> tuple[xr.Dataset, xr.Dataset]:
+    def compute(self, key: Key, seen: State) -> tuple[xr.Dataset, xr.Dataset]:
+        experiment = experiment_of(key)
         if experiment.streams <= SHIPPED_WHOLE:
             matrices = member_matrices(experiment)
         else:
             iterations = {0, seen["iterations"]}
             matrices = member_matrices(experiment, depth=seen["depth"], iterations=iterations)
             matrices = matrices.isel(depth=[-1])
-        return matrices, mixing_of(tuple(experiment.values_of_experiment().items()))
+        return matrices, mixing_of(key)
 
     def build(self, data: tuple[xr.Dataset, xr.Dataset]) -> Any:
         self.streams = 0
@@ -397,7 +414,7 @@ class MatricesView(View):
     def moved(self) -> None:
         state = self.explorer.state
         if state.streams > SHIPPED_WHOLE:
-            self._hold(self.compute(state.experiment(), state.seen())[0])
+            self._hold(self.compute(state.key(), state.seen())[0])
         self._describe()
 
 
@@ -407,8 +424,8 @@ class MixingView(View):
     name = "mixing"
     title = "Mixing"
 
-    def compute(self, experiment: Experiment, seen: State) -> xr.Dataset:
-        return mixing_of(tuple(experiment.values_of_experiment().items()))
+    def compute(self, key: Key, seen: State) -> xr.Dataset:
+        return mixing_of(key)
 
     def build(self, data: xr.Dataset) -> Any:
         self.table = table(mixing_columns(data), data["iterations"].values, data["depth"].values)
