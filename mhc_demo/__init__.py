@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from . import nn
     from .app import Explorer
     from .devices import DEVICES
     from .gains import METRICS, Composite, amax_gain, compose
@@ -42,6 +43,8 @@ _HOMES = {
     ),
     "app": ("Explorer",),
 }
+_MODULES = ("nn",)
+"""Modules that bring PyTorch along."""
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 try:
@@ -66,6 +69,7 @@ __all__ = [
     "layer_gains",
     "member_matrices",
     "mixing_surface",
+    "nn",
     "project",
     "sample_mixing",
     "sinkhorn_knopp",
@@ -73,6 +77,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return import_module(f".{name}", __name__)
     if name not in _HOME_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(f".{_HOME_OF[name]}", __name__), name)
