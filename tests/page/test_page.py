@@ -11,6 +11,7 @@ from playwright.sync_api import expect
 
 import mhc_demo as mhc
 from mhc_demo.app.views import VIEWS
+from mhc_demo.devices import DEVICES
 
 from .conftest import Explorer, serve
 
@@ -225,6 +226,27 @@ def test_a_projection_that_takes_few_streams_limits_them(explorer: Explorer, add
     expect(explorer.page).to_have_url(re.compile("streams=6.*projection=mhc-lite"))
     expect(explorer.number(1)).to_have_text("1.00")
     expect(explorer.page.locator(".mhc-headline .name").nth(1)).to_contain_text("mHC-lite")
+
+
+def test_a_device_is_chosen_and_what_is_missing_says_why(explorer: Explorer, address: str) -> None:
+    page = explorer.open(address, "?members=4&seed=3").page
+    device = page.get_by_role("combobox", name="Device")
+    expect(page.get_by_text("Computed by NumPy")).to_be_visible()
+    device.click()
+    cuda = page.get_by_role("menuitem", name="PyTorch, CUDA")
+    if reason := DEVICES["cuda"].missing():
+        expect(cuda).to_have_attribute("aria-disabled", "true")
+        expect(page.get_by_text(reason)).to_be_visible()
+    page.get_by_role("menuitem", name="PyTorch, CPU").click()
+    expect(page.get_by_text("Computed by PyTorch")).to_contain_text("512 matrices projected")
+    expect(page).to_have_url(re.compile("device=cpu"))
+    explorer.open(address, "?members=4&seed=3&device=cpu")
+    expect(page.get_by_text("Computed by PyTorch")).to_be_visible()
+    np.testing.assert_allclose(
+        explorer.plotted("composite")["HC, forward"],
+        expected({"members": 4, "seed": 3}, "forward", iterations=0),
+        **CLOSE,
+    )
 
 
 def test_a_reopened_tab_shows_the_present_state(explorer: Explorer, address: str) -> None:
