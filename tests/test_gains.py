@@ -503,3 +503,29 @@ def test_products_of_doubly_stochastic_matrices_drift_to_uniform_and_of_rows_to_
     assert METRICS["uniform_distance"](exact) < 1e-10
     assert METRICS["stream_disagreement"](rows) < 1e-10
     assert METRICS["uniform_distance"](rows) > 0.05
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+def test_matrices_in_half_precision_are_multiplied_and_measured_in_float32(dtype):
+    matrices = torch.from_numpy(normal(3, 64, 4, 4)).to(dtype)
+    composite = mhc.compose(matrices)
+    assert composite.mantissa.dtype == torch.float32
+    exact = mhc.compose(matrices.double().numpy()).log10_gain()
+    # Decades; a sum that nearly cancels in one of 64 products loses a few digits of seven.
+    np.testing.assert_allclose(composite.log10_gain(), exact, rtol=0, atol=1e-3)
+    gain = mhc.amax_gain(matrices)
+    assert gain.dtype == torch.float32
+    np.testing.assert_allclose(gain, mhc.amax_gain(matrices.double().numpy()), rtol=1e-6)
+
+
+@DEFINITION
+@DIRECTION
+@pytest.mark.parametrize("n", [1, 3, 7])
+def test_gains_of_composites_are_differentiable(direction, definition, n):
+    matrices = torch.from_numpy(normal(5, n, n)).requires_grad_()
+
+    def gains(m):
+        composite = mhc.compose(m, direction)
+        return composite.log10_gain(direction, definition), composite.matrix(at=4)
+
+    assert torch.autograd.gradcheck(gains, matrices)
