@@ -12,6 +12,7 @@ import subprocess
 import sys
 import textwrap
 from itertools import islice
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -54,8 +55,9 @@ def computed(path, logits, grad, iterations, rows_first, eps):
     if path == "triton":
         return tuple(kernels.launch(logits, g, iterations, rows_first, eps) for g in (None, grad))
     logits = logits.detach().requires_grad_()
-    p = kernels.sinkhorn(logits, iterations, rows_first=rows_first, eps=eps)
-    return p.detach(), torch.autograd.grad(p, logits, grad)[0]
+    with mock.patch.object(kernels, "has_kernel", lambda logits: False):
+        p = kernels.sinkhorn(logits, iterations, rows_first=rows_first, eps=eps)
+        return p.detach(), torch.autograd.grad(p, logits, grad)[0]
 
 
 def check(path, logits, iterations, rows_first=False, eps=0.0, seed=7):
@@ -221,6 +223,14 @@ def test_the_operator_keeps_pytorch_s_rules():
     torch.library.opcheck(
         kernels._backward, (normal(2, 4, 4).cpu(), normal(2, 4, 4, seed=1).cpu(), 3, True, 0.0)
     )
+
+
+@pytest.mark.skipif(DEVICE == "cpu", reason="needs a GPU")
+def test_on_a_gpu_it_is_the_kernel_that_runs():
+    logits = normal(9, 4, 4, dtype=torch.float32)
+    with mock.patch.object(kernels, "launch", wraps=kernels.launch) as launched:
+        mhc.sinkhorn_knopp(logits.requires_grad_(), 5).sum().backward()
+    assert launched.call_count == 2
 
 
 def test_functional_transforms():
