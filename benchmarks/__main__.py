@@ -1,7 +1,8 @@
-"""`python -m benchmarks [numerics] [page] [memory]`: measure, and print Markdown tables.
+"""`python -m benchmarks [SECTION ...]`: measure, and print Markdown tables.
 
 Times are medians of many runs, taken in one go; these machines are noisy, so what is compared is
-measured in turn.  Chromium is needed for `page` and `memory`.
+measured in turn.  Chromium is needed for `page` and `memory`, PyTorch for `kernels` and
+`recompute`.
 """
 
 from __future__ import annotations
@@ -10,10 +11,20 @@ import argparse
 import datetime
 import os
 import platform
+from collections.abc import Iterable, Iterator
 
-from . import memory, numerics, page
+from . import kernels, memory, numerics, page, recompute
 
-SECTIONS = {"numerics": numerics.run, "page": page.run, "memory": memory.run}
+SECTIONS = {
+    "numerics": numerics.run,
+    "page": page.run,
+    "memory": memory.run,
+    "recompute": recompute.run,
+}
+"""Rows of what was measured, its target, median and 95th percentile."""
+
+REPORTS = {"kernels": kernels.run}
+"""Lines of Markdown, tables of their own."""
 
 
 def machine() -> str:
@@ -30,17 +41,26 @@ def machine() -> str:
 def main() -> None:
     """Run the sections asked for, or all."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("sections", nargs="*", metavar="SECTION", help=", ".join(SECTIONS))
-    chosen = parser.parse_args().sections or list(SECTIONS)
+    parser.add_argument(
+        "sections", nargs="*", metavar="SECTION", help=", ".join([*SECTIONS, *REPORTS])
+    )
+    chosen = parser.parse_args().sections or [*SECTIONS, *REPORTS]
     for name in chosen:
-        if name not in SECTIONS:
-            parser.error(f"unknown section {name!r}; there is {', '.join(SECTIONS)}")
+        if name not in SECTIONS.keys() | REPORTS.keys():
+            parser.error(f"unknown section {name!r}; there is {', '.join([*SECTIONS, *REPORTS])}")
     print(f"Measured on {datetime.date.today().isoformat()}: {machine()}\n")
     for name in chosen:
-        print(f"### {name}\n\n| what | target | median | 95th percentile |\n|---|---|---|---|")
-        for row in SECTIONS[name]():
-            print("| " + " | ".join(row) + " |", flush=True)
+        print(f"### {name}\n", flush=True)
+        for line in REPORTS[name]() if name in REPORTS else _table(SECTIONS[name]()):
+            print(line, flush=True)
         print()
+
+
+def _table(rows: Iterable[numerics.Row]) -> Iterator[str]:
+    yield "| what | target | median | 95th percentile |"
+    yield "|---|---|---|---|"
+    for row in rows:
+        yield "| " + " | ".join(row) + " |"
 
 
 if __name__ == "__main__":
