@@ -20,13 +20,15 @@ import torch
 
 import mhc_demo as mhc
 from mhc_demo.kernels import sinkhorn as kernels
+from mhc_demo.kernels import sinkhorn_torch
 from mhc_demo.projections import RELEASED_EPS, released_iterates, sinkhorn_iterates, tame_range
 
 pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning:mhc_demo")
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 EPS = {torch.float64: 2.0**-52, torch.float32: 2.0**-23}
-PATHS = pytest.mark.parametrize("path", ["triton", "torch"])
+PATHS = pytest.mark.parametrize("path", ["triton", "scaled", "divided"])
+"""The kernel; plain PyTorch as for large pieces, and as for small ones."""
 VARIANTS = pytest.mark.parametrize(
     ("rows_first", "eps"),
     [(False, 0.0), (True, 0.0), (False, RELEASED_EPS), (True, RELEASED_EPS)],
@@ -55,7 +57,10 @@ def computed(path, logits, grad, iterations, rows_first, eps):
     if path == "triton":
         return tuple(kernels.launch(logits, g, iterations, rows_first, eps) for g in (None, grad))
     logits = logits.detach().requires_grad_()
-    with mock.patch.object(kernels, "has_kernel", return_value=False):
+    with (
+        mock.patch.object(kernels, "has_kernel", return_value=False),
+        mock.patch.object(sinkhorn_torch, "SCALED_FROM", 0 if path == "scaled" else 2**40),
+    ):
         p = kernels.sinkhorn(logits, iterations, rows_first=rows_first, eps=eps)
         return p.detach(), torch.autograd.grad(p, logits, grad)[0]
 
@@ -148,7 +153,7 @@ def test_half_precision_is_computed_in_float32(path, dtype):
     check(path, logits, 5)
     p = computed(path, logits, logits, 5, False, 0.0)[0]
     exact = computed(path, logits.float(), logits.float(), 5, False, 0.0)[0]
-    if path == "torch" or DEVICE == "cuda":
+    if path != "triton" or DEVICE == "cuda":
         assert torch.equal(p, exact.to(dtype))
     else:  # Triton's interpreter cuts off where a GPU rounds
         torch.testing.assert_close(p.float(), exact, rtol=torch.finfo(dtype).eps, atol=1e-7)
@@ -176,15 +181,16 @@ def test_an_empty_batch(shape):
     assert torch.autograd.grad(p.sum(), logits)[0].shape == shape
 
 
-def test_a_single_matrix():
-    check("torch", normal(4, 4), 20)
-    check("triton", normal(4, 4), 20)
+@PATHS
+def test_a_single_matrix(path):
+    check(path, normal(4, 4), 20)
 
 
-def test_the_gradient_is_of_the_truncated_iteration_not_of_the_limit():
+@pytest.mark.parametrize("path", ["scaled", "divided"])
+def test_the_gradient_is_of_the_truncated_iteration_not_of_the_limit(path):
     logits = normal(1, 4, 4, spread=3.0)
     first, last = (
-        computed("torch", logits, normal(1, 4, 4, seed=1), t, False, 0.0)[1] for t in (1, 2000)
+        computed(path, logits, normal(1, 4, 4, seed=1), t, False, 0.0)[1] for t in (1, 2000)
     )
     assert (first - last).abs().max() > 0.05
 
@@ -208,13 +214,12 @@ def test_gradients_and_their_gradients(name, order):
     assert torch.autograd.gradgradcheck(function, logits)
 
 
-def test_pieces_that_fit_the_cache_are_put_together_again(monkeypatch):
+@pytest.mark.parametrize("path", ["scaled", "divided"])
+def test_pieces_that_fit_the_cache_are_put_together_again(path, monkeypatch):
     logits, grad = normal(100, 4, 4), normal(100, 4, 4, seed=1)
-    whole = computed("torch", logits, grad, 5, False, 0.0)
+    whole = computed(path, logits, grad, 5, False, 0.0)
     monkeypatch.setattr(kernels, "PIECE_BYTES", 7 * 128)
-    for piecewise, at_once in zip(
-        computed("torch", logits, grad, 5, False, 0.0), whole, strict=True
-    ):
+    for piecewise, at_once in zip(computed(path, logits, grad, 5, False, 0.0), whole, strict=True):
         torch.testing.assert_close(piecewise, at_once, rtol=0, atol=1e-15)
 
 

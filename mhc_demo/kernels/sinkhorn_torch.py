@@ -4,26 +4,30 @@ The formulas are those of `sinkhorn_triton`, an operation at a time.  What bound
 traffic: dividing the whole batch by its sums, 40 times over, streams all of it through the cache
 160 times.  So the batch goes in pieces that stay in a core's cache, batch innermost (a sum over
 four columns is then three additions of long vectors), and only the scaling vectors are iterated:
-P = diag(u) K diag(v).  A piece with logits too sharp for that is worked on in the log domain.
+P = diag(u) K diag(v).  A piece so small that its calls cost more than its numbers is divided
+itself, and one with logits too sharp for either is worked on in the log domain.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 from ..projections import tame_range
 
+SCALED_FROM = 2**15
+"""Numbers in a piece from which iterating the scalings pays; below, it is calls that cost."""
+
 
 def forward(z: Tensor, iterations: int, eps: float) -> Tensor:
     """P of a piece of logits less their column maxima, shape (n, n, matrices); `z` is used up."""
-    if not eps and not _is_tame(z):
-        *_, p = _matrices_in_log_domain(z, iterations)
+    if _is_sharp(z, eps) or z.numel() < SCALED_FROM:
+        *_, p = _half_steps(z, iterations, eps)
         return p
     k = _base(z, eps)
-    u, v = _scalings(k, iterations, eps)[-1]
+    *_, (u, v) = _scalings(k, iterations, eps)
     return k.mul_(u[:, None]).mul_(v)
 
 
@@ -34,54 +38,64 @@ def backward(z: Tensor, grad: Tensor, iterations: int, eps: float) -> Tensor:
     after a half step: back over a row step dL/d log K -= a Q and b -= Q^T a, over a column step
     the same with rows and columns exchanged.
     """
-    if not eps and not _is_tame(z):
-        return _backward_in_log_domain(z, grad, iterations)
+    if _is_sharp(z, eps) or z.numel() < SCALED_FROM:
+        return _back_over_half_steps(z, grad, iterations, eps)
     k = _base(z, eps)
-    scalings = _scalings(k, iterations, eps)
+    rows, columns = k.unbind(0), k.unbind(1)
+    scalings = list(_scalings(k, iterations, eps))
     u, v = scalings.pop()
     s = grad.mul_(u[:, None]).mul_(v)  # dL/dK
     p = s * k
     a, b = p.sum(1), p.sum(0)
-    while scalings:
-        old_u, old_v = scalings.pop()
+    for old_u, old_v in reversed(scalings):
         au = a * u
         s = _less_outer(s, au, v)
-        b -= v * _along_columns(k, au)
-        bv = b * v
+        bv = b.sub_(v * _weighted(rows, au)) * v
         s = _less_outer(s, old_u, bv)
-        onward = old_u * _along_rows(k, bv)
-        # eps keeps a scaling from forgetting what it was before the step.
-        a = eps * a * u / old_u - onward if eps else -onward
-        b = eps * b * v / old_v if eps else torch.zeros_like(b)
+        # A scaling forgets what it was before the step, but for eps.
+        a = (a.mul_(u).div_(old_u).mul_(eps)).sub_(old_u * _weighted(columns, bv))
+        b = b.mul_(v).div_(old_v).mul_(eps)
         u, v = old_u, old_v
     if not eps:
         return s.mul_(k)
     # The released variant began with a softmax, + eps, and a row step.
-    s = _less_outer(s, a * u, v)
-    softmax = k.sub_(eps)
-    s = s.mul_(softmax)
-    return s.sub_(softmax.mul_(s.sum(0)))
+    return _back_over_softmax(_less_outer(s, a * u, v), k.sub_(eps))
 
 
-def _is_tame(z: Tensor) -> bool:
-    return -float(z.min()) < tame_range(z.dtype, z.shape[0])
+def _is_sharp(z: Tensor, eps: float) -> bool:
+    # Where eps is added first, no entry is too small to divide by.
+    return not eps and not -float(z.min()) < tame_range(z.dtype, z.shape[0])
 
 
-def _matrices_in_log_domain(z: Tensor, iterations: int) -> Iterator[Tensor]:
-    """The matrix after every half step."""
-    for _ in range(iterations):
-        for axis in (0, 1):
-            z = z - z.amax(axis, keepdim=True)  # apart from the logarithm, or it would drown that
-            z = z - z.exp().sum(axis, keepdim=True).log()
-            yield z.exp()
+def _half_steps(z: Tensor, iterations: int, eps: float) -> Iterator[Tensor]:
+    """The matrix after every half step, itself divided; sharp logits stay logarithms."""
+    if _is_sharp(z, eps):
+        for _ in range(iterations):
+            for axis in (0, 1):
+                z = z - z.amax(axis, keepdim=True)  # by itself, or the logarithm drowns in it
+                z = z - z.exp().sum(axis, keepdim=True).log()
+                yield z.exp()
+        return
+    p = _base(z, eps)
+    if eps:
+        yield p
+    for step in range(bool(eps), 2 * iterations):
+        sums = p.sum(step % 2, keepdim=True)
+        p = p / (sums.add_(eps) if eps else sums)
+        yield p
 
 
-def _backward_in_log_domain(z: Tensor, grad: Tensor, iterations: int) -> Tensor:
-    halves = list(_matrices_in_log_domain(z, iterations))
-    g = grad * halves[-1]
-    for step, p in reversed(list(enumerate(halves))):
-        g -= p * g.sum(step % 2, keepdim=True)
-    return g
+def _back_over_half_steps(z: Tensor, grad: Tensor, iterations: int, eps: float) -> Tensor:
+    halves = list(_half_steps(z, iterations, eps))
+    g = grad.mul_(halves[-1])  # dL/d log of the matrix
+    for step, p in reversed(list(enumerate(halves))[bool(eps) :]):
+        g = torch.addcmul(g, p, g.sum(step % 2, keepdim=True), value=-1)
+    return _back_over_softmax(g.div_(halves[0]), halves[0] - eps) if eps else g
+
+
+def _back_over_softmax(grad: Tensor, softmax: Tensor) -> Tensor:
+    g = grad.mul_(softmax)
+    return g.sub_(softmax.mul_(g.sum(0)))
 
 
 def _base(k: Tensor, eps: float) -> Tensor:
@@ -89,34 +103,30 @@ def _base(k: Tensor, eps: float) -> Tensor:
     return k.div_(k.sum(0)).add_(eps) if eps else k
 
 
-def _scalings(k: Tensor, iterations: int, eps: float) -> list[tuple[Tensor, Tensor]]:
-    """Every (u, v), each (n, matrices): before the first whole iteration, and after each."""
+def _scalings(k: Tensor, iterations: int, eps: float) -> Iterator[tuple[Tensor, Tensor]]:
+    """(u, v), each (n, matrices): before the first whole iteration, and after every one."""
+    rows, columns = k.unbind(0), k.unbind(1)
     u, v = torch.ones_like(k[0]), torch.ones_like(k[0])
     if eps:
         u = _rescaled(u, k.sum(1), eps)
-    scalings = [(u, v)]
+    yield u, v
     for _ in range(iterations - bool(eps)):
-        v = _rescaled(v, _along_columns(k, u), eps)
-        u = _rescaled(u, _along_rows(k, v), eps)
-        scalings.append((u, v))
-    return scalings
+        v = _rescaled(v, _weighted(rows, u), eps)
+        u = _rescaled(u, _weighted(columns, v), eps)
+        yield u, v
 
 
 def _rescaled(x: Tensor, sums: Tensor, eps: float) -> Tensor:
     return x / (x * sums).add_(eps) if eps else sums.reciprocal_()
 
 
-def _along_columns(k: Tensor, u: Tensor) -> Tensor:
-    """sum_i K_ij u_i."""
-    sums = k[0] * u[0]
-    for row, x in zip(k[1:], u[1:], strict=True):
-        sums.addcmul_(row, x)
-    return sums
-
-
-def _along_rows(k: Tensor, v: Tensor) -> Tensor:
-    """sum_j K_ij v_j."""
-    return _along_columns(k.transpose(0, 1), v)
+def _weighted(lines: Sequence[Tensor], x: Tensor) -> Tensor:
+    """sum_i x_i K_i, of rows or of columns K_i."""
+    weights = x.unbind(0)
+    total = lines[0] * weights[0]
+    for line, weight in zip(lines[1:], weights[1:], strict=True):
+        total.addcmul_(line, weight)
+    return total
 
 
 def _less_outer(s: Tensor, u: Tensor, v: Tensor) -> Tensor:
