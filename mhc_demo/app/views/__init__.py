@@ -1,0 +1,31 @@
+"""The views below the dial, one file each; the page finds them in `VIEWS`.
+
+A view is built when it is first opened and follows the experiment only while it is open.  It is
+given the explorer, reads its state and surface, and returns what Panel can show.
+
+To add a view, write a subclass of `View` in a file here and import it below: the order of the
+imports is that of the tabs.
+"""
+
+# isort: off
+from .base import VIEWS, Key, View, surface_of
+from . import composite
+from . import layers
+from . import layer_axis
+from . import matrices
+from . import mixing
+from . import figure8
+# isort: on
+
+__all__ = [
+    "VIEWS",
+    "Key",
+    "View",
+    "composite",
+    "figure8",
+    "layer_axis",
+    "layers",
+    "matrices",
+    "mixing",
+    "surface_of",
+]

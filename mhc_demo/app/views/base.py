@@ -1,0 +1,155 @@
+"""What every view is, and the few pieces of markup that views are made of."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+
+import panel as pn
+import xarray as xr
+from bokeh.plotting import figure
+
+from ...figures.slices import State, recut
+from ...projections import PROJECTIONS
+from ...surface import Experiment, gain_surface, mixing_surface
+from ..static import CSS
+
+if TYPE_CHECKING:
+    from ..explorer import Explorer
+
+VIEWS: dict[str, type[View]] = {}
+"""Every view by its name, in the order of the tabs."""
+
+TALL = "clamp(300px, calc(100vh - 500px), 1200px)"
+"""Height of a plot: what headline, dial and tabs leave of the window, so that nothing scrolls."""
+
+Key: TypeAlias = tuple[tuple[str, Any], ...]
+"""An experiment's values and the device that computes it, as something to look results up by."""
+
+
+@lru_cache(maxsize=64)
+def surface_of(key: Key) -> xr.Dataset:
+    """The gain surface of an experiment, shared by all visitors who look at the same one."""
+    return gain_surface(experiment_of(key), device=device_of(key))
+
+
+@lru_cache(maxsize=64)
+def mixing_of(key: Key) -> xr.Dataset:
+    """The mixing metrics of an experiment's first network, shared in the same way."""
+    return mixing_surface(experiment_of(key))
+
+
+def experiment_of(key: Key) -> Experiment:
+    """The experiment of a key."""
+    return Experiment(**{name: value for name, value in key if name != "device"})
+
+
+def device_of(key: Key) -> str:
+    """The device of a key."""
+    return dict(key)["device"]
+
+
+class View:
+    """One tab."""
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    key: Any = None
+    """The experiment that the view shows."""
+
+    def __init_subclass__(cls) -> None:
+        VIEWS[cls.name] = cls
+
+    def __init__(self, explorer: Explorer) -> None:
+        self.explorer = explorer
+        state = explorer.state
+        self.content = self.build(self.compute(state.key(), state.seen()))
+
+    def compute(self, key: Key, seen: State) -> Any:
+        """What the view shows beside the gain surface; runs on a thread, and touches no model."""
+
+    def build(self, data: Any) -> Any:
+        """The view, for what `compute` gave."""
+        raise NotImplementedError
+
+    def complete(self) -> None:
+        """Add what can wait until the first picture stands."""
+
+    def update(self, data: Any) -> None:
+        """Follow a new experiment."""
+
+    def moved(self) -> None:
+        """Depth or iterations have moved; the browser has already drawn what it holds."""
+
+    def figures(self) -> list[figure]:
+        """The Bokeh figures of the view."""
+        return []
+
+    def cut_anew(self) -> None:
+        """Cut the sources that the browser has cut since, for it is about to get ours again."""
+        for each in self.figures():
+            recut(each, self.explorer.state.seen())
+
+
+def html(text: str, *css_classes: str) -> pn.pane.HTML:
+    """A pane of our own markup; nothing that a visitor typed goes in here."""
+    return pn.pane.HTML(
+        text,
+        stylesheets=[CSS],
+        css_classes=list(css_classes),
+        sizing_mode="stretch_width",
+        margin=0,
+    )
+
+
+def plots(*figures: Any, shares: tuple[int, ...] = (1,), height: str = TALL) -> pn.Row:
+    """Figures side by side where there is room, below one another where there is not.
+
+    None keeps the place of one that is to come.
+    """
+    return pn.Row(
+        *(
+            pn.Column(
+                *([] if figure is None else [plot(figure)]),
+                margin=0,
+                styles={"flex": f"{share} 1 {260 + 120 * (share > 1)}px", "height": height},
+            )
+            for figure, share in zip(figures, shares * len(figures), strict=False)
+        ),
+        stylesheets=[":host { flex-wrap: wrap; }"],
+        sizing_mode="stretch_width",
+        margin=0,
+    )
+
+
+def plot(figure: Any) -> pn.pane.Bokeh:
+    """A figure that fills its place."""
+    return pn.pane.Bokeh(figure, sizing_mode="stretch_both", margin=0)
+
+
+def legend(entries: list[tuple[str, str]]) -> str:
+    """(class of the swatch, text) -> a legend that wraps on a phone."""
+    return (
+        '<ul class="legend">'
+        + "".join(f'<li><span class="swatch {mark}"></span>{text}</li>' for mark, text in entries)
+        + "</ul>"
+    )
+
+
+def lines_legend(explorer: Explorer, *more: tuple[str, str]) -> str:
+    """The legend of HC and the projection, forward and backward, with the ensemble's band."""
+    members = explorer.state.members
+    return legend(
+        [
+            ("hc", "HC, unconstrained"),
+            ("projected", PROJECTIONS[explorer.state.projection].title),
+            ("identity", "identity: gain 1"),
+            ("forward", "forward"),
+            ("backward", "backward"),
+            (
+                "band",
+                "one network" if members == 1 else f"median and 5–95 % of {members:,} networks",
+            ),
+            *more,
+        ]
+    )

@@ -1,0 +1,67 @@
+"""The paper's axes: gain against the layer of one network."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import panel as pn
+import xarray as xr
+from bokeh.plotting import figure
+
+from ...figures import LayerAxisFigure
+from ...figures.slices import State, gain_columns, label, table
+from ...surface import layer_axis_gains
+from .base import Key, View, device_of, experiment_of, html, lines_legend, plots
+
+
+class LayerAxisView(View):
+    """The paper's axes: gain against the layer of one network."""
+
+    name = "layer-axis"
+    title = "Paper’s axes"
+
+    def compute(self, key: Key, seen: State) -> xr.DataArray:
+        return layer_axis_gains(
+            experiment_of(key), depth=seen["depth"], direction="backward", device=device_of(key)
+        )
+
+    def build(self, data: xr.DataArray) -> Any:
+        explorer = self.explorer
+        self.backward = table({}, [0], [1])
+        self._hold(data)
+        self.plot = LayerAxisFigure(
+            explorer.surface, explorer.table, self.backward, explorer.state.seen()
+        )
+        self.legend = html("")
+        self._describe()
+        note = html(
+            "<p>As in the paper’s Figures 3b and 7b: one network of L layers (the Depth slider). "
+            "Forward at layer l is the product of layers 1 … l; backward at layer l is the product "
+            "from the last layer L down to l, the gain of a gradient on its way back.</p>",
+            "note",
+        )
+        return pn.Column(
+            self.legend, plots(self.plot.figure), note, sizing_mode="stretch_width", margin=0
+        )
+
+    def _hold(self, data: xr.DataArray) -> None:
+        label(self.backward, data["iterations"].values, data["layer"].values)
+        self.backward.data = gain_columns(data)
+        self.depth = data.sizes["layer"]
+
+    def _describe(self) -> None:
+        self.legend.object = lines_legend(self.explorer)
+
+    def figures(self) -> list[figure]:
+        return [self.plot.figure]
+
+    def update(self, data: xr.DataArray) -> None:
+        self._hold(data)
+        self.plot.update(self.explorer.surface)
+        self._describe()
+        self.moved()  # the depth may have moved since
+
+    def moved(self) -> None:
+        state = self.explorer.state
+        if self.depth != state.depth:
+            self._hold(self.compute(state.key(), state.seen()))

@@ -1,0 +1,53 @@
+"""The gains of the single layers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import panel as pn
+import xarray as xr
+from bokeh.plotting import figure
+
+from ...figures import LayersFigure
+from ...figures.slices import DRAWN, State, gain_columns, table
+from ...surface import layer_gains
+from .base import Key, View, device_of, experiment_of, html, lines_legend, plots
+
+
+class LayersView(View):
+    """Gains of the single layers."""
+
+    name = "layers"
+    title = "Single layers"
+
+    def compute(self, key: Key, seen: State) -> xr.DataArray:
+        return layer_gains(experiment_of(key), device=device_of(key))
+
+    def build(self, data: xr.DataArray) -> Any:
+        self.table = table(
+            gain_columns(data, ("member", *DRAWN)), data["iterations"].values, data["layer"].values
+        )
+        self.plot = LayersFigure(data, self.table, self.explorer.state.seen())
+        self.legend = html("")
+        self.note = html("", "note")
+        self._describe(data)
+        return pn.Column(
+            self.legend, plots(self.plot.figure), self.note, sizing_mode="stretch_width", margin=0
+        )
+
+    def _describe(self, data: xr.DataArray) -> None:
+        self.legend.object = lines_legend(self.explorer)
+        typical = 10 ** float(data.sel(iterations=0, series="median").mean())
+        self.note.object = (
+            f"<p>The gain of one layer of HC is typically {typical:.3g}: it is the product of all "
+            "layers that counts. Dots are the layers of the first network, lines the ensemble’s "
+            "median of each layer.</p>"
+        )
+
+    def figures(self) -> list[figure]:
+        return [self.plot.figure]
+
+    def update(self, data: xr.DataArray) -> None:
+        self.table.data = gain_columns(data, ("member", *DRAWN))
+        self.plot.update(data)
+        self._describe(data)

@@ -1,0 +1,94 @@
+"""The matrices themselves, with their sums at their edges."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import panel as pn
+import xarray as xr
+from bokeh.plotting import figure
+
+from ...figures import MatricesFigure
+from ...figures.matrices import matrix_columns
+from ...figures.slices import State, label, table
+from ...gains import METRICS
+from ...projections import PROJECTIONS
+from ...surface import member_matrices
+from .base import Key, View, experiment_of, html, mixing_of, plots
+
+SHIPPED_WHOLE = 4
+"""Up to this n all matrices travel to the browser (0.8 MB); above, those at hand."""
+
+
+class MatricesView(View):
+    """The matrices themselves."""
+
+    name = "matrices"
+    title = "Matrices"
+
+    def compute(self, key: Key, seen: State) -> tuple[xr.Dataset, xr.Dataset]:
+        experiment = experiment_of(key)
+        if experiment.streams <= SHIPPED_WHOLE:
+            matrices = member_matrices(experiment)
+        else:
+            iterations = {0, seen["iterations"]}
+            matrices = member_matrices(experiment, depth=seen["depth"], iterations=iterations)
+            matrices = matrices.isel(depth=[-1])
+        return matrices, mixing_of(key)
+
+    def build(self, data: tuple[xr.Dataset, xr.Dataset]) -> Any:
+        self.streams = 0
+        self.heatmaps: list[figure] = []
+        self.table = table({}, [0], [1])
+        self.plots = pn.Column(sizing_mode="stretch_width", margin=0)
+        self.metrics = html("", "note")
+        self.update(data)
+        note = html(
+            "<p>The first network of the ensemble: the layer at the chosen depth, and the product "
+            "of all layers up to it. Σ at the right is the row sum (forward gain of that row), Σ "
+            "below the column sum (backward gain). A factor such as 10¹⁵ in the corner applies to "
+            "the whole matrix. Colour is relative to the largest entry, but at least to 4/n "
+            "(1 up to n = 4).</p>",
+            "note",
+        )
+        return pn.Column(self.metrics, self.plots, note, sizing_mode="stretch_width", margin=0)
+
+    def _hold(self, matrices: xr.Dataset) -> None:
+        width = (matrices.sizes["row"] + 1) ** 2
+        label(self.table, matrices["iterations"].values, matrices["depth"].values, width)
+        self.table.data = matrix_columns(matrices)
+
+    def _describe(self) -> None:
+        state = self.explorer.state
+        here = self.mixing.sel(iterations=state.iterations, depth=state.depth)
+        if not PROJECTIONS[state.projection].bounded:
+            text = "Nothing bounds this composite, so there is no mixing to measure."
+        elif state.iterations == 0:
+            text = "Mixing is measured on projected composites: turn the dial to 1 or more."
+        else:
+            # Three decimals: the rounding that is left at 1e-16 reads as zero.
+            text = "Projected composite: " + " · ".join(
+                f'<span title="{metric.note}">{metric.title.lower()} '
+                f"<b>{float(here[name]):.3f}</b></span>"
+                for name, metric in METRICS.items()
+            )
+        self.metrics.object = f"<p>{text}</p>"
+
+    def figures(self) -> list[figure]:
+        return self.heatmaps
+
+    def update(self, data: tuple[xr.Dataset, xr.Dataset]) -> None:
+        matrices, self.mixing = data
+        self._hold(matrices)
+        self._describe()
+        if self.streams != matrices.sizes["row"]:
+            self.streams = matrices.sizes["row"]
+            drawn = MatricesFigure(self.streams, self.table, self.explorer.state.seen())
+            self.heatmaps = drawn.figures
+            self.plots[:] = [plots(*self.heatmaps, height="clamp(300px, 26vw, 460px)")]
+
+    def moved(self) -> None:
+        state = self.explorer.state
+        if state.streams > SHIPPED_WHOLE:
+            self._hold(self.compute(state.key(), state.seen())[0])
+        self._describe()
