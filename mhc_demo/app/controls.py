@@ -13,6 +13,7 @@ import panel as pn
 import panel_material_ui as pmui
 
 from ..devices import DEVICES
+from ..projections import PROJECTIONS
 from .state import limits
 from .static import CSS
 
@@ -90,11 +91,11 @@ class Controls(pn.viewable.Viewer):
     def _give_account(self, *_: Any) -> None:
         if self.explorer.computing:
             return
-        done = self.explorer.surface.attrs
-        counts = self.explorer.surface.sizes["iterations"] - 1
+        done, most = self.explorer.surface.attrs, self.explorer.surface.sizes["iterations"] - 1
+        each = f" at 1 to {most} iterations" if PROJECTIONS[done["projection"]].iterative else ""
         self.account.object = (
-            f"Computed by {done['device']}: {done['projected']:,} matrices projected, "
-            f"{counts} times over, in {_duration(done['projection_seconds'])}."
+            f"Computed by {done['device']}: {done['projected']:,} matrices projected{each}, "
+            f"in {_duration(done['projection_seconds'])}."
         )
 
     def __panel__(self) -> Any:

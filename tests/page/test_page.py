@@ -172,7 +172,7 @@ def test_shuffle_changes_the_seed_and_reset_restores_everything(
 def test_the_link_is_what_is_seen(explorer: Explorer, address: str) -> None:
     query = (
         "?iterations=2&depth=30&streams=3&seed=9&spread=2.5&init=identity&projection=rows"
-        "&members=5&definition=worst-case&view=layers&theme=dark"
+        "&members=5&definition=worst-case&device=numpy&view=layers&theme=dark"
     )
     explorer.open(address, query)
     expect(explorer.slider("Depth (layers)")).to_have_value("30")
