@@ -141,12 +141,12 @@ def page_url(address: str, port: int, state: Mapping[str, object]) -> str:
 
 
 def plain(value: object) -> str:
-    """As a person writes it: 1 for 1.0.
+    """As a person writes it: 1 for 1.0 and for True.
 
     >>> plain(1.0), plain(0.25), plain("rows")
     ('1', '0.25', 'rows')
     """
-    return f"{value:.12g}" if isinstance(value, float) else str(value)
+    return f"{value:.12g}" if isinstance(value, (float, bool)) else str(value)
 
 
 def number(
@@ -200,9 +200,15 @@ def _add_option(group: Any, name: str, parameter: Any) -> None:
     """The option of one parameter: a name from a list, or a number within bounds."""
     import param
 
+    flag = f"--{name.replace('_', '-')}"
+    if isinstance(parameter, param.Boolean):
+        text = f"{parameter.label}. {parameter.doc}"
+        group.add_argument(flag, dest=name, action="store_const", const=True, help=text)
+        return
     if isinstance(parameter, param.Selector):
-        parse: Callable[[str], Any] = one_of(parameter.objects)
-        allowed, metavar = "One of " + ", ".join(parameter.objects), "NAME"
+        names = list(filter(None, parameter.objects))
+        parse: Callable[[str], Any] = one_of(names)
+        allowed, metavar = "One of " + ", ".join(names), "NAME"
     else:
         kind = int if isinstance(parameter, param.Integer) else float
         parse = number(kind, *parameter.bounds)
@@ -210,7 +216,7 @@ def _add_option(group: Any, name: str, parameter: Any) -> None:
         metavar = "N" if kind is int else "X"
     text = f"{parameter.label}. {parameter.doc} {allowed} (default: {plain(parameter.default)})"
     group.add_argument(
-        f"--{name.replace('_', '-')}",
+        flag,
         dest=name,
         type=parse,
         metavar=metavar,

@@ -17,7 +17,8 @@ window.mhc = (() => {
     if (!p) {
       const start = get(surface(doc).tags[0], "state");
       const state = {depth: get(start, "depth"), iterations: get(start, "iterations")};
-      p = {state, listeners: new Set(), timer: null, changed: new Set(), pending: new Set()};
+      p = {state, listeners: new Set(), timer: null, changed: new Set(), pending: new Set(),
+           plays: new Set()};
       documents.set(doc, p);
     }
     return p;
@@ -56,7 +57,7 @@ window.mhc = (() => {
     const {depths, width, rows, row, column} = at;
     if (select === "column") return column < 0 ? null : pick(data, column, rows, depths.length);
     if (row < 0) return null;
-    if (select === "row") return pick(data, row * depths.length, row_length);
+    if (select === "row") return pick(data, row * depths.length * width, row_length * width);
     if (column < 0) return null;
     return pick(data, (row * depths.length + column) * width, width);
   }
@@ -192,7 +193,7 @@ window.mhc = (() => {
       timer = setTimeout(say, Math.max(0, told + 100 - performance.now()));
     };
     input.addEventListener("input", () => take(input.valueAsNumber));
-    if (playable) play_button(head, () => page(doc).state[name], take, start, end);
+    if (playable) page(doc).plays.add(play_button(head, () => page(doc).state[name], take, start, end));
     return listen(doc, (state) => {
       if (input.valueAsNumber !== state[name]) input.value = state[name];
       input.style.setProperty("--at", (state[name] - start) / (end - start));
@@ -220,6 +221,16 @@ window.mhc = (() => {
         if (now >= end) stop();
       }, period);
     });
+    return button;
+  }
+
+  // Press the first play button that is to be seen.
+  function play(doc) {
+    const {plays} = page(doc);
+    for (const button of plays) {
+      if (!button.isConnected) plays.delete(button);
+      else if (button.checkVisibility()) return button.click();
+    }
   }
 
   // ---- formatting --------------------------------------------------------------------------
@@ -341,6 +352,115 @@ window.mhc = (() => {
     if (node.innerHTML !== html) node.innerHTML = html;
   }
 
-  return {move, refresh, listen, cut: (source) => cut(source, page(source.document).state),
-          range, number, exact, headline};
+  // ---- comparing projections ---------------------------------------------------------------
+
+  const compact = (log10) => {
+    const {base, power} = big(log10);
+    return base + [...power].map((d) => ({"−": "⁻", ".": "·"})[d] ?? SUPERSCRIPTS[d]).join("");
+  };
+
+  // Names at the right ends of lines, as near to them as they can stand without overlapping.  A
+  // line that has left the plot has an arrow, and its gain at the present depth.
+  function labels({figure, lines, now, texts, direction}) {
+    const height = figure.inner_height;
+    if (!height) return;
+    const {start, end} = figure.y_range;
+    const family = "system-ui, sans-serif";
+    const [, ticks] = /^([\d.]+)px$/.exec(figure.left[0].major_label_text_font_size) ?? [0, 12];
+    const size = Number(ticks) + 1;
+    const found = [];
+    now.forEach((source, group) => {
+      const here = source.data;
+      get(here, "projection").forEach((name, i) => {
+        const line = get(lines[group].data, `${name}.${direction}`);
+        const last = line[line.length - 1];
+        if (Number.isNaN(last)) return;
+        const arrow = last > end ? "↑" : last < start ? "↓" : "";
+        const gain = arrow && ` ${arrow} ${compact(get(here, direction)[i])}`;
+        const y = Math.min(Math.max(last, start), end);
+        found.push({y, last, text: get(here, "label")[i] + gain, colour: get(here, "colour")[i]});
+      });
+    });
+    found.sort((a, b) => b.last - a.last);
+    const gap = Math.min(1.3 * size, height / found.length);
+    const tops = found.map(({y}) => (height * (end - y)) / (end - start));
+    for (let i = 0; i < tops.length; i++)
+      tops[i] = Math.max(tops[i], i ? tops[i - 1] + gap : gap / 2);
+    for (let i = tops.length - 1; i >= 0; i--)
+      tops[i] = Math.min(tops[i], i < tops.length - 1 ? tops[i + 1] - gap : height - gap / 2);
+    const xs = get(lines[0].data, "depth");
+    const column = (value) => found.map(value);
+    texts.text_font = family;
+    texts.text_font_size = `${size}px`;
+    figure.min_border_right = Math.ceil(9 * size); // "Columns only", "Sinkhorn ↑ 10¹⁶·²"
+    texts.source.data = {
+      x0: column(() => xs[xs.length - 1]),
+      y0: column(({y}) => y),
+      x1: column(() => figure.x_range.end),
+      y1: tops.map((top) => end - (top * (end - start)) / height),
+      text: column(({text}) => text),
+      colour: column(({colour}) => colour),
+    };
+  }
+
+  // A share, a distance: three decimals where they say something, else a power of ten.
+  const plain = (x) => {
+    if (Number.isNaN(x)) return "—";
+    if (x === 0 || (x >= 1e-3 && x < 1e3)) return x === 0 ? "0" : significant(x, 3);
+    return scientific(Math.log10(x), 0);
+  };
+  const CELLS = {
+    forward: power_text,
+    backward: power_text,
+    distance: (node, x) => text(node, plain(x)),
+  };
+
+  // A table of what the sources "compare-still" and "compare-moving" hold.
+  function comparison(el, doc, {rows, columns}) {
+    el.classList.add("mhc-compare");
+    const grid = element("table", "", el);
+    const caption = element("caption", "", grid);
+    const head = element("tr", "", element("thead", "", grid));
+    element("th", "", head, {scope: "col", textContent: "Projection"});
+    for (const {title, note} of columns)
+      element("th", "", head, {scope: "col", textContent: title, title: note});
+    const body = element("tbody", "", grid);
+    const lines = new Map();
+    for (const {name, title, note, colour, dash} of rows) {
+      const line = element("tr", "", body);
+      const first = element("th", "", line, {scope: "row", title: note});
+      first.innerHTML = `<svg width="30" height="6" aria-hidden="true"><line x1="0" y1="3" x2="30"
+        y2="3" stroke="${colour}" stroke-width="3" stroke-dasharray="${dash}"/></svg>`;
+      first.append(title);
+      const cells = columns.map(({quantity}) => [quantity, element("td", "", line)]);
+      lines.set(name, {line, cells});
+    }
+    const sources = ["compare-still", "compare-moving"].map((name) => doc.get_model_by_name(name));
+    function fill(source) {
+      const {data} = source;
+      get(data, "projection").forEach((name, i) => {
+        for (const [quantity, node] of lines.get(name).cells) {
+          const value = get(data, quantity)[i];
+          (CELLS[quantity] ?? ((where, x) => text(where, Number.isNaN(x) ? "—" : x.toFixed(3))))(
+            node, value);
+        }
+      });
+      const iterations = get(data, "iterations")[0];
+      text(caption, `After ${get(data, "depth")[0]} layers; what iterates, at ${iterations} `
+        + `iteration${iterations === 1 ? "" : "s"}${iterations === 0 ? " (HC itself)" : ""}`);
+    }
+    const stops = sources.map((source) => {
+      const changed = () => fill(source);
+      changed();
+      source.properties.data.change.connect(changed);
+      return () => source.properties.data.change.disconnect(changed);
+    });
+    return {
+      choose: (name) => lines.forEach(({line}, each) => line.classList.toggle("chosen", each === name)),
+      stop: () => stops.forEach((stop) => stop()),
+    };
+  }
+
+  return {move, play, refresh, listen, cut: (source) => cut(source, page(source.document).state),
+          range, number, exact, headline, labels, comparison};
 })();

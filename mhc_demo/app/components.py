@@ -72,6 +72,43 @@ class Headline(JSComponent):
     _stylesheets: ClassVar = [CSS]
 
 
+class Story(JSComponent):
+    """The present scene, and the presenter's keys: see `static/story.js`.
+
+    The browser asks for another scene, and for the presenter's view, by setting them.
+    """
+
+    scenes = param.List(item_type=dict, doc="name, title, text, question, notes of each.")
+    scene = param.String(doc="Name of the present one; none if empty.")
+    present = param.Boolean(default=False, doc="Whether this is the presenter's view.")
+    wish = param.String(doc='"reset" or "shuffle", and a count so that it can be wished again.')
+
+    _debounce = 1
+
+    _esm = """
+    export function render({model, el, view}) {
+      const doc = view.model.document
+      const host = document.createElement("div")
+      el.append(host)
+      let wishes = 0
+      const story = mhc.story(host, {
+        scenes: model.scenes,
+        present: () => ({scene: model.scene, presenting: model.present}),
+        ask: (what) => {
+          if (what === "play") mhc.play(doc)
+          else if (typeof what === "string") model.wish = `${what} ${++wishes}`
+          else if ("scene" in what) model.scene = what.scene
+          else model.present = what.presenting
+        },
+      })
+      model.on("scene", story.draw)
+      model.on("present", story.draw)
+      model.on("remove", story.stop)
+    }
+    """
+    _stylesheets: ClassVar = [CSS]
+
+
 class BrowserWindow(JSComponent):
     """Keeps the address bar equal to the state, so that a link is what is seen.
 

@@ -6,7 +6,7 @@ page adds them when that plot stands.
 
 from __future__ import annotations
 
-import secrets
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import panel as pn
@@ -14,11 +14,34 @@ import panel_material_ui as pmui
 
 from ..devices import DEVICES
 from ..projections import PROJECTIONS
-from .state import limits
+from .state import State, limits
 from .static import CSS
 
 if TYPE_CHECKING:
     from .explorer import Explorer
+
+
+WIDE: dict[str, Any] = {"sizing_mode": "stretch_width", "margin": (6, 12)}
+
+
+def _streams(state: State) -> Any:
+    return pmui.IntSlider.from_param(state.param.streams, **WIDE)
+
+
+def _spread(state: State) -> Any:
+    return pmui.FloatSlider.from_param(state.param.spread, format="0.0", **WIDE)
+
+
+def _projection(state: State) -> Any:
+    return pmui.Select.from_param(state.param.projection, size="small", **WIDE)
+
+
+CONTROLS: dict[str, Callable[[State], Any]] = {
+    "streams": _streams,
+    "spread": _spread,
+    "projection": _projection,
+}
+"""The controls that a scene can ask for, beside depth and iterations."""
 
 
 class Controls(pn.viewable.Viewer):
@@ -29,10 +52,9 @@ class Controls(pn.viewable.Viewer):
         self.explorer = explorer
         self.state = state = explorer.state
         p = state.param
-        wide = {"sizing_mode": "stretch_width", "margin": (6, 12)}
-        select = {"size": "small", **wide}
-        self.streams = pmui.IntSlider.from_param(p.streams, **wide)
-        self.members = pmui.IntSlider.from_param(p.members, **wide)
+        select = {"size": "small", **WIDE}
+        self.streams = _streams(state)
+        self.members = pmui.IntSlider.from_param(p.members, **WIDE)
         reasons = {name: device.missing() for name, device in DEVICES.items()}
         missing = [name for name, reason in reasons.items() if reason]
         self.device = pmui.Select.from_param(
@@ -42,7 +64,7 @@ class Controls(pn.viewable.Viewer):
             **select,
         )
         # What computed what is seen, and how long the projection took.
-        self.account = pn.pane.HTML(stylesheets=[CSS], css_classes=["account"], **wide)
+        self.account = pn.pane.HTML(stylesheets=[CSS], css_classes=["account"], **WIDE)
         seed = pmui.IntInput.from_param(
             p.seed,
             size="small",
@@ -57,14 +79,14 @@ class Controls(pn.viewable.Viewer):
         shuffle = pmui.Button(
             label="Shuffle", icon="casino", variant="outlined", margin=(6, 12, 6, 4)
         )
-        shuffle.on_click(lambda _: setattr(state, "seed", secrets.randbelow(10_000)))
-        reset = pmui.Button(label="Reset", icon="restart_alt", variant="text", **wide)
+        shuffle.on_click(lambda _: state.shuffle())
+        reset = pmui.Button(label="Reset", icon="restart_alt", variant="text", **WIDE)
         reset.on_click(lambda _: state.reset())
         widgets = [
             self.streams,
-            pmui.FloatSlider.from_param(p.spread, format="0.0", **wide),
+            _spread(state),
             pn.Row(seed, shuffle, sizing_mode="stretch_width", margin=0),
-            pmui.Select.from_param(p.projection, **select),
+            _projection(state),
             pmui.Select.from_param(p.init, **select),
             self.members,
             pmui.Select.from_param(p.definition, **select),

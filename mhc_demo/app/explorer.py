@@ -18,11 +18,13 @@ import param
 import xarray as xr
 
 from ..devices import DEVICES
+from ..figures import style
 from ..figures.slices import gain_columns, table
 from ..projections import PROJECTIONS
 from . import static
-from .components import BrowserWindow, Headline, Slider
-from .controls import Controls
+from .components import BrowserWindow, Headline, Slider, Story
+from .controls import CONTROLS, Controls
+from .scenes import SCENES, markup
 from .state import COMPUTED_PARAMETERS, URL_PARAMETERS, State, exceeded
 from .views import VIEWS, Key, View, surface_of
 
@@ -56,6 +58,8 @@ class Explorer(pn.viewable.Viewer):
         self.state.param.watch(self._experiment_changed, list(COMPUTED_PARAMETERS))
         self.state.param.watch(self._moved, ["depth", "iterations"])
         self.state.param.watch(self._open_view, "view")
+        self.state.param.watch(self._scene_begins, "scene")
+        self.state.param.watch(self._arrange, ["scene", "present"])
         self.window.param.watch(self._first_picture_stands, "first_picture")
 
     # ---- what there is to see ------------------------------------------------------------
@@ -81,6 +85,26 @@ class Explorer(pn.viewable.Viewer):
         self.dial = self._slider("iterations", (0, 1, 5, 10, 20, 30), playable=True)
         self.depth = self._slider("depth", (1, 32, 64, 96, 128))
         self.window = BrowserWindow(query=self.state.query())
+        self.story = Story(
+            scenes=[
+                {
+                    "name": name,
+                    "title": scene.title,
+                    "text": markup(scene.text),
+                    "question": scene.question,
+                    "notes": scene.notes,
+                }
+                for name, scene in SCENES.items()
+            ],
+            scene=self.state.param.scene,
+            present=self.state.param.present,
+            sizing_mode="stretch_width",
+            margin=0,
+        )
+        self.story.param.watch(
+            lambda event: setattr(self.state, event.name, event.new), ["scene", "present"]
+        )
+        self.story.param.watch(self._wished, "wish")
         self.headline = Headline(
             computing=self.param.computing, sizing_mode="stretch_width", margin=0
         )
@@ -100,13 +124,16 @@ class Explorer(pn.viewable.Viewer):
             sizing_mode="stretch_width",
             margin=0,
         )
-        self.stage = pn.Column(sizing_mode="stretch_width", margin=0)
+        self.stage = pn.Column(sizing_mode="stretch_width", margin=0, css_classes=["mhc-stage"])
         self.tabs.param.watch(
             lambda event: setattr(self.state, "view", list(VIEWS)[event.new]), "active"
         )
+        self.scene_controls = pn.Row(sizing_mode="stretch_width", margin=0)
         self._open_view()
+        self._arrange()
         self.main = pn.Column(
             self.window,
+            self.story,
             self.notices,
             self.headline,
             pn.Row(
@@ -116,6 +143,7 @@ class Explorer(pn.viewable.Viewer):
                 sizing_mode="stretch_width",
                 margin=0,
             ),
+            self.scene_controls,
             self.tabs,
             self.stage,
             sizing_mode="stretch_width",
@@ -127,6 +155,39 @@ class Explorer(pn.viewable.Viewer):
             self._controls = Controls(self)
         beside = pn.Column(self._controls, width=290)
         return pn.Row(beside, self.main, sizing_mode="stretch_width")
+
+    # ---- the story --------------------------------------------------------------------------
+
+    def _scene_begins(self, *_: Any) -> None:
+        if self.state.scene:
+            self.state.show_scene()
+
+    def _wished(self, event: param.parameterized.Event) -> None:
+        if event.new.startswith("reset"):
+            self.state.reset()
+        else:
+            self.state.shuffle()
+
+    def _arrange(self, *_: Any) -> None:
+        """In the presenter's view, only the dial and what the scene needs."""
+        presenting = self.state.present
+        if presenting and not self.state.scene:
+            self.state.scene = next(iter(SCENES))
+        scene = SCENES.get(self.state.scene)
+        needed = scene.controls if scene else ("iterations", "depth")
+        with pn.io.hold():
+            self.dial.visible = not presenting or "iterations" in needed
+            self.depth.visible = not presenting or "depth" in needed
+            self.headline.visible = scene is None or scene.headline
+            self.tabs.visible = not presenting
+            self.scene_controls[:] = [
+                CONTROLS[name](self.state) for name in needed if presenting and name in CONTROLS
+            ]
+            self._set_type()
+
+    def _set_type(self) -> None:
+        for figure in self._open[self.state.view].figures():
+            style.set_type(figure, self.state.present)
 
     # ---- following the state ----------------------------------------------------------------
 
@@ -164,6 +225,7 @@ class Explorer(pn.viewable.Viewer):
     def _first_picture_stands(self, *_: Any) -> None:
         for view in self._open.values():
             view.complete()
+        self._set_type()
         if self._displayed != self._wanted:
             self._compute()
 
@@ -181,6 +243,7 @@ class Explorer(pn.viewable.Viewer):
             view.key = self._displayed
         view.moved()
         view.cut_anew()
+        self._set_type()
         self.tabs.active = list(VIEWS).index(name)
         self.stage[:] = [view.content]
 

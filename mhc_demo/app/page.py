@@ -20,12 +20,17 @@ THEME = {
 # A quiet frame: the numbers are what should be seen from the last row.
 FRAME = {
     "& .header": {
+        "display": "var(--mhc-bar, flex)",
         "backgroundColor": "background.paper",
         "backgroundImage": "none",
         "color": "text.primary",
         "boxShadow": "none",
         "borderBottom": "1px solid",
         "borderColor": "divider",
+    },
+    "& .main .MuiToolbar-root": {
+        "display": "var(--mhc-bar, flex)",
+        "minHeight": {"xs": 48, "sm": 52},
     },
     "& .header .MuiToolbar-root": {"minHeight": {"xs": 48, "sm": 52}},
     "& .header .MuiTypography-root": {
@@ -52,6 +57,7 @@ def create() -> pmui.Page:
         main=[explorer.main],
         sidebar_width=300,
         sidebar_resizable=False,
+        sidebar_open=not state.present,
         busy_indicator=None,
         dark_theme=state.theme == "dark",
         theme_config=THEME,
@@ -61,6 +67,7 @@ def create() -> pmui.Page:
     # pages, and to keep each closed page in memory for ever.  Its own explorer is what counts.
     with edit_readonly(page):
         page.busy = explorer.param.computing
+    state.param.watch(lambda event: setattr(page, "sidebar_open", not event.new), "present")
     page.param.watch(
         lambda event: setattr(state, "theme", "dark" if event.new else "light"), "dark_theme"
     )

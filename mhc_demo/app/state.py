@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import re
+import secrets
 from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import urlencode
@@ -19,6 +20,7 @@ import param
 from ..devices import DEVICES
 from ..projections import PROJECTIONS
 from ..surface import EXPERIMENT_PARAMETERS, MAX_DEPTH, MAX_ITERATIONS, Experiment
+from .scenes import SCENES
 from .views import VIEWS, Key
 
 THEMES = {"Light": "light", "Dark": "dark"}
@@ -60,6 +62,15 @@ class State(Experiment):
         doc="What is shown below the dial.",
     )
     theme = param.Selector(default="light", objects=THEMES, label="Theme", doc="Light or dark.")
+    scene = param.Selector(
+        default="",
+        objects={"None": ""} | {scene.title: name for name, scene in SCENES.items()},
+        label="Scene",
+        doc="Where in the story.",
+    )
+    present = param.Boolean(
+        default=False, label="Presenter's view", doc="One thing at a time, in large type."
+    )
     notices = param.List(default=[], doc="What was corrected, for the reader.", precedence=-1)
 
     def key(self) -> Key:
@@ -71,8 +82,10 @@ class State(Experiment):
         return {"depth": self.depth, "iterations": self.iterations}
 
     def query(self) -> str:
-        """The whole state as a URL's query string, "?" included."""
-        return "?" + urlencode({name: _written(getattr(self, name)) for name in URL_PARAMETERS})
+        """The whole state as a URL's query string, "?" included; no story, no scene in it."""
+        values = {name: getattr(self, name) for name in URL_PARAMETERS}
+        told = {n: v for n, v in values.items() if n not in STORY_PARAMETERS or v}
+        return "?" + urlencode({name: _written(value) for name, value in told.items()})
 
     def read(self, arguments: Mapping[str, Iterable[bytes | str]]) -> None:
         """Take over a URL's arguments; what does not fit is corrected or ignored, with a notice."""
@@ -84,6 +97,8 @@ class State(Experiment):
                 notices[name] = notice
             if value is not None:
                 values[name] = value
+        if "scene" in values:  # what else the link says has been changed in it
+            values = {**_beginning(values["scene"]), **values}
         reason = DEVICES[values.get("device", self.device)].missing()
         if reason is not None:
             del values["device"]
@@ -103,12 +118,19 @@ class State(Experiment):
         self.param.update(**values, notices=said)
 
     def reset(self) -> None:
-        """Back to the defaults; the theme and the view stay."""
-        with param.parameterized.batch_call_watchers(self):
-            for name in URL_PARAMETERS:
-                if name not in ("theme", "view"):
-                    setattr(self, name, self.param[name].default)
-            self.notices = []
+        """Back to the defaults, or to where the scene begins; the theme stays, and the view."""
+        beginning = _beginning(self.scene)
+        if not self.scene:
+            beginning["view"] = self.view
+        self.param.update(**beginning, notices=[])
+
+    def shuffle(self) -> None:
+        """Another seed, short enough to be said aloud."""
+        self.seed = secrets.randbelow(10_000)
+
+    def show_scene(self) -> None:
+        """Begin the present scene."""
+        self.param.update(**_beginning(self.scene), notices=[])
 
 
 COMPUTED_PARAMETERS = (*EXPERIMENT_PARAMETERS, "device")
@@ -120,7 +142,21 @@ URL_PARAMETERS = (
     *COMPUTED_PARAMETERS,
     "view",
     "theme",
+    "scene",
+    "present",
 )
+
+STORY_PARAMETERS = ("scene", "present")
+KEPT_PARAMETERS = ("theme", "device", *STORY_PARAMETERS)
+"""What no scene and no reset changes."""
+
+
+def _beginning(scene: str) -> dict[str, Any]:
+    """Where a scene begins: the defaults, and what it sets."""
+    defaults = {
+        name: State.param[name].default for name in URL_PARAMETERS if name not in KEPT_PARAMETERS
+    }
+    return {**defaults, **(SCENES[scene].state if scene else {})}
 
 
 def limits(values: Mapping[str, Any]) -> dict[str, tuple[int, str]]:
@@ -140,16 +176,22 @@ def exceeded(values: Mapping[str, Any]) -> dict[str, tuple[int, str]]:
 
 
 def _written(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(int(value))
     return repr(value).removesuffix(".0") if isinstance(value, float) else str(value)
 
 
 def _understood(parameter: param.Parameter, given: bytes | str) -> tuple[Any, str]:
     """(value or None, notice or ""): one argument of a URL."""
     text = given.decode("utf-8", "replace") if isinstance(given, bytes) else given
+    if isinstance(parameter, param.Boolean):
+        if text in ("0", "1"):
+            return text == "1", ""
+        return None, "the value in the link was ignored; it can be 0 or 1."
     if isinstance(parameter, param.Selector):
         if text in parameter.objects:
             return text, ""
-        allowed = ", ".join(map(str, parameter.objects))
+        allowed = ", ".join(filter(None, map(str, parameter.objects)))
         return None, f"the value in the link was ignored; it can be {allowed}."
     whole = isinstance(parameter, param.Integer)
     if not (WHOLE if whole else DECIMAL).fullmatch(text.strip()):

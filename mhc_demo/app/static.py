@@ -24,7 +24,7 @@ def load() -> None:
     """Load Panel with our script, for this session (Panel keeps its resources by session)."""
     pn.extension(
         js_modules={"material": pmui.Page._render_esm(server=True).removeprefix("./")},
-        js_files={"mhc": "static/extensions/mhc-demo/mhc.js"},
+        js_files={name: f"static/extensions/mhc-demo/{name}.js" for name in ("mhc", "story")},
         notifications=False,
         respect_explicit_sizing=True,
     )

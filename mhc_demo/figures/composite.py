@@ -81,7 +81,7 @@ class IterationsFigure:
         p = style.plot(
             "iterations",
             "Sinkhorn iterations",
-            "Composite Amax gain at that depth",
+            "Gain at that depth",
             (-0.8, float(counts[-1]) + 0.8),
             y_range=y_range,
         )

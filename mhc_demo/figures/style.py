@@ -20,6 +20,7 @@ from bokeh.models import (
     GlyphRenderer,
     Range1d,
     Span,
+    Text,
 )
 from bokeh.plotting import figure
 
@@ -48,7 +49,7 @@ def plot(
         min_height=220,
         toolbar_location=None,
         tools="",
-        min_border_left=62,
+        min_border_left=BORDER,
         min_border_right=14,
         min_border_top=8,
         outline_line_color=None,
@@ -61,6 +62,26 @@ def plot(
     p.axis.major_tick_line_color = None
     p.xgrid.grid_line_color = None
     return p
+
+
+BORDER, LARGE_BORDER = 62, 100
+"""Pixels that the labels of a y axis take, at a desk and in a lecture hall."""
+
+
+def set_type(p: figure, large: bool) -> None:
+    """Type for a reader at a desk, or for the last row of a lecture hall."""
+    p.axis.axis_label_text_font_size = "22px" if large else "13px"
+    p.axis.major_label_text_font_size = "20px" if large else "12px"
+    if p.title is not None:
+        p.title.text_font_size = "20px" if large else "13px"
+    if p.min_border_left in (BORDER, LARGE_BORDER):  # else it has no such axis
+        p.min_border_left = LARGE_BORDER if large else BORDER
+    for renderer in p.renderers:
+        glyph = getattr(renderer, "glyph", None)
+        if isinstance(glyph, Text):
+            glyph.tags = glyph.tags or [glyph.text_font_size]  # as it was drawn
+            size = int(glyph.tags[0].removesuffix("px"))
+            glyph.text_font_size = f"{round(1.6 * size) if large else size}px"
 
 
 def identity_line() -> Span:

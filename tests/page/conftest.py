@@ -83,17 +83,17 @@ class Explorer:
         if message.type == "error":
             self.problems.append(message.text)
 
-    def open(self, address: str, query: str = "") -> Explorer:
-        """Open a link, and wait until the first numbers stand."""
+    def open(self, address: str, query: str = "", *, controls: bool = True) -> Explorer:
+        """Open a link, and wait until the first numbers stand; `controls`: in the sidebar too."""
         self.page.goto(address + query)
         expect(self.number(0)).not_to_have_text("")
         # Controls and second plots are added when the first picture stands; on a phone the
         # controls are in a drawer.
         size = self.page.viewport_size
-        if size and size["width"] >= 600:
+        if controls and size and size["width"] >= 600:
             expect(self.page.get_by_role("button", name="Reset")).to_be_attached()
         settled = None
-        while (box := self.slider("Depth (layers)").bounding_box()) != settled:
+        while (box := self.slider("Depth (layers)").bounding_box(timeout=15_000)) != settled:
             settled = box
             self.page.wait_for_timeout(250)
         return self

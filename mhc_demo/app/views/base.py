@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 VIEWS: dict[str, type[View]] = {}
 """Every view by its name, in the order of the tabs."""
 
-TALL = "clamp(300px, calc(100vh - 500px), 1200px)"
-"""Height of a plot: what headline, dial and tabs leave of the window, so that nothing scrolls."""
+TALL = "clamp(300px, calc(100vh - var(--mhc-rest, 500px)), 1600px)"
+"""Height of a plot: what the story, headline, dial and tabs leave of the window."""
 
 Key: TypeAlias = tuple[tuple[str, Any], ...]
 """An experiment's values and the device that computes it, as something to look results up by."""

@@ -1,0 +1,235 @@
+/* The story: one scene at a time, and the presenter's keys.  Python holds the scenes and their
+   states (mhc_demo/app/scenes.py); this file shows the present one and asks for the next. */
+"use strict";
+mhc.story = (() => {
+  const KEYS = [
+    ["Page Down, →", "next scene"],
+    ["Page Up, ←", "previous scene"],
+    ["P", "play, or stop"],
+    ["R", "back to where the scene begins"],
+    ["S", "shuffle: another seed"],
+    ["B", "blank the screen"],
+    ["N", "speaker notes in a window of their own"],
+    ["F", "full screen"],
+    ["H", "these keys"],
+    ["Esc", "leave the presenter's view"],
+  ];
+
+  // What lies outside every component: the presenter's sizes, and what covers the page.
+  const SHEET = `
+    .mhc-presenting { --mhc-type: 1.5; --mhc-bar: none; --mhc-small: none; }
+    .mhc-cover { position: fixed; inset: 0; z-index: 5000; background: #000; cursor: pointer; }
+    .mhc-cover.help {
+      background: rgb(10 12 15 / 0.93); color: #eee; display: grid; place-content: center;
+      font: clamp(18px, 1.7vw, 34px)/1.6 system-ui, sans-serif;
+    }
+    .mhc-cover dl { display: grid; grid-template-columns: auto auto; gap: 0 2em; margin: 0; }
+    .mhc-cover dt { font-weight: 700; }
+    .mhc-cover dd { margin: 0; }`;
+  document.head.append(Object.assign(document.createElement("style"), {textContent: SHEET}));
+
+  const element = (tag, className, parent, properties = {}) => {
+    const node = Object.assign(document.createElement(tag), {className, ...properties});
+    parent.append(node);
+    return node;
+  };
+
+  function button(parent, label, action, className = "") {
+    const node = element("button", className, parent, {type: "button", textContent: label});
+    node.addEventListener("click", action);
+    return node;
+  }
+
+  // Does the element that has the focus want letters and arrows for itself?
+  function takes_keys(node) {
+    if (!(node instanceof HTMLElement)) return false;
+    return node.matches("input, textarea, select, [role=slider], [role=combobox], [role=tab], "
+      + "[role=menuitem], [role=listbox], [contenteditable]");
+  }
+
+  /* `scenes`: [{name, title, text, question, notes}], text as our own HTML.  `present()`: the
+     present {scene, presenting}.  `ask`: what Python is asked: {scene}, {presenting}, "reset",
+     "shuffle", "play". */
+  return function story(el, {scenes, present, ask}) {
+    el.classList.add("mhc-story");
+    const root = document.documentElement;
+    const column = el.getRootNode().host?.getRootNode(); // where we stand, with headline and plots
+    let shown = null;
+    let notes = null;
+    let cover = null;
+
+    const at = () => scenes.findIndex((s) => s.name === present().scene);
+    const go = (i) => ask({scene: scenes[Math.min(Math.max(i, 0), scenes.length - 1)].name});
+    const step = (by) => (at() < 0 ? go(0) : go(at() + by));
+
+    function draw() {
+      const {scene, presenting} = present();
+      root.classList.toggle("mhc-presenting", presenting);
+      const i = at();
+      if (shown !== scene + presenting) {
+        shown = scene + presenting;
+        el.replaceChildren();
+        if (i < 0) begin();
+        else tell(scenes[i], i, presenting);
+      }
+      update_notes();
+      requestAnimationFrame(measure);
+    }
+
+    // The plots take what is left of the window below all else, which is not known before.
+    function measure() {
+      const stage = column?.querySelector(".mhc-stage");
+      if (!stage) return;
+      const scrolled = column.host.closest("main")?.scrollTop ?? window.scrollY;
+      const above = stage.getBoundingClientRect().top + scrolled;
+      const below = present().presenting ? 80 : 150; // legend and note
+      const rest = `${20 * Math.round((above + below) / 20)}px`;
+      if (rest !== root.style.getPropertyValue("--mhc-rest"))
+        root.style.setProperty("--mhc-rest", rest);
+    }
+
+    function begin() {
+      const bar = element("div", "begin", el);
+      button(bar, `▶ The story, in ${scenes.length} scenes`, () => go(0), "main");
+    }
+
+    function tell(scene, i, presenting) {
+      const section = element("section", presenting ? "scene presenting" : "scene", el, {ariaLabel: `Scene ${i + 1} of ${scenes.length}`});
+      element("h2", "", section, {textContent: scene.title});
+      element("p", "text", section, {innerHTML: scene.text});
+      element("p", "question", section, {textContent: scene.question});
+      const nav = element("nav", "", section, {ariaLabel: "Story"});
+      button(nav, "◀ Back", () => step(-1)).disabled = i === 0;
+      element("span", "where", nav, {textContent: `${i + 1} / ${scenes.length}`});
+      button(nav, "Next ▶", () => step(1), "main").disabled = i === scenes.length - 1;
+      if (presenting) {
+        button(nav, "Keys", help);
+        button(nav, "Leave", () => ask({presenting: false}));
+      } else {
+        button(nav, "Present", () => ask({presenting: true}));
+        button(nav, "Notes", open_notes);
+        button(nav, "Close the story", () => ask({scene: ""}));
+      }
+    }
+
+    // ---- over everything: blank screen, help ------------------------------------------------
+
+    function uncover() {
+      cover?.remove();
+      cover = null;
+    }
+
+    function blank() {
+      if (cover) return uncover();
+      cover = element("div", "mhc-cover", document.body, {role: "img", ariaLabel: "Blank screen"});
+      cover.addEventListener("click", uncover);
+    }
+
+    function help() {
+      if (cover) return uncover();
+      cover = element("div", "mhc-cover help", document.body, {role: "dialog", ariaLabel: "Keys"});
+      const list = element("dl", "", cover);
+      for (const [key, meaning] of KEYS) {
+        element("dt", "", list, {textContent: key});
+        element("dd", "", list, {textContent: meaning});
+      }
+      cover.addEventListener("click", uncover);
+    }
+
+    // ---- speaker notes ----------------------------------------------------------------------
+
+    function open_notes() {
+      notes = window.open("", "mhc-notes", "width=900,height=700");
+      if (!notes) return;
+      notes.document.title = "Speaker notes";
+      notes.document.body.style.cssText =
+        "font: 24px/1.5 system-ui, sans-serif; max-width: 34em; margin: 1.5em auto; padding: 0 1em;"
+        + "background: #111; color: #eee";
+      notes.document.addEventListener("keydown", on_key, true);
+      update_notes();
+    }
+
+    function update_notes() {
+      if (!notes || notes.closed) return;
+      const i = at();
+      const body = notes.document.body;
+      body.replaceChildren();
+      if (i < 0) return;
+      const add = (tag, text, style = "") => {
+        const node = notes.document.createElement(tag);
+        node.textContent = text;
+        node.style.cssText = style;
+        body.append(node);
+      };
+      add("div", `${i + 1} / ${scenes.length}`, "opacity: 0.7");
+      add("h1", scenes[i].title, "font-size: 1.3em; margin: 0.2em 0");
+      add("p", scenes[i].notes);
+      add("p", scenes[i].question, "font-style: italic");
+      if (scenes[i + 1]) add("p", `Next: ${scenes[i + 1].title}`, "opacity: 0.7; margin-top: 2em");
+    }
+
+    // ---- keys -------------------------------------------------------------------------------
+
+    const ACTIONS = {
+      p: () => ask("play"),
+      r: () => ask("reset"),
+      s: () => ask("shuffle"),
+      b: blank,
+      h: help,
+      "?": help,
+      n: open_notes,
+      f: full_screen,
+    };
+
+    function full_screen() {
+      if (document.fullscreenElement) document.exitFullscreen();
+      else document.documentElement.requestFullscreen?.().catch(() => {});
+    }
+
+    // A browser lets nobody go full screen but a person: the first key or click does it.
+    let first = present().presenting;
+    function first_gesture() {
+      if (!first || !present().presenting) return;
+      first = false;
+      if (!document.fullscreenElement) full_screen();
+    }
+
+    function action_of(event) {
+      if (event.key === "PageDown") return () => step(1);
+      if (event.key === "PageUp") return () => step(-1);
+      if (takes_keys(event.composedPath()[0])) return null;
+      if (event.key === "ArrowRight") return () => step(1);
+      if (event.key === "ArrowLeft") return () => step(-1);
+      if (event.key === "Escape") return cover ? uncover : () => ask({presenting: false});
+      return ACTIONS[event.key.toLowerCase()];
+    }
+
+    function on_key(event) {
+      if (!present().presenting || event.ctrlKey || event.altKey || event.metaKey) return;
+      const action = action_of(event);
+      if (!action) return;
+      event.preventDefault();
+      event.stopImmediatePropagation();
+      if (event.key !== "Escape" && event.key.toLowerCase() !== "f") first_gesture();
+      if (cover && action !== blank && action !== help) uncover();
+      action();
+    }
+
+    window.addEventListener("keydown", on_key, true);
+    window.addEventListener("pointerdown", first_gesture, true);
+    const sized = new ResizeObserver(measure);
+    for (const part of column?.children ?? []) sized.observe(part);
+    draw();
+    return {
+      draw,
+      stop() {
+        window.removeEventListener("keydown", on_key, true);
+        window.removeEventListener("pointerdown", first_gesture, true);
+        sized.disconnect();
+        document.documentElement.classList.remove("mhc-presenting");
+        uncover();
+        notes?.close();
+      },
+    };
+  };
+})();

@@ -1,0 +1,114 @@
+"""The story, told with a clicker and no mouse."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from mhc_demo.app.scenes import SCENES
+
+from .conftest import Explorer
+
+pytestmark = pytest.mark.browser
+
+TITLES = [scene.title for scene in SCENES.values()]
+NAMES = list(SCENES)
+
+
+def title(page: Page) -> Any:
+    return page.locator(".mhc-story h2")
+
+
+def test_the_whole_story_can_be_told_with_a_clicker(explorer: Explorer, address: str) -> None:
+    page = explorer.page
+    page.set_viewport_size({"width": 1920, "height": 1080})
+    explorer.open(address, "?present=1", controls=False)
+    expect(title(page)).to_have_text(TITLES[0])
+    expect(page.get_by_role("banner")).to_be_hidden()
+    expect(page.get_by_role("tab").first).to_be_hidden()
+    for name, wanted in list(zip(NAMES, TITLES, strict=True))[1:]:
+        page.keyboard.press("PageDown")
+        expect(title(page)).to_have_text(wanted)
+        expect(page).to_have_url(re.compile(f"scene={name}"))
+        wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+        assert wide <= 0, name
+    page.keyboard.press("PageDown")  # there is no next one
+    page.keyboard.press("PageUp")
+    expect(title(page)).to_have_text(TITLES[-2])
+    page.keyboard.press("ArrowLeft")
+    expect(title(page)).to_have_text(TITLES[-3])
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("banner")).to_be_visible()
+    expect(title(page)).to_have_text(TITLES[-3])
+
+
+def test_a_scene_sets_the_page_and_its_sliders_stay_live(explorer: Explorer, address: str) -> None:
+    page = explorer.page
+    explorer.open(address)
+    page.get_by_role("button", name=re.compile("The story")).click()
+    expect(title(page)).to_have_text(TITLES[0])
+    for _ in range(NAMES.index("sharp")):
+        page.get_by_role("button", name="Next").click()
+    expect(title(page)).to_have_text(SCENES["sharp"].title)
+    expect(explorer.number(1)).to_have_text("1.80")
+    expect(page).to_have_url(re.compile("spread=5.*scene=sharp"))
+    explorer.set("Sinkhorn iterations", 20)
+    expect(explorer.number(1)).to_have_text("1.02")
+    expect(page).to_have_url(re.compile("iterations=20.*scene=sharp"))
+    # A link into a changed scene shows what was changed.
+    explorer.open(page.url)
+    expect(title(page)).to_have_text(SCENES["sharp"].title)
+    expect(explorer.number(1)).to_have_text("1.02")
+    page.get_by_role("button", name="Reset").click()
+    expect(explorer.slider("Sinkhorn iterations")).to_have_value("1")
+    page.get_by_role("button", name="Close the story").click()
+    expect(title(page)).to_have_count(0)
+    expect(page).not_to_have_url(re.compile("scene="))
+
+
+def test_a_clicker_moves_on_though_a_slider_has_the_focus(explorer: Explorer, address: str) -> None:
+    page = explorer.page
+    explorer.open(address, "?scene=dial&present=1", controls=False)
+    slider = explorer.slider("Sinkhorn iterations")
+    slider.focus()
+    page.keyboard.press("ArrowRight")  # the slider's own
+    expect(slider).to_have_value("2")
+    expect(title(page)).to_have_text(SCENES["dial"].title)
+    page.keyboard.press("PageDown")
+    expect(title(page)).to_have_text(SCENES["why"].title)
+
+
+def test_each_key_of_the_presenter(explorer: Explorer, address: str) -> None:
+    page = explorer.page
+    explorer.open(address, "?scene=dial&present=1&iterations=0", controls=False)
+    page.keyboard.press("f")
+    page.keyboard.press("b")
+    expect(page.locator(".mhc-cover")).to_be_visible()
+    page.keyboard.press("b")
+    expect(page.locator(".mhc-cover")).to_have_count(0)
+    page.keyboard.press("h")
+    expect(page.get_by_role("dialog", name="Keys")).to_contain_text("speaker notes")
+    page.keyboard.press("Escape")
+    expect(page.locator(".mhc-cover")).to_have_count(0)
+    page.keyboard.press("p")
+    expect(explorer.slider("Sinkhorn iterations")).not_to_have_value(re.compile("^[01]$"))
+    page.keyboard.press("r")
+    expect(explorer.slider("Sinkhorn iterations")).to_have_value("1")
+    page.keyboard.press("s")
+    expect(page).not_to_have_url(re.compile("seed=42"))
+    with page.expect_popup() as popup:
+        page.keyboard.press("n")
+    expect(popup.value.locator("body")).to_contain_text(SCENES["dial"].notes)
+    page.keyboard.press("PageDown")
+    expect(popup.value.locator("body")).to_contain_text(SCENES["why"].notes)
+    popup.value.close()
+
+
+@pytest.mark.parametrize("width", [390, 3840])
+def test_the_story_fits_a_phone_and_a_wall(new_explorer: Any, address: str, width: int) -> None:
+    explorer = new_explorer(width, 844 if width < 600 else 2160)
+    explorer.open(address, "?scene=real")
+    assert explorer.page.evaluate("document.documentElement.scrollWidth") <= width
