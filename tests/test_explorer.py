@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from dataclasses import replace
+from typing import NoReturn
 
 import numpy as np
 import panel as pn
@@ -12,7 +15,7 @@ import mhc_demo as mhc
 from mhc_demo.app.controls import Controls
 from mhc_demo.app.page import create
 from mhc_demo.app.views import VIEWS
-from mhc_demo.devices import DEVICES
+from mhc_demo.devices import DEVICES, Device
 from mhc_demo.projections import PROJECTIONS
 
 
@@ -100,3 +103,76 @@ def test_leaving_a_device_leaves_its_large_ensembles(monkeypatch: pytest.MonkeyP
     explorer.state.device = "numpy"
     assert explorer.state.members == controls.members.end == 256
     assert "256" in explorer.state.notices[0]
+
+
+def failing(device: Device, after: float = 0.0) -> Device:
+    """That device, there to be chosen and failing at its work."""
+
+    def fail() -> NoReturn:
+        time.sleep(after)
+        raise RuntimeError("CUDA out of memory")
+
+    return replace(device, missing=lambda: None, place=fail)
+
+
+@pytest.mark.parametrize("members", [3, 300])
+def test_a_device_that_fails_is_left_for_one_that_does_not(
+    members: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(DEVICES, "cuda", failing(DEVICES["cuda"]))
+    explorer = mhc.Explorer(members=3, streams=2)
+
+    async def choose() -> None:
+        explorer.state.param.update(device="cuda", members=members)
+        await settled(explorer)
+
+    asyncio.run(choose())
+    assert not explorer.computing
+    assert explorer.state.device == "numpy"
+    assert explorer.state.members == explorer.surface.attrs["members"] == min(members, 256)
+    assert "could not compute this" in explorer.state.notices[0]
+    assert len(explorer.state.notices) == 1 + (members > 256)
+
+
+def test_a_failure_that_was_overtaken_is_not_spoken_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(DEVICES, "cuda", failing(DEVICES["cuda"], after=0.3))
+    explorer = mhc.Explorer(members=3, streams=2)
+
+    async def change_one_s_mind() -> None:
+        explorer.state.device = "cuda"
+        await asyncio.sleep(0.1)
+        explorer.state.param.update(device="numpy", seed=7)
+        await settled(explorer)
+
+    asyncio.run(change_one_s_mind())
+    assert explorer.surface.attrs["seed"] == 7
+    assert explorer.state.notices == []
+
+
+def test_a_link_to_a_device_that_fails_opens_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(DEVICES, "cuda", failing(DEVICES["cuda"]))
+    for view in VIEWS:
+        explorer = mhc.Explorer(members=3, streams=2, device="cuda", view=view)
+        assert explorer.surface.attrs["device"].startswith("NumPy")
+
+
+def test_opening_a_view_does_not_hold_up_the_server() -> None:
+    explorer = mhc.Explorer(members=2, streams=2)
+
+    async def open_all() -> None:
+        for view in VIEWS:
+            explorer.state.view = view
+            assert explorer.computing or view in explorer._open
+            await settled(explorer)
+            assert explorer.stage.objects == [explorer._open[view].content]
+
+    asyncio.run(open_all())
+
+
+async def settled(explorer: mhc.Explorer) -> None:
+    """Wait until nothing is being computed."""
+    for _ in range(1000):
+        await asyncio.sleep(0.02)
+        if not explorer.computing and not explorer._working:
+            return
+    raise AssertionError("still computing")

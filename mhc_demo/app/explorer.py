@@ -27,6 +27,7 @@ from .controls import CONTROLS, Controls
 from .scenes import SCENES, markup
 from .state import COMPUTED_PARAMETERS, URL_PARAMETERS, State, exceeded
 from .views import VIEWS, Key, View, surface_of
+from .views.base import device_of
 
 
 class Explorer(pn.viewable.Viewer):
@@ -129,7 +130,11 @@ class Explorer(pn.viewable.Viewer):
             lambda event: setattr(self.state, "view", list(VIEWS)[event.new]), "active"
         )
         self.scene_controls = pn.Row(sizing_mode="stretch_width", margin=0)
-        self._open_view()
+        name = self.state.view
+        self.tabs.active = list(VIEWS).index(name)
+        self._put_on_stage(
+            name, self._displayed, VIEWS[name].compute(self._displayed, self.state.seen())
+        )
         self._arrange()
         self.main = pn.Column(
             self.window,
@@ -212,15 +217,18 @@ class Explorer(pn.viewable.Viewer):
 
     @staticmethod
     def _affordable(key: Key) -> Key:
-        """The experiment with so few members that a page can open with it at once."""
+        """The experiment so small, and on NumPy, that a page can open with it at once."""
         values = dict(key)
         most = max(1, 2**10 // values["streams"] ** 2)
-        return tuple({**values, "members": min(values["members"], most)}.items())
+        usual = State.param.device.default
+        return tuple({**values, "members": min(values["members"], most), "device": usual}.items())
 
     def _moved(self, *_: Any) -> None:
-        if self._displayed == self._wanted:  # else the new surface brings everything along
-            with pn.io.hold():
-                self._open[self.state.view].moved()
+        if self.computing:
+            return  # what is computed will look at where we are
+        with pn.io.hold():
+            if self._open[self.state.view].moved():
+                self._compute()
 
     def _first_picture_stands(self, *_: Any) -> None:
         for view in self._open.values():
@@ -230,93 +238,111 @@ class Explorer(pn.viewable.Viewer):
             self._compute()
 
     def _open_view(self, *_: Any) -> None:
-        """Show the view of the state, building it if it was never open, or is out of date."""
-        name = self.state.view
+        """Show the view of the state, at once if it holds what it shows."""
+        view = self._open.get(self.state.view)
+        self.tabs.active = list(VIEWS).index(self.state.view)
+        if view is None or view.key != self._displayed or view.moved():
+            self._compute()
+        else:
+            view.cut_anew()
+            self._set_type()
+            self.stage[:] = [view.content]
+
+    def _put_on_stage(self, name: str, key: Key, data: Any) -> None:
+        """Show a view with what was computed for it, building it if it was never open."""
         view = self._open.get(name)
         if view is None:
-            view = self._open[name] = VIEWS[name](self)
-            view.key = self._displayed
+            view = self._open[name] = VIEWS[name](self, data)
             if self.window.first_picture:
                 view.complete()
-        elif view.key != self._displayed:
-            view.update(view.compute(self._displayed, self.state.seen()))
-            view.key = self._displayed
+        else:
+            view.update(data)
+        view.key = key
         view.moved()
-        view.cut_anew()
+        if self.stage.objects != [view.content]:
+            view.cut_anew()
+            self.stage[:] = [view.content]
         self._set_type()
-        self.tabs.active = list(VIEWS).index(name)
-        self.stage[:] = [view.content]
 
     def _experiment_changed(self, *_: Any) -> None:
         if too_much := exceeded(dict(self.state.key())):
             self.state.notices = []  # so that the same sentence is shown again
             self.state.param.update(
                 **{name: most for name, (most, _) in too_much.items()},
-                notices=[
-                    f"{self.state.param[name].label}: set to {most}, the most that {who}."
-                    for name, (most, who) in too_much.items()
-                ],
+                notices=self._corrections(too_much),
             )
             return
         self._wanted = self.state.key()
         self._compute()
 
     def _compute(self) -> None:
+        """Compute what is wanted, and what the open view shows beside it."""
         self.computing = True
         try:
             asyncio.get_running_loop()
         except RuntimeError:  # no server and no notebook: there is nobody to hold up
-            view = self._open[self.state.view]
-            self._show(self._wanted, *_computed(self._wanted, view, self.state.seen()))
+            self._show(self._wanted, self.state.view, *_computed(*self._wish()))
             return
         if not self._working:
             self._working = True
             pn.state.execute(self._work)
 
-    async def _work(self) -> None:
-        """Compute, on a thread, what was last asked for, until nothing newer is."""
-        done: Key | None = None
-        try:
-            while done != self._wanted:
-                done = self._wanted
-                view, seen = self._open[self.state.view], self.state.seen()
-                computed = await asyncio.to_thread(_computed, done, view, seen)
-                pn.state.execute(partial(self._show, done, *computed))
-        except Exception:
-            self._wanted = self._displayed
-            self.computing = False
-            self._give_way()
-            raise
-        finally:
-            self._working = False
+    def _wish(self) -> tuple[Key, str, dict[str, int]]:
+        return self._wanted, self.state.view, self.state.seen()
 
-    def _give_way(self) -> None:
-        """What was asked for failed: say so, and go back from a device that did not do it."""
-        usual = self.state.param.device.default
-        if self.state.device == usual:
+    async def _work(self) -> None:
+        """Compute, on a thread, what was last wished for, until nothing newer is."""
+        while True:
+            wish = self._wish()
+            try:
+                computed = await asyncio.to_thread(_computed, *wish)
+            except Exception:
+                if wish != self._wish():  # overtaken by something that may well go
+                    continue
+                self._working = False
+                self._give_way(wish[0])
+                raise
+            if wish[:2] == self._wish()[:2]:
+                pn.state.execute(partial(self._show, *wish[:2], *computed))
+                if not self._open[self.state.view].moved():
+                    break
+        self._working = False
+
+    def _give_way(self, failed: Key) -> None:
+        """What was wished for failed: say so, and go back from a device that did not do it."""
+        self._wanted = self._displayed
+        self.computing = False
+        device, usual = device_of(failed), self.state.param.device.default
+        if device == usual:
             self.state.notices = ["This could not be computed; what is shown is the state before."]
             return
-        failed = DEVICES[self.state.device].title
+        too_much = exceeded({**dict(self.state.key()), "device": usual})
         self.state.param.update(
             device=usual,
-            notices=[f"Device: {failed} could not compute this; back to {DEVICES[usual].title}."],
+            **{name: most for name, (most, _) in too_much.items()},
+            notices=[
+                f"Device: {DEVICES[device].title} could not compute this; back to "
+                f"{DEVICES[usual].title}.",
+                *self._corrections(too_much),
+            ],
         )
 
-    def _show(self, key: Key, surface: xr.Dataset, view: View, data: Any) -> None:
-        if key != self._wanted:
-            return  # overtaken by a later one
-        self.surface = surface
+    def _corrections(self, too_much: dict[str, tuple[int, str]]) -> list[str]:
+        return [
+            f"{self.state.param[name].label}: set to {most}, the most that {who}."
+            for name, (most, who) in too_much.items()
+        ]
+
+    def _show(self, key: Key, name: str, surface: xr.Dataset, data: Any) -> None:
         with pn.io.hold():
-            self._name_projection()
-            self.table.data = gain_columns(surface["log10_gain"])
-            self._displayed = key
-            if view is self._open[self.state.view]:
-                view.update(data)
-                view.key = key
-            else:  # another was opened meanwhile
-                self._open_view()
+            if key != self._displayed:
+                self.surface = surface
+                self._name_projection()
+                self.table.data = gain_columns(surface["log10_gain"])
+                self._displayed = key
+            self._put_on_stage(name, key, data)
         self.computing = False
 
 
-def _computed(key: Key, view: View, seen: dict[str, int]) -> tuple[xr.Dataset, View, Any]:
-    return surface_of(key), view, view.compute(key, seen)
+def _computed(key: Key, view: str, seen: dict[str, int]) -> tuple[xr.Dataset, Any]:
+    return surface_of(key), VIEWS[view].compute(key, seen)

@@ -60,12 +60,12 @@ class View:
     def __init_subclass__(cls) -> None:
         VIEWS[cls.name] = cls
 
-    def __init__(self, explorer: Explorer) -> None:
+    def __init__(self, explorer: Explorer, data: Any) -> None:
         self.explorer = explorer
-        state = explorer.state
-        self.content = self.build(self.compute(state.key(), state.seen()))
+        self.content = self.build(data)
 
-    def compute(self, key: Key, seen: State) -> Any:
+    @staticmethod
+    def compute(key: Key, seen: State) -> Any:
         """What the view shows beside the gain surface; runs on a thread, and touches no model."""
 
     def build(self, data: Any) -> Any:
@@ -78,8 +78,12 @@ class View:
     def update(self, data: Any) -> None:
         """Follow a new experiment."""
 
-    def moved(self) -> None:
-        """Depth or iterations have moved; the browser has already drawn what it holds."""
+    def moved(self) -> bool:
+        """Depth or iterations have moved, and the browser has drawn what it holds.
+
+        Returns whether the view has to be computed anew, for what it does not hold.
+        """
+        return False
 
     def figures(self) -> list[figure]:
         """The Bokeh figures of the view."""

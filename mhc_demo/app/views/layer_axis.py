@@ -20,7 +20,8 @@ class LayerAxisView(View):
     name = "layer-axis"
     title = "Paper’s axes"
 
-    def compute(self, key: Key, seen: State) -> xr.DataArray:
+    @staticmethod
+    def compute(key: Key, seen: State) -> xr.DataArray:
         return layer_axis_gains(
             experiment_of(key), depth=seen["depth"], direction="backward", device=device_of(key)
         )
@@ -59,9 +60,6 @@ class LayerAxisView(View):
         self._hold(data)
         self.plot.update(self.explorer.surface)
         self._describe()
-        self.moved()  # the depth may have moved since
 
-    def moved(self) -> None:
-        state = self.explorer.state
-        if self.depth != state.depth:
-            self._hold(self.compute(state.key(), state.seen()))
+    def moved(self) -> bool:
+        return self.depth != self.explorer.state.depth

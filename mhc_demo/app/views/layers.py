@@ -20,7 +20,8 @@ class LayersView(View):
     name = "layers"
     title = "Single layers"
 
-    def compute(self, key: Key, seen: State) -> xr.DataArray:
+    @staticmethod
+    def compute(key: Key, seen: State) -> xr.DataArray:
         return layer_gains(experiment_of(key), device=device_of(key))
 
     def build(self, data: xr.DataArray) -> Any:

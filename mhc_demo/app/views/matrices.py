@@ -26,7 +26,8 @@ class MatricesView(View):
     name = "matrices"
     title = "Matrices"
 
-    def compute(self, key: Key, seen: State) -> tuple[xr.Dataset, xr.Dataset]:
+    @staticmethod
+    def compute(key: Key, seen: State) -> tuple[xr.Dataset, xr.Dataset]:
         experiment = experiment_of(key)
         if experiment.streams <= SHIPPED_WHOLE:
             matrices = member_matrices(experiment)
@@ -87,8 +88,9 @@ class MatricesView(View):
             self.heatmaps = drawn.figures
             self.plots[:] = [plots(*self.heatmaps, height="clamp(300px, 26vw, 460px)")]
 
-    def moved(self) -> None:
-        state = self.explorer.state
-        if state.streams > SHIPPED_WHOLE:
-            self._hold(self.compute(state.key(), state.seen())[0])
+    def moved(self) -> bool:
         self._describe()
+        state = self.explorer.state
+        where = self.table.tags[0]
+        held = state.depth in where["depths"] and state.iterations in where["iterations"]
+        return not held

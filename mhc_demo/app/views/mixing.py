@@ -21,7 +21,8 @@ class MixingView(View):
     name = "mixing"
     title = "Mixing"
 
-    def compute(self, key: Key, seen: State) -> xr.Dataset:
+    @staticmethod
+    def compute(key: Key, seen: State) -> xr.Dataset:
         return mixing_of(key)
 
     def build(self, data: xr.Dataset) -> Any:
