@@ -13,11 +13,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from itertools import islice, permutations
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 from array_api_compat import device
+from numpy.typing import NDArray
 
 from ._arrays import Array, choice, scalar, square_matrices, whole_number, widened
 
@@ -103,7 +106,7 @@ def projected(xp: ModuleType, chosen: Projection, logits: Array, iterations: int
     """
     if iterations == 0:
         return logits
-    if chosen.fused is not None and xp.__name__.endswith("torch"):
+    if chosen.fused is not None and _is_torch(xp):
         from .kernels.sinkhorn import sinkhorn  # brings PyTorch along, which is there by now
 
         return sinkhorn(logits, iterations, **chosen.fused)
@@ -114,6 +117,11 @@ def projected(xp: ModuleType, chosen: Projection, logits: Array, iterations: int
     else:
         result = chosen.function(xp, logits)
     return xp.astype(result, dtype, copy=False)
+
+
+def _is_torch(xp: ModuleType) -> bool:
+    # By name: array-api-compat's own question has a cache, which the compiler warns of.
+    return xp.__name__.endswith("torch")
 
 
 def sinkhorn_knopp(
@@ -134,10 +142,17 @@ def sinkhorn_knopp(
 
     Raises ValueError or TypeError as `project` does, and for an unknown order.
     """
-    if choice("order", order, ("columns", "rows")) == "columns":
-        return project(logits, "sinkhorn", iterations)
+    chosen = PROJECTIONS["sinkhorn"]
+    iterations = whole_number("iterations", iterations, 0)
     xp, logits = square_matrices(logits, "logits")
-    return xp.matrix_transpose(project(xp.matrix_transpose(logits), "sinkhorn", iterations))
+    if choice("order", order, ("columns", "rows")) == "columns":
+        return projected(xp, chosen, logits, iterations)
+    if iterations and _is_torch(xp):
+        from .kernels.sinkhorn import sinkhorn
+
+        return sinkhorn(logits, iterations, rows_first=True)
+    turned = projected(xp, chosen, xp.matrix_transpose(logits), iterations)
+    return xp.matrix_transpose(turned)
 
 
 def iterates(logits: Array, projection: str, count: int) -> Iterator[Array]:
@@ -148,7 +163,7 @@ def iterates(logits: Array, projection: str, count: int) -> Iterator[Array]:
     chosen = PROJECTIONS[choice("projection", projection, PROJECTIONS)]
     xp, logits = square_matrices(logits, "logits")
     chosen.check(logits.shape[-1])
-    if chosen.fused is not None and xp.__name__.endswith("torch"):
+    if chosen.fused is not None and _is_torch(xp):
         from .kernels.sinkhorn import has_kernel, sinkhorn
 
         # Each from the start: a kernel moves a matrix twice, a step of the generator six times.
@@ -246,15 +261,16 @@ def released_iterates(xp: ModuleType, logits: Array, eps: float | None = None) -
 )
 def _mhc_lite(xp: ModuleType, logits: Array) -> Array:
     n = logits.shape[-1]
-    place = {"dtype": logits.dtype, "device": device(logits)}
-    vertices = xp.asarray(
-        [[1.0 if p[i] == j else 0.0 for i in range(n) for j in range(n)]
-         for p in permutations(range(n))],
-        **place,
-    )  # fmt: skip
+    vertices = xp.asarray(_permutation_matrices(n), dtype=logits.dtype, device=device(logits))
     flat = xp.reshape(logits, (*logits.shape[:-2], n * n))
     weights = _softmax(xp, flat @ xp.permute_dims(vertices, (1, 0)), -1)
     return xp.reshape(weights @ vertices, logits.shape)
+
+
+@cache
+def _permutation_matrices(n: int) -> NDArray[np.float64]:
+    """All of them, flat: (n!, n * n)."""
+    return np.eye(n)[list(permutations(range(n)))].reshape(-1, n * n)
 
 
 @projection(

@@ -249,18 +249,36 @@ def test_functional_transforms():
     torch.testing.assert_close(each.movedim(0, 1), whole)
 
 
-def test_compiled_without_a_break():
-    import array_api_compat.torch as xp
+@pytest.mark.parametrize("order", ["columns", "rows"])
+@pytest.mark.parametrize("context", [torch.enable_grad, torch.no_grad, torch.inference_mode])
+@pytest.mark.parametrize("learns", [True, False])
+@pytest.mark.filterwarnings("ignore")  # the compiler's own
+def test_compiled_without_a_break(context, learns, order):
+    def function(z):
+        return mhc.sinkhorn_knopp(z, 5, order=order) ** 2
 
-    def loss(z):
-        return (mhc.projections.projected(xp, mhc.PROJECTIONS["sinkhorn"], z, 5) ** 2).sum()
-
-    logits = normal(3, 4, 4).requires_grad_()
-    compiled = torch.compile(loss, backend="aot_eager", fullgraph=True)
-    wanted, result = (
-        torch.autograd.grad(function(logits), logits)[0] for function in (loss, compiled)
-    )
+    torch._dynamo.reset()
+    logits = normal(3, 4, 4).requires_grad_(learns)
+    compiled = torch.compile(function, backend="aot_eager", fullgraph=True)
+    with context():
+        wanted, result = function(logits), compiled(logits)
     torch.testing.assert_close(result, wanted)
+    if result.requires_grad:
+        slopes = [torch.autograd.grad(r.sum(), logits)[0] for r in (wanted, result)]
+        torch.testing.assert_close(*slopes)
+
+
+@PATHS
+@pytest.mark.parametrize("n", [3, 4])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_nan_stays_to_be_seen_in_its_matrix_and_nowhere_else(path, n, value):
+    logits = normal(5, n, n, dtype=torch.float32)
+    logits[2, 0, 0] = value
+    results = computed(path, logits, torch.ones_like(logits), 3, False, 0.0)
+    for result in results:
+        assert result[2].isnan().any()
+        assert result[[0, 1, 3, 4]].isfinite().all()
+    assert results[0][2].isnan().any(-1).all()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Triton is for Linux")

@@ -9,6 +9,7 @@ its gradient is the operator's own.  There is no mathematics in this file.  The 
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Iterator
 from functools import cache
 from importlib.util import find_spec
@@ -45,6 +46,8 @@ def sinkhorn(
     orientation that acts).  float16 and bfloat16 are computed in float32.  `iterations` >= 1.
     Differentiable, twice.
     """
+    if torch.compiler.is_compiling() and not (torch.is_grad_enabled() and logits.requires_grad):
+        return _forward(logits, iterations, rows_first, eps)  # the compiler trips over the other
     return _SinkhornKnopp.apply(logits, iterations, rows_first, eps)
 
 
@@ -169,20 +172,25 @@ def _pieces(rows_first: bool, *tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
 
 
 @cache
-def triton_is_there() -> bool:
-    """Whether Triton can be imported; a broken installation counts as none."""
+def kernels_run_on(device: torch.device) -> bool:
+    """Whether Triton is there, is new enough, and can compile and run a kernel on that device.
+
+    Tried once, on one matrix: it also takes a compiler of C, and a GPU that Triton knows.
+    """
     if find_spec("triton") is None:
         return False
     try:
-        from . import sinkhorn_triton  # noqa: F401
-    except Exception:
+        with torch.no_grad():
+            one = launch(torch.zeros(1, 4, 4, device=device), None, 1, False, 0.0)
+            return bool((one == 0.25).all())
+    except Exception as error:
+        warnings.warn(f"plain PyTorch in place of the Triton kernels: {error}", stacklevel=2)
         return False
-    return True
 
 
 def has_kernel(logits: Tensor) -> bool:
     """Whether a Triton kernel computes it."""
-    return logits.is_cuda and logits.shape[-1] <= MAX_STREAMS and triton_is_there()
+    return logits.is_cuda and logits.shape[-1] <= MAX_STREAMS and kernels_run_on(logits.device)
 
 
 def launch(

@@ -243,7 +243,7 @@ def _inverse(x, FOUR: tl.constexpr, APPROXIMATE: tl.constexpr):
         q = _reciprocal(x[2] * x[3], APPROXIMATE)
         return p * x[1], p * x[0], q * x[3], q * x[2]
     else:
-        return 1.0 / tl.where(x > 0, x, 1.0)
+        return 1.0 / tl.where(x == 0, 1.0, x)
 
 
 @triton.jit
@@ -252,7 +252,7 @@ def _plus(x, EPS: tl.constexpr, FOUR: tl.constexpr):
     if FOUR:
         return x[0] + EPS, x[1] + EPS, x[2] + EPS, x[3] + EPS
     else:
-        return tl.where(x > 0, x + EPS, 0.0)
+        return tl.where(x == 0, 0.0, x + EPS)
 
 
 @triton.jit
@@ -432,7 +432,8 @@ def _start(k, EPS: tl.constexpr, n: tl.constexpr, N: tl.constexpr, BLOCK: tl.con
     return u, v
 
 
-@triton.jit
+# Else every count would be compiled anew that is 1, or a multiple of 16.
+@triton.jit(do_not_specialize=["count", "iterations"])
 def sinkhorn_forward(z_pointer, p_pointer, count, iterations, n: tl.constexpr, N: tl.constexpr,
                      EPS: tl.constexpr, TAME: tl.constexpr, SWAPPED: tl.constexpr,
                      BLOCK: tl.constexpr, REAL: tl.constexpr,
@@ -573,7 +574,7 @@ def _through_logarithms(z, g, iterations, FOUR: tl.constexpr):
     return g
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["count"])
 def sinkhorn_backward(z_pointer, g_pointer, out_pointer, count, iterations: tl.constexpr,
                       n: tl.constexpr, N: tl.constexpr, EPS: tl.constexpr, TAME: tl.constexpr,
                       SWAPPED: tl.constexpr, BLOCK: tl.constexpr, REAL: tl.constexpr,
@@ -589,7 +590,7 @@ def sinkhorn_backward(z_pointer, g_pointer, out_pointer, count, iterations: tl.c
     if EPS > 0 or _range(z, FOUR) < TAME:
         # In lots, the last of them first and what is left over with it.
         WHOLE: tl.constexpr = iterations - (EPS > 0)
-        LOTS: tl.constexpr = max(WHOLE - 1, 0) // LOT
+        LOTS: tl.constexpr = ((WHOLE - 1) * (WHOLE > 1)) // LOT
         REST: tl.constexpr = WHOLE - LOTS * LOT
         k, softmax = _base(z, EPS, FOUR, APPROXIMATE)
         u0, v0 = _start(k, EPS, n, N, BLOCK, REAL, APPROXIMATE)
