@@ -114,7 +114,7 @@ def serve(parser: argparse.ArgumentParser) -> Run:
     def run(options: argparse.Namespace) -> int:
         given = {name: getattr(options, name) for name in declared}
         state = {name: value for name, value in given.items() if value is not None}
-        _check_together(parser, state)
+        _check_together(parser, state, alone=options.num_procs == 1)
         return _serve(options, state)
 
     return run
@@ -224,13 +224,14 @@ def _add_option(group: Any, name: str, parameter: Any) -> None:
     )
 
 
-def _check_together(parser: argparse.ArgumentParser, state: Mapping[str, Any]) -> None:
+def _check_together(parser: argparse.ArgumentParser, state: Mapping[str, Any], alone: bool) -> None:
     """What is wrong with no option by itself: a projection that has too many streams, say."""
     from .app.state import exceeded
     from .devices import DEVICES
 
     values = {name: p.default for name, p in state_parameters().items()} | dict(state)
-    reason = DEVICES[values["device"]].missing()
+    # A process that has asked for CUDA can have no children that use it: they will ask.
+    reason = DEVICES[values["device"]].missing() if alone else None
     if reason is not None:
         parser.error(f"argument --device: {values['device']} cannot be had: {reason}")
     for name, (most, who) in exceeded(values).items():

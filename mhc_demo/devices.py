@@ -47,7 +47,7 @@ class Place:
 
     def finished(self) -> None:
         """Wait for what was asked for; a GPU answers before it is done."""
-        if "cuda" in str(self.device):
+        if self.gpu and "cuda" in str(self.device):
             import torch
 
             torch.cuda.synchronize(self.device)
@@ -63,7 +63,9 @@ class Device:
     """Why it cannot be had, in a sentence; None if it can."""
     place: Callable[[], Place]
     most_members: int
-    """Members of an ensemble that the page lets a visitor ask of it."""
+    """Members of an ensemble that the page lets a visitor ask of it ..."""
+    most_entries: int
+    """... and entries of all their matrices in one layer, members * n^2."""
 
 
 def place(device: str) -> Place:
@@ -108,7 +110,7 @@ def _no_cuda() -> str | None:
         return reason
     built = _cuda_that_torch_was_built_for()
     if built is None:
-        return "this PyTorch is built for the CPU alone."
+        return "this PyTorch is not built for CUDA."
     driver = _cuda_of_the_driver()
     if driver is None:
         return "there is no CUDA device here."
@@ -148,9 +150,9 @@ def _cuda_of_the_driver() -> int | None:
 DEVICES: dict[str, Device] = {
     device.name: device
     for device in (
-        Device("numpy", "NumPy", lambda: None, _numpy, 256),
-        Device("cpu", "PyTorch, CPU", _no_torch, lambda: _torch("cpu"), 256),
-        Device("cuda", "PyTorch, CUDA", _no_cuda, lambda: _torch("cuda"), 100_000),
+        Device("numpy", "NumPy", lambda: None, _numpy, 256, 2**16),
+        Device("cpu", "PyTorch, CPU", _no_torch, lambda: _torch("cpu"), 256, 2**16),
+        Device("cuda", "PyTorch, CUDA", _no_cuda, lambda: _torch("cuda"), 100_000, 1_600_000),
     )
 }
 """Every device by its name."""

@@ -131,6 +131,8 @@ def log10_composite_gains(
     xp, matrices = _layers(matrices)
     bytes_per_depth = 8 * math.prod(matrices.shape) // matrices.shape[-3]
     block = max(1, _CACHE_BYTES // max(bytes_per_depth, 1))
+    if "cuda" in str(device(matrices)):  # launches cost more there than the cache saves
+        block = matrices.shape[-3]
     pieces = [
         xp.stack([piece.log10_gain(d, definition) for d in gains])
         for piece in _pieces(xp, matrices, direction, block)

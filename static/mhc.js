@@ -361,45 +361,42 @@ window.mhc = (() => {
 
   // Names at the right ends of lines, as near to them as they can stand without overlapping.  A
   // line that has left the plot has an arrow, and its gain at the present depth.
-  function labels({figure, lines, now, texts, direction}) {
-    const height = figure.inner_height;
-    if (!height) return;
-    const {start, end} = figure.y_range;
-    const family = "system-ui, sans-serif";
+  function labels({figure, lines, now, text, places, last, direction}) {
+    const {inner_height: height, inner_width: width} = figure;
+    if (!height || !width) return;
     const [, ticks] = /^([\d.]+)px$/.exec(figure.left[0].major_label_text_font_size) ?? [0, 12];
     const size = Number(ticks) + 1;
+    const room = 10 * size + 14; // "Sinkhorn ↑ 10¹⁶·²", and the stroke that leads there
+    const pixel = (last + 1) / Math.max(width - room, 1);
+    figure.x_range.end = width * pixel;
+    const {start, end} = figure.y_range;
     const found = [];
-    now.forEach((source, group) => {
-      const here = source.data;
-      get(here, "projection").forEach((name, i) => {
+    now.forEach(({data}, group) => {
+      get(data, "projection").forEach((name, i) => {
         const line = get(lines[group].data, `${name}.${direction}`);
-        const last = line[line.length - 1];
-        if (Number.isNaN(last)) return;
-        const arrow = last > end ? "↑" : last < start ? "↓" : "";
-        const gain = arrow && ` ${arrow} ${compact(get(here, direction)[i])}`;
-        const y = Math.min(Math.max(last, start), end);
-        found.push({y, last, text: get(here, "label")[i] + gain, colour: get(here, "colour")[i]});
+        const at = line[line.length - 1];
+        if (Number.isNaN(at)) return;
+        const arrow = at > end ? "↑" : at < start ? "↓" : "";
+        const gain = arrow && ` ${arrow} ${compact(get(data, direction)[i])}`;
+        const y = Math.min(Math.max(at, start), end);
+        found.push({at, y, text: get(data, "label")[i] + gain, colour: get(data, "colour")[i]});
       });
     });
-    found.sort((a, b) => b.last - a.last);
+    found.sort((a, b) => b.at.toFixed(3) - a.at.toFixed(3)); // what coincides, in its order
     const gap = Math.min(1.3 * size, height / found.length);
     const tops = found.map(({y}) => (height * (end - y)) / (end - start));
     for (let i = 0; i < tops.length; i++)
       tops[i] = Math.max(tops[i], i ? tops[i - 1] + gap : gap / 2);
     for (let i = tops.length - 1; i >= 0; i--)
       tops[i] = Math.min(tops[i], i < tops.length - 1 ? tops[i + 1] - gap : height - gap / 2);
-    const xs = get(lines[0].data, "depth");
-    const column = (value) => found.map(value);
-    texts.text_font = family;
-    texts.text_font_size = `${size}px`;
-    figure.min_border_right = Math.ceil(9 * size); // "Columns only", "Sinkhorn ↑ 10¹⁶·²"
-    texts.source.data = {
-      x0: column(() => xs[xs.length - 1]),
-      y0: column(({y}) => y),
-      x1: column(() => figure.x_range.end),
+    text.text_font_size = `${size}px`;
+    places.data = {
+      x0: found.map(() => last),
+      y0: found.map(({y}) => y),
+      x1: found.map(() => last + 1 + 12 * pixel),
       y1: tops.map((top) => end - (top * (end - start)) / height),
-      text: column(({text}) => text),
-      colour: column(({colour}) => colour),
+      text: found.map(({text}) => text),
+      colour: found.map(({colour}) => colour),
     };
   }
 
@@ -426,12 +423,13 @@ window.mhc = (() => {
       element("th", "", head, {scope: "col", textContent: title, title: note});
     const body = element("tbody", "", grid);
     const lines = new Map();
-    for (const {name, title, note, colour, dash} of rows) {
+    for (const {name, title, short, note, colour, dash} of rows) {
       const line = element("tr", "", body);
       const first = element("th", "", line, {scope: "row", title: note});
       first.innerHTML = `<svg width="30" height="6" aria-hidden="true"><line x1="0" y1="3" x2="30"
         y2="3" stroke="${colour}" stroke-width="3" stroke-dasharray="${dash}"/></svg>`;
-      first.append(title);
+      element("span", "full", first, {textContent: title});
+      element("span", "short", first, {textContent: short});
       const cells = columns.map(({quantity}) => [quantity, element("td", "", line)]);
       lines.set(name, {line, cells});
     }

@@ -59,7 +59,7 @@ def test_without_pytorch_its_devices_say_so(monkeypatch):
 @pytest.mark.parametrize(
     ("built", "library", "reason"),
     [
-        (None, driver(), "built for the CPU alone"),
+        (None, driver(), "not built for CUDA"),
         (13, no_library, "no CUDA device"),
         (13, driver(failure=100), "no CUDA device"),
         (13, driver(count=0), "no CUDA device"),

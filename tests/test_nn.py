@@ -1153,3 +1153,22 @@ def test_it_can_grow_and_be_sliced_like_a_list_of_layers():
     assert model(h) is h
     model.extend(layers)
     torch.testing.assert_close(model[1:3](h), layers[1:3](h))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("kind", [mnn.HyperConnection, mnn.ManifoldHyperConnection])
+def test_on_a_gpu_everything_works_as_on_the_cpu(kind):
+    layers = [kind(nn.Linear(8, 8), 8, 4, layer=index) for index in range(6)]
+    model = mnn.Recomputed(layers)
+    h = mnn.expand_streams(torch.randn(3, 8), 4)
+    wanted = model(h)
+    on_gpu = model.cuda()
+    with mnn.record_mappings(on_gpu) as maps:
+        result = on_gpu(h.cuda())
+        # The precision of a matrix product is the user's to set.
+        torch.testing.assert_close(result.cpu(), wanted, rtol=1e-3, atol=1e-3)
+        with torch.autocast("cuda", torch.bfloat16):
+            on_gpu(h.cuda()).sum().backward()
+    assert maps.stack().is_cuda
+    assert mhc.compose(maps.stack()).log10_gain().is_cuda
+    assert all(p.grad is not None for p in model.parameters())

@@ -505,3 +505,12 @@ def test_an_experiment_takes_its_bounds_and_nothing_beyond(extreme):
     for value in (low - 1, high + 1):
         with pytest.raises(ValueError, match=rf"{extreme}.*{value}"):
             Experiment(**{extreme: value})
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@EVERY
+def test_a_gpu_gives_the_surface_of_numpy(name):
+    experiment = Experiment(projection=name, members=5, streams=4, seed=1)
+    surface = gain_surface(experiment, depth=64, iterations=4, device="cuda")
+    wanted = gain_surface(experiment, depth=64, iterations=4)
+    xr.testing.assert_allclose(surface, wanted, rtol=0, atol=2e-3)  # as above

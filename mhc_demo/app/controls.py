@@ -99,7 +99,7 @@ class Controls(pn.viewable.Viewer):
             # gather them ourselves: while a surface is computed, only the last wish counts.
             widget._debounce = 1
         self._layout = pn.Column(*widgets, sizing_mode="stretch_width", margin=(8, 0))
-        state.param.watch(self._limit, ["projection", "device"])
+        state.param.watch(self._limit, ["projection", "device", "streams"])
         explorer.param.watch(self._give_account, "computing")
         self._limit()
         self._give_account()
@@ -116,7 +116,7 @@ class Controls(pn.viewable.Viewer):
         done, most = self.explorer.surface.attrs, self.explorer.surface.sizes["iterations"] - 1
         each = f" at 1 to {most} iterations" if PROJECTIONS[done["projection"]].iterative else ""
         self.account.object = (
-            f"Computed by {done['device']}: {done['projected']:,} matrices projected{each}, "
+            f"Gains computed by {done['device']}: {done['projected']:,} matrices projected{each}, "
             f"in {_duration(done['projection_seconds'])}."
         )
 

@@ -9,6 +9,7 @@ surface, computed on a thread so that other visitors are not held up, the latest
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -28,6 +29,10 @@ from .scenes import SCENES, markup
 from .state import COMPUTED_PARAMETERS, URL_PARAMETERS, State, exceeded
 from .views import VIEWS, Key, View, surface_of
 from .views.base import device_of
+
+QUEUES = {name: ThreadPoolExecutor(1) for name in DEVICES if name != "numpy"}
+"""A device of PyTorch does one thing at a time: who waits for it waits here, and takes no thread
+from those who do not."""
 
 
 class Explorer(pn.viewable.Viewer):
@@ -294,8 +299,10 @@ class Explorer(pn.viewable.Viewer):
         """Compute, on a thread, what was last wished for, until nothing newer is."""
         while True:
             wish = self._wish()
+            queue = QUEUES.get(device_of(wish[0]))
             try:
-                computed = await asyncio.to_thread(_computed, *wish)
+                loop = asyncio.get_running_loop()
+                computed = await loop.run_in_executor(queue, _computed, *wish)
             except Exception:
                 if wish != self._wish():  # overtaken by something that may well go
                     continue

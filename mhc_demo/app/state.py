@@ -101,7 +101,7 @@ class State(Experiment):
             values = {**_beginning(values["scene"]), **values}
         reason = DEVICES[values.get("device", self.device)].missing()
         if reason is not None:
-            del values["device"]
+            values["device"] = self.param.device.default
             notices["device"] = f"the one in the link cannot be had: {reason}"
         present = {name: getattr(self, name) for name in URL_PARAMETERS} | values
         for name, (most, who) in exceeded(present).items():
@@ -166,7 +166,8 @@ def limits(values: Mapping[str, Any]) -> dict[str, tuple[int, str]]:
     if most is not None:
         found["streams"] = (most, "this projection can take")
     device = DEVICES[values["device"]]
-    found["members"] = (device.most_members, f"this page asks of {device.title}")
+    members = min(device.most_members, device.most_entries // values["streams"] ** 2)
+    found["members"] = (members, f"this page asks of {device.title}")
     return found
 
 

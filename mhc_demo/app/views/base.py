@@ -33,9 +33,14 @@ def surface_of(key: Key) -> xr.Dataset:
     return gain_surface(experiment_of(key), device=device_of(key))
 
 
-@lru_cache(maxsize=64)
 def mixing_of(key: Key) -> xr.Dataset:
     """The mixing metrics of an experiment's first network, shared in the same way."""
+    of_all = ("members", "definition", "device")
+    return _mixing_of(tuple(item for item in key if item[0] not in of_all))
+
+
+@lru_cache(maxsize=64)
+def _mixing_of(key: Key) -> xr.Dataset:
     return mixing_surface(experiment_of(key))
 
 
