@@ -18,7 +18,7 @@ window.mhc = (() => {
       const start = get(surface(doc).tags[0], "state");
       const state = {depth: get(start, "depth"), iterations: get(start, "iterations")};
       p = {state, listeners: new Set(), timer: null, changed: new Set(), pending: new Set(),
-           plays: new Set()};
+           plays: new Set(), speed: 1};
       documents.set(doc, p);
     }
     return p;
@@ -168,7 +168,7 @@ window.mhc = (() => {
   // A slider for one part of the state: the browser's own range input, which paints a move in a
   // frame, speaks to screen readers and knows the keys.  `tell` hears of moves, ten times a
   // second at most and of the last one always.
-  function range(el, doc, {name, label, start, end, marks, playable, tell}) {
+  function range(el, doc, {name, label, start, end, marks, tell}) {
     el.classList.add("mhc-range");
     const head = element("div", "head", el);
     const id = `mhc-${name}-${Math.random().toString(36).slice(2)}`;
@@ -193,7 +193,7 @@ window.mhc = (() => {
       timer = setTimeout(say, Math.max(0, told + 100 - performance.now()));
     };
     input.addEventListener("input", () => take(input.valueAsNumber));
-    if (playable) page(doc).plays.add(play_button(head, () => page(doc).state[name], take, start, end));
+    play_button(head, doc, label, () => page(doc).state[name], take, start, end);
     return listen(doc, (state) => {
       if (input.valueAsNumber !== state[name]) input.value = state[name];
       input.style.setProperty("--at", (state[name] - start) / (end - start));
@@ -201,35 +201,68 @@ window.mhc = (() => {
     });
   }
 
-  // Steps a value from where it is (or from the start, if it is at the end) up to the end.
-  function play_button(parent, value, take, start, end, period = 350) {
-    const button = element("button", "play", parent, {type: "button", textContent: "▶ Play"});
+  const SPEEDS = [0.5, 1, 2];
+  const WHOLE_RANGE = 10_000; // milliseconds from one end to the other, at speed 1
+
+  // Steps a value from where it is (or from the start, if it is at the end) up to the end.  Who
+  // has asked for less motion gets the end at once.
+  function play_button(parent, doc, label, value, take, start, end) {
+    const speed = element("button", "speed", parent, {type: "button"});
+    const button = element("button", "play", parent, {type: "button"});
     let timer = null;
-    const stop = () => {
-      clearInterval(timer);
-      timer = null;
-      button.textContent = "▶ Play";
+    const say = (what, sign) => {
+      button.textContent = `${sign} ${what}`;
+      button.ariaLabel = `${what} ${label}`;
     };
+    const stop = () => {
+      clearTimeout(timer);
+      timer = null;
+      say("Play", "▶");
+    };
+    stop();
     button.addEventListener("click", () => {
       if (timer !== null) return stop();
-      button.textContent = "❚❚ Pause";
       let now = value() >= end ? start : value();
+      if (matchMedia("(prefers-reduced-motion: reduce)").matches) return take(value() >= end ? start : end);
+      say("Pause", "❚❚");
       take(now);
-      timer = setInterval(() => {
+      const step = () => {
         if (!button.isConnected || value() !== now) return stop(); // somebody took the slider
         take(++now);
         if (now >= end) stop();
-      }, period);
+        else wait();
+      };
+      const wait = () => {
+        timer = setTimeout(step, WHOLE_RANGE / (end - start) / page(doc).speed);
+      };
+      wait();
     });
-    return button;
+    speed.addEventListener("click", () => faster(doc));
+    page(doc).plays.add({button, speed});
+    tell_speed(doc);
+  }
+
+  // The next of three speeds, for every play button.
+  function faster(doc) {
+    const p = page(doc);
+    p.speed = SPEEDS[(SPEEDS.indexOf(p.speed) + 1) % SPEEDS.length];
+    tell_speed(doc);
+  }
+
+  function tell_speed(doc) {
+    const {plays, speed} = page(doc);
+    for (const each of plays) {
+      text(each.speed, `${speed === 0.5 ? "½" : speed} ×`);
+      each.speed.ariaLabel = `Speed of play: ${speed}`;
+    }
   }
 
   // Press the first play button that is to be seen.
   function play(doc) {
     const {plays} = page(doc);
-    for (const button of plays) {
-      if (!button.isConnected) plays.delete(button);
-      else if (button.checkVisibility()) return button.click();
+    for (const each of plays) {
+      if (!each.button.isConnected) plays.delete(each);
+      else if (each.button.checkVisibility()) return each.button.click();
     }
   }
 
@@ -362,8 +395,9 @@ window.mhc = (() => {
   // Names at the right ends of lines, as near to them as they can stand without overlapping.  A
   // line that has left the plot has an arrow, and its gain at the present depth.
   function labels({figure, lines, now, text, places, last, direction}) {
-    const {inner_height: height, inner_width: width} = figure;
-    if (!height || !width) return;
+    const sizes = [figure.properties.inner_width, figure.properties.inner_height];
+    if (sizes.some((size) => size.is_unset || !size.get_value())) return; // not laid out yet
+    const [width, height] = sizes.map((size) => size.get_value());
     const [, ticks] = /^([\d.]+)px$/.exec(figure.left[0].major_label_text_font_size) ?? [0, 12];
     const size = Number(ticks) + 1;
     const room = 10 * size + 14; // "Sinkhorn ↑ 10¹⁶·²", and the stroke that leads there
@@ -372,14 +406,15 @@ window.mhc = (() => {
     const {start, end} = figure.y_range;
     const found = [];
     now.forEach(({data}, group) => {
-      get(data, "projection").forEach((name, i) => {
-        const line = get(lines[group].data, `${name}.${direction}`);
+      get(data, "projection").forEach((_, i) => {
+        const label = get(data, "label")[i];
+        const line = get(lines[group].data, `${label}, ${direction}`);
         const at = line[line.length - 1];
         if (Number.isNaN(at)) return;
         const arrow = at > end ? "↑" : at < start ? "↓" : "";
         const gain = arrow && ` ${arrow} ${compact(get(data, direction)[i])}`;
         const y = Math.min(Math.max(at, start), end);
-        found.push({at, y, text: get(data, "label")[i] + gain, colour: get(data, "colour")[i]});
+        found.push({at, y, text: label + gain, colour: get(data, "colour")[i]});
       });
     });
     found.sort((a, b) => b.at.toFixed(3) - a.at.toFixed(3)); // what coincides, in its order
@@ -459,6 +494,6 @@ window.mhc = (() => {
     };
   }
 
-  return {move, play, refresh, listen, cut: (source) => cut(source, page(source.document).state),
+  return {move, play, faster, refresh, listen, cut: (source) => cut(source, page(source.document).state),
           range, number, exact, headline, labels, comparison};
 })();

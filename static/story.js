@@ -6,6 +6,7 @@ mhc.story = (() => {
     ["Page Down, →", "next scene"],
     ["Page Up, ←", "previous scene"],
     ["P", "play, or stop"],
+    ["V", "play slower or faster"],
     ["R", "back to where the scene begins"],
     ["S", "shuffle: another seed"],
     ["B", "blank the screen"],
@@ -49,7 +50,7 @@ mhc.story = (() => {
 
   /* `scenes`: [{name, title, text, question, notes}], text as our own HTML.  `present()`: the
      present {scene, presenting}.  `ask`: what Python is asked: {scene}, {presenting}, "reset",
-     "shuffle", "play". */
+     "shuffle", "play", "faster". */
   return function story(el, {scenes, present, ask}) {
     el.classList.add("mhc-story");
     const root = document.documentElement;
@@ -172,6 +173,7 @@ mhc.story = (() => {
 
     const ACTIONS = {
       p: () => ask("play"),
+      v: () => ask("faster"),
       r: () => ask("reset"),
       s: () => ask("shuffle"),
       b: blank,

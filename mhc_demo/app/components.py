@@ -15,7 +15,7 @@ from .static import CSS
 
 
 class Slider(JSComponent):
-    """A slider for depth or iterations, whose moves never wait for Python."""
+    """A slider for depth or iterations that can play; its moves never wait for Python."""
 
     state_name = param.String(doc='Part of the browser\'s state: "depth" or "iterations".')
     label = param.String(doc="Accessible name.")
@@ -23,18 +23,17 @@ class Slider(JSComponent):
     start = param.Integer()
     end = param.Integer()
     marks = param.List(item_type=int, doc="Values marked below the slider.")
-    playable = param.Boolean(default=False, doc="With a button that steps to the end.")
 
     _debounce = 1  # ms; Panel's 50 would come on top of what `tell` waits
 
     _esm = """
     export function render({model, el, view}) {
-      const {state_name: name, label, start, end, marks, playable} = model
+      const {state_name: name, label, start, end, marks} = model
       const doc = view.model.document
       const host = document.createElement("div")
       el.append(host)
       const tell = (value) => { model.value = value }
-      const stop = mhc.range(host, doc, {name, label, start, end, marks, playable, tell})
+      const stop = mhc.range(host, doc, {name, label, start, end, marks, tell})
       model.on("value", () => mhc.move(doc, name, model.value))
       model.on("remove", stop)
     }
@@ -96,6 +95,7 @@ class Story(JSComponent):
         present: () => ({scene: model.scene, presenting: model.present}),
         ask: (what) => {
           if (what === "play") mhc.play(doc)
+          else if (what === "faster") mhc.faster(doc)
           else if (typeof what === "string") model.wish = `${what} ${++wishes}`
           else if ("scene" in what) model.scene = what.scene
           else model.present = what.presenting

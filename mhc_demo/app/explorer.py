@@ -19,7 +19,6 @@ import param
 import xarray as xr
 
 from ..devices import DEVICES
-from ..figures import style
 from ..figures.slices import gain_columns, table
 from ..projections import PROJECTIONS
 from . import static
@@ -70,7 +69,7 @@ class Explorer(pn.viewable.Viewer):
 
     # ---- what there is to see ------------------------------------------------------------
 
-    def _slider(self, name: str, marks: tuple[int, ...], playable: bool = False) -> Slider:
+    def _slider(self, name: str, marks: tuple[int, ...]) -> Slider:
         parameter = self.state.param[name]
         slider = Slider(
             state_name=name,
@@ -79,7 +78,6 @@ class Explorer(pn.viewable.Viewer):
             start=parameter.bounds[0],
             end=parameter.bounds[1],
             marks=list(marks),
-            playable=playable,
             sizing_mode="stretch_width",
             styles={"flex": "1 1 300px"},
             margin=(2, 16),
@@ -88,7 +86,7 @@ class Explorer(pn.viewable.Viewer):
         return slider
 
     def _make_main(self) -> None:
-        self.dial = self._slider("iterations", (0, 1, 5, 10, 20, 30), playable=True)
+        self.dial = self._slider("iterations", (0, 1, 5, 10, 20, 30))
         self.depth = self._slider("depth", (1, 32, 64, 96, 128))
         self.window = BrowserWindow(query=self.state.query())
         self.story = Story(
@@ -193,11 +191,7 @@ class Explorer(pn.viewable.Viewer):
             self.scene_controls[:] = [
                 CONTROLS[name](self.state) for name in needed if presenting and name in CONTROLS
             ]
-            self._set_type()
-
-    def _set_type(self) -> None:
-        for figure in self._open[self.state.view].figures():
-            style.set_type(figure, self.state.present)
+            self._open[self.state.view].set_type()
 
     # ---- following the state ----------------------------------------------------------------
 
@@ -238,7 +232,6 @@ class Explorer(pn.viewable.Viewer):
     def _first_picture_stands(self, *_: Any) -> None:
         for view in self._open.values():
             view.complete()
-        self._set_type()
         if self._displayed != self._wanted:
             self._compute()
 
@@ -250,7 +243,7 @@ class Explorer(pn.viewable.Viewer):
             self._compute()
         else:
             view.cut_anew()
-            self._set_type()
+            view.set_type()
             self.stage[:] = [view.content]
 
     def _put_on_stage(self, name: str, key: Key, data: Any) -> None:
@@ -266,8 +259,8 @@ class Explorer(pn.viewable.Viewer):
         view.moved()
         if self.stage.objects != [view.content]:
             view.cut_anew()
+            view.set_type()
             self.stage[:] = [view.content]
-        self._set_type()
 
     def _experiment_changed(self, *_: Any) -> None:
         if too_much := exceeded(dict(self.state.key())):

@@ -61,6 +61,7 @@ def plot(
     p.axis.minor_tick_line_color = None
     p.axis.major_tick_line_color = None
     p.xgrid.grid_line_color = None
+    set_type(p, large=False)
     return p
 
 
@@ -82,6 +83,11 @@ def set_type(p: figure, large: bool) -> None:
             glyph.tags = glyph.tags or [glyph.text_font_size]  # as it was drawn
             size = int(glyph.tags[0].removesuffix("px"))
             glyph.text_font_size = f"{round(1.6 * size) if large else size}px"
+
+
+def ink(dark: bool) -> str:
+    """The colour of texts inside a plot, which no theme reaches."""
+    return "#e9ecef" if dark else "#16191d"
 
 
 def identity_line() -> Span:

@@ -9,6 +9,7 @@ import panel as pn
 import xarray as xr
 from bokeh.plotting import figure
 
+from ...figures import style
 from ...figures.slices import State, recut
 from ...projections import PROJECTIONS
 from ...surface import Experiment, gain_surface, mixing_surface
@@ -93,6 +94,11 @@ class View:
     def figures(self) -> list[figure]:
         """The Bokeh figures of the view."""
         return []
+
+    def set_type(self) -> None:
+        """Type as large as the page's; of figures that are new, before they are on the page."""
+        for each in self.figures():
+            style.set_type(each, self.explorer.state.present)
 
     def cut_anew(self) -> None:
         """Cut the sources that the browser has cut since, for it is about to get ours again."""

@@ -43,6 +43,7 @@ class CompositeView(View):
         self.cliff = IterationsFigure(
             explorer.surface, explorer.table, explorer.state.seen(), self.main.y_range
         )
+        self.set_type()
         self.plots[1].append(plot(self.cliff.figure))
 
     def figures(self) -> list[figure]:
