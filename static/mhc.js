@@ -494,6 +494,20 @@ window.mhc = (() => {
     };
   }
 
-  return {move, play, faster, refresh, listen, cut: (source) => cut(source, page(source.document).state),
+  // Puts text on the clipboard, also where the browser keeps its own way for safe addresses.
+  async function copy(text) {
+    try {
+      await navigator.clipboard.writeText(text);
+      return true;
+    } catch {
+      const area = element("textarea", "", document.body, {value: text});
+      area.select();
+      const done = document.execCommand("copy");
+      area.remove();
+      return done;
+    }
+  }
+
+  return {copy, move, play, faster, refresh, listen, cut: (source) => cut(source, page(source.document).state),
           range, number, exact, headline, labels, comparison};
 })();

@@ -109,6 +109,33 @@ class Story(JSComponent):
     _stylesheets: ClassVar = [CSS]
 
 
+class Share(JSComponent):
+    """Buttons that copy the link, and the state as Python."""
+
+    python = param.String(doc="What is shown, as a script.")
+
+    _esm = """
+    export function render({model, el}) {
+      const host = document.createElement("div")
+      host.className = "mhc-share"
+      el.append(host)
+      const button = (label, text) => {
+        const node = document.createElement("button")
+        node.type = "button"
+        node.textContent = label
+        node.addEventListener("click", async () => {
+          node.textContent = (await mhc.copy(text())) ? "Copied" : "Could not copy"
+          setTimeout(() => { node.textContent = label }, 1500)
+        })
+        host.append(node)
+      }
+      button("Copy link", () => location.href)
+      button("Copy as Python", () => model.python)
+    }
+    """
+    _stylesheets: ClassVar = [CSS]
+
+
 class BrowserWindow(JSComponent):
     """Keeps the address bar equal to the state, so that a link is what is seen.
 

@@ -14,7 +14,9 @@ import panel_material_ui as pmui
 
 from ..devices import DEVICES
 from ..projections import PROJECTIONS
-from .state import State, limits
+from .components import Share
+from .snippet import snippet
+from .state import COMPUTED_PARAMETERS, State, limits
 from .static import CSS
 
 if TYPE_CHECKING:
@@ -63,6 +65,7 @@ class Controls(pn.viewable.Viewer):
             helper_text=" ".join(f"{DEVICES[name].title}: {reasons[name]}" for name in missing),
             **select,
         )
+        self.share = Share(python=self._snippet(), **WIDE)
         # What computed what is seen, and how long the projection took.
         self.account = pn.pane.HTML(stylesheets=[CSS], css_classes=["account"], **WIDE)
         seed = pmui.IntInput.from_param(
@@ -93,13 +96,15 @@ class Controls(pn.viewable.Viewer):
             self.device,
             self.account,
             reset,
+            self.share,
         ]
-        for widget in (seed, shuffle, *widgets):
+        for widget in (seed, shuffle, *widgets[:-1]):
             # Panel gathers changes for 50 ms, a third of what a change may take in all.  We
             # gather them ourselves: while a surface is computed, only the last wish counts.
             widget._debounce = 1
         self._layout = pn.Column(*widgets, sizing_mode="stretch_width", margin=(8, 0))
         state.param.watch(self._limit, ["projection", "device", "streams"])
+        state.param.watch(self._write_snippet, [*COMPUTED_PARAMETERS, "depth", "iterations"])
         explorer.param.watch(self._give_account, "computing")
         self._limit()
         self._give_account()
@@ -119,6 +124,12 @@ class Controls(pn.viewable.Viewer):
             f"Gains computed by {done['device']}: {done['projected']:,} matrices projected{each}, "
             f"in {_duration(done['projection_seconds'])}."
         )
+
+    def _snippet(self) -> str:
+        return snippet({**dict(self.state.key()), **self.state.seen()})
+
+    def _write_snippet(self, *_: Any) -> None:
+        self.share.python = self._snippet()
 
     def __panel__(self) -> Any:
         return self._layout

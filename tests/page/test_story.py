@@ -112,3 +112,16 @@ def test_the_story_fits_a_phone_and_a_wall(new_explorer: Any, address: str, widt
     explorer = new_explorer(width, 844 if width < 600 else 2160)
     explorer.open(address, "?scene=real")
     assert explorer.page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_what_is_shown_can_be_copied(explorer: Explorer, address: str) -> None:
+    page = explorer.page
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    explorer.open(address, "?depth=9&seed=7")
+    page.get_by_role("button", name="Copy as Python").click()
+    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    assert "seed=7" in (script := page.evaluate("navigator.clipboard.readText()"))
+    assert "depth=9" in script
+    page.get_by_role("button", name="Copy link").click()
+    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    assert page.evaluate("navigator.clipboard.readText()") == page.url

@@ -1,0 +1,41 @@
+"""What the page shows, as a few lines of Python that print the same numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..surface import EXPERIMENT_PARAMETERS, Experiment
+
+TEMPLATE = """\
+import mhc_demo as mhc
+
+experiment = mhc.Experiment({experiment})
+surface = mhc.gain_surface(experiment{device})
+gains = surface["log10_gain"].sel(depth={depth}, series="median")
+for iterations in (0, {iterations}):  # 0 is HC itself
+    for direction in ("forward", "backward"):
+        log10_gain = float(gains.sel(iterations=iterations, direction=direction))
+        print(f"{{iterations}} iterations, {{direction}}: 10^{{log10_gain:.3f}}")
+"""
+
+
+def snippet(values: Mapping[str, Any]) -> str:
+    """A script for a state of the page, `values` by parameter; it needs this library alone.
+
+    >>> print(snippet({"streams": 4, "seed": 7, "depth": 64, "iterations": 1}).splitlines()[2])
+    experiment = mhc.Experiment(seed=7, members=32)
+    """
+    values = {"members": 32, **values}
+    given = {
+        name: values[name]
+        for name in EXPERIMENT_PARAMETERS
+        if name in values and (name == "members" or values[name] != Experiment.param[name].default)
+    }
+    device = values.get("device", "numpy")
+    return TEMPLATE.format(
+        experiment=", ".join(f"{name}={value!r}" for name, value in given.items()),
+        device="" if device == "numpy" else f", device={device!r}",
+        depth=values["depth"],
+        iterations=values["iterations"],
+    )

@@ -1,0 +1,46 @@
+"""Copied Python runs, and prints what the page shows."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+
+import pytest
+
+import mhc_demo as mhc
+from mhc_demo.app.controls import Controls
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        {},
+        {"streams": 3, "seed": 7, "spread": 2.5, "init": "identity", "projection": "rows"},
+        {"definition": "worst-case", "members": 5, "depth": 9, "iterations": 12},
+        {"device": "cpu", "members": 2},
+    ],
+    ids=["the first look", "another experiment", "another look", "another device"],
+)
+def test_copied_python_prints_what_the_page_shows(state: dict[str, object]) -> None:
+    explorer = mhc.Explorer(**{"members": 4} | state)
+    script = Controls(explorer).share.python
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        exec(compile(script, "copied", "exec"), {})
+    shown = explorer.surface["log10_gain"].sel(depth=explorer.state.depth, series="median")
+    lines = iter(said.getvalue().splitlines())
+    for t in (0, explorer.state.iterations):
+        for direction in ("forward", "backward"):
+            name, _, log10_gain = next(lines).partition(": 10^")
+            assert name == f"{t} iterations, {direction}"
+            wanted = float(shown.sel(iterations=t, direction=direction))
+            assert float(log10_gain) == pytest.approx(wanted, abs=5.1e-4)  # three decimals
+
+
+def test_the_script_follows_the_state() -> None:
+    explorer = mhc.Explorer(members=2)
+    share = Controls(explorer).share
+    explorer.state.depth = 17
+    explorer.state.seed = 5
+    assert "depth=17" in share.python
+    assert "seed=5" in share.python
