@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
 from mhc_demo import nn as mnn
+from mhc_demo.costs import best_recompute_block
 
 from .numerics import Row, in_turn
 
@@ -89,7 +90,7 @@ def run() -> Iterator[Row]:
         whole = peak_bytes(plain, device)
         what = f"peak of a step, {device}, n = {STREAMS}, C = {WIDTH}, {TOKENS} tokens, L = {depth}"
         yield f"{what}, nothing recomputed", "", f"{whole / 2**20:.1f} MiB", ""
-        best = mnn.best_recompute_block(depth, STREAMS)
+        best = best_recompute_block(depth, STREAMS)
         for block in (1, best, depth):
             step = step_of(mnn.Recomputed(network, block), device)
             peak = peak_bytes(step, device)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from . import nn
     from .app import Explorer
+    from .comparison import compare, distance_from_doubly_stochastic, phase_map
     from .devices import DEVICES
     from .gains import METRICS, Composite, amax_gain, compose
     from .mixing import INITS, gaussian_growth, sample_mixing
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     )
 
 _HOMES = {
+    "comparison": ("compare", "distance_from_doubly_stochastic", "phase_map"),
     "devices": ("DEVICES",),
     "gains": ("METRICS", "Composite", "amax_gain", "compose"),
     "mixing": ("INITS", "gaussian_growth", "sample_mixing"),
@@ -61,7 +63,9 @@ __all__ = [
     "Experiment",
     "Explorer",
     "amax_gain",
+    "compare",
     "compose",
+    "distance_from_doubly_stochastic",
     "figure8",
     "gain_surface",
     "gaussian_growth",
@@ -70,6 +74,7 @@ __all__ = [
     "member_matrices",
     "mixing_surface",
     "nn",
+    "phase_map",
     "project",
     "sample_mixing",
     "sinkhorn_knopp",

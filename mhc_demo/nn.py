@@ -28,6 +28,7 @@ from torch.nn.functional import linear
 from torch.utils.checkpoint import checkpoint
 
 from ._arrays import choice, whole_number
+from .costs import best_recompute_block
 from .mixing import nonnegative
 from .projections import PAPER_ITERATIONS, PROJECTIONS, projected
 
@@ -550,16 +551,6 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
 
 
 # Recomputation
-
-
-def best_recompute_block(depth: int, streams: int) -> int:
-    """Layers per block for which the least is stored, sqrt(n L / (n + 2)) rounded (Eq. 20).
-
-    >>> best_recompute_block(60, 4)
-    6
-    """
-    depth, streams = whole_number("depth", depth, 1), whole_number("streams", streams, 1)
-    return max(1, round(math.sqrt(streams * depth / (streams + 2))))
 
 
 class Recomputed(nn.ModuleList):

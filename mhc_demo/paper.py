@@ -26,6 +26,43 @@ FIGURE_8_TITLES = {
 }
 
 
+TRAINING_OVERHEAD = 0.067
+"""Extra training time of mHC at n = 4, as the paper measured it (section 4.3).
+
+In its own large-scale training, with fused kernels, recomputation and overlapped communication;
+it does not say at which size.
+"""
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """One of the models that the paper trained, a column of its Table 5 (appendix A.1)."""
+
+    name: str
+    blocks: int
+    """Transformer blocks, the row "Layers"."""
+    width: int
+    """C, the row "Dimension"."""
+    streams: int
+    """n, the row "mHC/HC Expansion Rate n"."""
+
+    @property
+    def residual_layers(self) -> int:
+        """L: attention and FFN of each block count separately (Fig. 3)."""
+        return 2 * self.blocks
+
+
+TABLE_5 = {
+    model.name: model
+    for model in (
+        TrainedModel("3B", blocks=12, width=1280, streams=4),
+        TrainedModel("9B", blocks=18, width=1920, streams=4),
+        TrainedModel("27B", blocks=30, width=2560, streams=4),
+    )
+}
+"""The paper's models by their names."""
+
+
 @dataclass(frozen=True)
 class PrintedMatrix:
     """One panel of Figure 8: a matrix (n, n) and the sums as the paper prints them, (n,).

@@ -300,13 +300,14 @@ class Explorer(pn.viewable.Viewer):
                 if wish != self._wish():  # overtaken by something that may well go
                     continue
                 self._working = False
-                self._give_way(wish[0])
+                pn.state.execute(partial(self._give_way, wish[0]), schedule=True)
                 raise
             if wish[:2] == self._wish()[:2]:
-                pn.state.execute(partial(self._show, *wish[:2], *computed))
-                if not self._open[self.state.view].moved():
-                    break
+                break
         self._working = False
+        # Scheduled, so that it runs with the document's lock: else what it adds and what it
+        # changes may reach the browser in another order.
+        pn.state.execute(partial(self._show, *wish[:2], *computed), schedule=True)
 
     def _give_way(self, failed: Key) -> None:
         """What was wished for failed: say so, and go back from a device that did not do it."""
@@ -334,6 +335,9 @@ class Explorer(pn.viewable.Viewer):
         ]
 
     def _show(self, key: Key, name: str, surface: xr.Dataset, data: Any) -> None:
+        if (key, name) != self._wish()[:2]:
+            self._compute()  # something newer, if that is not under way
+            return
         with pn.io.hold():
             if key != self._displayed:
                 self.surface = surface
@@ -342,6 +346,8 @@ class Explorer(pn.viewable.Viewer):
                 self._displayed = key
             self._put_on_stage(name, key, data)
         self.computing = False
+        if self._open[name].moved():  # meanwhile, beyond what was computed
+            self._compute()
 
 
 def _computed(key: Key, view: str, seen: dict[str, int]) -> tuple[xr.Dataset, Any]:

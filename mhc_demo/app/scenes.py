@@ -19,9 +19,10 @@ from typing import Any
 
 import xarray as xr
 
+from ..costs import hyper_connection_traffic, residual_traffic
 from ..gains import amax_gain
 from ..mixing import gaussian_growth
-from ..paper import figure8
+from ..paper import TABLE_5, figure8
 from ..surface import (
     EXPERIMENT_PARAMETERS,
     Experiment,
@@ -196,6 +197,20 @@ SCENES: dict[str, Scene] = {
         controls=("iterations", "depth"),
         headline=False,
     ),
+    "cost": Scene(
+        title="And the price in memory traffic and time",
+        text="In the 27B model, a layer of HC reads {10.5|reads} times as many numbers as a plain "
+        "residual connection, and writes {13.0|writes} times as many. Kernels that fuse, "
+        "recompute and overlap bring it down: the paper measured [6.7 %|section 4.3] more "
+        "training time.",
+        question="What would you pay for a gain of 1 at any depth?",
+        notes="The counts are Table 2's, for n = 4, the layer's own work left out. 6.7 % is the "
+        "paper's measurement in its own large-scale training. The plots are the projection alone, "
+        "measured on this machine now: the slope is what one iteration costs.",
+        state={"view": "cost", "iterations": 20},
+        controls=("iterations",),
+        headline=False,
+    ),
 }
 """Every scene by its name, in the order of the story."""
 
@@ -240,6 +255,8 @@ NUMBERS: dict[str, Callable[[Seen], str]] = {
     "rate": lambda seen: f"{gaussian_growth(seen.experiment.streams)[0]:.3f}",
     "printed_hc": lambda seen: _largest_printed("hc"),
     "printed_mhc": lambda seen: _largest_printed("mhc"),
+    "reads": lambda seen: f"{_traffic_of_27b('read'):.1f}",
+    "writes": lambda seen: f"{_traffic_of_27b('written'):.1f}",
     "distance": lambda seen: f"{seen.mixing('uniform_distance'):.2f}",
     "distance_1": lambda seen: f"{seen.mixing('uniform_distance', depth=1):.2f}",
 }
@@ -265,6 +282,13 @@ def _largest_printed(method: str) -> str:
         if panel.method == method and panel.key.startswith("composite")
     ]
     return f"{max(gains):.0f}" if max(gains) >= 100 else f"{max(gains):.2f}"
+
+
+def _traffic_of_27b(what: str) -> float:
+    """HC's memory traffic, in units of the plain residual connection's (Table 2)."""
+    model = TABLE_5["27B"]
+    traffic = hyper_connection_traffic(model.streams, model.width)
+    return getattr(traffic, what) / getattr(residual_traffic(model.width), what)
 
 
 def markup(text: str) -> str:

@@ -4,18 +4,22 @@ A figure draws from tables (`slices.py`): the browser holds the whole surface an
 a slider moves, so a figure declares what it selects and never computes.
 """
 
+from .compare import CompareFigure
 from .composite import CompositeFigure, IterationsFigure
 from .figure8 import figure8_html
 from .layers import LayerAxisFigure, LayersFigure
 from .matrices import MatricesFigure
 from .mixing import MixingFigure
+from .phase import PhaseFigure
 
 __all__ = [
+    "CompareFigure",
     "CompositeFigure",
     "IterationsFigure",
     "LayerAxisFigure",
     "LayersFigure",
     "MatricesFigure",
     "MixingFigure",
+    "PhaseFigure",
     "figure8_html",
 ]

@@ -7,7 +7,8 @@ is right before any script has run.  These rules are the whole interface between
 JavaScript: a new figure needs no new script.
 
 Rules ("select"):
-    row      the values along depth at the present iterations (or at a fixed count, `at`)
+    row      the values along depth at the present iterations (or at a fixed count, `at`),
+             `width` numbers for each depth
     column   the values along iterations at the present depth
     cells    single values at the present depth: [(column, iterations or None for now), ...]
     block    the `width` numbers at the present iterations (or `at`) and depth
@@ -152,7 +153,7 @@ def select_columns(rule: Mapping[str, Any], state: State) -> dict[str, Any]:
         data = np.asarray(held.data[name]).reshape(len(iterations), len(depths), width)
         match rule["select"]:
             case "row":
-                return data[row, :length, 0]
+                return data[row, :length].ravel()
             case "column":
                 return data[:, column, 0]
             case "block":

@@ -12,7 +12,11 @@ from playwright.sync_api import expect
 import mhc_demo as mhc
 from mhc_demo import costs
 from mhc_demo.app.views import VIEWS
+from mhc_demo.comparison import MIXING
 from mhc_demo.devices import DEVICES
+from mhc_demo.figures import phase
+from mhc_demo.figures.compare import look
+from mhc_demo.projections import PROJECTIONS
 
 from .conftest import Explorer, serve
 
@@ -117,17 +121,36 @@ def test_axes_stay_still_while_a_slider_moves(explorer: Explorer, address: str) 
 
 
 def test_play_steps_to_the_end_and_can_be_stopped(explorer: Explorer, address: str) -> None:
-    explorer.open(address, "?iterations=27")
-    explorer.page.get_by_role("button", name="Play").click()
-    expect(explorer.page.get_by_role("button", name="Pause")).to_be_visible()
-    expect(explorer.slider("Sinkhorn iterations")).to_have_value("30")
-    expect(explorer.page.get_by_role("button", name="Play")).to_be_visible()
-    explorer.page.get_by_role("button", name="Play").click()  # from the end: anew
-    expect(explorer.slider("Sinkhorn iterations")).to_have_value(re.compile(r"^([2-9]|1\d)$"))
-    explorer.page.get_by_role("button", name="Pause").click()
-    value = explorer.slider("Sinkhorn iterations").input_value()
+    dial = explorer.open(address, "?iterations=27").slider("Sinkhorn iterations")
+    play = explorer.page.get_by_role("button", name="Play Sinkhorn iterations")
+    pause = explorer.page.get_by_role("button", name="Pause Sinkhorn iterations")
+    play.click()
+    expect(pause).to_be_visible()
+    expect(dial).to_have_value("30")
+    play.click()  # from the end: anew
+    expect(dial).to_have_value(re.compile(r"^([2-9]|1\d)$"))
+    pause.click()
+    value = dial.input_value()
     explorer.page.wait_for_timeout(900)
-    expect(explorer.slider("Sinkhorn iterations")).to_have_value(value)
+    expect(dial).to_have_value(value)
+
+
+def test_depth_plays_too_at_one_of_three_speeds(explorer: Explorer, address: str) -> None:
+    page = explorer.open(address, "?depth=120").page
+    for speed in ("1", "2", "0.5"):
+        button = page.get_by_role("button", name=f"Speed of play: {speed}", exact=True)
+        expect(button).to_have_count(2)
+        if speed != "0.5":
+            button.last.click()
+    page.get_by_role("button", name="Play Depth").click()
+    expect(explorer.slider("Depth (layers)")).to_have_value("128")
+
+
+def test_who_wants_less_motion_gets_the_end_at_once(explorer: Explorer, address: str) -> None:
+    explorer.page.emulate_media(reduced_motion="reduce")
+    explorer.open(address, "?iterations=3")
+    explorer.page.get_by_role("button", name="Play Sinkhorn iterations").click()
+    expect(explorer.slider("Sinkhorn iterations")).to_have_value("30", timeout=200)
 
 
 def test_streams_seed_and_spread_bring_a_new_surface(explorer: Explorer, address: str) -> None:
@@ -499,3 +522,220 @@ def test_the_cost_calculator_shows_the_librarys_numbers(explorer: Explorer, addr
     cited = page.locator(".cost-cited")
     expect(cited).to_contain_text("6.7 %")
     expect(cited).to_contain_text("arXiv:2512.24880")
+
+
+def compared(explorer: Explorer, direction: str) -> dict[str, np.ndarray]:
+    """What the comparison's plot of a direction draws, by the projection's name."""
+    drawn = explorer.plotted(f"compare-{direction}")
+    assert len(drawn) == len(PROJECTIONS)
+    return {name: drawn[f"{look(name).label}, {direction}"] for name in PROJECTIONS}
+
+
+def comparison_is_of(
+    explorer: Explorer, found: Any, depth: int, iterations: int, absent: tuple[str, ...] = ()
+) -> None:
+    """The comparison's lines and table are those of `mhc.compare`."""
+    drawn = {direction: compared(explorer, direction) for direction in ("forward", "backward")}
+    rows = explorer.page.locator(".mhc-compare tbody tr")
+    expect(rows).to_have_count(len(PROJECTIONS))
+    for row, (name, chosen) in enumerate(PROJECTIONS.items()):
+        t = iterations if chosen.iterative else 1
+        cells = rows.nth(row).locator("td").all_inner_texts()
+        if name in absent:
+            assert cells == ["—"] * 5
+            continue
+        here = found.sel(projection=name, iterations=t)
+        gains = here["log10_gain"].sel(series="median")
+        for direction, cell in zip(("forward", "backward"), cells, strict=False):
+            wanted = gains.sel(direction=direction).values
+            np.testing.assert_allclose(drawn[direction][name], wanted, **CLOSE)
+            shown = float(gains.sel(direction=direction, depth=depth))
+            if abs(shown) < 2.999:
+                assert cell == f"{10**shown:#.3g}".rstrip(".")
+            else:
+                assert cell == f"10{shown:.1f}".replace("-", "−")
+        distance = float(here["distance"].sel(series="median").median())
+        if distance < 1e-13:
+            assert cells[2] == "0"
+        elif 1e-3 <= distance < 1e3:
+            assert float(cells[2]) == pytest.approx(distance, rel=0.006)
+        for metric, cell in zip(MIXING, cells[3:], strict=True):
+            value = float(here[metric].sel(depth=depth))
+            assert cell == "—" if np.isnan(value) else float(cell) == pytest.approx(value, abs=6e-4)
+
+
+def test_the_comparison_follows_depth_and_dial_with_no_server(explorer: Explorer) -> None:
+    found = mhc.compare(mhc.Experiment(members=3, spread=3.0))
+    with serve() as (address, server):
+        explorer.open(address, "?view=compare&members=3&spread=3")
+        explorer.eventually(lambda: comparison_is_of(explorer, found, 64, 1))
+        explorer.page.wait_for_timeout(500)
+        server.kill()
+        server.wait()
+        explorer.set("Depth (layers)", 5)
+        explorer.set("Sinkhorn iterations", 4)
+        explorer.eventually(lambda: comparison_is_of(explorer, found, 5, 4))
+        explorer.set("Sinkhorn iterations", 0)
+        explorer.eventually(lambda: comparison_is_of(explorer, found, 5, 0))
+        for direction in ("forward", "backward"):
+            lines = compared(explorer, direction)
+            np.testing.assert_array_equal(lines["sinkhorn"], lines["none"])
+    explorer.problems.clear()  # the browser complains of the lost connection, and should
+
+
+def test_a_reopened_comparison_shows_the_present_state(explorer: Explorer, address: str) -> None:
+    page = explorer.open(address, "?view=compare&members=2&streams=6").page
+    page.get_by_role("tab", name="Mixing").click()
+    expect(page).to_have_url(re.compile("view=mixing"))
+    explorer.slider("Streams (n)").press("ArrowRight")
+    explorer.set("Sinkhorn iterations", 3)
+    explorer.set("Depth (layers)", 61)
+    page.get_by_role("tab", name="Compare").click()
+    found = mhc.compare(mhc.Experiment(members=2, streams=7))
+    explorer.eventually(lambda: comparison_is_of(explorer, found, 61, 3, absent=("mhc-lite",)))
+    expect(page.get_by_text("mHC-lite (permutation mixture): only up to n = 6.")).to_be_visible()
+
+
+@pytest.mark.parametrize("width", [390, 1400])
+@pytest.mark.parametrize("query", ["", "&iterations=0", "&spread=0", "&streams=1"])
+def test_the_names_of_compared_lines_do_not_overlap(
+    new_explorer: Any, address: str, query: str, width: int
+) -> None:
+    explorer = new_explorer(width, 844).open(address, f"?view=compare&members=1{query}")
+
+    def names_are_apart() -> None:
+        for direction in ("forward", "backward"):
+            height, low, high, texts, places, size, right = explorer.model(
+                f"compare-{direction}",
+                """(() => {
+                    const r = m.renderers.find((r) => r.glyph.type === "Text")
+                    const {data} = r.data_source
+                    const x = column(data, "x1")[0]
+                    const space = (m.x_range.end - x) * m.inner_width / m.x_range.end
+                    return [m.inner_height, m.y_range.start, m.y_range.end, column(data, "text"),
+                            column(data, "y1"), r.glyph.text_font_size.value, space]
+                })()""",
+            )
+            assert {text.split(" ↑")[0].split(" ↓")[0] for text in texts} == {
+                look(name).label for name in PROJECTIONS
+            }
+            pixels = np.sort((high - np.array(places)) / (high - low) * height)
+            points = float(size.removesuffix("px"))
+            assert (np.diff(pixels) >= points).all()
+            assert pixels[0] >= 0.5 * points
+            assert pixels[-1] <= height - 0.5 * points
+            assert right > 8 * points
+
+    explorer.eventually(names_are_apart)
+
+
+def test_what_leaves_the_comparison_has_its_gain_beside_its_name(
+    explorer: Explorer, address: str
+) -> None:
+    explorer.open(address, "?view=compare")
+    gain = float(expected({}, "backward", iterations=0, depth=64))
+
+    def text_is_right() -> None:
+        texts = explorer.model(
+            "compare-backward",
+            'column(m.renderers.find((r) => r.glyph.type === "Text").data_source.data, "text")',
+        )
+        digits = f"{gain:.1f}".translate(str.maketrans("0123456789.", "⁰¹²³⁴⁵⁶⁷⁸⁹·"))
+        assert f"HC ↑ 10{digits}" in texts
+        assert "Sinkhorn" in texts
+
+    explorer.eventually(text_is_right)
+
+
+def shades(explorer: Explorer, figure: str) -> np.ndarray:
+    """What the cells of a phase map are coloured by."""
+    return np.array(
+        explorer.model(figure, 'column(m.renderers[0].data_source.data, "shade")'), dtype=float
+    )
+
+
+def marked(explorer: Explorer, figure: str) -> list[float]:
+    """Where the ring of a phase map is."""
+    return explorer.model(
+        figure,
+        """["x", "y"].map((axis) => column(m.renderers.at(-1).data_source.data, axis)[0])""",
+    )
+
+
+def phase_is_of(explorer: Explorer, values: dict[str, Any], depth: int, iterations: int) -> None:
+    """Both phase maps are those of `mhc.phase_map`, and the present state is marked."""
+    experiment = mhc.Experiment(**{"members": 3, **values})
+    over_spread = phase.larger_gain(mhc.phase_map(experiment, "spread")).sel(depth=depth)
+    over_streams = phase.larger_gain(mhc.phase_map(experiment, "streams"))
+    over_streams = over_streams.sel(iterations=iterations)
+    np.testing.assert_array_equal(
+        shades(explorer, "phase-spread"), phase.shade(over_spread.values).ravel()
+    )
+    np.testing.assert_array_equal(
+        shades(explorer, "phase-streams"),
+        phase.shade(over_streams.transpose("depth", "streams").values).ravel(),
+    )
+    assert marked(explorer, "phase-spread") == [iterations, experiment.spread]
+    assert marked(explorer, "phase-streams") == [depth, experiment.streams]
+    titles = [explorer.model(name, "m.title.text") for name in ("phase-spread", "phase-streams")]
+    assert titles == [
+        f"depth = {depth}, n = {experiment.streams}",
+        f"iterations = {iterations}, spread = {experiment.spread:g}",
+    ]
+
+
+def test_the_phase_maps_follow_depth_and_dial_with_no_server(explorer: Explorer) -> None:
+    with serve() as (address, server):
+        explorer.open(address, "?view=phase")
+        explorer.eventually(lambda: phase_is_of(explorer, {}, 64, 1))
+        explorer.page.wait_for_timeout(500)
+        server.kill()
+        server.wait()
+        explorer.set("Depth (layers)", 60)
+        explorer.set("Sinkhorn iterations", 3)
+        explorer.eventually(lambda: phase_is_of(explorer, {}, 60, 3))
+    explorer.problems.clear()  # the browser complains of the lost connection, and should
+
+
+def click_on(explorer: Explorer, figure: str, x: float, y: float) -> None:
+    """Click where a figure has its data point (x, y)."""
+    left, top = explorer.model(
+        figure,
+        f"""(() => {{
+            const view = Bokeh.index.find_one(m)
+            const {{x, y}} = view.el.getBoundingClientRect()
+            return [x + view.frame.x_scale.compute({x}), y + view.frame.y_scale.compute({y})]
+        }})()""",
+    )
+    explorer.page.mouse.click(left, top)
+
+
+def test_a_click_on_a_phase_map_goes_to_its_cell(explorer: Explorer, address: str) -> None:
+    page = explorer.open(address, "?view=phase&seed=3").page
+    explorer.eventually(lambda: phase_is_of(explorer, {"seed": 3}, 64, 1))
+    click_on(explorer, "phase-spread", 4.8, 2.6)
+    expect(page).to_have_url(re.compile(r"iterations=5&depth=64&streams=4&seed=3&spread=2\.5&"))
+    expect(explorer.slider("Sinkhorn iterations")).to_have_value("5")
+    expect(explorer.slider("Spread")).to_have_value("2.5")
+    expect(explorer.number(1)).not_to_have_text("")
+    explorer.eventually(lambda: phase_is_of(explorer, {"seed": 3, "spread": 2.5}, 64, 5))
+    click_on(explorer, "phase-streams", 100.2, 2.1)
+    expect(page).to_have_url(re.compile("iterations=5&depth=100&streams=2&"))
+    expect(explorer.slider("Depth (layers)")).to_have_value("100")
+    values = {"seed": 3, "spread": 2.5, "streams": 2}
+    explorer.eventually(lambda: phase_is_of(explorer, values, 100, 5))
+
+
+def test_a_phase_map_leaves_empty_what_does_not_exist(explorer: Explorer, address: str) -> None:
+    explorer.open(address, "?view=phase&projection=mhc-lite&members=1")
+
+    def upper_rows_are_empty() -> None:
+        rows = shades(explorer, "phase-streams").reshape(128, 16)
+        assert np.isnan(rows[:, 6:]).all()
+        np.testing.assert_allclose(rows[:, :6], 0, atol=1e-10)  # doubly stochastic, to rounding
+
+    explorer.eventually(upper_rows_are_empty)
+    url = explorer.page.url
+    click_on(explorer, "phase-streams", 20, 12)
+    explorer.page.wait_for_timeout(500)
+    assert explorer.page.url == url

@@ -14,6 +14,9 @@ from . import layers
 from . import layer_axis
 from . import matrices
 from . import mixing
+from . import compare
+from . import phase
+from . import cost
 from . import figure8
 # isort: on
 
@@ -21,11 +24,14 @@ __all__ = [
     "VIEWS",
     "Key",
     "View",
+    "compare",
     "composite",
+    "cost",
     "figure8",
     "layer_axis",
     "layers",
     "matrices",
     "mixing",
+    "phase",
     "surface_of",
 ]

@@ -1,0 +1,153 @@
+"""All projections on the same networks."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any, ClassVar
+
+import panel as pn
+import param
+import xarray as xr
+from bokeh.plotting import figure
+from panel.custom import JSComponent
+
+from ...comparison import MIXING, compare
+from ...figures import CompareFigure
+from ...figures.compare import look
+from ...figures.slices import State
+from ...gains import METRICS
+from ...projections import PROJECTIONS
+from ..static import CSS
+from .base import Key, View, experiment_of, html, plots
+
+MOST_NUMBERS = 2**9
+"""Members times n^2 at most: comparing takes the time of two iterative surfaces and more."""
+
+
+class ComparisonTable(JSComponent):
+    """The numbers of every projection at the present depth and iterations; see `mhc.comparison`.
+
+    A component of our own, for the browser fills it while a slider moves.
+    """
+
+    rows = param.List(item_type=dict, doc="name, title, short, note, colour, dash of each.")
+    columns = param.List(item_type=dict, doc="quantity, title, note of each.")
+    chosen = param.String(doc="The projection of the page.")
+
+    _esm = """
+    export function render({model, el, view}) {
+      const host = document.createElement("div")
+      el.append(host)
+      const {rows, columns} = model
+      const drawn = mhc.comparison(host, view.model.document, {rows, columns})
+      const choose = () => drawn.choose(model.chosen)
+      choose()
+      model.on("chosen", choose)
+      model.on("remove", drawn.stop)
+    }
+    """
+    _stylesheets: ClassVar = [CSS]
+
+
+class CompareView(View):
+    """All projections on the same networks."""
+
+    name = "compare"
+    title = "Compare"
+
+    @staticmethod
+    def compute(key: Key, seen: State) -> xr.Dataset:
+        return _comparison_of(_own(key))
+
+    def build(self, data: xr.Dataset) -> Any:
+        state = self.explorer.state
+        self.drawn = CompareFigure(data, state.seen(), state.theme == "dark")
+        state.param.watch(lambda event: self.drawn.colour(event.new == "dark"), "theme")
+        self.table = ComparisonTable(
+            rows=[
+                {
+                    "name": name,
+                    "title": chosen.title,
+                    "short": look(name).label,
+                    "note": chosen.note,
+                    "colour": look(name).colour,
+                    "dash": " ".join(map(str, look(name).dash)),
+                }
+                for name, chosen in PROJECTIONS.items()
+            ],
+            columns=COLUMNS,
+            chosen=state.param.projection,
+            sizing_mode="stretch_width",
+            styles={"flex": "2 1 480px", "min-width": "0"},
+            margin=0,
+        )
+        self.note = html("", "note")
+        self._describe(data)
+        both = plots(*self.drawn.figures)
+        both.styles = {"flex": "4 1 680px", "min-width": "0"}
+        return pn.Column(
+            pn.Row(
+                both,
+                self.table,
+                stylesheets=[":host { flex-wrap: wrap; align-items: flex-start; }"],
+                sizing_mode="stretch_width",
+                margin=0,
+            ),
+            self.note,
+            sizing_mode="stretch_width",
+            margin=0,
+        )
+
+    def _describe(self, data: xr.Dataset) -> None:
+        members, n = data.attrs["members"], data.attrs["streams"]
+        networks = "one network" if members == 1 else f"the median of {members} networks"
+        fewer = members < self.explorer.state.members
+        most = min((p.max_streams for p in PROJECTIONS.values() if p.max_streams), default=n)
+        absent = [p.title for p in PROJECTIONS.values() if p.max_streams and n > p.max_streams]
+        self.note.object = (
+            "<p>Every projection of the same logits. What iterates follows the dial, where 0 is HC "
+            f"itself; the rest is drawn as it is. Gains are those of {networks}"
+            + (", fewer than in the other views to be quick" if fewer else "")
+            + f". The plots stand still and end a little above the dotted line at n = {n}; an "
+            "arrow at a label stands for a line that has left them, with its gain at the chosen "
+            "depth. <b>Off doubly stochastic</b>: the largest |row sum − 1| or |column sum − 1| "
+            "of a single layer, the median over the networks, then over the layers. <b>Mixing</b> "
+            "is that of the first network’s composite; where nothing bounds the composite, there "
+            "is none to measure."
+            + (f" {', '.join(absent)}: only up to n = {most}." if absent else "")
+            + "</p>"
+        )
+
+    def figures(self) -> list[figure]:
+        return self.drawn.figures
+
+    def update(self, data: xr.Dataset) -> None:
+        self.drawn.update(data)
+        self._describe(data)
+
+
+COLUMNS = [
+    {"quantity": "forward", "title": "Forward gain", "note": "Of the composite."},
+    {"quantity": "backward", "title": "Backward gain", "note": "Of the composite."},
+    {
+        "quantity": "distance",
+        "title": "Off doubly stochastic",
+        "note": "Largest |row sum − 1| or |column sum − 1| of a single layer.",
+    },
+    *(
+        {"quantity": name, "title": METRICS[name].title, "note": METRICS[name].note}
+        for name in MIXING
+    ),
+]
+
+
+def _own(key: Key) -> Key:
+    """What a comparison depends on: neither the projection nor the device."""
+    values = {k: v for k, v in key if k not in ("projection", "device")}
+    most = max(1, MOST_NUMBERS // values["streams"] ** 2)
+    return tuple({**values, "members": min(values["members"], most)}.items())
+
+
+@lru_cache(maxsize=16)
+def _comparison_of(key: Key) -> xr.Dataset:
+    return compare(experiment_of(key))

@@ -1,0 +1,338 @@
+"""What stability costs: the projection's time here, and the paper's counts for any model.
+
+The time is measured when the view shows what was not measured yet, once for each projection, size
+and device, whoever looks.  Nobody waits for it: it runs beside the page, and until it is there
+the plots have no dots.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from functools import partial
+from threading import Lock
+from typing import Any, TypeAlias
+
+import numpy as np
+import panel as pn
+import panel_material_ui as pmui
+import param
+from bokeh.models import Range1d
+from bokeh.plotting import figure
+
+from ...costs import ProjectionTimes, projection_times
+from ...figures.cost import (
+    DIRECTION,
+    TimeFigure,
+    TradeOffFigure,
+    activations_html,
+    cost_columns,
+    longest,
+    nanoseconds,
+    overhead_html,
+    traffic_html,
+)
+from ...figures.slices import State, table
+from ...paper import TABLE_5
+from ...projections import PAPER_ITERATIONS, PROJECTIONS
+from .base import TALL, Key, View, html, legend, plot, plots
+
+Timed: TypeAlias = tuple[str, int, str]
+"""What is timed: projection, streams, device."""
+
+_times: dict[Timed, ProjectionTimes] = {}
+_measuring = Lock()
+
+SETTLED = 0.5
+"""Seconds before measuring: a page that is still being opened would be measured along."""
+
+
+def times_of(timed: Timed, *, anew: bool = False) -> ProjectionTimes:
+    """How long it takes on this machine, measured once, or `anew`; shared by all visitors."""
+    projection, streams, device = timed
+    with _measuring:
+        if anew or timed not in _times:
+            _times[timed] = projection_times(projection, streams=streams, device=device)
+        return _times[timed]
+
+
+class CostView(View):
+    """Time and memory, and the stability that they buy."""
+
+    name = "cost"
+    title = "Cost"
+
+    @staticmethod
+    def compute(key: Key, seen: State) -> tuple[Timed, ProjectionTimes | None]:
+        values = dict(key)
+        timed = values["projection"], values["streams"], values["device"]
+        return timed, _times.get(timed)
+
+    def build(self, data: tuple[Timed, ProjectionTimes | None]) -> Any:
+        explorer = self.explorer
+        self.timed, self.measured = data
+        self.failed = False
+        surface, seen = explorer.surface, explorer.state.seen()
+        counts = surface["iterations"].values
+        columns = cost_columns(surface, self.measured)
+        self.table = table(columns, counts, surface["depth"].values)
+        self.x_range = Range1d(0, 1)
+        self.time = TimeFigure(counts, self.measured, seen)
+        self.trades: list[TradeOffFigure] = []
+        self.plots = plots(self.time.figure, None, None, height=HEIGHT)
+        self.legend, self.note = html(""), html("", "note")
+        self.again = pmui.Button(
+            label="Measure again",
+            icon="timer",
+            variant="outlined",
+            size="small",
+            margin=(0, 14, 10, 14),
+        )
+        self.again.on_click(lambda _: self._measure(anew=True))
+        self._show()
+        return pn.Column(
+            self.legend,
+            self.plots,
+            self.note,
+            self.again,
+            Calculator(),
+            sizing_mode="stretch_width",
+            margin=0,
+        )
+
+    def complete(self) -> None:
+        surface, seen = self.explorer.surface, self.explorer.state.seen()
+        self.trades = [
+            TradeOffFigure(surface, self.table, self.x_range, seen, closer=closer)
+            for closer in (False, True)
+        ]
+        for place, each in zip(self.plots[1:], self.trades, strict=True):
+            place.append(plot(each.figure))
+        if self.measured is None:
+            self._measure()
+
+    def figures(self) -> list[figure]:
+        return [self.time.figure, *(each.figure for each in self.trades)]
+
+    def update(self, data: tuple[Timed, ProjectionTimes | None]) -> None:
+        self.timed, self.measured = data
+        self.failed = False
+        self._show()
+        for each in self.trades:
+            each.update(self.explorer.surface)
+        if self.measured is None:
+            self._measure()
+
+    def moved(self) -> bool:
+        self._describe()
+        return False
+
+    # ---- measuring -----------------------------------------------------------------------
+
+    def _measure(self, anew: bool = False) -> None:
+        self.again.disabled = True
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:  # no server and no notebook: there is nobody to hold up
+            self._measured(self.timed, times_of(self.timed, anew=anew))
+        else:
+            pn.state.execute(partial(self._measure_beside, anew))
+
+    async def _measure_beside(self, anew: bool) -> None:
+        from ..explorer import QUEUES  # which imports the views
+
+        timed = self.timed
+        measured = None
+        await asyncio.sleep(SETTLED)
+        try:
+            measured = await asyncio.get_running_loop().run_in_executor(
+                QUEUES.get(timed[2]), partial(times_of, timed, anew=anew)
+            )
+        finally:
+            # In its turn: by now the document may be someone else's to change.
+            pn.state.execute(partial(self._measured, timed, measured), schedule=True)
+
+    def _measured(self, timed: Timed, measured: ProjectionTimes | None) -> None:
+        if timed == self.timed:  # else another projection is shown by now, and measured for itself
+            self.measured, self.failed = measured, measured is None
+            self._show()
+
+    def _show(self) -> None:
+        surface = self.explorer.surface
+        self.again.disabled = self.measured is None and not self.failed
+        self.x_range.end = longest(nanoseconds(self.measured, surface["iterations"].values))
+        self.x_range.start = -0.06 * self.x_range.end
+        self.time.update(self.measured)
+        self.table.data = cost_columns(surface, self.measured)
+        self._describe()
+
+    # ---- saying --------------------------------------------------------------------------
+
+    def _describe(self) -> None:
+        state = self.explorer.state
+        chosen = PROJECTIONS[state.projection]
+        each = "a dot per iteration count" if chosen.iterative else "the same at every count"
+        many = f"median and 5–95 % of {state.members:,} networks"
+        self.legend.object = legend(
+            [
+                ("hc", "0 iterations: HC, unconstrained"),
+                ("projected", f"{chosen.title}, {each}"),
+                ("identity", "identity: gain 1"),
+                ("band", "one network" if state.members == 1 else many),
+            ]
+        )
+        self.note.object = f"<p>{self._account()} {self._bargain()}</p>"
+
+    def _account(self) -> str:
+        """What was measured."""
+        measured = self.measured
+        if measured is None:
+            if self.failed:
+                return "The projection could not be timed here."
+            return "The projection is being timed on the machine that serves this page …"
+        n = measured.streams
+        _, pace = measured.line
+        slope = (
+            f": <b>{pace:.3g} ns per matrix and further iteration</b> (least squares)"
+            if np.isfinite(pace)
+            else f": {measured.nanoseconds[-1]:.3g} ns per matrix; it does not iterate"
+        )
+        return (
+            f"Measured on the machine that serves this page, by {measured.device}: "
+            f"{measured.matrices:,} random {n} × {n} matrices in one call, the fastest of "
+            f"{measured.rounds} calls for each count{slope}."
+        )
+
+    def _bargain(self) -> str:
+        """What the time buys, in the numbers of the plots."""
+        state = self.explorer.state
+        gains = self.explorer.surface["log10_gain"].sel(
+            direction=DIRECTION, series="median", depth=state.depth
+        )
+        times = nanoseconds(self.measured, gains["iterations"].values)
+        counts = sorted({0, 1, state.iterations, PAPER_ITERATIONS})
+        bought = ", ".join(
+            f"{_gain(float(gains.sel(iterations=t)))} at {t}"
+            + ("" if np.isnan(times[t]) else f" ({times[t]:,.0f} ns)")
+            for t in counts
+        )
+        return f"Median backward gain after {state.depth} layers, by iterations: {bought}."
+
+
+HEIGHT = TALL.replace("100vh", "90vh")
+"""Of the plots: so that it is seen that something follows them."""
+
+
+def _gain(log10: float) -> str:
+    if not np.isfinite(log10):
+        return "0" if log10 < 0 else "—"
+    if abs(log10) < 3:
+        return f"{10**log10:.4g}" if log10 > 1 else f"{10**log10:.3f}"
+    return f"10<sup>{log10:.1f}</sup>".replace("-", "−")
+
+
+# The calculator
+
+
+OWN = "own"
+WHOLE = re.compile(r"[+-]?[0-9]{1,15}")
+
+FIELDS = {
+    "streams": ("Expansion rate n", 64),
+    "width": ("Width C", 2**20),
+    "depth": ("Residual layers L", 10_000),
+    "block": ("Your block (layers)", 10_000),
+}
+"""What is asked for: its label and the most that is taken; the least is 1."""
+
+
+class Calculator(pn.viewable.Viewer):
+    """The paper's counts for n, C and L, with its own models to start from."""
+
+    def __init__(self, **params: Any) -> None:
+        super().__init__(**params)
+        presets = {
+            f"{m.name}: n = {m.streams}, C = {m.width:,}, L = {m.residual_layers}": name
+            for name, m in TABLE_5.items()
+        }
+        start = TABLE_5["27B"]
+        wide = {"size": "small", "sizing_mode": "stretch_width", "margin": (8, 8)}
+        self.model = pmui.Select(
+            label="Model of the paper",
+            options={**presets, "another": OWN},
+            value=start.name,
+            styles={"flex": "2 1 250px"},
+            **wide,
+        )
+        values = {**_numbers(start.name), "block": 2}
+        # Not the library's field for numbers: after Enter it takes nothing more until it is left.
+        self.fields = {
+            name: pmui.TextInput(
+                label=label, value=str(values[name]), styles={"flex": "1 1 150px"}, **wide
+            )
+            for name, (label, _) in FIELDS.items()
+        }
+        self.values = values
+        self.tables = html("")
+        self.model.param.watch(self._choose, "value")
+        for name, field in self.fields.items():
+            field.param.watch(partial(self._type, name), "value")
+        self._calculate()
+
+    def _choose(self, event: param.parameterized.Event) -> None:
+        if event.new != OWN:
+            self.values.update(_numbers(event.new))
+            self._calculate()
+
+    def _type(self, name: str, event: param.parameterized.Event) -> None:
+        field, most = self.fields[name], FIELDS[name][1]
+        if event.new == str(self.values[name]):
+            return
+        typed = event.new.replace(",", "").strip()
+        if WHOLE.fullmatch(typed):
+            self.values[name] = min(max(int(typed), 1), most)
+        taken = typed == str(self.values[name])
+        field.helper_text = "" if taken else f"a whole number from 1 to {most:,}"
+        self._calculate()
+
+    def _calculate(self) -> None:
+        values = self.values
+        if values["block"] > values["depth"]:
+            values["block"] = values["depth"]
+            self.fields["block"].helper_text = "at most L"
+        for name, field in self.fields.items():
+            field.value = str(values[name])
+        shown = {name: values[name] for name in ("streams", "width", "depth")}
+        self.model.value = next((m for m in TABLE_5 if _numbers(m) == shown), OWN)
+        self.tables.object = (
+            '<div class="cost-tables">'
+            + traffic_html(values["streams"], values["width"])
+            + activations_html(**values)
+            + overhead_html()
+            + "</div>"
+        )
+
+    def __panel__(self) -> Any:
+        return pn.Column(
+            html(
+                '<div class="cost-title"><h3>What the paper counts, for any model</h3>'
+                "<p>Its own models: n, C and the number of blocks from Table 5 (appendix A.1); "
+                "L counts attention and FFN of each block separately (Fig. 3).</p></div>"
+            ),
+            pn.Row(
+                self.model,
+                *self.fields.values(),
+                stylesheets=[":host { flex-wrap: wrap; }"],
+                sizing_mode="stretch_width",
+                margin=(0, 6),
+            ),
+            self.tables,
+            sizing_mode="stretch_width",
+            margin=0,
+        )
+
+
+def _numbers(name: str) -> dict[str, int]:
+    """n, C and L of one of the paper's models (Table 5)."""
+    model = TABLE_5[name]
+    return {"streams": model.streams, "width": model.width, "depth": model.residual_layers}

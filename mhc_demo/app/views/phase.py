@@ -1,0 +1,109 @@
+"""Where a composite explodes, stays and vanishes: two maps around the present state."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import panel as pn
+from bokeh.plotting import figure
+from numpy.typing import NDArray
+
+from ...comparison import phase_map
+from ...figures import PhaseFigure
+from ...figures.phase import spread_column, streams_column
+from ...figures.slices import State
+from ...projections import PROJECTIONS
+from .base import Key, View, experiment_of, html, plots
+
+MEMBERS = 3
+"""Networks whose median a cell shows."""
+
+WIDE = 8
+"""Above that many streams the map over the spread is of the first network alone: 21 surfaces of a
+network of 16 streams take as long as those of 16 networks of 4."""
+
+Maps = tuple[NDArray[np.float32], NDArray[np.float32]]
+
+
+class PhaseView(View):
+    """Two maps of the composite gain around the present state."""
+
+    name = "phase"
+    title = "Phase map"
+
+    @staticmethod
+    def compute(key: Key, seen: State) -> Maps:
+        return _over_spread(_without(key, "spread")), _over_streams(_without(key, "streams"))
+
+    def build(self, data: Maps) -> Any:
+        state = self.explorer.state
+        self.drawn = PhaseFigure(*data, state.seen(), self._go, state.theme == "dark")
+        state.param.watch(lambda event: self.drawn.colour(event.new == "dark"), "theme")
+        state.param.watch(lambda event: self.drawn.set_type(event.new), "present")
+        self.note = html("", "note")
+        self._describe()
+        return pn.Column(
+            plots(*self.drawn.figures), self.note, sizing_mode="stretch_width", margin=0
+        )
+
+    def complete(self) -> None:
+        self.drawn.set_type(self.explorer.state.present)
+
+    def _go(self, **cell: Any) -> None:
+        """To the state of a cell that was clicked, as far as the projection exists there."""
+        most = PROJECTIONS[self.explorer.state.projection].max_streams
+        if most is None or cell.get("streams", 0) <= most:
+            self.explorer.state.param.update(**cell)
+
+    def _describe(self) -> None:
+        state = self.explorer.state
+        chosen = PROJECTIONS[state.projection]
+        self.drawn.mark(state.spread, state.streams, state.seen())
+        self.drawn.leave_empty(
+            chosen.max_streams, f"{chosen.title}: only up to n = {chosen.max_streams}"
+        )
+        members = min(state.members, MEMBERS)
+        median = (
+            "the first network"
+            if members == 1
+            else f"the median of {members} networks"
+            + (" (on the left of the first alone)" if state.streams > WIDE else "")
+        )
+        shown = "one network" if state.members == 1 else f"the median of {state.members:,}"
+        self.note.object = (
+            "<p>The composite gain, the larger of forward and backward as in the headline, of "
+            f"<b>{chosen.title}</b> (HC at 0 iterations): over spread and iterations at n = "
+            f"{state.streams}, and over streams and depth at spread {state.spread:g}. Grey is gain "
+            "1, orange explodes, violet vanishes. Equal steps of colour are equal steps of the "
+            "gain’s logarithm only near 1; further out they grow in proportion to it, so that 2 "
+            "and 10¹⁰⁰ fit on one scale. The ring is the present state; a click on a cell goes "
+            f"there. A cell shows {median}; the headline, {shown}.</p>"
+        )
+
+    def figures(self) -> list[figure]:
+        return self.drawn.figures
+
+    def update(self, data: Maps) -> None:
+        self.drawn.update(*data)
+        self._describe()
+
+
+def _without(key: Key, name: str) -> Key:
+    """What a map depends on: not the parameter that it runs over, and not the device."""
+    values = {k: v for k, v in key if k not in (name, "device")}
+    return tuple({**values, "members": min(values["members"], MEMBERS)}.items())
+
+
+@lru_cache(maxsize=32)
+def _over_spread(key: Key) -> NDArray[np.float32]:
+    experiment = experiment_of(key)
+    if experiment.streams > WIDE:
+        experiment.members = 1
+    return spread_column(phase_map(experiment, "spread"))
+
+
+@lru_cache(maxsize=32)
+def _over_streams(key: Key) -> NDArray[np.float32]:
+    return streams_column(phase_map(experiment_of(key), "streams"))

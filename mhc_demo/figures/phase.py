@@ -1,0 +1,319 @@
+"""Phase maps: where a composite explodes, stays and vanishes, over two parameters at a time.
+
+A cell's colour is the log10 gain on a scale that is linear near gain 1 and logarithmic in the
+decades beyond (asinh), so that 1.1 and 10^100 can be told from 1 and from each other.  The scale
+is fixed: the same colour is the same gain in every map.  The table holds the shade itself, for
+Bokeh's mappers are linear; `mhc.exact` gets the gain back for whoever points at a cell.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from functools import cache
+
+import numpy as np
+import xarray as xr
+from bokeh.events import Tap
+from bokeh.models import (
+    BoxAnnotation,
+    ColorBar,
+    ColumnDataSource,
+    CustomJSHover,
+    FixedTicker,
+    HoverTool,
+    Label,
+    LinearColorMapper,
+    Range1d,
+    Rect,
+    Scatter,
+)
+from bokeh.plotting import figure
+from numpy.typing import NDArray
+
+from ..comparison import SWEPT
+from ..surface import MAX_DEPTH, MAX_ITERATIONS
+from . import style
+from .curves import DEPTH_TICKS
+from .slices import State, follows, sliced, table
+
+LINEAR = 0.03
+"""Decades around gain 1 within which shades go with the log10 gain itself."""
+
+MOST = 300.0
+"""Decades at which the scale ends; beyond it the colour is that of the end."""
+
+SPREADS, STREAMS = SWEPT["spread"], SWEPT["streams"]
+SPREAD_STEP = SPREADS[1] - SPREADS[0]
+ITERATIONS = range(MAX_ITERATIONS + 1)
+DEPTHS = range(1, MAX_DEPTH + 1)
+
+
+def shade(log10_gain: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Shade of log10 gains: 0 at gain 1, even, monotonic; -infinity and NaN stay."""
+    return np.arcsinh(np.asarray(log10_gain) / LINEAR).astype(np.float32)
+
+
+GAIN_OF_SHADE = f"return mhc.exact({LINEAR} * Math.sinh(value))"
+
+TICKS = {
+    -100: "10⁻¹⁰⁰",
+    -10: "10⁻¹⁰",
+    -1: "0.1",
+    0: "1",
+    1: "10",
+    10: "10¹⁰",
+    100: "10¹⁰⁰",
+}  # fmt: skip
+"""Of the colour bar: log10 gains and what they read as."""
+
+
+def larger_gain(gains: xr.DataArray) -> xr.DataArray:
+    """The larger of the forward and the backward gain, as the headline has it."""
+    return gains.max("direction", skipna=False)
+
+
+def spread_column(gains: xr.DataArray) -> NDArray[np.float32]:
+    """(spread, direction, iterations, depth) -> shades in the order depth, spread, iterations."""
+    return shade(larger_gain(gains).transpose("depth", "spread", "iterations").values).ravel()
+
+
+def streams_column(gains: xr.DataArray) -> NDArray[np.float32]:
+    """(streams, direction, iterations, depth) -> shades in the order iterations, depth, streams."""
+    return shade(larger_gain(gains).transpose("iterations", "depth", "streams").values).ravel()
+
+
+@cache
+def palette(dark: bool, steps: int = 64) -> tuple[str, ...]:
+    """From vanishing (violet) over gain 1 (a grey near the page's own) to exploding (orange).
+
+    Lightness and chroma change evenly from the middle to either end, in OKLCH (Ottosson 2020),
+    and are the same on both sides: what differs is the hue, of a pair that no common kind of
+    colour blindness confuses.
+    """
+    middle, end = (0.30, 0.80) if dark else (0.94, 0.47)
+    chroma = 0.12
+    sides = []
+    for hue in (300.0, 48.0):
+        share = np.linspace(0, 1, steps + 1)
+        lightness = middle + (end - middle) * share
+        sides.append([_srgb(v, chroma * s, hue) for v, s in zip(lightness, share, strict=True)])
+    violet, orange = sides
+    return (*violet[:0:-1], *orange)
+
+
+def _srgb(lightness: float, chroma: float, hue: float) -> str:
+    a, b = (chroma * f(math.radians(hue)) for f in (math.cos, math.sin))
+    long = (lightness + 0.3963377774 * a + 0.2158037573 * b) ** 3
+    middle = (lightness - 0.1055613458 * a - 0.0638541728 * b) ** 3
+    short = (lightness - 0.0894841775 * a - 1.2914855480 * b) ** 3
+    linear = (
+        4.0767416621 * long - 3.3077115913 * middle + 0.2309699292 * short,
+        -1.2684380046 * long + 2.6097574011 * middle - 0.3413193965 * short,
+        -0.0041960863 * long - 0.7034186147 * middle + 1.7076147010 * short,
+    )
+    channels = (12.92 * c if c <= 0.0031308 else 1.055 * c ** (1 / 2.4) - 0.055 for c in linear)
+    return "#" + "".join(f"{round(255 * min(max(c, 0.0), 1.0)):02x}" for c in channels)
+
+
+class PhaseFigure:
+    """Two maps in `figures`: over spread and iterations, and over streams and depth.
+
+    The first is cut at the present depth, the second at the present iterations.  `go` is called
+    with the parameters of a cell that was clicked.
+    """
+
+    def __init__(
+        self,
+        over_spread: NDArray[np.float32],
+        over_streams: NDArray[np.float32],
+        state: State,
+        go: Callable[..., None],
+        dark: bool = False,
+    ) -> None:
+        self.mapper = LinearColorMapper(
+            palette=palette(dark),
+            low=float(-np.arcsinh(MOST / LINEAR)),
+            high=float(np.arcsinh(MOST / LINEAR)),
+            nan_color="rgba(0, 0, 0, 0)",
+        )
+        # An image for each depth, and a column of streams for each iteration count and depth.
+        image = len(SPREADS) * len(ITERATIONS)
+        self.spread_table = table({"shade": over_spread}, [0], DEPTHS, image)
+        self.streams_table = table({"shade": over_streams}, ITERATIONS, DEPTHS, len(STREAMS))
+        spread, iterations = np.meshgrid(SPREADS, ITERATIONS, indexing="ij")
+        depth, streams = np.meshgrid(DEPTHS, STREAMS, indexing="ij")
+        by_spread = sliced(self.spread_table, "block", {"shade": "shade"}, state, late=True, at=0)
+        by_spread.data.update(x=iterations.ravel(), y=spread.ravel())
+        by_streams = sliced(self.streams_table, "row", {"shade": "shade"}, state, late=True)
+        by_streams.data.update(x=depth.ravel(), y=streams.ravel())
+        self.here = (
+            sliced(self.spread_table, "block", {"x": "@iterations"}, state, late=True),
+            sliced(self.streams_table, "block", {"x": "@depth"}, state, late=True),
+        )
+        first = self._map(
+            "phase-spread",
+            ("Sinkhorn iterations", "Spread"),
+            ("iterations", "spread"),
+            SPREAD_STEP,
+            by_spread,
+            self.here[0],
+        )
+        first.xaxis.ticker = [0, 1, 5, 10, 15, 20, 25, 30]
+        first.yaxis.ticker = list(range(0, 11, 2))
+        second = self._map(
+            "phase-streams",
+            ("Depth (layers)", "Streams (n)"),
+            ("layers", "streams"),
+            1.0,
+            by_streams,
+            self.here[1],
+        )
+        second.xaxis.ticker = DEPTH_TICKS
+        second.yaxis.ticker = [1, 4, 8, 12, 16]
+        self.missing = BoxAnnotation(
+            top=STREAMS[-1] + 0.5,
+            fill_color=None,
+            line_color=None,
+            hatch_pattern="/",
+            hatch_color=style.SHADE,
+            hatch_alpha=0.35,
+            visible=False,
+        )
+        second.add_layout(self.missing)
+        self.why_missing = Label(
+            x=DEPTHS[-1] / 2 + 0.5,
+            y=0,
+            text_align="center",
+            text_baseline="middle",
+            text_font="system-ui, sans-serif",
+            text_font_size="15px",
+            text_color=style.ink(dark),
+            visible=False,
+        )
+        second.add_layout(self.why_missing)
+        self.figures = [first, second]
+        first.on_event(Tap, lambda at: _take(go, at, "iterations", ITERATIONS, "spread", SPREADS))
+        second.on_event(Tap, lambda at: _take(go, at, "depth", DEPTHS, "streams", STREAMS))
+
+    def _map(
+        self,
+        name: str,
+        axis_labels: tuple[str, str],
+        names: tuple[str, str],
+        height: float,
+        source: ColumnDataSource,
+        here: ColumnDataSource,
+    ) -> figure:
+        x, y = (source.data[axis] for axis in "xy")
+        p = style.plot(
+            name,
+            *axis_labels,
+            (x[0] - 0.5, x[-1] + 0.5),
+            y_range=Range1d(y[0] - height / 2, y[-1] + height / 2),
+            title="",
+        )
+        p.grid.grid_line_color = None
+        p.min_border_right = 26
+        colour = {"field": "shade", "transform": self.mapper}
+        rect = Rect(
+            x="x",
+            y="y",
+            width=1,
+            height=height,
+            line_color=colour,  # so that no seam is seen between the cells
+            line_width=1,
+            fill_color=colour,
+        )
+        cells = style.draw(p, source, rect, style.MOVING)
+        cells.name = "gain"
+        for width, ring in ((6, "#16191d"), (2.5, "#ffffff")):
+            mark = Scatter(
+                x="x", y="y", size=17, fill_color=None, line_color=ring, line_width=width
+            )
+            style.draw(p, here, mark, style.MOVING)
+        p.add_tools(
+            HoverTool(
+                renderers=[cells],
+                tooltips=[("gain", "@shade{custom}"), *zip(names, ("@x", "@y"), strict=True)],
+                formatters={"@shade": CustomJSHover(code=GAIN_OF_SHADE)},
+                mode="mouse",
+                attachment="horizontal",
+            )
+        )
+        ticks = {float(np.arcsinh(log10 / LINEAR)): text for log10, text in TICKS.items()}
+        p.add_layout(
+            ColorBar(
+                color_mapper=self.mapper,
+                ticker=FixedTicker(ticks=list(ticks)),
+                major_label_overrides=ticks,
+                orientation="horizontal",
+                height=10,
+                padding=4,
+                background_fill_alpha=0,
+                bar_line_color=None,
+            ),
+            "above",
+        )
+        return p
+
+    def mark(self, spread: float, streams: int, state: State) -> None:
+        """Mark the present state; what of it the browser moves, it has moved."""
+        titles = (
+            f"depth = {{depth}}, n = {streams}",
+            f"iterations = {{iterations}}, spread = {spread:g}",
+        )
+        for p, title in zip(self.figures, titles, strict=True):
+            follows(p.title, "text", title, late=True).text = title.format(**state)
+        for here, x, y in zip(self.here, ("iterations", "depth"), (spread, streams), strict=True):
+            here.data = {"x": [state[x]], "y": [y]}
+
+    def set_type(self, large: bool) -> None:
+        """Type of what `style.set_type` does not know."""
+        for p in self.figures:
+            for bar in p.above:
+                if isinstance(bar, ColorBar):
+                    bar.major_label_text_font_size = "18px" if large else "12px"
+        self.why_missing.text_font_size = "22px" if large else "15px"
+
+    def colour(self, dark: bool) -> None:
+        """The colours on a light or a dark page."""
+        self.mapper.palette = palette(dark)
+        self.why_missing.text_color = style.ink(dark)
+
+    def update(self, over_spread: NDArray[np.float32], over_streams: NDArray[np.float32]) -> None:
+        """Follow new maps."""
+        for held, column in (
+            (self.spread_table, over_spread),
+            (self.streams_table, over_streams),
+        ):
+            held.data = {"shade": column}
+
+    def leave_empty(self, above: int | None, why: str = "") -> None:
+        """Say that there is nothing above that many streams."""
+        self.missing.visible = self.why_missing.visible = above is not None
+        if above is not None:
+            self.missing.bottom = above + 0.5
+            self.why_missing.update(y=(above + STREAMS[-1] + 1) / 2, text=why)
+
+
+def _take(
+    go: Callable[..., None],
+    at: Tap,
+    across: str,
+    columns: Sequence[float],
+    up: str,
+    rows: Sequence[float],
+) -> None:
+    """Go to the cell that was clicked; a click on the axes is none."""
+    places = ((across, at.x, columns), (up, at.y, rows))
+    if any(place is None for _, place, _ in places):
+        return
+    cell = {}
+    for name, place, values in places:
+        step = values[1] - values[0]
+        index = round((place - values[0]) / step)
+        if not 0 <= index < len(values):
+            return
+        cell[name] = values[index]
+    go(**cell)

@@ -1,0 +1,275 @@
+"""Comparisons of projections against the plain calls: project, multiply, measure."""
+
+import math
+
+import array_api_strict
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+
+import mhc_demo as mhc
+from mhc_demo.comparison import MIXING
+from mhc_demo.figures.compare import GROUPS, QUANTITIES, ROUNDING, CompareFigure, look
+from mhc_demo.gains import DEFINITIONS, DIRECTIONS, METRICS
+from mhc_demo.mixing import INITS
+from mhc_demo.projections import PROJECTIONS
+from mhc_demo.surface import QUANTILES, SERIES, Experiment
+
+pytestmark = pytest.mark.filterwarnings("error")
+
+EVERY = pytest.mark.parametrize("name", PROJECTIONS)
+ROUNDED = {"rtol": 1e-10, "atol": 1e-12}
+"""The same products and sums in another order of additions."""
+
+
+def layers_of(experiment, name, depth, iterations):
+    """The layers' matrices, (members, depth, n, n), each projected by itself."""
+    takes_logits = iterations > 0 and PROJECTIONS[name].takes_logits
+    drawn = mhc.sample_mixing(
+        depth,
+        experiment.streams,
+        experiment.members,
+        experiment.init,
+        experiment.spread,
+        experiment.seed,
+        logits=takes_logits,
+    )
+    return np.stack(
+        [[mhc.project(layer, name, iterations) for layer in network] for network in drawn]
+    )
+
+
+def series_of(values):
+    """(members, depth) -> (depth, series)."""
+    columns = [values[0], *(np.quantile(values, q, axis=0) for q in QUANTILES.values())]
+    return np.stack(columns, axis=-1)
+
+
+def products(layers):
+    """H_l ... H_1 for every l, by plain matrix products."""
+    result = [layers[0]]
+    for layer in layers[1:]:
+        result.append(layer @ result[-1])
+    return result
+
+
+# The distance from doubly stochastic
+
+
+@pytest.mark.parametrize(
+    "convert", [np.asarray, torch.asarray, array_api_strict.asarray], ids=["numpy", "torch", "api"]
+)
+def test_the_distance_is_the_largest_error_of_a_sum(convert):
+    matrices = np.array(
+        [
+            [[1.0, 0.0], [0.0, 1.0]],
+            [[0.5, 0.5], [0.25, 0.75]],  # columns: 0.75, 1.25
+            [[1.0, 0.0], [1.0, 0.0]],  # columns: 2, 0
+            [[2.0, -1.0], [0.5, 0.5]],  # columns: 2.5, -0.5
+            [[3.0, 0.0], [0.0, 1.0]],  # row: 3
+        ]
+    )
+    found = mhc.distance_from_doubly_stochastic(convert(matrices))
+    assert np.asarray(found).tolist() == [0.0, 0.25, 1.0, 1.5, 2.0]
+
+
+def test_rows_alone_may_miss_a_column_by_n_minus_1():
+    n = 5
+    one_column = np.zeros((n, n))
+    one_column[:, 2] = 1.0
+    assert mhc.distance_from_doubly_stochastic(one_column) == n - 1
+
+
+def test_a_distance_has_no_meaning_for_what_is_no_matrix():
+    with pytest.raises(ValueError, match="matrices"):
+        mhc.distance_from_doubly_stochastic(np.zeros((2, 3)))
+    with pytest.raises(TypeError, match="matrices"):
+        mhc.distance_from_doubly_stochastic("matrix")
+    with pytest.raises(ValueError, match="finite"):
+        mhc.distance_from_doubly_stochastic([[np.nan]])
+
+
+# The comparison
+
+
+@EVERY
+@pytest.mark.parametrize("init", INITS)
+@pytest.mark.parametrize("definition", DEFINITIONS)
+def test_every_number_is_that_of_the_plain_calls(name, init, definition):
+    depth, iterations = 5, 3
+    experiment = Experiment(streams=3, members=4, seed=5, init=init, definition=definition)
+    found = mhc.compare(experiment, depth=depth, iterations=iterations).sel(projection=name)
+    for t in range(iterations + 1):
+        here = found.sel(iterations=t)
+        layers = layers_of(experiment, name, depth, t)
+        composites = np.stack([products(network) for network in layers])
+        for direction in DIRECTIONS:
+            gains = np.log10(mhc.amax_gain(composites, direction, definition))
+            np.testing.assert_allclose(
+                here["log10_gain"].sel(direction=direction), series_of(gains), **ROUNDED
+            )
+        distances = [
+            [max(np.abs(matrix.sum(axis=axis) - 1).max() for axis in (0, 1)) for matrix in network]
+            for network in layers
+        ]
+        np.testing.assert_allclose(here["distance"], series_of(np.array(distances)), **ROUNDED)
+        for metric in MIXING:
+            if t and PROJECTIONS[name].bounded:
+                wanted = METRICS[metric](composites[0])
+                np.testing.assert_allclose(here[metric], wanted, rtol=1e-9, atol=1e-13)
+            else:
+                assert here[metric].isnull().all()
+
+
+@EVERY
+def test_the_gains_are_those_of_the_gain_surface(name):
+    experiment = Experiment(members=5, projection=name, spread=2.0)
+    found = mhc.compare(experiment, [name], depth=20, iterations=4)
+    surface = mhc.gain_surface(experiment, depth=20, iterations=4)
+    xr.testing.assert_allclose(
+        found["log10_gain"].sel(projection=name, drop=True),
+        surface["log10_gain"],
+        rtol=0,
+        atol=1e-12,
+    )
+
+
+def test_a_comparison_is_labelled():
+    experiment = Experiment(streams=3, members=2, seed=9, spread=0.5)
+    found = mhc.compare(experiment, ["rows", "sinkhorn"], depth=7, iterations=2)
+    assert found["projection"].values.tolist() == ["rows", "sinkhorn"]
+    assert found["log10_gain"].dims == (
+        "projection",
+        "direction",
+        "iterations",
+        "depth",
+        "series",
+    )
+    assert found["distance"].dims == ("projection", "iterations", "depth", "series")
+    assert found["depth"].values.tolist() == list(range(1, 8))
+    assert found["iterations"].values.tolist() == [0, 1, 2]
+    assert found["series"].values.tolist() == list(SERIES)
+    assert found.attrs["seed"] == 9
+    assert "projection" not in found.attrs
+    assert "2512.24880" in found.attrs["source"]
+
+
+def test_whatever_exists_for_that_many_streams_is_compared():
+    few = mhc.compare(Experiment(streams=2, members=1), depth=2, iterations=1)
+    assert few["projection"].values.tolist() == list(PROJECTIONS)
+    many = mhc.compare(Experiment(streams=7, members=1), depth=2, iterations=1)
+    assert many["projection"].values.tolist() == [n for n in PROJECTIONS if n != "mhc-lite"]
+    with pytest.raises(ValueError, match=r"mhc-lite.*6.*7"):
+        mhc.compare(Experiment(streams=7), ["mhc-lite"])
+
+
+def test_at_iteration_0_all_are_hc():
+    found = mhc.compare(Experiment(members=3, init="identity", spread=0.3), depth=9, iterations=1)
+    for variable in ("log10_gain", "distance"):
+        here = found[variable].sel(iterations=0)
+        xr.testing.assert_allclose(
+            here, here.sel(projection="none", drop=True).broadcast_like(here), rtol=0, atol=1e-12
+        )
+
+
+def test_the_projection_of_the_experiment_itself_does_not_matter():
+    one, other = (
+        mhc.compare(Experiment(members=2, projection=p), depth=4, iterations=1)
+        for p in ("rows", "exp")
+    )
+    xr.testing.assert_equal(one, other)
+
+
+@pytest.mark.parametrize("spread", [0.5, 2.0, 8.0])
+def test_iterations_bring_sinkhorn_nearer_to_doubly_stochastic(spread):
+    experiment = Experiment(spread=spread, members=16)
+    distance = mhc.compare(experiment, ["sinkhorn"], depth=32, iterations=20)["distance"]
+    typical = distance.sel(series="median").median("depth").isel(projection=0)
+    steps = typical.sel(iterations=[1, 2, 5, 10, 20]).values
+    assert (np.diff(steps)[steps[1:] > ROUNDING] < 0).all()
+
+
+def test_what_promises_both_sums_keeps_both():
+    found = mhc.compare(Experiment(spread=3.0, members=8), depth=16, iterations=1)
+    for name, chosen in PROJECTIONS.items():
+        largest = float(found["distance"].sel(projection=name, iterations=1).max())
+        if chosen.unit_rows and chosen.unit_columns:
+            assert largest < ROUNDING
+        elif chosen.nonnegative and (chosen.unit_rows or chosen.unit_columns):
+            assert ROUNDING < largest <= 3 + ROUNDING  # n - 1
+        else:
+            assert largest > ROUNDING
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"projections": "sinkhorn"}, TypeError, "projections.*'sinkhorn'"),
+        ({"projections": 3}, TypeError, "projections.*3"),
+        ({"projections": ["softmax"]}, ValueError, "projections.*'sinkhorn'.*'softmax'"),
+        ({"projections": []}, ValueError, "projections"),
+        ({"depth": 0}, ValueError, "depth.*0"),
+        ({"iterations": -1}, ValueError, "iterations.*-1"),
+        ({"iterations": 1.5}, TypeError, "iterations.*1.5"),
+    ],
+)
+def test_bad_arguments_are_named(arguments, error, message):
+    with pytest.raises(error, match=message):
+        mhc.compare(Experiment(members=1), **arguments)
+    with pytest.raises(TypeError, match="experiment"):
+        mhc.compare("experiment")
+
+
+# What is drawn of it
+
+
+def test_the_tables_hold_the_medians_and_no_rounding():
+    found = mhc.compare(Experiment(members=3), depth=12, iterations=4)
+    for group in GROUPS:
+        columns = group.columns(found)
+        assert set(columns) == {f"{n}.{q}" for n in group.members for q in QUANTITIES}
+        counts = [1] if group.at else range(5)
+        for name in group.members:
+            here = found.sel(projection=name, iterations=counts)
+            table = {q: columns[f"{name}.{q}"].reshape(-1, 12) for q in QUANTITIES}
+            for direction in DIRECTIONS:
+                wanted = here["log10_gain"].sel(direction=direction, series="median")
+                np.testing.assert_allclose(table[direction], wanted, rtol=1e-6, atol=1e-7)
+            for row, t in zip(table["distance"], counts, strict=True):
+                of_layers = here["distance"].sel(series="median", iterations=t)
+                wanted = float(np.median(of_layers))
+                expected = 0.0 if wanted < ROUNDING else pytest.approx(wanted, rel=1e-6)
+                assert row.tolist() == [row[0]] * 12
+                assert row[0] == expected
+    assert (columns["identity.distance"] == 0).all()
+    assert (columns["mhc-lite.distance"] == 0).all()
+
+
+def test_what_does_not_exist_is_not_a_number():
+    found = mhc.compare(Experiment(streams=7, members=1), depth=3, iterations=1)
+    columns = next(group for group in GROUPS if "mhc-lite" in group.members).columns(found)
+    for quantity in QUANTITIES:
+        assert np.isnan(columns[f"mhc-lite.{quantity}"]).all()
+    assert np.isfinite(columns["rows.distance"]).all()
+
+
+@pytest.mark.parametrize("streams", [1, 2, 4, 16])
+@pytest.mark.parametrize("spread", [0.0, 1.0, 10.0])
+def test_the_still_axis_holds_all_that_is_bounded(streams, spread):
+    experiment = Experiment(streams=streams, spread=spread, members=2)
+    found = mhc.compare(experiment, depth=20, iterations=3)
+    drawn = CompareFigure(found, {"depth": 5, "iterations": 1})
+    low, high = drawn.y_range.start, drawn.y_range.end
+    assert low < 0 < math.log10(streams) + 0.1 < high
+    for name in found["projection"].values:
+        if PROJECTIONS[name].bounded:
+            gains = found["log10_gain"].sel(projection=name).isel(iterations=slice(1, None))
+            assert gains.min() > low
+            assert gains.max() < high
+
+
+def test_every_projection_has_a_look_and_no_two_the_same():
+    looks = [look(name) for name in PROJECTIONS]
+    assert len({(each.colour, each.dash) for each in looks}) == len(looks)
+    assert len({each.label for each in looks}) == len(looks)

@@ -1,0 +1,254 @@
+"""Phase maps: their cells are those of gain surfaces, and their colours tell what they say."""
+
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import mhc_demo as mhc
+from mhc_demo.comparison import SWEPT
+from mhc_demo.figures import phase
+from mhc_demo.gains import DEFINITIONS, DIRECTIONS
+from mhc_demo.projections import PROJECTIONS
+from mhc_demo.surface import Experiment
+
+pytestmark = pytest.mark.filterwarnings("error")
+
+
+# The maps
+
+
+@pytest.mark.parametrize("definition", DEFINITIONS)
+@pytest.mark.parametrize("name", PROJECTIONS)
+@pytest.mark.parametrize(("along", "values"), [("spread", [0.5, 0.0, 3.0]), ("streams", [1, 5, 2])])
+def test_every_cell_is_that_of_the_plain_calls(name, definition, along, values):
+    depth, iterations = 4, 2
+    settings = {"streams": 3, "members": 3, "seed": 7, "definition": definition}
+    found = mhc.phase_map(
+        Experiment(**settings, projection=name), along, values, depth=depth, iterations=iterations
+    )
+    assert found.dims == (along, "direction", "iterations", "depth")
+    assert found[along].values.tolist() == values
+    for value in values:
+        experiment = Experiment(**{**settings, along: value})
+        drawn = mhc.sample_mixing(
+            depth, experiment.streams, 3, "gaussian", experiment.spread, experiment.seed
+        )
+        for t in range(iterations + 1):
+            composite = mhc.compose(mhc.project(drawn, name, t))
+            for direction in DIRECTIONS:
+                gains = composite.log10_gain(direction, definition)
+                wanted = np.sort(gains, axis=0)[1]  # of three
+                here = found.sel({along: value, "direction": direction, "iterations": t})
+                np.testing.assert_allclose(here, wanted, rtol=1e-10, atol=1e-12)
+
+
+def test_a_map_is_labelled_and_takes_its_own_values():
+    experiment = Experiment(members=1, seed=4)
+    over_spread = mhc.phase_map(experiment, "spread", depth=2, iterations=1)
+    assert over_spread["spread"].values.tolist() == [k / 2 for k in range(21)]
+    assert over_spread.attrs["streams"] == 4
+    assert "spread" not in over_spread.attrs
+    assert "2512.24880" in over_spread.attrs["source"]
+    over_streams = mhc.phase_map(experiment, "streams", depth=2, iterations=1)
+    assert over_streams["streams"].values.tolist() == list(range(1, 17))
+
+
+def test_what_exists_for_few_streams_only_leaves_the_rest_empty():
+    found = mhc.phase_map(
+        Experiment(members=1, projection="mhc-lite"), "streams", depth=2, iterations=1
+    )
+    assert found.sel(streams=slice(7, None)).isnull().all()
+    assert found.sel(streams=slice(1, 6)).notnull().all()
+
+
+def test_spread_multiplies_every_layer_of_hc():
+    # A product of depth matrices, each times s: s^depth, exactly.
+    spreads = [0.5, 1.0, 2.0, 7.5]
+    found = mhc.phase_map(Experiment(members=3), "spread", spreads, depth=30, iterations=0)
+    at_one = found.sel(spread=1.0, drop=True)
+    for spread in spreads:
+        xr.testing.assert_allclose(
+            found.sel(spread=spread, drop=True),
+            at_one + found["depth"] * math.log10(spread),
+            rtol=0,
+            atol=1e-11,
+        )
+
+
+def test_more_iterations_and_less_spread_both_calm():
+    found = mhc.phase_map(Experiment(members=3), "spread", [1.0, 4.0, 9.0], depth=64)
+    gains = phase.larger_gain(found).sel(depth=64)
+    assert (gains.sel(iterations=0) > 10).all()
+    assert (gains.sel(iterations=slice(1, None)) < math.log10(4) + 1e-12).all()
+    assert (gains.sel(iterations=1) > gains.sel(iterations=20)).all()
+    assert (np.diff(gains.sel(iterations=20)) > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        (("seed",), ValueError, "along.*'spread', 'streams'.*'seed'"),
+        (("spread", 3), TypeError, "values.*3"),
+        (("spread", []), ValueError, "values"),
+        (("spread", [-1.0]), ValueError, "spread.*-1"),
+        (("streams", [0]), ValueError, "streams.*0"),
+    ],
+)
+def test_bad_arguments_are_named(arguments, error, message):
+    with pytest.raises(error, match=message):
+        mhc.phase_map(Experiment(members=1), *arguments)
+    with pytest.raises(ValueError, match="depth"):
+        mhc.phase_map(Experiment(members=1), "spread", depth=0)
+    with pytest.raises(TypeError, match="experiment"):
+        mhc.phase_map({}, "spread")
+
+
+# The columns that the browser holds
+
+
+def test_the_columns_are_in_the_order_of_their_tables():
+    experiment = Experiment(members=1)
+    over_spread = mhc.phase_map(experiment, "spread", depth=5, iterations=2)
+    table = phase.spread_column(over_spread).reshape(5, len(SWEPT["spread"]), 3)
+    over_streams = mhc.phase_map(experiment, "streams", depth=5, iterations=2)
+    other = phase.streams_column(over_streams).reshape(3, 5, len(SWEPT["streams"]))
+    for depth in (1, 5):
+        for t in (0, 2):
+            here = {"depth": depth, "iterations": t}
+            larger = over_spread.sel(**here, spread=2.5).max()
+            assert gain_of(table[depth - 1, 5, t]) == pytest.approx(float(larger), abs=1e-5)
+            larger = over_streams.sel(**here, streams=9).max()
+            assert gain_of(other[t, depth - 1, 8]) == pytest.approx(float(larger), abs=1e-5)
+
+
+def gain_of(shade):
+    """The log10 gain of a shade, as the browser computes it for who points at a cell."""
+    return phase.LINEAR * math.sinh(shade)
+
+
+# The colours
+
+
+def test_a_shade_is_even_monotonic_and_goes_back_to_its_gain():
+    gains = np.array([-1000.0, -100, -1, -1e-3, 0, 1e-16, 1e-3, 0.05, 0.6, 16.2, 357, 1000])
+    shades = phase.shade(gains)
+    assert (np.diff(shades) >= 0).all()
+    np.testing.assert_array_equal(phase.shade(-gains), -shades)
+    assert abs(shades[5]) < 1e-14  # rounding is gain 1
+    for gain, shade in zip(gains, shades, strict=True):
+        assert gain_of(shade) == pytest.approx(gain, rel=1e-5, abs=1e-15)
+    assert phase.shade(np.array([-np.inf]))[0] == -np.inf  # a network that has vanished
+    assert np.isnan(phase.shade(np.array([np.nan]))[0])
+
+
+def test_a_gain_of_2_and_one_of_10_to_the_16_are_both_told_from_1():
+    steps = len(phase.palette(False))
+    end = math.asinh(phase.MOST / phase.LINEAR)
+
+    def colour(gain):
+        place = (phase.shade(np.array([math.log10(gain)]))[0] + end) / (2 * end)
+        return int(place * (steps - 1))
+
+    middle = colour(1.0)
+    assert colour(1.13) > middle + 3
+    assert colour(2.0) > colour(1.13) + 3
+    assert colour(1e16) > colour(4.0) + 10
+    assert colour(1e100) > colour(1e16) + 5
+
+
+LINEAR_RGB = np.array(
+    [[0.4122, 0.5363, 0.0514], [0.2119, 0.6807, 0.1074], [0.0883, 0.2817, 0.6300]]
+)
+OKLAB = np.array([[0.2104, 0.7936, -0.0041], [1.9780, -2.4286, 0.4506], [0.0259, 0.7828, -0.8087]])
+
+
+def oklab(colours, seen_as=None):
+    """(colours, 3): OKLab of "#rrggbb", after a colour blindness if one is given."""
+    rgb = np.array([[int(c[i : i + 2], 16) / 255 for i in (1, 3, 5)] for c in colours])
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    if seen_as is not None:
+        linear = np.clip(linear @ np.array(seen_as).T, 0, 1)
+    return np.cbrt(linear @ LINEAR_RGB.T) @ OKLAB.T
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_the_palette_is_even_and_the_same_on_both_sides(dark):
+    lightness = oklab(phase.palette(dark))[:, 0]
+    middle = len(lightness) // 2
+    steps = np.diff(lightness)
+    # Eight bits a channel: steps of some 0.004 are told to a third of that.
+    even = {"rtol": 0, "atol": 0.0025}
+    np.testing.assert_allclose(steps[:middle], -steps[middle:][::-1].mean(), **even)
+    np.testing.assert_allclose(steps[middle:], steps[middle:].mean(), **even)
+    np.testing.assert_allclose(lightness, lightness[::-1], **even)
+    # Gain 1 lies next to the page's own colour.
+    assert (lightness[middle] > 0.9) != dark
+    assert np.abs(oklab(phase.palette(dark))[middle, 1:]).max() < 0.005
+
+
+# Machado, Oliveira and Fernandes, "A physiologically-based model for simulation of color vision
+# deficiency" (2009), severity 1.
+BLIND = {
+    "protanopia": [
+        [0.152286, 1.052583, -0.204868],
+        [0.114503, 0.786281, 0.099216],
+        [-0.003882, -0.048116, 1.051998],
+    ],
+    "deuteranopia": [
+        [0.367322, 0.860646, -0.227968],
+        [0.280085, 0.672501, 0.047413],
+        [-0.011820, 0.042940, 0.968881],
+    ],
+}
+
+
+@pytest.mark.parametrize("blindness", [None, *BLIND])
+@pytest.mark.parametrize("dark", [False, True])
+def test_exploding_and_vanishing_are_told_apart_by_every_eye(dark, blindness):
+    colours = oklab(phase.palette(dark), BLIND.get(blindness))
+    quarter = len(colours) // 4
+    for distance in range(quarter, 2 * quarter):
+        middle = len(colours) // 2
+        apart = np.linalg.norm(colours[middle - distance] - colours[middle + distance])
+        assert apart > 0.08  # four times what is just noticeable
+
+
+# Clicks
+
+
+def test_a_click_goes_to_the_cell_and_one_beside_the_map_nowhere():
+    gone = []
+    take = lambda x, y: phase._take(  # noqa: E731
+        lambda **cell: gone.append(cell),
+        SimpleNamespace(x=x, y=y),
+        "iterations",
+        phase.ITERATIONS,
+        "spread",
+        phase.SPREADS,
+    )
+    take(4.6, 7.3)
+    take(-0.4, 0.2)
+    take(30.4, 10.2)
+    assert gone == [
+        {"iterations": 5, "spread": 7.5},
+        {"iterations": 0, "spread": 0.0},
+        {"iterations": 30, "spread": 10.0},
+    ]
+    for beside in ((-0.6, 3), (30.6, 3), (3, -0.3), (3, 10.3), (None, 3)):
+        take(*beside)
+    assert len(gone) == 3
+
+
+def test_a_click_is_followed_by_the_state_as_far_as_the_projection_exists():
+    explorer = mhc.Explorer(view="phase", projection="mhc-lite", members=1)
+    view = explorer._open["phase"]
+    view._go(streams=5, depth=20)
+    assert (explorer.state.streams, explorer.state.depth) == (5, 20)
+    view._go(streams=7, depth=30)
+    assert (explorer.state.streams, explorer.state.depth) == (5, 20)
+    view._go(spread=2.5, iterations=0)
+    assert (explorer.state.spread, explorer.state.iterations) == (2.5, 0)
+    assert view.key == explorer.state.key()
