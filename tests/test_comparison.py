@@ -16,7 +16,7 @@ from mhc_demo.mixing import INITS
 from mhc_demo.projections import PROJECTIONS
 from mhc_demo.surface import QUANTILES, SERIES, Experiment
 
-pytestmark = pytest.mark.filterwarnings("error")
+pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
 
 EVERY = pytest.mark.parametrize("name", PROJECTIONS)
 ROUNDED = {"rtol": 1e-10, "atol": 1e-12}

@@ -14,7 +14,7 @@ from mhc_demo.gains import DEFINITIONS, DIRECTIONS
 from mhc_demo.projections import PROJECTIONS
 from mhc_demo.surface import Experiment
 
-pytestmark = pytest.mark.filterwarnings("error")
+pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
 
 
 # The maps

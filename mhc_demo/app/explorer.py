@@ -191,7 +191,8 @@ class Explorer(pn.viewable.Viewer):
             self.scene_controls[:] = [
                 CONTROLS[name](self.state) for name in needed if presenting and name in CONTROLS
             ]
-            self._open[self.state.view].set_type()
+            if view := self._open.get(self.state.view):  # else it comes in that type
+                view.set_type()
 
     # ---- following the state ----------------------------------------------------------------
 
@@ -226,12 +227,14 @@ class Explorer(pn.viewable.Viewer):
         if self.computing:
             return  # what is computed will look at where we are
         with pn.io.hold():
-            if self._open[self.state.view].moved():
+            view = self._open.get(self.state.view)
+            if view is None or view.moved():
                 self._compute()
 
     def _first_picture_stands(self, *_: Any) -> None:
         for view in self._open.values():
             view.complete()
+            view.set_type()
         if self._displayed != self._wanted:
             self._compute()
 
@@ -243,8 +246,8 @@ class Explorer(pn.viewable.Viewer):
             self._compute()
         else:
             view.cut_anew()
-            view.set_type()
             self.stage[:] = [view.content]
+            view.set_type()
 
     def _put_on_stage(self, name: str, key: Key, data: Any) -> None:
         """Show a view with what was computed for it, building it if it was never open."""
@@ -259,8 +262,8 @@ class Explorer(pn.viewable.Viewer):
         view.moved()
         if self.stage.objects != [view.content]:
             view.cut_anew()
-            view.set_type()
             self.stage[:] = [view.content]
+            view.set_type()
 
     def _experiment_changed(self, *_: Any) -> None:
         if too_much := exceeded(dict(self.state.key())):

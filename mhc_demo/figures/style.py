@@ -61,7 +61,6 @@ def plot(
     p.axis.minor_tick_line_color = None
     p.axis.major_tick_line_color = None
     p.xgrid.grid_line_color = None
-    set_type(p, large=False)
     return p
 
 

@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -43,22 +44,26 @@ def serve() -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "panel", "serve", "app.py", "--port", str(port)]
-    server = subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT
-    )
     address = f"http://localhost:{port}/app"
-    try:
-        for _ in range(300):
-            if server.poll() is not None:
-                raise RuntimeError("the server ended at once")
-            with contextlib.suppress(OSError):
-                urllib.request.urlopen(address, timeout=10).read()
-                break
-            time.sleep(0.1)
-        yield address, server
-    finally:
-        server.terminate()
-        server.wait(20)
+    with tempfile.TemporaryFile("w+") as log:
+        server = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)
+        try:
+            for _ in range(300):
+                if server.poll() is not None:
+                    raise RuntimeError("the server ended at once")
+                with contextlib.suppress(OSError):
+                    urllib.request.urlopen(address, timeout=10).read()
+                    break
+                time.sleep(0.1)
+            yield address, server
+        finally:
+            server.terminate()
+            server.wait(20)
+        log.seek(0)
+        said = log.read()
+        # What goes wrong in our code need not be seen in the browser.  (A page that is closed
+        # while it is written to leaves a trace too, of others' code alone.)
+        assert "/mhc_demo/" not in said, said[-5000:]
 
 
 @pytest.fixture(scope="session")

@@ -29,10 +29,16 @@ def test_the_whole_story_can_be_told_with_a_clicker(explorer: Explorer, address:
     expect(title(page)).to_have_text(TITLES[0])
     expect(page.get_by_role("banner")).to_be_hidden()
     expect(page.get_by_role("tab").first).to_be_hidden()
-    for name, wanted in list(zip(NAMES, TITLES, strict=True))[1:]:
+    for name, scene in list(SCENES.items())[1:]:
         page.keyboard.press("PageDown")
-        expect(title(page)).to_have_text(wanted)
+        expect(title(page)).to_have_text(scene.title)
         expect(page).to_have_url(re.compile(f"scene={name}"))
+        expect(page.locator(".mhc-headline")).to_be_visible(visible=scene.headline)
+        for control in ("Sinkhorn iterations", "Depth (layers)", "Spread", "Projection"):
+            role = "combobox" if control == "Projection" else "slider"
+            needed = re.sub(r"^sinkhorn | .*", "", control.lower()) in scene.controls
+            where = page.get_by_role(role, name=re.compile(f"^{re.escape(control)}"))
+            expect(where.filter(visible=True)).to_have_count(int(needed))
         wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
         assert wide <= 0, name
     page.keyboard.press("PageDown")  # there is no next one

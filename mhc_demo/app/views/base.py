@@ -62,6 +62,8 @@ class View:
     title: ClassVar[str]
     key: Any = None
     """The experiment that the view shows."""
+    large = False
+    """Whether its figures are set in the presenter's type."""
 
     def __init_subclass__(cls) -> None:
         VIEWS[cls.name] = cls
@@ -96,9 +98,15 @@ class View:
         return []
 
     def set_type(self) -> None:
-        """Type as large as the page's; of figures that are new, before they are on the page."""
-        for each in self.figures():
-            style.set_type(each, self.explorer.state.present)
+        """Type as large as the page's.
+
+        Once the figures are on the page, for the page's theme writes its own sizes when they come.
+        """
+        large = self.explorer.state.present
+        if large or self.large:
+            for each in self.figures():
+                style.set_type(each, large)
+        self.large = large
 
     def cut_anew(self) -> None:
         """Cut the sources that the browser has cut since, for it is about to get ours again."""

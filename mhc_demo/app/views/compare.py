@@ -90,6 +90,7 @@ class CompareView(View):
                 both,
                 self.table,
                 stylesheets=[":host { flex-wrap: wrap; align-items: flex-start; }"],
+                styles={"max-height": "none"},  # Panel's 100 % are those of the window
                 sizing_mode="stretch_width",
                 margin=0,
             ),
@@ -126,6 +127,12 @@ class CompareView(View):
         self._describe(data)
 
 
+HYPHENATED = {
+    name: METRICS[name].title.replace("disagreement", "dis\N{SOFT HYPHEN}agreement")
+    for name in MIXING
+}
+"""Titles that a phone can break."""
+
 COLUMNS = [
     {"quantity": "forward", "title": "Forward gain", "note": "Of the composite."},
     {"quantity": "backward", "title": "Backward gain", "note": "Of the composite."},
@@ -134,10 +141,7 @@ COLUMNS = [
         "title": "Off doubly stochastic",
         "note": "Largest |row sum − 1| or |column sum − 1| of a single layer.",
     },
-    *(
-        {"quantity": name, "title": METRICS[name].title, "note": METRICS[name].note}
-        for name in MIXING
-    ),
+    *({"quantity": name, "title": HYPHENATED[name], "note": METRICS[name].note} for name in MIXING),
 ]
 
 

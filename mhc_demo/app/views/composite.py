@@ -43,8 +43,8 @@ class CompositeView(View):
         self.cliff = IterationsFigure(
             explorer.surface, explorer.table, explorer.state.seen(), self.main.y_range
         )
-        self.set_type()
         self.plots[1].append(plot(self.cliff.figure))
+        self.set_type()
 
     def figures(self) -> list[figure]:
         return [each.figure for each in (self.main, self.cliff) if each is not None]
