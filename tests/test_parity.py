@@ -24,7 +24,7 @@ EPS = {torch.float32: 2.0**-23, torch.float64: 2.0**-52}
 DTYPES = pytest.mark.parametrize("dtype", EPS, ids=str)
 # Whole layers in float32: sums of up to 200 products, entries up to 50.
 LAYER_ATOL = LAYER_RTOL = 32 * EPS[torch.float32]
-ITERATIONS = pytest.mark.parametrize("iterations", [1, 2, 5, 20])
+ITERATIONS = pytest.mark.parametrize("iterations", [1, 2, 20])
 
 
 def normal(*shape, spread=1.0, seed=0, dtype=torch.float32):
