@@ -290,13 +290,16 @@ def device_name(device: str) -> str:
         triton = importlib.import_module("triton").__version__
         name = torch.cuda.get_device_name(0)
         return f"{name}, {versions}, Triton {triton}, driver {driver.strip()}"
-    name = platform.processor() or platform.machine()
+    return f"{processor()}, {torch.get_num_threads()} of {os.cpu_count()} cores, {versions}"
+
+
+def processor() -> str:
+    """The processor's name, as far as the system tells it."""
     try:
         with open("/proc/cpuinfo") as info:
-            name = next(line.split(":")[1].strip() for line in info if "model name" in line)
+            return next(line.split(":")[1].strip() for line in info if "model name" in line)
     except (OSError, StopIteration):
-        pass
-    return f"{name}, {torch.get_num_threads()} of {os.cpu_count()} cores, {versions}"
+        return platform.processor() or platform.machine()
 
 
 def run(
