@@ -128,6 +128,7 @@ def test_what_is_shown_can_be_copied(explorer: Explorer, address: str) -> None:
     expect(page.get_by_role("button", name="Copied")).to_be_visible()
     assert "seed=7" in (script := page.evaluate("navigator.clipboard.readText()"))
     assert "depth=9" in script
+    expect(page.get_by_role("button", name="Copy as Python")).to_be_visible()
     page.get_by_role("button", name="Copy link").click()
     expect(page.get_by_role("button", name="Copied")).to_be_visible()
     assert page.evaluate("navigator.clipboard.readText()") == page.url
