@@ -6,6 +6,9 @@ anything imports Triton.
 
 import os
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # several at a time: each has a core, not all of them
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
 import torch
 from hypothesis import settings

@@ -232,6 +232,13 @@ class _StayHere(urllib.request.HTTPRedirectHandler):
         return None
 
 
+def _redirected(address: str) -> str:
+    with pytest.raises(urllib.error.HTTPError) as redirect:
+        urllib.request.build_opener(_StayHere).open(address, timeout=PATIENCE)
+    with redirect.value as answer:  # it holds the connection
+        return answer.headers["Location"]
+
+
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
 def test_serve_prints_the_link_answers_it_and_stops_quietly(
     server: subprocess.Popen[str], stop: signal.Signals
@@ -242,15 +249,10 @@ def test_serve_prints_the_link_answers_it_and_stops_quietly(
     assert found, said
     with urllib.request.urlopen(f"{found[1]}/app?depth=64", timeout=PATIENCE) as page:
         assert page.status == 200
-    with pytest.raises(urllib.error.HTTPError) as redirect:  # the root keeps the query of a link
-        urllib.request.build_opener(_StayHere).open(f"{found[1]}/?depth=64", timeout=PATIENCE)
-    assert redirect.value.headers["Location"] == "/app?depth=64"
-    with pytest.raises(urllib.error.HTTPError) as redirect:
-        urllib.request.build_opener(_StayHere).open(f"{found[1]}/?seed=7", timeout=PATIENCE)
-    assert redirect.value.headers["Location"] == "/app?seed=7"
-    with pytest.raises(urllib.error.HTTPError) as redirect:  # and without one has the command's
-        urllib.request.build_opener(_StayHere).open(f"{found[1]}/", timeout=PATIENCE)
-    assert redirect.value.headers["Location"] == "/app?depth=64"
+    # The root keeps the query of a link, and without one has the command's.
+    assert _redirected(f"{found[1]}/?depth=64") == "/app?depth=64"
+    assert _redirected(f"{found[1]}/?seed=7") == "/app?seed=7"
+    assert _redirected(f"{found[1]}/") == "/app?depth=64"
     server.send_signal(stop)
     out, err = server.communicate(timeout=PATIENCE)  # returns when the last process has ended
     assert server.returncode in (0, 130)  # 130 by the shells' custom: interrupted
