@@ -454,17 +454,16 @@ window.mhc = (() => {
     const caption = element("caption", "", grid);
     const head = element("tr", "", element("thead", "", grid));
     element("th", "", head, {scope: "col", textContent: "Projection"});
-    for (const {title, note} of columns)
-      element("th", "", head, {scope: "col", textContent: title, title: note});
+    for (const {heading} of columns) element("th", "", head, {scope: "col", innerHTML: heading});
     const body = element("tbody", "", grid);
     const lines = new Map();
-    for (const {name, title, short, note, colour, dash} of rows) {
+    for (const {name, title, short, colour, dash} of rows) {
       const line = element("tr", "", body);
-      const first = element("th", "", line, {scope: "row", title: note});
+      const first = element("th", "", line, {scope: "row"});
       first.innerHTML = `<svg width="30" height="6" aria-hidden="true"><line x1="0" y1="3" x2="30"
         y2="3" stroke="${colour}" stroke-width="3" stroke-dasharray="${dash}"/></svg>`;
-      element("span", "full", first, {textContent: title});
-      element("span", "short", first, {textContent: short});
+      element("span", "full", first, {innerHTML: title});
+      element("span", "short", first, {innerHTML: short});
       const cells = columns.map(({quantity}) => [quantity, element("td", "", line)]);
       lines.set(name, {line, cells});
     }

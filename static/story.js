@@ -48,7 +48,8 @@ mhc.story = (() => {
       + "[role=menuitem], [role=listbox], [contenteditable]");
   }
 
-  /* `scenes`: [{name, title, text, question, notes}], text as our own HTML.  `present()`: the
+  /* `scenes`: [{name, title, text, formula, question, notes}], text, formula and question as our
+     own HTML.  `present()`: the
      present {scene, presenting}.  `ask`: what Python is asked: {scene}, {presenting}, "reset",
      "shuffle", "play", "faster". */
   return function story(el, {scenes, present, ask}) {
@@ -98,7 +99,8 @@ mhc.story = (() => {
       const section = element("section", presenting ? "scene presenting" : "scene", el, {ariaLabel: `Scene ${i + 1} of ${scenes.length}`});
       element("h2", "", section, {textContent: scene.title});
       element("p", "text", section, {innerHTML: scene.text});
-      element("p", "question", section, {textContent: scene.question});
+      if (scene.formula) element("div", "formula", section, {innerHTML: scene.formula});
+      element("p", "question", section, {innerHTML: scene.question});
       const nav = element("nav", "", section, {ariaLabel: "Story"});
       button(nav, "◀ Back", () => step(-1)).disabled = i === 0;
       element("span", "where", nav, {textContent: `${i + 1} / ${scenes.length}`});
@@ -165,7 +167,8 @@ mhc.story = (() => {
       add("div", `${i + 1} / ${scenes.length}`, "opacity: 0.7");
       add("h1", scenes[i].title, "font-size: 1.3em; margin: 0.2em 0");
       add("p", scenes[i].notes);
-      add("p", scenes[i].question, "font-style: italic");
+      const question = new DOMParser().parseFromString(scenes[i].question, "text/html");
+      add("p", question.body.textContent, "font-style: italic");
       if (scenes[i + 1]) add("p", `Next: ${scenes[i + 1].title}`, "opacity: 0.7; margin-top: 2em");
     }
 

@@ -77,7 +77,7 @@ class Story(JSComponent):
     The browser asks for another scene, and for the presenter's view, by setting them.
     """
 
-    scenes = param.List(item_type=dict, doc="name, title, text, question, notes of each.")
+    scenes = param.List(item_type=dict, doc="See `scenes.told`.")
     scene = param.String(doc="Name of the present one; none if empty.")
     present = param.Boolean(default=False, doc="Whether this is the presenter's view.")
     wish = param.String(doc='"reset" or "shuffle", and a count so that it can be wished again.')
@@ -110,12 +110,12 @@ class Story(JSComponent):
 
 
 class Share(JSComponent):
-    """Buttons that copy the link, and the state as Python."""
+    """Buttons that copy the link, and the state as Python; looks after the controls beside it."""
 
     python = param.String(doc="What is shown, as a script.")
 
     _esm = """
-    export function render({model, el}) {
+    export function render({model, el, view}) {
       const host = document.createElement("div")
       host.className = "mhc-share"
       el.append(host)
@@ -129,6 +129,7 @@ class Share(JSComponent):
         })
         host.append(node)
       }
+      mhc.terms.watch(view.parent.shadow_el)
       button("Copy link", () => location.href)
       button("Copy as Python", () => model.python)
     }

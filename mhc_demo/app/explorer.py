@@ -24,7 +24,7 @@ from ..projections import PROJECTIONS
 from . import static
 from .components import BrowserWindow, Headline, Slider, Story
 from .controls import CONTROLS, Controls
-from .scenes import SCENES, markup
+from .scenes import SCENES, told
 from .state import COMPUTED_PARAMETERS, URL_PARAMETERS, State, exceeded
 from .views import VIEWS, Key, View, surface_of
 from .views.base import device_of
@@ -90,16 +90,7 @@ class Explorer(pn.viewable.Viewer):
         self.depth = self._slider("depth", (1, 32, 64, 96, 128))
         self.window = BrowserWindow(query=self.state.query())
         self.story = Story(
-            scenes=[
-                {
-                    "name": name,
-                    "title": scene.title,
-                    "text": markup(scene.text),
-                    "question": scene.question,
-                    "notes": scene.notes,
-                }
-                for name, scene in SCENES.items()
-            ],
+            scenes=told(),
             scene=self.state.param.scene,
             present=self.state.param.present,
             sizing_mode="stretch_width",

@@ -12,9 +12,11 @@ from .state import State
 
 TITLE = "mHC: why stacked mixing explodes, and what stops it"
 
+TYPE = {"fontFamily": "system-ui, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"}
+# The blue of the plots, darker or lighter where it is text: no one blue reads on both grounds.
 THEME = {
-    "palette": {"primary": {"main": "#1a7fc4"}},
-    "typography": {"fontFamily": "system-ui, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"},
+    theme: {"palette": {"primary": {"main": blue}}, "typography": TYPE}
+    for theme, blue in (("light", "#1468a3"), ("dark", "#6cb8f0"))
 }
 
 # A quiet frame: the numbers are what should be seen from the last row.

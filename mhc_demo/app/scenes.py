@@ -14,7 +14,7 @@ import html
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import xarray as xr
@@ -30,6 +30,8 @@ from ..surface import (
     layer_gains,
     mixing_surface,
 )
+from .formulas import FORMULAS
+from .glossary import explained
 
 NUMBER = re.compile(r"\{([^|{}]+)\|(\w+)\}")
 """A number as it is read, and the function that computes it."""
@@ -47,6 +49,8 @@ class Scene:
     """For the audience."""
     notes: str
     """For the speaker, on a second screen."""
+    formula: str = ""
+    """Name of the one that the scene is about."""
     state: Mapping[str, Any] = field(default_factory=dict)
     """What differs from the page's defaults."""
     controls: tuple[str, ...] = ("iterations", "depth")
@@ -61,6 +65,7 @@ SCENES: dict[str, Scene] = {
         text="A layer adds to the stream and takes nothing away: x + F(x). What was in it stays "
         "in it. Through 64 layers the identity path has a gain of {1.00|hc}: nothing grows, "
         "nothing fades.",
+        formula="residual",
         question="What becomes of the signal if a layer learns nothing at all?",
         notes="This is why deep networks train at all. Drag Depth: the line does not move. "
         "Everything that follows is about keeping this line flat while allowing more than one "
@@ -72,6 +77,7 @@ SCENES: dict[str, Scene] = {
         title="Hyper-Connections: n streams, and a matrix that mixes them",
         text="HC keeps n = 4 streams side by side. In every layer a learned n × n matrix mixes "
         "them, and nothing bounds it. This is one such matrix, drawn at random.",
+        formula="layer",
         question="What do the sums at its edges say about a signal that enters?",
         notes="Row sums: what comes out of a stream if all streams carry 1, so the forward gain. "
         "Column sums: the same for gradients on their way back. HC learns these matrices; it was "
@@ -85,6 +91,7 @@ SCENES: dict[str, Scene] = {
         text="The Amax gain of a matrix is its largest absolute row sum: how much it amplifies a "
         "signal that all streams share. These layers amplify by {2.83|typical}, typically. Who "
         "would worry?",
+        formula="forward",
         question="64 of them in a row: do gains add up, or multiply?",
         notes="Let the audience guess a number before the next scene. Dots are the layers of one "
         "network, the line is the median of 32 networks.",
@@ -96,6 +103,7 @@ SCENES: dict[str, Scene] = {
         title="Stack 64, and it is ten to the sixteen",
         text="They multiply. The composite of 64 layers amplifies by {10^16.2|hc}. Every layer "
         "adds {0.242|rate} decades, and theory says exactly that.",
+        formula="composite",
         question="And a gradient, on its way back through the same layers?",
         notes="Drag Depth from 1 to 128 and back. Dashed is the backward direction: the same. The "
         "dotted line is the exact mean for products of Gaussian matrices (Newman 1986), no fit. "
@@ -108,6 +116,7 @@ SCENES: dict[str, Scene] = {
         text="mHC takes the exponential of every entry, divides each column by its sum, then each "
         "row by its sum: one iteration of Sinkhorn and Knopp. The gain falls from {10^16.2|hc} to "
         "{1.13|projected}.",
+        formula="sinkhorn",
         question="One iteration does not make a matrix doubly stochastic. Why is it enough?",
         notes="Start at 0 and turn slowly. The cliff is between 0 and 1; after that hardly "
         "anything happens. Do not explain yet: the next scene does.",
@@ -120,6 +129,7 @@ SCENES: dict[str, Scene] = {
         "the forward gain is {1.00|member_forward} at any depth. All entries of the composite "
         "then sum to n = 4, so no column can hold more: the backward gain is "
         "{1.74|member_backward}, and can never pass 4.",
+        formula="closed",
         question="What happens if columns are divided instead of rows?",
         notes="Point at the row sums of the composite: all 1.00. Then at the column sums: they "
         "add up to 4, so the largest is at most 4. Closed under multiplication is all it takes. "
@@ -142,6 +152,7 @@ SCENES: dict[str, Scene] = {
         title="When one is not enough",
         text="Sharper logits are harder. At spread 5, one iteration leaves a backward gain of "
         "{1.80|projected}, and 20 still leave {1.02|after_20}. Far below n = 4, but not 1.",
+        formula="gaussian",
         question="Where would you find such logits in a trained network?",
         notes="Turn the dial: it now takes many iterations to come down. That is mHC-lite's "
         "point, and perhaps the paper's own 1.6. Try spread 8.",
@@ -164,6 +175,7 @@ SCENES: dict[str, Scene] = {
         text="Nobody trains with random mixing. HC starts at the identity, and drifts while it "
         "learns. Let every entry drift by 0.5: 64 layers of HC are at {10^7.0|hc}, and mHC, from "
         "the same drift, at {1.01|projected}.",
+        formula="identity",
         question="How little drift is safe?",
         notes="Drag Spread from 0: HC leaves gain 1 slowly, then all at once. The explosion is "
         "something that training does, not something that is there at the start.",
@@ -189,6 +201,7 @@ SCENES: dict[str, Scene] = {
         text="A product of doubly stochastic matrices drifts to the one with 1/n everywhere, in "
         "which every stream carries the same average. One layer is {0.49|distance_1} away from "
         "it, 5 layers are {0.02|distance} away.",
+        formula="uniform",
         question="If the streams end alike, what were they for?",
         notes="Random matrices mix fast. Trained ones mix less per layer, but Figure 8's "
         "composite of 60 layers is near 0.25 everywhere too. A network that does not mix is "
@@ -203,6 +216,7 @@ SCENES: dict[str, Scene] = {
         "residual connection, and writes {13.0|writes} times as many. Kernels that fuse, "
         "recompute and overlap bring it down: the paper measured [6.7 %|section 4.3] more "
         "training time.",
+        formula="traffic",
         question="What would you pay for a gain of 1 at any depth?",
         notes="The counts are Table 2's, for n = 4, the layer's own work left out. 6.7 % is the "
         "paper's measurement in its own large-scale training. The plots are the projection alone, "
@@ -289,6 +303,22 @@ def _traffic_of_27b(what: str) -> float:
     model = TABLE_5["27B"]
     traffic = hyper_connection_traffic(model.streams, model.width)
     return getattr(traffic, what) / getattr(residual_traffic(model.width), what)
+
+
+@cache
+def told() -> list[dict[str, str]]:
+    """All scenes as the browser is given them: what is read as HTML, what is spoken as text."""
+    return [
+        {
+            "name": name,
+            "title": scene.title,
+            "text": explained(markup(scene.text)),
+            "formula": FORMULAS[scene.formula].markup() if scene.formula else "",
+            "question": explained(markup(scene.question)),
+            "notes": scene.notes,
+        }
+        for name, scene in SCENES.items()
+    ]
 
 
 def markup(text: str) -> str:

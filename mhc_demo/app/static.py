@@ -14,6 +14,7 @@ STATIC = next(
     for folder in (_PACKAGE.parent / "static", _PACKAGE / "static")  # checkout, installed
     if (folder / "mhc.js").is_file()
 )
+SCRIPTS = ("mhc", "story", "terms")
 CSS = (STATIC / "mhc.css").read_text("utf-8")
 
 # `panel serve` hands out no sibling folder of an app; the folder of a Bokeh extension it does.
@@ -24,7 +25,7 @@ def load() -> None:
     """Load Panel with our script, for this session (Panel keeps its resources by session)."""
     pn.extension(
         js_modules={"material": pmui.Page._render_esm(server=True).removeprefix("./")},
-        js_files={name: f"static/extensions/mhc-demo/{name}.js" for name in ("mhc", "story")},
+        js_files={name: f"static/extensions/mhc-demo/{name}.js" for name in SCRIPTS},
         notifications=False,
         respect_explicit_sizing=True,
     )

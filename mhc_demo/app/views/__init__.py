@@ -18,6 +18,7 @@ from . import compare
 from . import phase
 from . import cost
 from . import figure8
+from . import formulas
 # isort: on
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "composite",
     "cost",
     "figure8",
+    "formulas",
     "layer_axis",
     "layers",
     "matrices",

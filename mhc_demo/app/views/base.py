@@ -13,6 +13,7 @@ from ...figures import style
 from ...figures.slices import State, recut
 from ...projections import PROJECTIONS
 from ...surface import Experiment, gain_surface, mixing_surface
+from ..glossary import explained
 from ..static import CSS
 
 if TYPE_CHECKING:
@@ -125,6 +126,16 @@ def html(text: str, *css_classes: str) -> pn.pane.HTML:
     )
 
 
+def paragraph(text: str) -> str:
+    """A paragraph of a note, its terms explained."""
+    return f"<p>{explained(text)}</p>"
+
+
+def note(text: str = "") -> pn.pane.HTML:
+    """What is said below a plot, its terms explained."""
+    return html(paragraph(text) if text else "", "note")
+
+
 def plots(*figures: Any, shares: tuple[int, ...] = (1,), height: str = TALL) -> pn.Row:
     """Figures side by side where there is room, below one another where there is not.
 
@@ -154,7 +165,10 @@ def legend(entries: list[tuple[str, str]]) -> str:
     """(class of the swatch, text) -> a legend that wraps on a phone."""
     return (
         '<ul class="legend">'
-        + "".join(f'<li><span class="swatch {mark}"></span>{text}</li>' for mark, text in entries)
+        + "".join(
+            f'<li><span class="swatch {mark}"></span><span>{explained(text)}</span></li>'
+            for mark, text in entries
+        )
         + "</ul>"
     )
 

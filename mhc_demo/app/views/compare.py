@@ -17,8 +17,9 @@ from ...figures.compare import look
 from ...figures.slices import State
 from ...gains import METRICS
 from ...projections import PROJECTIONS
+from ..glossary import explained, term
 from ..static import CSS
-from .base import Key, View, experiment_of, html, plots
+from .base import Key, View, experiment_of, note, paragraph, plots
 
 MOST_NUMBERS = 2**9
 """Members times n^2 at most: comparing takes the time of two iterative surfaces and more."""
@@ -30,8 +31,8 @@ class ComparisonTable(JSComponent):
     A component of our own, for the browser fills it while a slider moves.
     """
 
-    rows = param.List(item_type=dict, doc="name, title, short, note, colour, dash of each.")
-    columns = param.List(item_type=dict, doc="quantity, title, note of each.")
+    rows = param.List(item_type=dict, doc="name, title, short, colour, dash of each.")
+    columns = param.List(item_type=dict, doc="quantity and heading of each.")
     chosen = param.String(doc="The projection of the page.")
 
     _esm = """
@@ -67,9 +68,8 @@ class CompareView(View):
             rows=[
                 {
                     "name": name,
-                    "title": chosen.title,
-                    "short": look(name).label,
-                    "note": chosen.note,
+                    "title": term(chosen.title, chosen.title, chosen.note),
+                    "short": term(look(name).label, chosen.title, chosen.note),
                     "colour": look(name).colour,
                     "dash": " ".join(map(str, look(name).dash)),
                 }
@@ -81,7 +81,7 @@ class CompareView(View):
             styles={"flex": "2 1 480px", "min-width": "0"},
             margin=0,
         )
-        self.note = html("", "note")
+        self.note = note()
         self._describe(data)
         both = plots(*self.drawn.figures)
         both.styles = {"flex": "4 1 680px", "min-width": "0"}
@@ -105,8 +105,8 @@ class CompareView(View):
         fewer = members < self.explorer.state.members
         most = min((p.max_streams for p in PROJECTIONS.values() if p.max_streams), default=n)
         absent = [p.title for p in PROJECTIONS.values() if p.max_streams and n > p.max_streams]
-        self.note.object = (
-            "<p>Every projection of the same logits. What iterates follows the dial, where 0 is HC "
+        self.note.object = paragraph(
+            "Every projection of the same logits. What iterates follows the dial, where 0 is HC "
             f"itself; the rest is drawn as it is. Gains are those of {networks}"
             + (", fewer than in the other views to be quick" if fewer else "")
             + f". The plots stand still and end a little above the dotted line at n = {n}; an "
@@ -116,7 +116,6 @@ class CompareView(View):
             "is that of the first network’s composite; where nothing bounds the composite, there "
             "is none to measure."
             + (f" {', '.join(absent)}: only up to n = {most}." if absent else "")
-            + "</p>"
         )
 
     def figures(self) -> list[figure]:
@@ -134,14 +133,23 @@ HYPHENATED = {
 """Titles that a phone can break."""
 
 COLUMNS = [
-    {"quantity": "forward", "title": "Forward gain", "note": "Of the composite."},
-    {"quantity": "backward", "title": "Backward gain", "note": "Of the composite."},
+    {"quantity": "forward", "heading": explained("Forward gain")},
+    {"quantity": "backward", "heading": explained("Backward gain")},
     {
         "quantity": "distance",
-        "title": "Off doubly stochastic",
-        "note": "Largest |row sum − 1| or |column sum − 1| of a single layer.",
+        "heading": term(
+            "Off doubly stochastic",
+            "Off doubly stochastic",
+            "Largest |row sum − 1| or |column sum − 1| of a single layer.",
+        ),
     },
-    *({"quantity": name, "title": HYPHENATED[name], "note": METRICS[name].note} for name in MIXING),
+    *(
+        {
+            "quantity": name,
+            "heading": term(HYPHENATED[name], METRICS[name].title, METRICS[name].note),
+        }
+        for name in MIXING
+    ),
 ]
 
 

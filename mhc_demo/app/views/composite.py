@@ -10,7 +10,7 @@ from bokeh.plotting import figure
 from ...figures import CompositeFigure, IterationsFigure
 from ...mixing import gaussian_growth
 from ...projections import PROJECTIONS
-from .base import View, html, lines_legend, plot, plots
+from .base import View, html, lines_legend, note, paragraph, plot, plots
 
 if TYPE_CHECKING:
     from ..explorer import Explorer
@@ -28,7 +28,7 @@ class CompositeView(View):
         self.main = CompositeFigure(explorer.surface, explorer.table, explorer.state.seen())
         self.plots = plots(self.main.figure, None, shares=(2, 1))
         self.legend = html("")
-        self.note = html("", "note")
+        self.note = note()
         self._describe()
         return pn.Column(
             self.legend,
@@ -57,7 +57,7 @@ class CompositeView(View):
         has_theory = bool(self.explorer.surface["expected_log10_gain"].notnull().any())
         theory = [("theory", "theory of HC (exact mean)")] if has_theory else []
         self.legend.object = lines_legend(self.explorer, *theory)
-        self.note.object = f"<p>{_growth_sentence(self.explorer)} {_note(self.explorer)}</p>"
+        self.note.object = paragraph(f"{_growth_sentence(self.explorer)} {_note(self.explorer)}")
 
 
 def _growth_sentence(explorer: Explorer) -> str:

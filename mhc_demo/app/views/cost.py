@@ -35,7 +35,7 @@ from ...figures.cost import (
 from ...figures.slices import State, table
 from ...paper import TABLE_5
 from ...projections import PAPER_ITERATIONS, PROJECTIONS
-from .base import TALL, Key, View, html, legend, plot, plots
+from .base import TALL, Key, View, html, legend, note, paragraph, plot, plots
 
 Timed: TypeAlias = tuple[str, int, str]
 """What is timed: projection, streams, device."""
@@ -80,7 +80,7 @@ class CostView(View):
         self.time = TimeFigure(counts, self.measured, seen)
         self.trades: list[TradeOffFigure] = []
         self.plots = plots(self.time.figure, None, None, height=HEIGHT)
-        self.legend, self.note = html(""), html("", "note")
+        self.legend, self.note = html(""), note()
         self.again = pmui.Button(
             label="Measure again",
             icon="timer",
@@ -181,7 +181,7 @@ class CostView(View):
                 ("band", "one network" if state.members == 1 else many),
             ]
         )
-        self.note.object = f"<p>{self._account()} {self._bargain()}</p>"
+        self.note.object = paragraph(f"{self._account()} {self._bargain()}")
 
     def _account(self) -> str:
         """What was measured."""

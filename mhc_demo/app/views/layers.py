@@ -11,7 +11,7 @@ from bokeh.plotting import figure
 from ...figures import LayersFigure
 from ...figures.slices import DRAWN, State, gain_columns, table
 from ...surface import layer_gains
-from .base import Key, View, device_of, experiment_of, html, lines_legend, plots
+from .base import Key, View, device_of, experiment_of, html, lines_legend, note, paragraph, plots
 
 
 class LayersView(View):
@@ -30,7 +30,7 @@ class LayersView(View):
         )
         self.plot = LayersFigure(data, self.table, self.explorer.state.seen())
         self.legend = html("")
-        self.note = html("", "note")
+        self.note = note()
         self._describe(data)
         return pn.Column(
             self.legend, plots(self.plot.figure), self.note, sizing_mode="stretch_width", margin=0
@@ -39,10 +39,10 @@ class LayersView(View):
     def _describe(self, data: xr.DataArray) -> None:
         self.legend.object = lines_legend(self.explorer)
         typical = 10 ** float(data.sel(iterations=0, series="median").mean())
-        self.note.object = (
-            f"<p>The gain of one layer of HC is typically {typical:.3g}: it is the product of all "
+        self.note.object = paragraph(
+            f"The gain of one layer of HC is typically {typical:.3g}: it is the product of all "
             "layers that counts. Dots are the layers of the first network, lines the ensemble’s "
-            "median of each layer.</p>"
+            "median of each layer."
         )
 
     def figures(self) -> list[figure]:

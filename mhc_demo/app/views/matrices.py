@@ -14,7 +14,7 @@ from ...figures.slices import State, label, table
 from ...gains import METRICS
 from ...projections import PROJECTIONS
 from ...surface import member_matrices
-from .base import Key, View, experiment_of, html, mixing_of, plots
+from .base import Key, View, experiment_of, mixing_of, note, paragraph, plots
 
 SHIPPED_WHOLE = 4
 """Up to this n all matrices travel to the browser (0.8 MB); above, those at hand."""
@@ -42,17 +42,16 @@ class MatricesView(View):
         self.heatmaps: list[figure] = []
         self.table = table({}, [0], [1])
         self.plots = pn.Column(sizing_mode="stretch_width", margin=0)
-        self.metrics = html("", "note")
+        self.metrics = note()
         self.update(data)
-        note = html(
-            "<p>The first network of the ensemble: the layer at the chosen depth, and the product "
+        said = note(
+            "The first network of the ensemble: the layer at the chosen depth, and the product "
             "of all layers up to it. Σ at the right is the row sum (forward gain of that row), Σ "
             "below the column sum (backward gain). A factor such as 10¹⁵ in the corner applies to "
             "the whole matrix. Colour is relative to the largest entry, but at least to 4/n "
-            "(1 up to n = 4).</p>",
-            "note",
+            "(1 up to n = 4)."
         )
-        return pn.Column(self.metrics, self.plots, note, sizing_mode="stretch_width", margin=0)
+        return pn.Column(self.metrics, self.plots, said, sizing_mode="stretch_width", margin=0)
 
     def _hold(self, matrices: xr.Dataset) -> None:
         width = (matrices.sizes["row"] + 1) ** 2
@@ -69,11 +68,10 @@ class MatricesView(View):
         else:
             # Three decimals: the rounding that is left at 1e-16 reads as zero.
             text = "Projected composite: " + " · ".join(
-                f'<span title="{metric.note}">{metric.title.lower()} '
-                f"<b>{float(here[name]):.3f}</b></span>"
+                f"{metric.title.lower()} <b>{float(here[name]):.3f}</b>"
                 for name, metric in METRICS.items()
             )
-        self.metrics.object = f"<p>{text}</p>"
+        self.metrics.object = paragraph(text)
 
     def figures(self) -> list[figure]:
         return self.heatmaps

@@ -12,7 +12,7 @@ from ...figures import MixingFigure
 from ...figures.mixing import mixing_columns
 from ...figures.slices import State, table
 from ...gains import METRICS
-from .base import Key, View, html, legend, mixing_of, plots
+from .base import Key, View, html, legend, mixing_of, note, plots
 
 
 class MixingView(View):
@@ -28,13 +28,12 @@ class MixingView(View):
     def build(self, data: xr.Dataset) -> Any:
         self.table = table(mixing_columns(data), data["iterations"].values, data["depth"].values)
         self.plot = MixingFigure(data, self.table, self.explorer.state.seen())
-        note = html(
-            "<p>The price of stability (the paper calls it mixing). A product of doubly "
+        said = note(
+            "The price of stability (the paper calls it mixing). A product of doubly "
             "stochastic matrices drifts towards the uniform matrix 1/n; a product that is "
             "stochastic in one direction only, towards equal rows or equal columns: the streams "
             "become alike. Shown for the projected composite of the first network; at 0 "
-            "iterations, and for projections that bound nothing, there is nothing to show.</p>",
-            "note",
+            "iterations, and for projections that bound nothing, there is nothing to show."
         )
         marks = legend(
             [
@@ -46,7 +45,7 @@ class MixingView(View):
         return pn.Column(
             html(marks),
             plots(self.plot.figure),
-            note,
+            said,
             sizing_mode="stretch_width",
             margin=0,
         )

@@ -15,7 +15,7 @@ from ...figures import PhaseFigure
 from ...figures.phase import spread_column, streams_column
 from ...figures.slices import State
 from ...projections import PROJECTIONS
-from .base import Key, View, experiment_of, html, plots
+from .base import Key, View, experiment_of, note, paragraph, plots
 
 MEMBERS = 3
 """Networks whose median a cell shows."""
@@ -42,7 +42,7 @@ class PhaseView(View):
         self.drawn = PhaseFigure(*data, state.seen(), self._go, state.theme == "dark")
         state.param.watch(lambda event: self.drawn.colour(event.new == "dark"), "theme")
         state.param.watch(lambda event: self.drawn.set_type(event.new), "present")
-        self.note = html("", "note")
+        self.note = note()
         self._describe()
         return pn.Column(
             plots(*self.drawn.figures), self.note, sizing_mode="stretch_width", margin=0
@@ -72,14 +72,14 @@ class PhaseView(View):
             + (" (on the left of the first alone)" if state.streams > WIDE else "")
         )
         shown = "one network" if state.members == 1 else f"the median of {state.members:,}"
-        self.note.object = (
-            "<p>The composite gain, the larger of forward and backward as in the headline, of "
+        self.note.object = paragraph(
+            "The composite gain, the larger of forward and backward as in the headline, of "
             f"<b>{chosen.title}</b> (HC at 0 iterations): over spread and iterations at n = "
             f"{state.streams}, and over streams and depth at spread {state.spread:g}. Grey is gain "
             "1, orange explodes, violet vanishes. Equal steps of colour are equal steps of the "
             "gain’s logarithm only near 1; further out they grow in proportion to it, so that 2 "
             "and 10¹⁰⁰ fit on one scale. The ring is the present state; a click on a cell goes "
-            f"there. A cell shows {median}; the headline, {shown}.</p>"
+            f"there. A cell shows {median}; the headline, {shown}."
         )
 
     def figures(self) -> list[figure]:

@@ -1,0 +1,169 @@
+"""The mathematics that the page rests on, formula by formula, with its source.
+
+A scene shows the one that it is about; the view "Formulas" shows all.  Written in LaTeX, where
+`<name>` is a symbol of the glossary.  To add a formula, add an entry to `FORMULAS`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .glossary import typeset
+
+MHC = "mHC paper (arXiv:2512.24880)"
+
+
+@dataclass(frozen=True)
+class Formula:
+    """One formula, in LaTeX and in words."""
+
+    title: str
+    latex: str
+    spoken: str
+    text: str
+    """What it says, or where it leads."""
+    source: str
+
+    def markup(self) -> str:
+        """The formula as MathML with its symbols explained."""
+        return typeset(self.latex, self.spoken)
+
+
+FORMULAS: dict[str, Formula] = {
+    "residual": Formula(
+        "Residual connection",
+        r"<x>_{<l>+1} = <x>_{<l>} + <F>(<x>_{<l>})",
+        "the next x is x plus F of x",
+        "One residual stream; the identity path from x to the next x has gain 1.",
+        "He et al., Identity Mappings in Deep Residual Networks (arXiv:1603.05027)",
+    ),
+    "layer": Formula(
+        "Hyper-Connections",
+        r"<x>_{<l>+1} = <h_res>_l <x>_{<l>} + (<h_post>_l)^{\top}"
+        r"<F>(<h_pre>_l <x>_{<l>})",
+        "the next x is H res times x, plus H post transposed times F of H pre times x",
+        "x now has n rows, one for each stream, and three mappings between them and the branch.",
+        MHC + ", Eq. 3",
+    ),
+    "hc": Formula(
+        "HC’s mapping: bounded by nothing",
+        r"<h_res> = <alpha> \tanh(<theta> <x_norm>^{\top}) + <b>",
+        "H res is alpha times tanh of theta times normalised x, plus b",
+        "A part that depends on the input and a static part, both learned.",
+        MHC + ", Eq. 5",
+    ),
+    "mhc": Formula(
+        "mHC’s mapping: doubly stochastic",
+        r"<h_res> = <sinkhorn>(<logits>), \qquad <logits> = <alpha> (<x_norm> <phi>) + <b>",
+        "H res is Sinkhorn-Knopp of the logits, which are alpha times normalised x times phi, "
+        "plus b",
+        "The logits come from all n streams at once, normalised together.",
+        MHC + ", Eq. 7 and 8",
+    ),
+    "mhc_branch": Formula(
+        "mHC’s way into the branch and out",
+        r"<h_pre> = <sigmoid>\bigl(\tilde H^{\text{pre}}\bigr), \qquad"
+        r"<h_post> = 2 <sigmoid>\bigl(\tilde H^{\text{post}}\bigr)",
+        "H pre is the logistic function of its logits, H post twice that of its own",
+        "Non-negative, so that streams do not cancel where they are read and written.",
+        MHC + ", Eq. 8",
+    ),
+    "sinkhorn": Formula(
+        "Sinkhorn–Knopp: the dial",
+        r"<M>^{(0)} = <exp>(<logits>), \qquad"
+        r"<M>^{(<iterations>)} = <T_r>(<T_c>(<M>^{(<iterations>-1)}))",
+        "M zero is the exponential of the logits; each further M is the one before, its columns "
+        "divided by their sums, then its rows",
+        "Columns first, rows second, 20 times in the paper. Here 0 iterations are HC itself, "
+        "without the exponential.",
+        MHC + ", Eq. 9; Sinkhorn and Knopp 1967",
+    ),
+    "composite": Formula(
+        "Composite mapping",
+        r"<composite> = <h_res>_{<L>}\, <h_res>_{<L>-1} \cdots <h_res>_2\, <h_res>_1",
+        "P is the product of all L mixing matrices",
+        "What the residual path does to the streams through all layers together.",
+        MHC + ", section 3.1",
+    ),
+    "forward": Formula(
+        "Amax gain, forward",
+        r"<forward> = \max_i \left| \sum_{j=1}^{<n>} A_{ij} \right|",
+        "the forward gain of A is its largest absolute row sum",
+        "What a signal shared by all streams becomes. Over all inputs the worst case is the "
+        "largest sum of absolute values: choose it under Gain definition.",
+        MHC + ", section 3.1",
+    ),
+    "backward": Formula(
+        "Amax gain, backward",
+        r"<backward> = \max_j \left| \sum_{i=1}^{<n>} A_{ij} \right|",
+        "the backward gain of A is its largest absolute column sum",
+        "A gradient passes through the transposed matrices, in the other order.",
+        MHC + ", section 3.1",
+    ),
+    "closed": Formula(
+        "Closed under multiplication",
+        r"A<ones> = <ones>, \; B<ones> = <ones> \quad\Longrightarrow\quad"
+        r"(AB)<ones> = A(B<ones>) = <ones>",
+        "if the rows of A and of B sum to 1, then so do the rows of A B",
+        "The same for columns. With non-negative entries all n² of them sum to n, so that no "
+        "column sum can exceed n: one exact direction caps the other, at any depth.",
+        MHC + ", section 4.1, for doubly stochastic matrices",
+    ),
+    "gaussian": Formula(
+        "Random logits",
+        r"<logits> = <spread>\, <Z>",
+        "the logits are sigma times Z",
+        "HC takes the same numbers as its mixing matrix.",
+        "Init Gaussian",
+    ),
+    "identity": Formula(
+        "Drift from the identity",
+        r"<h_res> = <identity> + <spread>\, <Z>",
+        "for H C, H res is the identity plus sigma times Z",
+        "mHC adds the same noise to logits with a strong diagonal, whose projection is near the "
+        "identity.",
+        "Init identity",
+    ),
+    "growth": Formula(
+        "How fast Gaussian products grow",
+        r"\frac{1}{<L>} \, \ln \, <forward> \;\longrightarrow\; <lyapunov> = \tfrac{1}{2}"
+        r"\Bigl(\ln \, 2 + <digamma>\bigl(\tfrac{<n>}{2}\bigr)\Bigr) + \ln \, <spread>",
+        "the logarithm of the gain per layer tends to lambda, which is half of ln 2 plus digamma "
+        "of n over 2, plus ln sigma",
+        "Negative at n = 1, where the signal vanishes; the dotted line of the first plot.",
+        "Newman, Commun. Math. Phys. 103, 1986",
+    ),
+    "uniform": Formula(
+        "Where doubly stochastic products end",
+        r"<h_res>_{<L>} \cdots <h_res>_2\, <h_res>_1 \;\longrightarrow\;"
+        r"<uniform> = \tfrac{1}{<n>} <ones> <ones>^{\top}",
+        "the product of many layers tends to the matrix with 1 over n everywhere",
+        "If the layers mix: products of permutations never get there.",
+        MHC + ", section 4.1 and Fig. 8",
+    ),
+    "distance": Formula(
+        "How alike the streams are",
+        r"\left\lVert <composite> - <uniform> \right\rVert_{\text{F}}, \qquad"
+        r"<singular>(<composite>)",
+        "the Frobenius distance of P from the uniform matrix, and its second singular value",
+        "Both are 0 when every stream carries the average of all.",
+        "The metrics of this page",
+    ),
+    "traffic": Formula(
+        "Memory traffic of HC",
+        r"\frac{\text{read by HC}}{\text{read by a residual connection}} ="
+        r"\frac{(5<n>+1)\,<width> + <n>^2 + 2<n>}{2\,<width>}",
+        "numbers read by H C over numbers read by a residual connection: five n plus one times C, "
+        "plus n squared plus two n, over two C",
+        "For each token and layer, the branch left out.",
+        MHC + ", Table 2",
+    ),
+    "recompute": Formula(
+        "The best block to recompute",
+        r"<L_r>^{*} \approx \sqrt{\frac{<n> <L>}{<n>+2}}",
+        "the best block is about the square root of n L over n plus 2",
+        "It balances the states that are stored at each block’s start against those inside one.",
+        MHC + ", Eq. 20",
+    ),
+}
+"""Every formula by its name, in the order in which the page builds them up."""

@@ -1,0 +1,330 @@
+"""The words and symbols of the field, each with a short explanation.
+
+One entry serves the story, the notes below the plots and the formulas: `explained` finds the
+words in a text, `typeset` the symbols in a formula.  Whatever carries an explanation is marked up
+in the same way, and `static/terms.js` shows it on hover, focus or tap; assistive technology reads
+it from the markup.  Formulas are MathML, which browsers draw themselves, so that nothing is asked
+of another host.
+
+To add a term, add an entry to `TERMS`.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from dataclasses import dataclass
+from functools import cache
+
+from latex2mathml.converter import convert
+
+from ..gains import METRICS
+
+
+@dataclass(frozen=True)
+class Term:
+    """A word, a symbol, or both."""
+
+    title: str
+    meaning: str
+    latex: str = ""
+    """The symbol, which a formula calls `<name>`."""
+    words: tuple[str, ...] = ()
+    """How texts call it; the longest that fits is taken."""
+
+
+TERMS: dict[str, Term] = {
+    # The layer
+    "x": Term("Residual stream", "What all layers read from and add to.", "x"),
+    "stream": Term(
+        "Residual stream",
+        "What runs through the whole network: every layer reads from it and adds to it, and takes "
+        "nothing away.",
+        words=("residual stream", "residual connection"),
+    ),
+    "streams": Term(
+        "Streams",
+        "n residual streams side by side, each of width C; a matrix mixes them in every layer.",
+        words=("streams",),
+    ),
+    "n": Term(
+        "Expansion rate",
+        "How many residual streams run side by side: 4 throughout the mHC paper.",
+        "n",
+        ("expansion rate",),
+    ),
+    "width": Term("Width", "Numbers that one stream carries for one token.", "C", ("width",)),
+    "l": Term("Layer", "Index of a residual layer, counted from 1.", "l"),
+    "L": Term(
+        "Depth",
+        "How many residual layers; a Transformer block is two of them, attention and FFN.",
+        "L",
+        ("residual layers",),
+    ),
+    "F": Term("Branch", "What a layer computes: attention or FFN.", "F"),
+    "h_res": Term(
+        "Residual mapping",
+        "The n × n matrix that mixes the streams on their way from one layer to the next.",
+        r"H^{\text{res}}",
+        ("mixing matrix", "mixing matrices"),
+    ),
+    "h_pre": Term(
+        "Pre mapping",
+        "1 × n numbers: how much of each stream the layer reads.",
+        r"H^{\text{pre}}",
+    ),
+    "h_post": Term(
+        "Post mapping",
+        "1 × n numbers: how much of the layer’s output each stream gets.",
+        r"H^{\text{post}}",
+    ),
+    "token": Term(
+        "Token", "A piece of text that a language model reads.", words=("tokens", "token")
+    ),
+    # The two methods
+    "hc": Term(
+        "Hyper-Connections (HC)",
+        "n residual streams, mixed in every layer by a learned matrix that nothing bounds (Zhu et "
+        "al., arXiv:2409.19606).",
+        words=("Hyper-Connections", "HC"),
+    ),
+    "mhc": Term(
+        "Manifold-Constrained Hyper-Connections (mHC)",
+        "Hyper-Connections with every mixing matrix projected onto the doubly stochastic ones (Xie "
+        "et al., arXiv:2512.24880).",
+        words=("mHC",),
+    ),
+    "logits": Term(
+        "Logits",
+        "The n × n numbers before the projection, of any sign and size.",
+        r"\tilde H^{\text{res}}",
+        ("logits",),
+    ),
+    "alpha": Term("Gate", "A learned factor that starts at 0.01.", r"\alpha"),
+    "theta": Term(
+        "Dynamic part", "Learned weights that read the mapping off the input.", r"\theta"
+    ),
+    "phi": Term(
+        "Dynamic part",
+        "Learned weights that read all three mappings off the n streams.",
+        r"\varphi",
+    ),
+    "b": Term("Static part", "Learned numbers that do not depend on the input.", "b"),
+    "x_norm": Term("Normalised input", "x divided by its root mean square.", r"\tilde x"),
+    "sigmoid": Term("Logistic function", "1 / (1 + exp(−x)): between 0 and 1.", r"\text{sigm}"),
+    # The projection
+    "projection": Term(
+        "Projection",
+        "What turns logits into the mixing matrix that acts.",
+        words=("projection",),
+    ),
+    "sinkhorn": Term(
+        "Sinkhorn–Knopp",
+        "Divide each column by its sum, then each row by its sum, and again: a positive matrix "
+        "comes to be doubly stochastic (Sinkhorn and Knopp 1967; mHC paper, Eq. 9).",
+        r"\text{SK}",
+        ("Sinkhorn–Knopp", "Sinkhorn and Knopp"),
+    ),
+    "iterations": Term(
+        "Iterations",
+        "One iteration divides each column by its sum, then each row; 0 leaves HC as it is.",
+        "t",
+        ("Sinkhorn iterations", "iterations", "iteration"),
+    ),
+    "M": Term("Iterate", "The matrix after t iterations; M⁽⁰⁾ is the exponential.", "M"),
+    "exp": Term(
+        "Exponential",
+        "e to the power of every entry: whatever the sign, the result is positive.",
+        r"\exp",
+        ("exponential",),
+    ),
+    "T_c": Term("Column step", "Divides each column by its sum.", r"T_{\text{c}}"),
+    "T_r": Term("Row step", "Divides each row by its sum.", r"T_{\text{r}}"),
+    "doubly_stochastic": Term(
+        "Doubly stochastic",
+        "No entry is negative, and every row and every column sums to 1: each stream becomes a "
+        "weighted average of all, and none is lost.",
+        words=("doubly stochastic",),
+    ),
+    "ones": Term(
+        "All ones", "The column of n ones, so that A𝟏 are the row sums of A.", r"\mathbf 1"
+    ),
+    # The gains
+    "composite": Term(
+        "Composite mapping",
+        "The product of the mixing matrices of all layers up to a depth: what they do together.",
+        "P",
+        ("composite mapping", "composite"),
+    ),
+    "amax": Term(
+        "Amax gain magnitude",
+        "Forward, the largest absolute row sum of a matrix; backward, its largest absolute column "
+        "sum: how much it amplifies what all streams share (mHC paper, section 3.1).",
+        words=("composite Amax gain", "Amax gain", "gains", "gain"),
+    ),
+    "forward": Term(
+        "Forward gain",
+        "The largest absolute row sum: what becomes of a signal on its way through the layers.",
+        r"g_{\text{fwd}}",
+        ("forward gain", "forward"),
+    ),
+    "backward": Term(
+        "Backward gain",
+        "The largest absolute column sum: what becomes of a gradient on its way back.",
+        r"g_{\text{bwd}}",
+        ("backward gain", "backward"),
+    ),
+    "row_sum": Term(
+        "Row sum",
+        "What comes out of one stream if every stream carries 1.",
+        words=("row sums", "row sum"),
+    ),
+    "column_sum": Term(
+        "Column sum",
+        "The same for gradients: what reaches one stream from all of them.",
+        words=("column sums", "column sum"),
+    ),
+    "decade": Term("Decade", "A factor of ten.", words=("decades", "decade")),
+    # What is drawn
+    "spread": Term(
+        "Spread",
+        "Standard deviation of the random entries: how far they lie from 0, or have drifted.",
+        r"\sigma",
+        ("spread",),
+    ),
+    "Z": Term("Noise", "Independent random entries from a normal distribution N(0, 1).", "Z"),
+    "gaussian": Term(
+        "Gaussian",
+        "Entries drawn independently from a normal distribution.",
+        words=("Gaussian",),
+    ),
+    "identity": Term(
+        "Identity",
+        "Every stream stays as it is: the plain residual connection, gain 1.",
+        "I",
+        ("identity",),
+    ),
+    "ensemble": Term(
+        "Ensemble",
+        "The same experiment drawn several times, to tell what is typical from what is chance.",
+        words=("ensemble", "networks"),
+    ),
+    "quantiles": Term(
+        "5–95 %",
+        "Nine networks of ten lie within the band.",
+        words=("5–95 %",),
+    ),
+    "lyapunov": Term(
+        "Lyapunov exponent",
+        "The rate at which a long product of random matrices grows per layer.",
+        r"\lambda",
+        ("top Lyapunov exponent", "Lyapunov exponent"),
+    ),
+    "digamma": Term("Digamma function", "The derivative of ln Γ.", r"\psi"),
+    # The price
+    "uniform": Term(
+        "Uniform matrix",
+        "1/n in every entry: every stream gets the average of all.",
+        r"J",
+        ("uniform matrix",),
+    ),
+    **{
+        name: Term(metric.title, metric.note, words=(metric.title.lower(),))
+        for name, metric in METRICS.items()
+    },
+    "singular": Term(
+        "Second singular value",
+        METRICS["second_singular_value"].note,
+        r"s_2",
+    ),
+    "traffic": Term(
+        "Memory traffic",
+        "Numbers that are read from a GPU’s memory and written to it; often what takes the time.",
+        words=("memory traffic",),
+    ),
+    "fuse": Term(
+        "Fused kernels",
+        "Several steps in one program of the GPU, so that what is between them stays on the chip.",
+        words=("Kernels that fuse", "fused kernels"),
+    ),
+    "recompute": Term(
+        "Recomputing",
+        "Not keeping for the backward pass what can be computed again there.",
+        words=("recompute", "recomputing"),
+    ),
+    "L_r": Term(
+        "Block", "Layers between two stored states; the rest is recomputed.", r"L_{\text{r}}"
+    ),
+}
+"""Every term by its name."""
+
+_WORDS = {word: name for name, term in TERMS.items() for word in term.words}
+_SPOKEN = re.compile(
+    r"(?<![\w-])("
+    + "|".join(map(re.escape, sorted(_WORDS, key=len, reverse=True)))
+    + r")(?![\w-])",
+    re.IGNORECASE,
+)
+_TAG = re.compile(r"(<[^>]*>)")
+_SYMBOL = re.compile(r"<(\w+)>(_\w|_\{[^{}]*\})?")
+_MARKED = re.compile(r'<mrow class="term-(\w+)">')
+
+
+def term(text: str, title: str, meaning: str) -> str:
+    """Our own HTML `text` with its explanation."""
+    said = html.escape(meaning)
+    return (
+        f'<span class="term" role="button" tabindex="0" data-title="{html.escape(title)}" '
+        f'aria-description="{said}">{text}</span>'
+    )
+
+
+def explained(markup: str) -> str:
+    """Our own HTML with every term explained where it comes first."""
+    seen: set[str] = set()
+
+    def mark(found: re.Match[str]) -> str:
+        word = found[0]
+        name = _WORDS.get(word) or _WORDS.get(word.lower(), "")
+        if not name or name in seen:
+            return word
+        seen.add(name)
+        return term(word, TERMS[name].title, TERMS[name].meaning)
+
+    parts = _TAG.split(markup)
+    parts[::2] = [_SPOKEN.sub(mark, text) for text in parts[::2]]
+    return "".join(parts)
+
+
+@cache
+def typeset(latex: str, spoken: str) -> str:
+    """LaTeX as MathML; `<name>` is the symbol of a term, with its explanation.
+
+    `spoken` is the formula in words, for who does not see it.
+    """
+    mathml = convert(_SYMBOL.sub(_marked, latex), display="block")
+    seen: set[str] = set()
+
+    def mark(found: re.Match[str]) -> str:
+        first = found[1] not in seen  # the keyboard stops at each symbol once
+        seen.add(found[1])
+        return _symbol(TERMS[found[1]], first)
+
+    mathml = _MARKED.sub(mark, mathml)
+    # A group: what has the role of mathematics hides the symbols in it from assistive technology.
+    return mathml.replace("<math ", f'<math role="group" aria-label="{html.escape(spoken)}" ', 1)
+
+
+def _marked(found: re.Match[str]) -> str:
+    name, index = found[1], found[2] or ""
+    latex = TERMS[name].latex
+    if "^" in latex:  # the index stands below what is raised, not after it
+        plain = _SYMBOL.sub(lambda inner: TERMS[inner[1]].latex, index)
+        return rf"\class{{term-{name}}}{{{latex}{plain}}}"
+    return rf"\class{{term-{name}}}{{{latex}}}{_SYMBOL.sub(_marked, index)}"
+
+
+def _symbol(meant: Term, first: bool) -> str:
+    title, meaning = html.escape(meant.title), html.escape(meant.meaning)
+    focus = 'role="button" tabindex="0"' if first else ""
+    return f'<mrow class="term" {focus} data-title="{title}" aria-description="{meaning}">'

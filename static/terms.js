@@ -1,0 +1,133 @@
+/* Explanations of words and symbols, on hover, focus or tap: whatever has the class "term" carries
+   its own (mhc_demo/app/glossary.py).  One box for all of them, in the browser's top layer, where
+   no component clips it. */
+"use strict";
+window.mhc.terms = (() => {
+  // Browsers draw formulas well with a font that is made for it.  Ours, which not all systems have:
+  // STIX Two Math 2.12, cut down to the signs that formulas use (licence: math.OFL.txt).
+  const source = document.currentScript?.src;
+  const FONT = source && `
+    @font-face { font-family: "mhc math"; src: url("${new URL("math.woff2", source)}") format("woff2"); }`;
+  const SHEET = `${FONT || ""}
+    .mhc-tip {
+      position: fixed; inset: auto; margin: 0; box-sizing: border-box;
+      max-width: min(26em, calc(100vw - 16px)); padding: 0.5em 0.75em;
+      font: calc(15px * min(var(--mhc-type, 1), 1.4))/1.4 system-ui, sans-serif;
+      color: #f1f3f5; background: #22262b; border: 1px solid #5c636a; border-radius: 8px;
+      box-shadow: 0 3px 14px rgb(0 0 0 / 0.35);
+    }
+    .mhc-tip b { display: block; }`;
+  const GAP = 8;
+  let tip = null;
+  let shown = null; // the term that is explained
+  let kept = false; // by a tap or a click: until the next one
+  let timer = null;
+
+  document.head.append(Object.assign(document.createElement("style"), {textContent: SHEET}));
+
+  function box() {
+    if (tip) return tip;
+    tip = Object.assign(document.createElement("div"), {className: "mhc-tip", popover: "manual"});
+    tip.setAttribute("aria-hidden", "true"); // the term itself says it
+    tip.addEventListener("pointerenter", () => clearTimeout(timer));
+    tip.addEventListener("pointerleave", leave);
+    document.body.append(tip);
+    return tip;
+  }
+
+  function show(term) {
+    clearTimeout(timer);
+    if (shown === term) return;
+    const node = box();
+    const title = Object.assign(document.createElement("b"), {textContent: term.dataset.title});
+    node.replaceChildren(title, term.getAttribute("aria-description"));
+    node.showPopover();
+    // Above the word if there is room, else below; within the window.
+    const word = term.getBoundingClientRect();
+    const {width, height} = node.getBoundingClientRect();
+    const left = Math.min(Math.max(word.left + word.width / 2 - width / 2, GAP), innerWidth - width - GAP);
+    const above = word.top - height - GAP;
+    node.style.left = `${left}px`;
+    node.style.top = `${above >= 0 ? above : word.bottom + GAP}px`;
+    shown = term;
+  }
+
+  function hide() {
+    clearTimeout(timer);
+    kept = false;
+    if (!shown) return;
+    shown = null;
+    tip.hidePopover();
+  }
+
+  // A moment later, so that the pointer can go to the box and read on.
+  function leave() {
+    clearTimeout(timer);
+    if (!kept) timer = setTimeout(hide, 200);
+  }
+
+  const term_of = (event) => event.composedPath().find((node) => node.classList?.contains("term"));
+
+  function toggle(term) {
+    if (kept && shown === term) return hide();
+    show(term);
+    kept = true;
+  }
+
+  // Not "pointerover" and "focusin": between two elements of one component they stay inside it.
+  document.addEventListener("pointermove", (event) => {
+    if (event.pointerType === "touch") return; // a tap
+    const term = term_of(event);
+    if (term) show(term);
+    else if (shown && !event.composedPath().includes(tip)) leave();
+  });
+  document.addEventListener("keyup", (event) => {
+    if (event.key !== "Tab") return;
+    let at = document.activeElement;
+    while (at?.shadowRoot?.activeElement) at = at.shadowRoot.activeElement;
+    if (at?.classList.contains("term")) show(at);
+    else hide();
+  });
+  document.addEventListener("click", (event) => {
+    const term = term_of(event);
+    if (term) toggle(term);
+    else if (!event.composedPath().includes(tip)) hide();
+  });
+  window.addEventListener("keydown", (event) => {
+    const term = term_of(event);
+    if (event.key === "Escape" && shown) {
+      hide();
+      event.stopImmediatePropagation();
+    } else if (term && (event.key === "Enter" || event.key === " ")) {
+      event.preventDefault();
+      toggle(term);
+    }
+  }, true);
+  window.addEventListener("scroll", hide, true);
+
+  // The widget library explains a control by a sign that no keyboard reaches, and by a label on an
+  // element that may have none.  The sign gets both, in every widget below `root`, when it comes.
+  function mend(root) {
+    for (const said of root.querySelectorAll("svg + span[aria-label][sx]")) {
+      const sign = said.previousElementSibling;
+      if (!sign.parentElement.closest("[aria-hidden=true]")) { // else a copy that is not seen
+        sign.setAttribute("tabindex", "0");
+        sign.setAttribute("role", "img");
+        sign.setAttribute("aria-label", said.ariaLabel);
+        sign.removeAttribute("aria-hidden");
+      }
+      said.removeAttribute("aria-label");
+    }
+    for (const inner of root.querySelectorAll("*")) if (inner.shadowRoot) watch(inner.shadowRoot);
+  }
+
+  const watched = new WeakSet();
+  function watch(root) {
+    if (watched.has(root)) return;
+    watched.add(root);
+    new MutationObserver(() => mend(root)).observe(root, {childList: true, subtree: true});
+    mend(root);
+  }
+
+  return {watch};
+})();

@@ -1,0 +1,59 @@
+"""Every formula and every text can be typeset and explained, and says what it should."""
+
+from __future__ import annotations
+
+import re
+from xml.etree import ElementTree
+
+import pytest
+
+from mhc_demo.app.formulas import FORMULAS
+from mhc_demo.app.glossary import TERMS, explained, typeset
+from mhc_demo.app.scenes import SCENES
+
+SYMBOL = re.compile(r"<(\w+)>")
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_a_formula_is_well_formed_and_leaves_no_latex(name: str) -> None:
+    formula = FORMULAS[name]
+    drawn = ElementTree.fromstring(formula.markup().replace("&nbsp;", " "))
+    text = "".join(drawn.itertext())
+    assert "\\" not in text
+    assert "&" not in text
+    assert drawn.get("aria-label") == formula.spoken
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_every_symbol_of_a_formula_is_explained(name: str) -> None:
+    used = set(SYMBOL.findall(FORMULAS[name].latex))
+    assert used
+    assert used <= TERMS.keys()
+    assert all(TERMS[each].latex for each in used)
+    markup = FORMULAS[name].markup()
+    stops = re.findall(r'role="button" tabindex="0" data-title="([^"]*)"', markup)
+    assert len(stops) == len(set(stops))  # the keyboard stops at each once
+
+
+def test_an_index_stands_below_what_is_raised() -> None:
+    assert "<msubsup>" in typeset("<h_res>_2", "H res 2")
+
+
+def test_every_formula_of_a_scene_exists() -> None:
+    assert {scene.formula for scene in SCENES.values()} - {""} <= FORMULAS.keys()
+
+
+def test_a_word_is_explained_where_it_comes_first_and_never_inside_markup() -> None:
+    text = explained('<b title="the gain">HC</b>: a gain, and a gain; dehcx')
+    assert text.count('class="term"') == 2
+    assert '<b title="the gain">' in text
+    assert text.endswith("and a gain; dehcx")
+
+
+def test_no_word_belongs_to_two_terms() -> None:
+    words = [word.lower() for term in TERMS.values() for word in term.words]
+    assert len(words) == len(set(words))
+
+
+def test_a_meaning_is_one_short_text() -> None:
+    assert {name for name, term in TERMS.items() if not 5 < len(term.meaning) < 260} == set()
