@@ -20,6 +20,7 @@ window.mhc.terms = (() => {
   const GAP = 8;
   let tip = null;
   let shown = null; // the term that is explained
+  let height_shown = 0; // where it stood
   let kept = false; // by a tap or a click: until the next one
   let timer = null;
 
@@ -44,6 +45,7 @@ window.mhc.terms = (() => {
     node.showPopover();
     // Above the word if there is room, else below; within the window.
     const word = term.getBoundingClientRect();
+    height_shown = word.top;
     const {width, height} = node.getBoundingClientRect();
     const left = Math.min(Math.max(word.left + word.width / 2 - width / 2, GAP), innerWidth - width - GAP);
     const above = word.top - height - GAP;
@@ -103,7 +105,9 @@ window.mhc.terms = (() => {
       toggle(term);
     }
   }, true);
-  window.addEventListener("scroll", hide, true);
+  window.addEventListener("scroll", () => {
+    if (shown && shown.getBoundingClientRect().top !== height_shown) hide();
+  }, true);
 
   // The widget library explains a control by a sign that no keyboard reaches, and by a label on an
   // element that may have none.  The sign gets both, in every widget below `root`, when it comes.

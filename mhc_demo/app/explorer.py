@@ -249,10 +249,11 @@ class Explorer(pn.viewable.Viewer):
                 view.complete()
         else:
             view.update(data)
+            if self.stage.objects != [view.content]:
+                view.cut_anew()
         view.key = key
         view.moved()
         if self.stage.objects != [view.content]:
-            view.cut_anew()
             self.stage[:] = [view.content]
             view.set_type()
 
