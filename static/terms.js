@@ -52,6 +52,7 @@ window.mhc.terms = (() => {
     node.style.left = `${left}px`;
     node.style.top = `${above >= 0 ? above : word.bottom + GAP}px`;
     shown = term;
+    kept = false;
   }
 
   function hide() {
