@@ -19,6 +19,8 @@ from pathlib import Path
 import numpy as np
 from playwright.sync_api import Browser, Page
 
+from mhc_demo.app.scenes import SCENES
+
 from .browser import chromium, served
 from .numerics import Row, summary
 
@@ -54,6 +56,22 @@ FIRST_PAINT = """
   }
   requestAnimationFrame(look)
 })()"""
+
+
+PAINTS = """() => {
+  const doc = Bokeh.documents[0]
+  let proto = Bokeh.index.find_one_by_id(doc.get_model_by_name("composite").id)
+  while (!Object.hasOwn(proto, "_actual_paint")) proto = Object.getPrototypeOf(proto)
+  const paint = proto._actual_paint
+  window.painted = 0
+  proto._actual_paint = function (...args) {
+    paint.apply(this, args)
+    window.painted = performance.now()
+  }
+}"""
+
+# Before the story's own, which lets nobody else hear of its keys.
+PRESSED = 'addEventListener("keydown", () => { window.pressed = performance.now() }, true)'
 
 
 def ready(page: Page, address: str) -> None:
@@ -122,7 +140,32 @@ def run() -> Iterator[Row]:
             *summary(taken(page)),
         )
         page.close()
+        yield from scenes(browser, address)
         yield from opening(browser, address)
+
+
+def scenes(browser: Browser, address: str) -> Iterator[Row]:
+    """From the clicker to the last plot of the next scene, at first and when seen before."""
+    page = browser.new_page(viewport={"width": 1920, "height": 1080})
+    page.add_init_script(PRESSED)
+    ready(page, f"{address}?scene=stream&present=1")
+    page.wait_for_timeout(2000)
+    page.evaluate(PAINTS)
+    # The last scene times the projection, and draws what it measured.
+    count = len(SCENES) - 2
+    for what in ("opened for the first time", "seen before"):
+        times = []
+        for _ in range(count):
+            page.keyboard.press("PageDown")
+            page.wait_for_timeout(2000)
+            took = page.evaluate("painted - pressed")
+            if took > 0:  # else it has no plot
+                times.append(took)
+        for _ in range(count):
+            page.keyboard.press("PageUp")
+            page.wait_for_timeout(1000)
+        yield f"next scene, {what}, to its last plot painted", "150 ms", *summary(np.array(times))
+    page.close()
 
 
 BARE = """

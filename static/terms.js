@@ -42,7 +42,7 @@ window.mhc.terms = (() => {
     const node = box();
     const title = Object.assign(document.createElement("b"), {textContent: term.dataset.title});
     node.replaceChildren(title, term.getAttribute("aria-description"));
-    node.showPopover();
+    if (!shown) node.showPopover();
     // Above the word if there is room, else below; within the window.
     const word = term.getBoundingClientRect();
     height_shown = word.top;
