@@ -33,6 +33,16 @@ QUEUES = {name: ThreadPoolExecutor(1) for name in DEVICES if name != "numpy"}
 """A device of PyTorch does one thing at a time: who waits for it waits here, and takes no thread
 from those who do not."""
 
+CLOSE_TABS = {
+    "& .MuiTab-root": {
+        "minWidth": 0,
+        "paddingInline": "11px",
+        "fontSize": "0.95rem",
+        "textTransform": "none",
+    }
+}
+"""So close that all headers fit beside the controls; on a phone they scroll."""
+
 
 class Explorer(pn.viewable.Viewer):
     """The interactive explorer; shows itself in a notebook, `.servable()` in an app.
@@ -127,6 +137,7 @@ class Explorer(pn.viewable.Viewer):
             dynamic=True,
             sizing_mode="stretch_width",
             margin=0,
+            sx=CLOSE_TABS,
         )
         self.stage = pn.Column(sizing_mode="stretch_width", margin=0, css_classes=["mhc-stage"])
         self.tabs.param.watch(

@@ -12,7 +12,7 @@ class Figure8View(View):
     """The 27B model's own matrices."""
 
     name = "figure8"
-    title = "27B model (Figure 8)"
+    title = "27B model"
 
     def build(self, data: Any) -> Any:
         return html(figure8_html())
