@@ -120,6 +120,27 @@ def test_the_story_fits_a_phone_and_a_wall(new_explorer: Any, address: str, widt
     assert explorer.page.evaluate("document.documentElement.scrollWidth") <= width
 
 
+def test_figure_8_fits_one_screen_of_the_presenter(new_explorer: Any, address: str) -> None:
+    explorer = new_explorer(1920, 1080).open(address, "?scene=real&present=1", controls=False)
+    page = explorer.page
+    expect(page.locator(".fig8 .hc .fig8-gain").last).to_contain_text("509.1")
+    expect(page.locator(".fig8 .mhc .fig8-gain").last).to_contain_text("1.01")
+    expect(page.locator(".fig8-gains")).to_be_hidden()
+
+    def all_is_seen() -> None:
+        boxes = [each.bounding_box() for each in page.locator(".fig8-matrix, .fig8-gain").all()]
+        assert len(boxes) == 24
+        assert all(
+            b and b["x"] + b["width"] <= 1920 and b["y"] + b["height"] <= 1080 for b in boxes
+        )
+        assert len({b["y"] for b in boxes if b}) == 4  # two rows, and the gains of each
+
+    explorer.eventually(all_is_seen)
+    page.keyboard.press("Escape")
+    expect(page.locator(".fig8-gains")).to_be_visible()
+    expect(page.locator(".fig8-gain").first).to_be_hidden()
+
+
 def test_what_is_shown_can_be_copied(explorer: Explorer, address: str) -> None:
     page = explorer.page
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
