@@ -566,6 +566,15 @@ def test_the_cost_calculator_shows_the_librarys_numbers(explorer: Explorer, addr
     expect(page.get_by_role("textbox", name="Width C")).to_have_value("1")
     shows(9, 1, 24, 5)
     expect(page.get_by_text("a whole number from 1 to")).to_be_visible()
+    # What is counted is in the link, and the link is what is counted.
+    said = "model_streams=9&model_width=1&model_layers=24&model_block=5"
+    expect(page).to_have_url(re.compile(said))
+    explorer.open(page.url)
+    shows(9, 1, 24, 5)
+    page.get_by_role("button", name="Reset").click()
+    shows(4, 2560, 60, 2)
+    expect(page).not_to_have_url(re.compile("model_"))
+    expect(page.get_by_role("combobox", name="Model of the paper")).to_contain_text("27B")
     cited = page.locator(".cost-cited")
     expect(cited).to_contain_text("6.7 %")
     expect(cited).to_contain_text("arXiv:2512.24880")
