@@ -143,7 +143,9 @@ class Explorer(pn.viewable.Viewer):
         self.tabs.param.watch(
             lambda event: setattr(self.state, "view", list(VIEWS)[event.new]), "active"
         )
-        self.scene_controls = pn.Row(sizing_mode="stretch_width", margin=0)
+        self.scene_controls = pn.Row(
+            sizing_mode="stretch_width", styles={"flex": "1 1 300px"}, margin=(2, 4)
+        )
         name = self.state.view
         self.tabs.active = list(VIEWS).index(name)
         self._put_on_stage(
@@ -158,11 +160,11 @@ class Explorer(pn.viewable.Viewer):
             pn.Row(
                 self.dial,
                 self.depth,
+                self.scene_controls,
                 stylesheets=[":host { flex-wrap: wrap; }"],
                 sizing_mode="stretch_width",
                 margin=0,
             ),
-            self.scene_controls,
             self.tabs,
             self.stage,
             sizing_mode="stretch_width",
@@ -202,6 +204,7 @@ class Explorer(pn.viewable.Viewer):
             self.scene_controls[:] = [
                 CONTROLS[name](self.state) for name in needed if presenting and name in CONTROLS
             ]
+            self.scene_controls.visible = bool(self.scene_controls.objects)
             if view := self._open.get(self.state.view):  # else it comes in that type
                 view.set_type()
 

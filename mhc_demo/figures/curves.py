@@ -51,6 +51,7 @@ class Network:
         if "at" not in self.options:
             follows(drawn, "visible", "?iterations", late=late)
             drawn.visible = state["iterations"] != 0
+            drawn.syncable = False  # the browser writes it; Python need not hear of it
         return drawn
 
 

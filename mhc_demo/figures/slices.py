@@ -111,7 +111,6 @@ def follows(
     it.  With a table, it follows only as far as that table holds the state.
     """
     model.tags = [{"set": prop, "value": value, "late": late, "table": table}]
-    model.syncable = False  # the browser writes it, as it does a sliced source
     return model
 
 

@@ -41,6 +41,14 @@ def test_the_whole_story_can_be_told_with_a_clicker(explorer: Explorer, address:
             expect(where.filter(visible=True)).to_have_count(int(needed))
         wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
         assert wide <= 0, name
+
+        def one_screen(name: str = name) -> None:
+            stage = page.locator(".mhc-stage").bounding_box()
+            assert stage
+            assert stage["y"] + stage["height"] <= 1080, name
+            assert stage["height"] >= 400, name
+
+        explorer.eventually(one_screen)
     page.keyboard.press("PageDown")  # there is no next one
     page.keyboard.press("PageUp")
     expect(title(page)).to_have_text(TITLES[-2])

@@ -92,13 +92,14 @@ class CostView(View):
             margin=(0, 14, 10, 14),
         )
         self.again.on_click(lambda _: self._measure(anew=True))
+        self.calculator = Calculator(explorer.state)
         self._show()
         return pn.Column(
             self.legend,
             self.plots,
             self.note,
             self.again,
-            Calculator(explorer.state),
+            self.calculator,
             sizing_mode="stretch_width",
             margin=0,
         )
@@ -116,6 +117,12 @@ class CostView(View):
 
     def figures(self) -> list[figure]:
         return [self.time.figure, *(each.figure for each in self.trades)]
+
+    def set_type(self) -> None:
+        super().set_type()
+        large = self.explorer.state.present
+        self.again.visible = not large
+        self.calculator.set_type(large)
 
     def update(self, data: tuple[Timed, ProjectionTimes | None]) -> None:
         self.timed, self.measured = data
@@ -222,7 +229,7 @@ class CostView(View):
         return f"Median backward gain after {state.depth} layers, by iterations: {bought}."
 
 
-HEIGHT = TALL.replace("100vh", "90vh")
+HEIGHT = TALL.replace("300px", "240px").replace("100vh", "var(--mhc-cost, 90vh)")
 """Of the plots: so that it is seen that something follows them."""
 
 
@@ -269,7 +276,9 @@ class Calculator(pn.viewable.Viewer):
             )
             for name, value in self._values().items()
         }
+        self.asked = self._ask()
         self.tables = html("")
+        self.set_type(state.present)
         self.model.param.watch(self._choose, "value")
         for name, field in self.fields.items():
             field.param.watch(partial(self._type, name), "value")
@@ -326,7 +335,12 @@ class Calculator(pn.viewable.Viewer):
             + "</div>"
         )
 
-    def __panel__(self) -> Any:
+    def set_type(self, large: bool) -> None:
+        """All that there is to count, or what a lecture speaks of, in large type."""
+        self.asked.visible = not large
+        self.tables.css_classes = ["large"] if large else []
+
+    def _ask(self) -> pn.Column:
         return pn.Column(
             html(
                 '<div class="cost-title"><h3>What the paper counts, for any model</h3>'
@@ -340,10 +354,12 @@ class Calculator(pn.viewable.Viewer):
                 sizing_mode="stretch_width",
                 margin=(0, 6),
             ),
-            self.tables,
             sizing_mode="stretch_width",
             margin=0,
         )
+
+    def __panel__(self) -> Any:
+        return pn.Column(self.asked, self.tables, sizing_mode="stretch_width", margin=0)
 
 
 def _numbers(name: str) -> dict[str, int]:
