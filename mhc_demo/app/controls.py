@@ -32,6 +32,7 @@ label.MuiFormLabel-root, .MuiInputBase-root.MuiInputBase-root {
   font-size: calc(1rem * var(--mhc-type, 1));
 }
 label.MuiInputLabel-shrink.MuiInputLabel-shrink {
+  font-size: calc(0.875rem * var(--mhc-type, 1));
   transform: translate(14px, calc(-9px * var(--mhc-type, 1))) scale(0.75);
 }
 label.MuiFormLabel-root svg { display: var(--mhc-small, inline-block); }

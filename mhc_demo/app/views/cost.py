@@ -182,6 +182,8 @@ class CostView(View):
         state = self.explorer.state
         chosen = PROJECTIONS[state.projection]
         each = "a dot per iteration count" if chosen.iterative else "the same at every count"
+        if self.measured is None and not self.failed:
+            each = "being timed …"  # a lecture does not see the note
         many = f"median and 5–95 % of {state.members:,} networks"
         self.legend.object = legend(
             [
