@@ -140,6 +140,15 @@ def page_url(address: str, port: int, state: Mapping[str, object]) -> str:
     return f"http://{host}:{port}/app" + (f"?{query}" if query else "")
 
 
+def flag(name: str) -> str:
+    """The option of a parameter.
+
+    >>> flag("model_width")
+    '--model-width'
+    """
+    return f"--{name.replace('_', '-')}"
+
+
 def plain(value: object) -> str:
     """As a person writes it: 1 for 1.0 and for True.
 
@@ -200,10 +209,9 @@ def _add_option(group: Any, name: str, parameter: Any) -> None:
     """The option of one parameter: a name from a list, or a number within bounds."""
     import param
 
-    flag = f"--{name.replace('_', '-')}"
     if isinstance(parameter, param.Boolean):
         text = f"{parameter.label}. {parameter.doc}"
-        group.add_argument(flag, dest=name, action="store_const", const=True, help=text)
+        group.add_argument(flag(name), dest=name, action="store_const", const=True, help=text)
         return
     if isinstance(parameter, param.Selector):
         names = list(filter(None, parameter.objects))
@@ -216,7 +224,7 @@ def _add_option(group: Any, name: str, parameter: Any) -> None:
         metavar = "N" if kind is int else "X"
     text = f"{parameter.label}. {parameter.doc} {allowed} (default: {plain(parameter.default)})"
     group.add_argument(
-        flag,
+        flag(name),
         dest=name,
         type=parse,
         metavar=metavar,
@@ -235,7 +243,7 @@ def _check_together(parser: argparse.ArgumentParser, state: Mapping[str, Any], a
     if reason is not None:
         parser.error(f"argument --device: {values['device']} cannot be had: {reason}")
     for name, (most, who) in exceeded(values).items():
-        parser.error(f"argument --{name}: at most {most}, the most that {who}")
+        parser.error(f"argument {flag(name)}: at most {most}, the most that {who}")
 
 
 def _serve(options: argparse.Namespace, state: Mapping[str, object]) -> int:

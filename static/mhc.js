@@ -101,10 +101,14 @@ window.mhc = (() => {
 
   function set(model, rule, state) {
     if (get(rule, "table") && place(rule, state).column < 0) return; // what it names is not there
-    const value = get(rule, "value");
-    model[get(rule, "set")] = value.startsWith("@")
-      ? state[value.slice(1)]
-      : value.replace(/\{(\w+)\}/g, (_, name) => state[name]);
+    model[get(rule, "set")] = set_value(get(rule, "value"), state);
+  }
+
+  function set_value(value, state) {
+    const name = value.slice(1);
+    if (value[0] === "@") return state[name];
+    if (value[0] === "?") return state[name] !== 0;
+    return value.replace(/\{(\w+)\}/g, (_, name) => state[name]);
   }
 
   // ---- moving ------------------------------------------------------------------------------

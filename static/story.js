@@ -18,7 +18,14 @@ mhc.story = (() => {
 
   // What lies outside every component: the presenter's sizes, and what covers the page.
   const SHEET = `
-    .mhc-presenting { --mhc-type: 1.5; --mhc-bar: none; --mhc-small: none; }
+    .mhc-presenting {
+      --mhc-type: 1.5; --mhc-bar: none; --mhc-small: none;
+      --mhc-heatmap: clamp(300px, calc(100vh - var(--mhc-rest, 500px)), 36vw);
+      --mhc-cost: calc(100vh - 14vw);
+    }
+    @media (max-width: 1500px) { .mhc-presenting { --mhc-type: 1.25; } }
+    @media (max-width: 900px) { .mhc-presenting { --mhc-type: 1; } }
+    @media (min-width: 2800px) { .mhc-presenting { --mhc-type: 2.2; } }
     .mhc-cover { position: fixed; inset: 0; z-index: 5000; background: #000; cursor: pointer; }
     .mhc-cover.help {
       background: rgb(10 12 15 / 0.93); color: #eee; display: grid; place-content: center;

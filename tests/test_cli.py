@@ -21,7 +21,7 @@ import pytest
 import mhc_demo
 from mhc_demo import devices
 from mhc_demo.app.state import State
-from mhc_demo.cli import COMMANDS, main, page_url, plain, state_parameters
+from mhc_demo.cli import COMMANDS, flag, main, page_url, plain, state_parameters
 from mhc_demo.projections import PROJECTIONS
 
 PATIENCE = 60  # seconds until a process that hangs is ended; none should come near it
@@ -63,7 +63,7 @@ def test_help_of_serve_gives_each_option_with_its_range_and_default(
         main(["serve", "--help"])
     text = " ".join(capsys.readouterr().out.split())
     for name, parameter in state_parameters().items():
-        assert f"--{name} " in text
+        assert f"{flag(name)} " in text
         assert f"{parameter.label}. {parameter.doc}" in text
     assert "0 to 30 (default: 1)" in text
     assert ", ".join(PROJECTIONS) in text
@@ -114,9 +114,9 @@ def test_a_number_out_of_range_is_refused_with_its_range(
 ) -> None:
     bounds = State.param[name].bounds
     value = plain(bounds[side] + (-1, 1)[side])
-    message = refusal(capsys, "serve", f"--{name}", value)
+    message = refusal(capsys, "serve", flag(name), value)
     low, high = map(plain, bounds)
-    assert f"argument --{name}: {value} is out of range ({low} to {high})" in message
+    assert f"argument {flag(name)}: {value} is out of range ({low} to {high})" in message
 
 
 def test_a_projection_that_has_too_many_streams_is_refused(

@@ -4,6 +4,7 @@ import asyncio
 import math
 import subprocess
 import sys
+from urllib.parse import parse_qs
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import torch
 
 import mhc_demo as mhc
 from mhc_demo import costs
+from mhc_demo.app.state import State
 from mhc_demo.app.views import cost as view
 from mhc_demo.costs import (
     Activations,
@@ -336,31 +338,54 @@ def test_a_measurement_that_comes_too_late_is_not_shown(measurements):
 
 
 def test_the_calculator_follows_its_fields_and_keeps_them_in_range(measurements):
-    calculator = view.Calculator()
+    state = State()
+    calculator = view.Calculator(state)
     fields = calculator.fields
     assert traffic_html(4, 2560) in calculator.tables.object
     calculator.model.value = "9B"
     assert {name: field.value for name, field in fields.items()} == {
-        "streams": "4",
-        "width": "1920",
-        "depth": "36",
-        "block": "2",
+        "model_streams": "4",
+        "model_width": "1920",
+        "model_layers": "36",
+        "model_block": "2",
     }
     assert activations_html(4, 1920, 36, 2) in calculator.tables.object
-    fields["streams"].value = "3"
+    fields["model_streams"].value = "3"
     assert calculator.model.value == view.OWN
     assert traffic_html(3, 1920) in calculator.tables.object
-    fields["streams"].value = "4"
+    fields["model_streams"].value = "4"
     assert calculator.model.value == "9B"
-    fields["block"].value = "99"
-    assert fields["block"].value == "36"
-    fields["depth"].value = "1,000"
-    assert fields["depth"].value == "1000"
-    assert fields["depth"].helper_text == ""
+    fields["model_block"].value = "99"
+    assert fields["model_block"].value == "36"
+    fields["model_layers"].value = "1,000"
+    assert fields["model_layers"].value == "1000"
+    assert fields["model_layers"].helper_text == ""
     for typed, kept in (("-5", "1"), ("", "1"), ("9" * 15, "1048576"), ("1e3", "1048576")):
-        fields["width"].value = typed
-        assert fields["width"].value == kept
-        assert fields["width"].helper_text == "a whole number from 1 to 1,048,576"
-    fields["width"].value = "640"
-    assert fields["width"].helper_text == ""
+        fields["model_width"].value = typed
+        assert fields["model_width"].value == kept
+        assert fields["model_width"].helper_text == "a whole number from 1 to 1,048,576"
+    fields["model_width"].value = "640"
+    assert fields["model_width"].helper_text == ""
     assert overhead_html() in calculator.tables.object
+    assert parse_qs(state.query().lstrip("?"))["model_width"] == ["640"]
+    state.reset()
+    assert {name: int(field.value) for name, field in fields.items()} == {
+        "model_streams": 4,
+        "model_width": 2560,
+        "model_layers": 60,
+        "model_block": 2,
+    }
+    assert calculator.model.value == "27B"
+    assert "model" not in state.query()
+
+
+def test_the_calculator_is_made_from_the_state_and_lowers_a_block_above_its_layers() -> None:
+    state = State(model_streams=8, model_width=512, model_layers=20, model_block=7)
+    calculator = view.Calculator(state)
+    assert activations_html(8, 512, 20, 7) in calculator.tables.object
+    assert calculator.model.value == view.OWN
+    calculator.fields["model_layers"].value = "5"
+    assert state.model_block == 5
+    assert calculator.fields["model_block"].value == "5"
+    assert calculator.fields["model_block"].helper_text == "at most L"
+    assert activations_html(8, 512, 5, 5) in calculator.tables.object

@@ -9,7 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mhc_demo.app.state import URL_PARAMETERS, State, limits
+from mhc_demo.app.state import (
+    COMPUTED_PARAMETERS,
+    MODEL_PARAMETERS,
+    URL_PARAMETERS,
+    State,
+    limits,
+)
 from mhc_demo.devices import DEVICES
 
 
@@ -25,6 +31,10 @@ def arguments(query: str) -> dict[str, list[bytes]]:
     seed=st.integers(0, 2**32 - 1),
     spread=st.integers(0, 100).map(lambda k: k / 10),
     members=st.integers(1, 256),
+    model_streams=st.integers(1, 64),
+    model_width=st.integers(1, 2**20),
+    model_layers=st.integers(100, 10_000),
+    model_block=st.integers(1, 100),
     data=st.data(),
 )
 def test_a_query_gives_back_the_state_that_wrote_it(data: st.DataObject, **values: int) -> None:
@@ -74,6 +84,27 @@ def test_good_values_beside_a_bad_one_are_kept() -> None:
     state.read(arguments("?depth=oops&seed=7&streams=3"))
     assert (state.depth, state.seed, state.streams) == (64, 7, 3)
     assert len(state.notices) == 1
+
+
+def test_the_model_that_is_counted_is_in_the_link_when_it_is_another() -> None:
+    state = State(model_streams=8, model_layers=100)
+    written = arguments(state.query())
+    assert {n: v for n, v in written.items() if n.startswith("model")} == {
+        "model_streams": [b"8"],
+        "model_layers": [b"100"],
+    }
+    assert "model" not in State().query()
+    assert not set(MODEL_PARAMETERS) & set(COMPUTED_PARAMETERS)
+    state.read(arguments("?model_width=0&model_layers=12&model_block=99&model_streams=x"))
+    assert (state.model_streams, state.model_width, state.model_layers) == (8, 1, 12)
+    assert state.model_block == 12
+    assert state.notices == [
+        "Expansion rate n: the value in the link was ignored; it must be a whole number.",
+        "Width C: set to 1; it ranges from 1 to 1048576.",
+        "Your block (layers): set to 12, the most that this model has.",
+    ]
+    state.reset()
+    assert "model" not in state.query()
 
 
 def test_reset_restores_the_defaults_but_not_theme_and_view() -> None:

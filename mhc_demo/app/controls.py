@@ -26,16 +26,33 @@ if TYPE_CHECKING:
 WIDE: dict[str, Any] = {"sizing_mode": "stretch_width", "margin": (6, 12)}
 
 
+# As large as the page's own type, which a lecture enlarges; what says more on hover goes then.
+LEGIBLE = """
+label.MuiFormLabel-root, .MuiInputBase-root.MuiInputBase-root {
+  font-size: calc(1rem * var(--mhc-type, 1));
+}
+label.MuiInputLabel-shrink.MuiInputLabel-shrink {
+  font-size: calc(0.875rem * var(--mhc-type, 1));
+  transform: translate(14px, calc(-9px * var(--mhc-type, 1))) scale(0.75);
+}
+label.MuiFormLabel-root svg { display: var(--mhc-small, inline-block); }
+"""
+
+
 def _streams(state: State) -> Any:
-    return pmui.IntSlider.from_param(state.param.streams, **WIDE)
+    return pmui.IntSlider.from_param(state.param.streams, stylesheets=[LEGIBLE], **WIDE)
 
 
 def _spread(state: State) -> Any:
-    return pmui.FloatSlider.from_param(state.param.spread, format="0.0", **WIDE)
+    return pmui.FloatSlider.from_param(
+        state.param.spread, format="0.0", stylesheets=[LEGIBLE], **WIDE
+    )
 
 
 def _projection(state: State) -> Any:
-    return pmui.Select.from_param(state.param.projection, size="small", **WIDE)
+    return pmui.Select.from_param(
+        state.param.projection, size="small", stylesheets=[LEGIBLE], **WIDE
+    )
 
 
 CONTROLS: dict[str, Callable[[State], Any]] = {

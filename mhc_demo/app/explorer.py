@@ -33,6 +33,16 @@ QUEUES = {name: ThreadPoolExecutor(1) for name in DEVICES if name != "numpy"}
 """A device of PyTorch does one thing at a time: who waits for it waits here, and takes no thread
 from those who do not."""
 
+CLOSE_TABS = {
+    "& .MuiTab-root": {
+        "minWidth": 0,
+        "paddingInline": "11px",
+        "fontSize": "0.95rem",
+        "textTransform": "none",
+    }
+}
+"""So close that all headers fit beside the controls; on a phone they scroll."""
+
 
 class Explorer(pn.viewable.Viewer):
     """The interactive explorer; shows itself in a notebook, `.servable()` in an app.
@@ -118,12 +128,15 @@ class Explorer(pn.viewable.Viewer):
             dynamic=True,
             sizing_mode="stretch_width",
             margin=0,
+            sx=CLOSE_TABS,
         )
         self.stage = pn.Column(sizing_mode="stretch_width", margin=0, css_classes=["mhc-stage"])
         self.tabs.param.watch(
             lambda event: setattr(self.state, "view", list(VIEWS)[event.new]), "active"
         )
-        self.scene_controls = pn.Row(sizing_mode="stretch_width", margin=0)
+        self.scene_controls = pn.Row(
+            sizing_mode="stretch_width", styles={"flex": "1 1 300px"}, margin=(2, 4)
+        )
         name = self.state.view
         self.tabs.active = list(VIEWS).index(name)
         self._put_on_stage(
@@ -138,11 +151,11 @@ class Explorer(pn.viewable.Viewer):
             pn.Row(
                 self.dial,
                 self.depth,
+                self.scene_controls,
                 stylesheets=[":host { flex-wrap: wrap; }"],
                 sizing_mode="stretch_width",
                 margin=0,
             ),
-            self.scene_controls,
             self.tabs,
             self.stage,
             sizing_mode="stretch_width",
@@ -182,6 +195,7 @@ class Explorer(pn.viewable.Viewer):
             self.scene_controls[:] = [
                 CONTROLS[name](self.state) for name in needed if presenting and name in CONTROLS
             ]
+            self.scene_controls.visible = bool(self.scene_controls.objects)
             if view := self._open.get(self.state.view):  # else it comes in that type
                 view.set_type()
 

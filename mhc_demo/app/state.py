@@ -1,9 +1,9 @@
 """The state of the page, and its way into a URL and out of it.
 
 The state is an `Experiment` with the page's narrower bounds, and what is looked at: depth,
-iterations, view, theme.  The URL's parameters are the parameters' names, so a new one needs no
-code here.  A URL is hostile: values are matched against a strict pattern, and no text of it is
-ever repeated on the page.
+iterations, view, theme, and the model whose cost is counted.  The URL's parameters are the
+parameters' names, so a new one needs no code here.  A URL is hostile: values are matched against
+a strict pattern, and no text of it is ever repeated on the page.
 """
 
 from __future__ import annotations
@@ -18,12 +18,15 @@ from urllib.parse import urlencode
 import param
 
 from ..devices import DEVICES
+from ..paper import TABLE_5
 from ..projections import PROJECTIONS
 from ..surface import EXPERIMENT_PARAMETERS, MAX_DEPTH, MAX_ITERATIONS, Experiment
 from .scenes import SCENES
 from .views import VIEWS, Key
 
 THEMES = {"Light": "light", "Dark": "dark"}
+COUNTED = TABLE_5["27B"]
+"""The model of the paper whose cost is counted until another is asked for."""
 WHOLE = re.compile(r"[+-]?\d{1,15}")
 DECIMAL = re.compile(r"[+-]?(\d{1,15}(\.\d{0,15})?|\.\d{1,15})([eE][+-]?\d{1,3})?")
 
@@ -61,6 +64,24 @@ class State(Experiment):
         label="View",
         doc="What is shown below the dial.",
     )
+    model_streams = param.Integer(
+        COUNTED.streams, bounds=(1, 64), label="Expansion rate n", doc="Of the model counted."
+    )
+    model_width = param.Integer(
+        COUNTED.width, bounds=(1, 2**20), label="Width C", doc="Of the model counted."
+    )
+    model_layers = param.Integer(
+        COUNTED.residual_layers,
+        bounds=(1, 10_000),
+        label="Residual layers L",
+        doc="Of the model counted; attention and FFN of a block are two.",
+    )
+    model_block = param.Integer(
+        2,
+        bounds=(1, 10_000),
+        label="Your block (layers)",
+        doc="Layers recomputed together, to compare with the best; L at most.",
+    )
     theme = param.Selector(default="light", objects=THEMES, label="Theme", doc="Light or dark.")
     scene = param.Selector(
         default="",
@@ -82,9 +103,13 @@ class State(Experiment):
         return {"depth": self.depth, "iterations": self.iterations}
 
     def query(self) -> str:
-        """The whole state as a URL's query string, "?" included; no story, no scene in it."""
+        """The whole state as a URL's query string, "?" included.
+
+        No story, no scene in it; no other model than the one that is there, none either.
+        """
         values = {name: getattr(self, name) for name in URL_PARAMETERS}
-        told = {n: v for n, v in values.items() if n not in STORY_PARAMETERS or v}
+        unsaid = {n: self.param[n].default for n in (*MODEL_PARAMETERS, *STORY_PARAMETERS)}
+        told = {n: v for n, v in values.items() if n not in unsaid or v != unsaid[n]}
         return "?" + urlencode({name: _written(value) for name, value in told.items()})
 
     def read(self, arguments: Mapping[str, Iterable[bytes | str]]) -> None:
@@ -136,17 +161,21 @@ class State(Experiment):
 COMPUTED_PARAMETERS = (*EXPERIMENT_PARAMETERS, "device")
 """What a new surface is computed for."""
 
+MODEL_PARAMETERS = ("model_streams", "model_width", "model_layers", "model_block")
+"""Of the model whose cost is counted."""
+
+STORY_PARAMETERS = ("scene", "present")
+
 URL_PARAMETERS = (
     "iterations",
     "depth",
     *COMPUTED_PARAMETERS,
     "view",
+    *MODEL_PARAMETERS,
     "theme",
-    "scene",
-    "present",
+    *STORY_PARAMETERS,
 )
 
-STORY_PARAMETERS = ("scene", "present")
 KEPT_PARAMETERS = ("theme", "device", *STORY_PARAMETERS)
 """What no scene and no reset changes."""
 
@@ -168,6 +197,8 @@ def limits(values: Mapping[str, Any]) -> dict[str, tuple[int, str]]:
     device = DEVICES[values["device"]]
     members = min(device.most_members, device.most_entries // values["streams"] ** 2)
     found["members"] = (members, f"this page asks of {device.title}")
+    if "model_layers" in values:
+        found["model_block"] = (values["model_layers"], "this model has")
     return found
 
 

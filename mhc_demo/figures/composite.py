@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import xarray as xr
 from bokeh.models import ColumnDataSource, Line, Range1d, Scatter, Segment, Span
@@ -15,7 +17,6 @@ from .curves import (
     curve_and_band,
     depth_plot,
     gain_hover,
-    networks_and_directions,
 )
 from .slices import State, follows, sliced
 
@@ -41,7 +42,8 @@ class CompositeFigure:
             source = sliced(table, "row", both_directions(), state, **network.options)
             source.data["depth"] = depths
             lines = [
-                curve_and_band(p, source, network, direction, "depth") for direction in DIRECTIONS
+                curve_and_band(p, source, network, direction, "depth", state, late=False)
+                for direction in DIRECTIONS
             ]
             fields = [("", network.name), *BOTH, ("layers", "@depth")]
             gain_hover(p, lines[:1], fields, attachment=network.hover)
@@ -50,19 +52,15 @@ class CompositeFigure:
             x="depth", y="expected", line_color=style.THEORY, line_width=2, line_dash=[3, 3]
         )
         style.draw(p, self.theory, theory)
-        here = [
-            (f"{direction}.median", network.options.get("at"), network.colour)
-            for network, direction in networks_and_directions()
-        ]
-        dots = sliced(
-            table,
-            "cells",
-            {"y": [cell[:2] for cell in here], "x": [("@depth", None)] * len(here)},
-            state,
-        )
-        dots.data["colour"] = [colour for _, _, colour in here]
-        dot = Scatter(x="x", y="y", fill_color="colour", line_color="colour", size=10)
-        style.draw(p, dots, dot, style.MOVING)
+        for network in NETWORKS:
+            here = [(f"{direction}.median", network.options.get("at")) for direction in DIRECTIONS]
+            dots = sliced(table, "cells", {"y": here, "x": [("@depth", None)] * len(here)}, state)
+            dot = Scatter(
+                x="x", y="y", fill_color=network.colour, line_color=network.colour, size=10
+            )
+            # The depth slider moves HC's too.
+            moving = replace(network, level=style.MOVING)
+            moving.draw(p, dots, dot, state, late=False)
         self.figure = p
 
     def update(self, surface: xr.Dataset) -> None:

@@ -148,7 +148,7 @@ class TradeOffFigure:
         counts = surface["iterations"].values
         p = style.plot(
             "cost-closer" if closer else "cost-trade",
-            "Time per matrix (ns)" + (", from 1 iteration on" if closer else ""),
+            "Time (ns), from 1 iteration on" if closer else "Time per matrix (ns)",
             "Backward gain",
             (0, 1),
             y_range=self.y_range,
@@ -275,7 +275,7 @@ def traffic_html(streams: int, width: int) -> str:
     )
     return _table(
         "cost-traffic",
-        "Elements moved per token and layer",
+        f"Elements moved per token and layer, n = {streams}, C = {width:,}",
         "Table 2, section 4.3.1; forward pass, the layer’s own F left out.",
         ("read", "written", "moved", "×\u00a0residual"),
         [(name, formula, _traffic_cells(each, plain)) for name, formula, each in rows],

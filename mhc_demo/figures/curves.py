@@ -1,4 +1,8 @@
-"""What the depth plots share: two networks in two directions, bands, and the shaded rest."""
+"""What the depth plots share: two networks in two directions, bands, and the shaded rest.
+
+At 0 iterations what is projected is HC itself, and would be drawn over it in the colour of what
+is tame, as if the projection exploded: then it is hidden, and HC is seen in its own colour.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,7 @@ from bokeh.models import (
     BoxAnnotation,
     ColumnDataSource,
     CustomJSHover,
+    Glyph,
     GlyphRenderer,
     HoverTool,
     Line,
@@ -37,6 +42,17 @@ class Network:
     """HC stands still while the dial turns; what is projected moves."""
     options: dict[str, Any] = field(default_factory=dict)
     """Of its slicing rules: HC is the table's row at iteration 0."""
+
+    def draw(
+        self, p: figure, source: ColumnDataSource, glyph: Glyph, state: State, *, late: bool
+    ) -> GlyphRenderer:
+        """Add one glyph of this network, hidden while it is another one's."""
+        drawn = style.draw(p, source, glyph, self.level)
+        if "at" not in self.options:
+            follows(drawn, "visible", "?iterations", late=late)
+            drawn.visible = state["iterations"] != 0
+            drawn.syncable = False  # the browser writes it; Python need not hear of it
+        return drawn
 
 
 NETWORKS = (
@@ -66,7 +82,14 @@ def depth_plot(
 
 
 def curve_and_band(
-    p: figure, source: ColumnDataSource, network: Network, direction: str, along: str
+    p: figure,
+    source: ColumnDataSource,
+    network: Network,
+    direction: str,
+    along: str,
+    state: State,
+    *,
+    late: bool,
 ) -> GlyphRenderer:
     """The median of one direction as a line, named for the tests, and the band around it."""
     band = VArea(
@@ -76,7 +99,7 @@ def curve_and_band(
         fill_color=network.colour,
         fill_alpha=0.1,
     )
-    style.draw(p, source, band, network.level)
+    network.draw(p, source, band, state, late=late)
     line = Line(
         x=along,
         y=f"{direction}_median",
@@ -84,7 +107,7 @@ def curve_and_band(
         line_width=3,
         line_dash=style.DASH[direction],
     )
-    drawn = style.draw(p, source, line, network.level)
+    drawn = network.draw(p, source, line, state, late=late)
     drawn.name = f"{network.name}, {direction}"
     return drawn
 

@@ -1,7 +1,9 @@
 """Figure 8 of the mHC paper as a page: real matrices of a 27B model, printed beside computed.
 
 Plain HTML tables rather than plots: the numbers are the point, a screen reader can walk them,
-and a browser can search and copy them.
+and a browser can search and copy them.  In a lecture it is the gains that are to be read, so each
+matrix has its two below it there, in place of prose and of the table of gains: `static/mhc.css`
+shows the one or the other.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 from html import escape
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..gains import amax_gain
 from ..paper import PrintedMatrix, figure8, figure8_source
@@ -20,20 +23,20 @@ def figure8_html() -> str:
     """Both rows of Figure 8 and the table of gains, as an HTML fragment."""
     panels = figure8()
     rows = "".join(
-        f'<section><h3>{NAMES[method]}</h3><div class="fig8-panels">'
+        f'<section class="{method}"><h3>{NAMES[method]}</h3><div class="fig8-panels">'
         + "".join(_panel(p) for p in panels if p.method == method)
         + "</div></section>"
         for method in NAMES
     )
     return (
-        '<article class="fig8">'
-        "<p>Not random: mixing matrices of a trained 27B model. Each composite multiplies the "
-        "layers it names. Beside each row its sum (forward gain), below each column its sum "
-        "(backward gain): <b>printed</b> in the paper, and <span class='fig8-computed'>computed"
-        "</span> here from the printed entries, which are rounded to two decimals (one in the "
-        "large composites); so the last digit may differ.</p>"
+        '<div class="fig8-frame"><article class="fig8">'
+        '<p class="prose">Not random: mixing matrices of a trained 27B model. Each composite '
+        "multiplies the layers it names. Beside each row its sum (forward gain), below each column "
+        "its sum (backward gain): <b>printed</b> in the paper, and "
+        '<span class="fig8-computed">computed</span> here from the printed entries, which are '
+        "rounded to two decimals (one in the large composites); so the last digit may differ.</p>"
         f"{rows}{_gains(panels)}"
-        f'<p class="source">Source: {escape(figure8_source())}.</p></article>'
+        f'<p class="source">Source: {escape(figure8_source())}.</p></article></div>'
     )
 
 
@@ -53,10 +56,17 @@ def _panel(panel: PrintedMatrix) -> str:
         for printed, computed in zip(panel.column_sums, matrix.sum(axis=0), strict=True)
     )
     return (
-        f'<table class="fig8-matrix"><caption>{panel.title}</caption>'
+        f'<div><table class="fig8-matrix"><caption>{panel.title}</caption>'
         f'<thead><tr><td></td>{head}<th scope="col">Σ</th></tr></thead>'
         f'<tbody>{body}<tr><th scope="row">Σ</th>{sums}<td></td></tr></tbody></table>'
+        f'<dl class="fig8-gain">{_gain("forward", panel.row_sums, d)}'
+        f"{_gain('backward', panel.column_sums, d)}</dl></div>"
     )
+
+
+def _gain(direction: str, printed: NDArray[np.float64], decimals: int) -> str:
+    largest = _number(np.abs(printed).max(), decimals)
+    return f"<div><dt>{direction}</dt><dd>{largest}</dd></div>"
 
 
 def _number(value: float, decimals: int) -> str:

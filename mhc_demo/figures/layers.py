@@ -44,7 +44,7 @@ class LayersFigure:
             source = sliced(table, "row", columns, state, late=True, **network.options)
             source.data["layer"] = layers
             for direction in DIRECTIONS:
-                curve_and_band(p, source, network, direction, "layer")
+                curve_and_band(p, source, network, direction, "layer", state, late=True)
                 forward = direction == "forward"
                 dot = Scatter(
                     x="layer",
@@ -54,7 +54,7 @@ class LayersFigure:
                     fill_color=network.colour if forward else None,
                     marker="circle" if forward else "diamond",
                 )
-                dots = style.draw(p, source, dot, network.level)
+                dots = network.draw(p, source, dot, state, late=True)
                 fields = [
                     ("", f"{network.name}, {direction}"),
                     ("this layer", f"@{{{direction}_member}}"),
@@ -115,7 +115,7 @@ class LayerAxisFigure:
             )
             # The depth slider moves HC too, on these axes.
             moving = replace(network, level=style.MOVING)
-            line = curve_and_band(p, source, moving, direction, "layer")
+            line = curve_and_band(p, source, moving, direction, "layer", state, late=True)
             fields = [
                 ("", f"{network.name}, {direction}"),
                 ("median", f"@{{{direction}_median}}"),

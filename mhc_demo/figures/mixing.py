@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import xarray as xr
-from bokeh.models import ColumnDataSource, HoverTool, Line, Range1d
+from bokeh.models import BasicTickFormatter, ColumnDataSource, HoverTool, Line, Range1d
 from numpy.typing import NDArray
 
 from ..gains import METRICS
@@ -43,7 +43,11 @@ class MixingFigure:
             state,
             late=True,
             y_range=self.y_range,
+            x_axis_type="log",
         )
+        p.x_range.start = 1  # doubling depth by doubling, for most of it is lost in a few layers
+        p.xaxis.ticker = [1, 2, 4, 8, 16, 32, 64, 128]
+        p.xaxis.formatter = BasicTickFormatter()
         lines = []
         for name, (colour, dash) in DRAWN.items():
             source = sliced(table, "row", {"value": name}, state, late=True)

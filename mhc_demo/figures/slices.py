@@ -15,7 +15,7 @@ Rules ("select"):
 A column of the derived source is named after a column of the table, or after the present state:
 "@depth", "@iterations", or "@depths", the table's own depths.  `cut` ends a row at the
 present depth; `exact` wants a table that ends there.  `heatmap` adds text and shade of a block.
-Other models (spans, titles) take a property from the state: "set".
+Other models (spans, titles, what is seen of a network) take a property from the state: "set".
 """
 
 from __future__ import annotations
@@ -105,9 +105,10 @@ def follows(
     late: bool = False,
     table: ColumnDataSource | None = None,
 ) -> Model:
-    """Let a property of `model` follow the state: "@depth", or text with {depth} in it.
+    """Let a property of `model` follow the state.
 
-    With a table, it follows only as far as that table holds the state.
+    "@depth" is the depth itself, "?depth" whether there is any; else it is text with {depth} in
+    it.  With a table, it follows only as far as that table holds the state.
     """
     model.tags = [{"set": prop, "value": value, "late": late, "table": table}]
     return model
@@ -120,9 +121,22 @@ def recut(figure: Model, state: State) -> None:
         if "select" in rule:
             model.data = {**model.data, **select_columns(rule, state)}
         elif "set" in rule:
-            value = rule["value"]
-            value = state[value[1:]] if value.startswith("@") else value.format(**state)
-            setattr(model, rule["set"], value)
+            setattr(model, rule["set"], set_value(rule["value"], state))
+
+
+def set_value(value: str, state: State) -> int | bool | str:
+    """What a property is set to that follows the state: see `follows`.
+
+    >>> seen = {"depth": 64, "iterations": 0}
+    >>> [set_value(value, seen) for value in ("@depth", "?iterations", "layer {depth}")]
+    [64, False, 'layer 64']
+    """
+    match value[0]:
+        case "@":
+            return state[value[1:]]
+        case "?":
+            return state[value[1:]] != 0
+    return value.format(**state)
 
 
 def select_columns(rule: Mapping[str, Any], state: State) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from mhc_demo import costs
 from mhc_demo.app.views import VIEWS
 from mhc_demo.comparison import MIXING
 from mhc_demo.devices import DEVICES
-from mhc_demo.figures import phase
+from mhc_demo.figures import phase, style
 from mhc_demo.figures.compare import look
 from mhc_demo.projections import PROJECTIONS
 
@@ -105,7 +105,54 @@ def test_depth_and_iterations_need_no_server(explorer: Explorer) -> None:
         assert explorer.gain(1) == explorer.gain(0)
         lines = explorer.plotted("composite")
         np.testing.assert_array_equal(lines["projected, forward"], lines["HC, forward"])
+        assert style.PROJECTED not in drawn_colours(explorer, "composite")
+        explorer.set("Sinkhorn iterations", 1)
+        assert style.PROJECTED in drawn_colours(explorer, "composite")
     explorer.problems.clear()  # the browser complains of the lost connection, and should
+
+
+def drawn_colours(explorer: Explorer, figure: str) -> set[str]:
+    """The colours of all that is to be seen of a figure's lines, bands and dots."""
+    return set(
+        explorer.model(
+            figure,
+            """m.renderers.filter((r) => r.visible && r.glyph).map(({glyph}) =>
+                (glyph.fill_color?.value ?? glyph.line_color.value))""",
+        )
+    )
+
+
+@pytest.mark.parametrize("view", ["composite", "layers", "layer-axis"])
+def test_at_zero_iterations_hc_is_seen_in_its_own_colour(
+    explorer: Explorer, address: str, view: str
+) -> None:
+    explorer.open(address, f"?view={view}&iterations=0&members=2")
+    legend = explorer.page.locator(".legend li.projected")
+    projected = explorer.page.locator(".legend li.projected:not(.off)")
+
+    def only_hc_is_drawn() -> None:
+        colours = drawn_colours(explorer, view)
+        assert style.HC in colours
+        assert style.PROJECTED not in colours
+
+    def both_are_drawn() -> None:
+        assert {style.HC, style.PROJECTED} <= drawn_colours(explorer, view)
+
+    explorer.eventually(only_hc_is_drawn)
+    expect(legend).to_have_count(1)
+    expect(projected).to_have_count(0)
+    explorer.set("Sinkhorn iterations", 2)
+    explorer.eventually(both_are_drawn)
+    expect(projected).to_have_count(1)
+    explorer.set("Sinkhorn iterations", 0)
+    explorer.eventually(only_hc_is_drawn)
+    expect(projected).to_have_count(0)
+    # What the browser hid while a tab was open is right when the tab is opened again.
+    explorer.page.get_by_role("tab", name="Mixing").click()
+    expect(explorer.page).to_have_url(re.compile("view=mixing"))
+    explorer.set("Sinkhorn iterations", 1)
+    explorer.page.get_by_role("tab", name=VIEWS[view].title).click()
+    explorer.eventually(both_are_drawn)
 
 
 def test_axes_stay_still_while_a_slider_moves(explorer: Explorer, address: str) -> None:
@@ -519,6 +566,15 @@ def test_the_cost_calculator_shows_the_librarys_numbers(explorer: Explorer, addr
     expect(page.get_by_role("textbox", name="Width C")).to_have_value("1")
     shows(9, 1, 24, 5)
     expect(page.get_by_text("a whole number from 1 to")).to_be_visible()
+    # What is counted is in the link, and the link is what is counted.
+    said = "model_streams=9&model_width=1&model_layers=24&model_block=5"
+    expect(page).to_have_url(re.compile(said))
+    explorer.open(page.url)
+    shows(9, 1, 24, 5)
+    page.get_by_role("button", name="Reset").click()
+    shows(4, 2560, 60, 2)
+    expect(page).not_to_have_url(re.compile("model_"))
+    expect(page.get_by_role("combobox", name="Model of the paper")).to_contain_text("27B")
     cited = page.locator(".cost-cited")
     expect(cited).to_contain_text("6.7 %")
     expect(cited).to_contain_text("arXiv:2512.24880")

@@ -41,6 +41,14 @@ def test_the_whole_story_can_be_told_with_a_clicker(explorer: Explorer, address:
             expect(where.filter(visible=True)).to_have_count(int(needed))
         wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
         assert wide <= 0, name
+
+        def one_screen(name: str = name) -> None:
+            stage = page.locator(".mhc-stage").bounding_box()
+            assert stage
+            assert stage["y"] + stage["height"] <= 1080, name
+            assert stage["height"] >= 400, name
+
+        explorer.eventually(one_screen)
     page.keyboard.press("PageDown")  # there is no next one
     page.keyboard.press("PageUp")
     expect(title(page)).to_have_text(TITLES[-2])
@@ -118,6 +126,28 @@ def test_the_story_fits_a_phone_and_a_wall(new_explorer: Any, address: str, widt
     explorer = new_explorer(width, 844 if width < 600 else 2160)
     explorer.open(address, "?scene=real")
     assert explorer.page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_figure_8_fits_one_screen_of_the_presenter(new_explorer: Any, address: str) -> None:
+    explorer = new_explorer(1920, 1080).open(address, "?scene=exp&present=1", controls=False)
+    page = explorer.page
+    for _ in range(NAMES.index("exp"), NAMES.index("real")):
+        page.keyboard.press("PageDown")
+    expect(page.locator(".fig8 .hc .fig8-gain").last).to_contain_text("509.1")
+    expect(page.locator(".fig8 .mhc .fig8-gain").last).to_contain_text("1.01")
+    expect(page.locator(".fig8-gains")).to_be_hidden()
+
+    def all_is_seen() -> None:
+        boxes = [each.bounding_box() for each in page.locator(".fig8-matrix, .fig8-gain").all()]
+        assert len(boxes) == 24
+        assert all(b and b["x"] + b["width"] <= 1920 for b in boxes)
+        assert all(b and b["y"] + b["height"] <= 1080 for b in boxes)
+        assert len({b["y"] for b in boxes if b}) == 4  # two rows, and the gains of each
+
+    explorer.eventually(all_is_seen)
+    page.keyboard.press("Escape")
+    expect(page.locator(".fig8-gains")).to_be_visible()
+    expect(page.locator(".fig8-gain").first).to_be_hidden()
 
 
 def test_what_is_shown_can_be_copied(explorer: Explorer, address: str) -> None:

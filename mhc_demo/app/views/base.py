@@ -166,7 +166,8 @@ def legend(entries: list[tuple[str, str]]) -> str:
     return (
         '<ul class="legend">'
         + "".join(
-            f'<li><span class="swatch {mark}"></span><span>{explained(text)}</span></li>'
+            f'<li class="{mark}"><span class="swatch {mark}"></span>'
+            f"<span>{explained(text)}</span></li>"
             for mark, text in entries
         )
         + "</ul>"
@@ -174,12 +175,17 @@ def legend(entries: list[tuple[str, str]]) -> str:
 
 
 def lines_legend(explorer: Explorer, *more: tuple[str, str]) -> str:
-    """The legend of HC and the projection, forward and backward, with the ensemble's band."""
+    """The legend of HC and the projection, forward and backward, with the ensemble's band.
+
+    Of the same extent at 0 iterations, where nothing of the projection is drawn: the plot below
+    must not jump.
+    """
     members = explorer.state.members
+    drawn = "" if explorer.state.iterations else " off"
     return legend(
         [
             ("hc", "HC, unconstrained"),
-            ("projected", PROJECTIONS[explorer.state.projection].title),
+            (f"projected{drawn}", PROJECTIONS[explorer.state.projection].title),
             ("identity", "identity: gain 1"),
             ("forward", "forward"),
             ("backward", "backward"),

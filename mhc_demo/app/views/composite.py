@@ -53,6 +53,10 @@ class CompositeView(View):
         self.main.update(self.explorer.surface)
         self._describe()
 
+    def moved(self) -> bool:
+        self._describe()
+        return False
+
     def _describe(self) -> None:
         has_theory = bool(self.explorer.surface["expected_log10_gain"].notnull().any())
         theory = [("theory", "theory of HC (exact mean)")] if has_theory else []

@@ -11,7 +11,7 @@ import asyncio
 import re
 from functools import partial
 from threading import Lock
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import panel as pn
@@ -36,6 +36,9 @@ from ...figures.slices import State, table
 from ...paper import TABLE_5
 from ...projections import PAPER_ITERATIONS, PROJECTIONS
 from .base import TALL, Key, View, html, legend, note, paragraph, plot, plots
+
+if TYPE_CHECKING:
+    from ..state import State as PageState
 
 Timed: TypeAlias = tuple[str, int, str]
 """What is timed: projection, streams, device."""
@@ -89,13 +92,14 @@ class CostView(View):
             margin=(0, 14, 10, 14),
         )
         self.again.on_click(lambda _: self._measure(anew=True))
+        self.calculator = Calculator(explorer.state)
         self._show()
         return pn.Column(
             self.legend,
             self.plots,
             self.note,
             self.again,
-            Calculator(),
+            self.calculator,
             sizing_mode="stretch_width",
             margin=0,
         )
@@ -113,6 +117,12 @@ class CostView(View):
 
     def figures(self) -> list[figure]:
         return [self.time.figure, *(each.figure for each in self.trades)]
+
+    def set_type(self) -> None:
+        super().set_type()
+        large = self.explorer.state.present
+        self.again.visible = not large
+        self.calculator.set_type(large)
 
     def update(self, data: tuple[Timed, ProjectionTimes | None]) -> None:
         self.timed, self.measured = data
@@ -172,6 +182,8 @@ class CostView(View):
         state = self.explorer.state
         chosen = PROJECTIONS[state.projection]
         each = "a dot per iteration count" if chosen.iterative else "the same at every count"
+        if self.measured is None and not self.failed:
+            each = "being timed …"  # a lecture does not see the note
         many = f"median and 5–95 % of {state.members:,} networks"
         self.legend.object = legend(
             [
@@ -219,7 +231,7 @@ class CostView(View):
         return f"Median backward gain after {state.depth} layers, by iterations: {bought}."
 
 
-HEIGHT = TALL.replace("100vh", "90vh")
+HEIGHT = TALL.replace("300px", "240px").replace("100vh", "var(--mhc-cost, 90vh)")
 """Of the plots: so that it is seen that something follows them."""
 
 
@@ -237,82 +249,100 @@ def _gain(log10: float) -> str:
 OWN = "own"
 WHOLE = re.compile(r"[+-]?[0-9]{1,15}")
 
-FIELDS = {
-    "streams": ("Expansion rate n", 64),
-    "width": ("Width C", 2**20),
-    "depth": ("Residual layers L", 10_000),
-    "block": ("Your block (layers)", 10_000),
-}
-"""What is asked for: its label and the most that is taken; the least is 1."""
-
 
 class Calculator(pn.viewable.Viewer):
-    """The paper's counts for n, C and L, with its own models to start from."""
+    """The paper's counts for the state's model, with the paper's own models to start from."""
 
-    def __init__(self, **params: Any) -> None:
-        super().__init__(**params)
+    def __init__(self, state: PageState) -> None:
+        super().__init__()
+        self.state = state
         presets = {
             f"{m.name}: n = {m.streams}, C = {m.width:,}, L = {m.residual_layers}": name
             for name, m in TABLE_5.items()
         }
-        start = TABLE_5["27B"]
         wide = {"size": "small", "sizing_mode": "stretch_width", "margin": (8, 8)}
         self.model = pmui.Select(
             label="Model of the paper",
             options={**presets, "another": OWN},
-            value=start.name,
+            value=self._name(),
             styles={"flex": "2 1 250px"},
             **wide,
         )
-        values = {**_numbers(start.name), "block": 2}
         # Not the library's field for numbers: after Enter it takes nothing more until it is left.
         self.fields = {
             name: pmui.TextInput(
-                label=label, value=str(values[name]), styles={"flex": "1 1 150px"}, **wide
+                label=state.param[name].label,
+                value=str(value),
+                styles={"flex": "1 1 150px"},
+                **wide,
             )
-            for name, (label, _) in FIELDS.items()
+            for name, value in self._values().items()
         }
-        self.values = values
+        self.asked = self._ask()
         self.tables = html("")
+        self.set_type(state.present)
         self.model.param.watch(self._choose, "value")
         for name, field in self.fields.items():
             field.param.watch(partial(self._type, name), "value")
+        state.param.watch(self._calculate, list(self.fields))
         self._calculate()
+
+    def _values(self) -> dict[str, int]:
+        from ..state import MODEL_PARAMETERS  # which imports the views
+
+        return {name: getattr(self.state, name) for name in MODEL_PARAMETERS}
+
+    def _name(self) -> str:
+        """The model of the paper that has these numbers."""
+        values = self._values()
+        return next((m for m in TABLE_5 if _numbers(m).items() <= values.items()), OWN)
 
     def _choose(self, event: param.parameterized.Event) -> None:
         if event.new != OWN:
-            self.values.update(_numbers(event.new))
-            self._calculate()
+            self.state.param.update(**_numbers(event.new))
 
     def _type(self, name: str, event: param.parameterized.Event) -> None:
-        field, most = self.fields[name], FIELDS[name][1]
-        if event.new == str(self.values[name]):
+        field = self.fields[name]
+        if event.new == str(getattr(self.state, name)):
+            field.helper_text = ""
             return
+        most = self._most(name)
         typed = event.new.replace(",", "").strip()
         if WHOLE.fullmatch(typed):
-            self.values[name] = min(max(int(typed), 1), most)
-        taken = typed == str(self.values[name])
-        field.helper_text = "" if taken else f"a whole number from 1 to {most:,}"
-        self._calculate()
+            setattr(self.state, name, min(max(int(typed), 1), most))
+        kept = str(getattr(self.state, name))
+        field.value = kept
+        field.helper_text = "" if typed == kept else f"a whole number from 1 to {most:,}"
 
-    def _calculate(self) -> None:
-        values = self.values
-        if values["block"] > values["depth"]:
-            values["block"] = values["depth"]
-            self.fields["block"].helper_text = "at most L"
+    def _most(self, name: str) -> int:
+        if name == "model_block":
+            return self.state.model_layers
+        return self.state.param[name].bounds[1]
+
+    def _calculate(self, *_: Any) -> None:
+        values = self._values()
+        if values["model_block"] > values["model_layers"]:
+            self.state.model_block = values["model_layers"]
+            self.fields["model_block"].helper_text = "at most L"
+            return
         for name, field in self.fields.items():
             field.value = str(values[name])
-        shown = {name: values[name] for name in ("streams", "width", "depth")}
-        self.model.value = next((m for m in TABLE_5 if _numbers(m) == shown), OWN)
+        self.model.value = self._name()
+        streams, width, layers, block = values.values()
         self.tables.object = (
             '<div class="cost-tables">'
-            + traffic_html(values["streams"], values["width"])
-            + activations_html(**values)
+            + traffic_html(streams, width)
+            + activations_html(streams, width, layers, block)
             + overhead_html()
             + "</div>"
         )
 
-    def __panel__(self) -> Any:
+    def set_type(self, large: bool) -> None:
+        """All that there is to count, or what a lecture speaks of, in large type."""
+        self.asked.visible = not large
+        self.tables.css_classes = ["large"] if large else []
+
+    def _ask(self) -> pn.Column:
         return pn.Column(
             html(
                 '<div class="cost-title"><h3>What the paper counts, for any model</h3>'
@@ -326,13 +356,19 @@ class Calculator(pn.viewable.Viewer):
                 sizing_mode="stretch_width",
                 margin=(0, 6),
             ),
-            self.tables,
             sizing_mode="stretch_width",
             margin=0,
         )
+
+    def __panel__(self) -> Any:
+        return pn.Column(self.asked, self.tables, sizing_mode="stretch_width", margin=0)
 
 
 def _numbers(name: str) -> dict[str, int]:
     """n, C and L of one of the paper's models (Table 5)."""
     model = TABLE_5[name]
-    return {"streams": model.streams, "width": model.width, "depth": model.residual_layers}
+    return {
+        "model_streams": model.streams,
+        "model_width": model.width,
+        "model_layers": model.residual_layers,
+    }

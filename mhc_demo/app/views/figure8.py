@@ -12,7 +12,12 @@ class Figure8View(View):
     """The 27B model's own matrices."""
 
     name = "figure8"
-    title = "27B model (Figure 8)"
+    title = "27B model"
 
     def build(self, data: Any) -> Any:
-        return html(figure8_html())
+        self.page = html(figure8_html())
+        self.set_type()
+        return self.page
+
+    def set_type(self) -> None:
+        self.page.css_classes = ["large"] if self.explorer.state.present else []

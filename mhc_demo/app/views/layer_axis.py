@@ -61,4 +61,5 @@ class LayerAxisView(View):
         self._describe()
 
     def moved(self) -> bool:
+        self._describe()
         return self.depth != self.explorer.state.depth

@@ -37,13 +37,17 @@ class LayersView(View):
         )
 
     def _describe(self, data: xr.DataArray) -> None:
-        self.legend.object = lines_legend(self.explorer)
+        self.moved()
         typical = 10 ** float(data.sel(iterations=0, series="median").mean())
         self.note.object = paragraph(
             f"The gain of one layer of HC is typically {typical:.3g}: it is the product of all "
             "layers that counts. Dots are the layers of the first network, lines the ensemble’s "
             "median of each layer."
         )
+
+    def moved(self) -> bool:
+        self.legend.object = lines_legend(self.explorer)
+        return False
 
     def figures(self) -> list[figure]:
         return [self.plot.figure]

@@ -9,13 +9,14 @@ import xarray as xr
 from bokeh.plotting import figure
 
 from ...figures import MatricesFigure
-from ...figures.matrices import matrix_columns
+from ...figures.matrices import PANELS, matrix_columns
 from ...figures.slices import State, label, table
 from ...gains import METRICS
 from ...projections import PROJECTIONS
 from ...surface import member_matrices
 from .base import Key, View, experiment_of, mixing_of, note, paragraph, plots
 
+HEIGHT = "clamp(300px, 26vw, 460px)"
 SHIPPED_WHOLE = 4
 """Up to this n all matrices travel to the browser (0.8 MB); above, those at hand."""
 
@@ -84,10 +85,19 @@ class MatricesView(View):
             self.streams = matrices.sizes["row"]
             drawn = MatricesFigure(self.streams, self.table, self.explorer.state.seen())
             self.heatmaps = drawn.figures
-            self.plots[:] = [plots(*self.heatmaps, height="clamp(300px, 26vw, 460px)")]
+            # Square is well; in a lecture as large as there is room.
+            self.plots[:] = [plots(*self.heatmaps, height="var(--mhc-heatmap, " + HEIGHT + ")")]
+            self._show_what_there_is()
+
+    def _show_what_there_is(self) -> None:
+        """At 0 iterations HC alone: the projected heatmaps would be HC's again."""
+        (row,) = self.plots
+        for place, (_, at, _) in zip(row, PANELS, strict=True):
+            place.visible = at == 0 or self.explorer.state.iterations != 0
 
     def moved(self) -> bool:
         self._describe()
+        self._show_what_there_is()
         state = self.explorer.state
         where = self.table.tags[0]
         held = state.depth in where["depths"] and state.iterations in where["iterations"]
