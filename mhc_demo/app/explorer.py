@@ -24,6 +24,7 @@ from ..projections import PROJECTIONS
 from . import static
 from .components import BrowserWindow, Headline, Slider, Story
 from .controls import CONTROLS, Controls
+from .saving import Saving
 from .scenes import SCENES, markup
 from .state import COMPUTED_PARAMETERS, URL_PARAMETERS, State, exceeded
 from .views import VIEWS, Key, View, surface_of
@@ -232,6 +233,7 @@ class Explorer(pn.viewable.Viewer):
                 self._compute()
 
     def _first_picture_stands(self, *_: Any) -> None:
+        self.main.append(Saving(query=self.window.param.query, sizing_mode="stretch_width"))
         for view in self._open.values():
             view.complete()
             view.set_type()

@@ -24,7 +24,9 @@ def load() -> None:
     """Load Panel with our script, for this session (Panel keeps its resources by session)."""
     pn.extension(
         js_modules={"material": pmui.Page._render_esm(server=True).removeprefix("./")},
-        js_files={name: f"static/extensions/mhc-demo/{name}.js" for name in ("mhc", "story")},
+        js_files={
+            name: f"static/extensions/mhc-demo/{name}.js" for name in ("mhc", "story", "plots")
+        },
         notifications=False,
         respect_explicit_sizing=True,
     )

@@ -7,6 +7,7 @@ import xarray as xr
 from bokeh.models import ColumnDataSource, Line, Range1d, Scatter, Segment, Span
 
 from . import style
+from .contents import Column, Series, described, log10, medians
 from .curves import (
     BOTH,
     DIRECTIONS,
@@ -16,6 +17,7 @@ from .curves import (
     depth_plot,
     gain_hover,
     networks_and_directions,
+    told,
 )
 from .slices import State, follows, sliced
 
@@ -37,6 +39,8 @@ class CompositeFigure:
         )
         style.powers_of_ten(p)
         p.add_layout(style.identity_line())
+        along = Column("depth", "depth")
+        shown = []
         for network in NETWORKS:
             source = sliced(table, "row", both_directions(), state, **network.options)
             source.data["depth"] = depths
@@ -45,11 +49,22 @@ class CompositeFigure:
             ]
             fields = [("", network.name), *BOTH, ("layers", "@depth")]
             gain_hover(p, lines[:1], fields, attachment=network.hover)
+            shown += [told(source, network, direction, along) for direction in DIRECTIONS]
         self.theory = ColumnDataSource(theory_columns(surface))
         theory = Line(
             x="depth", y="expected", line_color=style.THEORY, line_width=2, line_dash=[3, 3]
         )
         style.draw(p, self.theory, theory)
+        expected = Series(
+            "theory of HC (exact mean)",
+            self.theory,
+            along,
+            [log10("expected", "expected")],
+            colour=style.THEORY,
+            dash=[3, 3],
+        )
+        title = "Composite Amax gain against depth"
+        described(p, title, *shown, expected, along="depth")
         here = [
             (f"{direction}.median", network.options.get("at"), network.colour)
             for network, direction in networks_and_directions()
@@ -131,6 +146,19 @@ class IterationsFigure:
             dots.append(style.draw(p, source, dot, style.MOVING))
             dots[-1].name = direction
         gain_hover(p, dots[:1], [("iterations", "@iterations"), *BOTH])
+        shown = [
+            Series(
+                direction,
+                source,
+                Column("iterations", "iterations"),
+                medians(*(f"{direction}_{q}" for q in ("median", "q05", "q95"))),
+                band=True,
+                colour=style.PROJECTED,
+                dash=style.DASH[direction],
+            )
+            for direction in DIRECTIONS
+        ]
+        described(p, "Composite Amax gain against iterations", *shown, along="iterations")
         self.figure = p
 
 
