@@ -182,18 +182,30 @@ Object.assign(mhc, (() => {
     }
   }
 
-  // Words, or pairs of a swatch and its words, in lines no longer than `width`.
-  function lines(ctx, words, width, gap) {
+  // Pieces of text in lines no longer than `width`, the pieces of a line as one.
+  function lines(ctx, pieces, width) {
+    const found = [""];
+    for (const piece of pieces) {
+      if (found.at(-1) && ctx.measureText(found.at(-1) + piece).width > width) found.push("");
+      found[found.length - 1] += piece;
+    }
+    return found.map((text) => [{text, x: 0}]);
+  }
+
+  const SWATCH = 34; // pixels, with the space before its words
+
+  // Swatches and their words, in such lines.
+  function legend(ctx, entries, width) {
     const found = [[]];
     let x = 0;
-    for (const word of words) {
-      const wide = ctx.measureText(word.text).width + (word.colour ? 34 : 0);
+    for (const {name, colour, dash} of entries) {
+      const wide = ctx.measureText(name).width + SWATCH;
       if (x && x + wide > width) {
         found.push([]);
         x = 0;
       }
-      found.at(-1).push({...word, x});
-      x += wide + gap;
+      found.at(-1).push({text: name, colour, dash, x});
+      x += wide + 16;
     }
     return found;
   }
@@ -207,21 +219,18 @@ Object.assign(mhc, (() => {
     const {width, height} = view.bbox;
     const {ctx} = drawn;
     const edge = 14;
-    const set = (words, size, weight, gap) => {
+    const set = (arrange, pieces, size, weight = "normal") => {
       ctx.font = `${weight} ${size}px ${FONT}`;
-      return lines(ctx, words, width - 2 * edge, gap).map((line) => ({line, size, weight}));
+      return arrange(ctx, pieces, width - 2 * edge).map((line) => ({line, size, weight}));
     };
-    const legend = series_of(figure).filter(({colour}) => colour);
-    const split = (text, after) => text.split(after).filter(Boolean).map((text) => ({text}));
+    const entries = series_of(figure).filter(({colour}) => colour);
     const title = title_of(figure, state);
     const above = [
-      ...(title === figure.title?.text ? [] : set(split(title, " "), 16, "bold", 5)),
-      ...set([{text: present(state)}], 13, "normal", 0),
-      ...(legend.length
-        ? set(legend.map(({name, colour, dash}) => ({text: name, colour, dash})), 13, "normal", 16)
-        : []),
+      ...(title === figure.title?.text ? [] : set(lines, title.split(/(?<= )/), 16, "bold")),
+      ...set(lines, [present(state)], 13),
+      ...(entries.length ? set(legend, entries, 13) : []),
     ];
-    const below = query ? set(split(query, /(?<=&)/), 10, "normal", 0) : [];
+    const below = query ? set(lines, query.split(/(?<=&)/), 10) : [];
     const tall = (some) => some.reduce((sum, {size}) => sum + 1.4 * size, 0);
     const top = tall(above) + edge;
     const layer = new drawn.constructor(drawn.backend, true);
@@ -237,7 +246,7 @@ Object.assign(mhc, (() => {
           if (colour) stroke(page, at, y - 0.35 * size, colour, dash);
           page.font = `${weight} ${size}px ${FONT}`;
           page.fillStyle = color;
-          page.fillText(text, at + (colour ? 34 : 0), y);
+          page.fillText(text, at + (colour ? SWATCH : 0), y);
         }
       }
     };
