@@ -73,6 +73,7 @@ Object.assign(mhc, (() => {
     return minus(Math.abs(value) < 1 ? value.toFixed(3) : significant(value, 4)) + unit;
   }
 
+  const drawn = ({values}) => values.some((value) => !Number.isNaN(value));
   const by_value = (values) => (i, j) => values[i] - values[j];
 
   function curve({name, band, columns: [x, y, ...more]}, at) {
@@ -80,7 +81,7 @@ Object.assign(mhc, (() => {
     const price = more.find(({unit}) => unit); // what it takes to get there, if that is drawn
     const place = (i) => x.values[i] + (price ? ` (${said(price, price.values[i])})` : "");
     const known = [...y.values.keys()].filter((i) => !Number.isNaN(y.values[i]));
-    if (!known.length) return `${name}: no values.`;
+    if (!known.length) return `${name}: nothing.`;
     const tell = (i) => said(y, y.values[i]);
     const sorted = known.toSorted(by_value(y.values));
     const [least, most] = [sorted[0], sorted.at(-1)];
@@ -102,9 +103,11 @@ Object.assign(mhc, (() => {
   function curves(figure, state) {
     const along = get(contents(figure), "along");
     const [across, up] = [figure.below[0], figure.left[0]].map((axis) => axis.axis_label);
+    const all = series_of(figure).filter(({columns, colour}) => !colour || drawn(columns[1]));
     return [
       `Plot at ${present(state)}. Across: ${across}; up: ${up}.`,
-      ...series_of(figure).map((series) => curve(series, state[along])),
+      ...all.map((series) => curve(series, state[along])),
+      ...(all.length ? [] : ["Nothing is drawn."]),
     ].join(" ");
   }
 
@@ -113,7 +116,7 @@ Object.assign(mhc, (() => {
     const here = get(contents(figure), "here").data;
     const [at_x, at_y] = ["x", "y"].map((axis) => get(here, axis)[0]);
     const known = [...gain.values.keys()].filter((i) => !Number.isNaN(gain.values[i]));
-    if (!known.length) return "No values.";
+    if (!known.length) return "Nothing is drawn.";
     const sorted = known.toSorted(by_value(gain.values));
     const place = (i) => `${x.heading} ${x.values[i]}, ${y.heading} ${significant(y.values[i], 3)}`;
     const far = (i) => (x.values[i] - at_x) ** 2 + (y.values[i] - at_y) ** 2;
@@ -136,7 +139,10 @@ Object.assign(mhc, (() => {
     const {columns: [rows, columns, {values}], power} = series_of(figure)[0];
     const n = Math.round(Math.sqrt(values.length + 1)) - 1;
     const tell = (x) => minus(x.toFixed(2));
-    const range = (some) => `from ${tell(Math.min(...some))} to ${tell(Math.max(...some))}`;
+    const range = (some) => {
+      const [least, most] = [Math.min(...some), Math.max(...some)].map(tell);
+      return least === most ? `all ${least}` : `from ${least} to ${most}`;
+    };
     const some = (test) => values.filter((_, i) => test(rows.values[i], columns.values[i]));
     const list = (sums) => (n <= LEGIBLE ? sums.map(tell).join(", ") : range(sums));
     const entries = some((row, column) => row !== "Σ" && column !== "Σ");
@@ -215,15 +221,15 @@ Object.assign(mhc, (() => {
   function picture(figure, type, state, query = "") {
     const view = view_of(figure);
     const {color} = getComputedStyle(view.el);
-    const drawn = view.export(type);
+    const plot = view.export(type);
     const {width, height} = view.bbox;
-    const {ctx} = drawn;
+    const {ctx} = plot;
     const edge = 14;
     const set = (arrange, pieces, size, weight = "normal") => {
       ctx.font = `${weight} ${size}px ${FONT}`;
       return arrange(ctx, pieces, width - 2 * edge).map((line) => ({line, size, weight}));
     };
-    const entries = series_of(figure).filter(({colour}) => colour);
+    const entries = series_of(figure).filter(({colour, columns}) => colour && drawn(columns[1]));
     const title = title_of(figure, state);
     const above = [
       ...(title === figure.title?.text ? [] : set(lines, title.split(/(?<= )/), 16, "bold")),
@@ -233,7 +239,7 @@ Object.assign(mhc, (() => {
     const below = query ? set(lines, query.split(/(?<=&)/), 10) : [];
     const tall = (some) => some.reduce((sum, {size}) => sum + 1.4 * size, 0);
     const top = tall(above) + edge;
-    const layer = new drawn.constructor(drawn.backend, true);
+    const layer = new plot.constructor(plot.backend, true);
     layer.resize(width, Math.ceil(top + height + tall(below) + edge / 2));
     const page = layer.prepare();
     page.fillStyle = background(view.el);
@@ -254,7 +260,7 @@ Object.assign(mhc, (() => {
     page.textAlign = "left";
     write(above, edge / 2);
     write(below, top + height);
-    page.drawImage(drawn.canvas, 0, top, width, height);
+    page.drawImage(plot.canvas, 0, top, width, height);
     layer.finish();
     if (type === "svg") name_svg(layer.ctx.get_svg(), figure, state);
     return layer;

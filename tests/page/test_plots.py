@@ -253,6 +253,10 @@ def _figure8() -> dict[str, Shown]:
 # What the page says and saves
 
 
+FIGURES_SEEN = """[...Bokeh.index.query((view) => view.model.type === "Figure")]
+    .filter((view) => view.el.checkVisibility()).length"""
+
+
 def texts(explorer: Explorer) -> dict[str, str]:
     """The text alternatives of the plots that are seen, by title."""
     images = explorer.page.get_by_role("img").filter(visible=True)
@@ -340,6 +344,7 @@ def test_each_plot_says_its_numbers_and_can_be_kept(
     def every_plot_says_its_numbers() -> None:
         said = texts(explorer)
         assert list(said) == list(wanted)
+        assert len(said) == explorer.page.evaluate(FIGURES_SEEN)  # none says nothing
         for title, figure in wanted.items():
             for phrase in figure.phrases:
                 assert phrase in said[title], title
