@@ -28,7 +28,7 @@ from .saving import Saving
 from .scenes import SCENES, markup
 from .state import COMPUTED_PARAMETERS, URL_PARAMETERS, State, exceeded
 from .views import VIEWS, Key, View, surface_of
-from .views.base import device_of
+from .views.base import UNLIMITED, device_of
 
 QUEUES = {name: ThreadPoolExecutor(1) for name in DEVICES if name != "numpy"}
 """A device of PyTorch does one thing at a time: who waits for it waits here, and takes no thread
@@ -129,7 +129,9 @@ class Explorer(pn.viewable.Viewer):
             sizing_mode="stretch_width",
             margin=0,
         )
-        self.stage = pn.Column(sizing_mode="stretch_width", margin=0, css_classes=["mhc-stage"])
+        self.stage = pn.Column(
+            sizing_mode="stretch_width", margin=0, css_classes=["mhc-stage"], styles=UNLIMITED
+        )
         self.tabs.param.watch(
             lambda event: setattr(self.state, "view", list(VIEWS)[event.new]), "active"
         )

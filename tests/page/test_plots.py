@@ -408,6 +408,33 @@ def expect_titles(explorer: Explorer, titles: list[str]) -> None:
     assert rows == titles
 
 
+@pytest.mark.parametrize(("view", "width"), [("cost", 390), ("matrices", 390), ("compare", 1400)])
+def test_what_saves_the_plots_stands_below_the_view(
+    new_explorer: Any, address: str, view: str, width: int
+) -> None:
+    explorer = new_explorer(width, 844).open(address, f"?view={view}&members=1")
+    expect(explorer.page.locator(".mhc-plots button").last).to_be_visible()
+
+    def apart() -> None:
+        bottom, top = explorer.page.evaluate(BOTTOM_AND_TOP)
+        assert bottom <= top + 1
+
+    explorer.eventually(apart)
+    assert explorer.page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+BOTTOM_AND_TOP = """() => {
+  const inside = (node) => [...(node.shadowRoot?.children ?? []), ...node.children]
+  const all = (node) => [node, ...inside(node).flatMap(all)]
+  const nodes = all(document.body)
+  const named = (name) => nodes.find((node) => node.classList.contains(name))
+  const plots = all(named("mhc-stage")).filter((node) => node.matches(".bk-Figure, p, table"))
+  return [Math.max(...plots.map((node) => node.getBoundingClientRect().bottom)),
+          named("mhc-plots").getBoundingClientRect().top]
+}"""
+"""The lowest edge of all that a view holds, and the upper one of what follows it."""
+
+
 def test_a_dark_page_gives_dark_pictures(explorer: Explorer, address: str) -> None:
     place = f"?theme=dark&members={MEMBERS}&depth={DEPTH}&iterations={ITERATIONS}"
     explorer.open(address, place)

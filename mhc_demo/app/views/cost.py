@@ -35,7 +35,7 @@ from ...figures.cost import (
 from ...figures.slices import State, table
 from ...paper import TABLE_5
 from ...projections import PAPER_ITERATIONS, PROJECTIONS
-from .base import TALL, Key, View, html, legend, plot, plots
+from .base import TALL, UNLIMITED, Key, View, html, legend, plot, plots
 
 Timed: TypeAlias = tuple[str, int, str]
 """What is timed: projection, streams, device."""
@@ -327,6 +327,7 @@ class Calculator(pn.viewable.Viewer):
                 margin=(0, 6),
             ),
             self.tables,
+            styles=UNLIMITED,
             sizing_mode="stretch_width",
             margin=0,
         )

@@ -14,7 +14,7 @@ from ...figures.slices import State, label, table
 from ...gains import METRICS
 from ...projections import PROJECTIONS
 from ...surface import member_matrices
-from .base import Key, View, experiment_of, html, mixing_of, plots
+from .base import UNLIMITED, Key, View, experiment_of, html, mixing_of, plots
 
 SHIPPED_WHOLE = 4
 """Up to this n all matrices travel to the browser (0.8 MB); above, those at hand."""
@@ -41,7 +41,7 @@ class MatricesView(View):
         self.streams = 0
         self.heatmaps: list[figure] = []
         self.table = table({}, [0], [1])
-        self.plots = pn.Column(sizing_mode="stretch_width", margin=0)
+        self.plots = pn.Column(styles=UNLIMITED, sizing_mode="stretch_width", margin=0)
         self.metrics = html("", "note")
         self.update(data)
         note = html(
