@@ -512,5 +512,6 @@ window.mhc = (() => {
   }
 
   return {copy, move, play, faster, refresh, listen, cut: (source) => cut(source, page(source.document).state),
-          range, number, exact, headline, labels, comparison};
+          range, number, exact, headline, labels, comparison, get, element, big, spoken, verdict,
+          significant, minus};
 })();

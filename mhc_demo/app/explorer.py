@@ -24,10 +24,11 @@ from ..projections import PROJECTIONS
 from . import static
 from .components import BrowserWindow, Headline, Slider, Story
 from .controls import CONTROLS, Controls
+from .saving import Saving
 from .scenes import SCENES, told
 from .state import COMPUTED_PARAMETERS, URL_PARAMETERS, State, exceeded
 from .views import VIEWS, Key, View, surface_of
-from .views.base import device_of
+from .views.base import UNLIMITED, device_of
 
 QUEUES = {name: ThreadPoolExecutor(1) for name in DEVICES if name != "numpy"}
 """A device of PyTorch does one thing at a time: who waits for it waits here, and takes no thread
@@ -130,7 +131,9 @@ class Explorer(pn.viewable.Viewer):
             margin=0,
             sx=CLOSE_TABS,
         )
-        self.stage = pn.Column(sizing_mode="stretch_width", margin=0, css_classes=["mhc-stage"])
+        self.stage = pn.Column(
+            sizing_mode="stretch_width", margin=0, css_classes=["mhc-stage"], styles=UNLIMITED
+        )
         self.tabs.param.watch(
             lambda event: setattr(self.state, "view", list(VIEWS)[event.new]), "active"
         )
@@ -237,6 +240,7 @@ class Explorer(pn.viewable.Viewer):
                 self._compute()
 
     def _first_picture_stands(self, *_: Any) -> None:
+        self.main.append(Saving(query=self.window.param.query, sizing_mode="stretch_width"))
         for view in self._open.values():
             view.complete()
             view.set_type()

@@ -14,7 +14,7 @@ STATIC = next(
     for folder in (_PACKAGE.parent / "static", _PACKAGE / "static")  # checkout, installed
     if (folder / "mhc.js").is_file()
 )
-SCRIPTS = ("mhc", "story", "terms")
+SCRIPTS = ("mhc", "story", "terms", "plots")
 CSS = (STATIC / "mhc.css").read_text("utf-8")
 
 # `panel serve` hands out no sibling folder of an app; the folder of a Bokeh extension it does.

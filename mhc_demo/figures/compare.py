@@ -33,6 +33,7 @@ from ..comparison import MIXING
 from ..gains import DIRECTIONS
 from ..projections import PROJECTIONS
 from . import style
+from .contents import Column, Series, described, log10
 from .curves import depth_plot
 from .slices import State, sliced, table
 
@@ -224,7 +225,18 @@ class CompareFigure:
             )
         )
         self._label(p, direction)
-        return p
+        shown = [
+            Series(
+                look(name).label,
+                lines,
+                Column("depth", "depth"),
+                [log10("median", _title(name, direction))],
+            )
+            for group, lines in zip(GROUPS, self.lines, strict=True)
+            for name in group.members
+        ]
+        title = f"{AXIS_LABELS[direction]} of every projection against depth"
+        return described(p, title, *shown, along="depth")
 
     def _label(self, p: figure, direction: str) -> None:
         """Names at the ends of the lines, which the browser keeps apart."""

@@ -9,6 +9,7 @@ import xarray as xr
 from bokeh.models import ColumnDataSource, Line, Range1d, Scatter, Segment, Span
 
 from . import style
+from .contents import Column, Series, described, log10, medians
 from .curves import (
     BOTH,
     DIRECTIONS,
@@ -17,6 +18,7 @@ from .curves import (
     curve_and_band,
     depth_plot,
     gain_hover,
+    told,
 )
 from .slices import State, follows, sliced
 
@@ -38,6 +40,8 @@ class CompositeFigure:
         )
         style.powers_of_ten(p)
         p.add_layout(style.identity_line())
+        along = Column("depth", "depth")
+        shown = []
         for network in NETWORKS:
             source = sliced(table, "row", both_directions(), state, **network.options)
             source.data["depth"] = depths
@@ -47,6 +51,7 @@ class CompositeFigure:
             ]
             fields = [("", network.name), *BOTH, ("layers", "@depth")]
             gain_hover(p, lines[:1], fields, attachment=network.hover)
+            shown += [told(source, network, direction, along) for direction in DIRECTIONS]
         self.theory = ColumnDataSource(theory_columns(surface))
         theory = Line(
             x="depth", y="expected", line_color=style.THEORY, line_width=2, line_dash=[3, 3]
@@ -61,6 +66,16 @@ class CompositeFigure:
             # The depth slider moves HC's too.
             moving = replace(network, level=style.MOVING)
             moving.draw(p, dots, dot, state, late=False)
+        expected = Series(
+            "theory of HC (exact mean)",
+            self.theory,
+            along,
+            [log10("expected", "expected")],
+            colour=style.THEORY,
+            dash=[3, 3],
+        )
+        title = "Composite Amax gain against depth"
+        described(p, title, *shown, expected, along="depth")
         self.figure = p
 
     def update(self, surface: xr.Dataset) -> None:
@@ -129,6 +144,19 @@ class IterationsFigure:
             dots.append(style.draw(p, source, dot, style.MOVING))
             dots[-1].name = direction
         gain_hover(p, dots[:1], [("iterations", "@iterations"), *BOTH])
+        shown = [
+            Series(
+                direction,
+                source,
+                Column("iterations", "iterations"),
+                medians(*(f"{direction}_{q}" for q in ("median", "q05", "q95"))),
+                band=True,
+                colour=style.PROJECTED,
+                dash=style.DASH[direction],
+            )
+            for direction in DIRECTIONS
+        ]
+        described(p, "Composite Amax gain against iterations", *shown, along="iterations")
         self.figure = p
 
 

@@ -42,6 +42,7 @@ from ..costs import (
 from ..paper import MHC_PAPER, TRAINING_OVERHEAD
 from ..projections import PROJECTIONS
 from . import style
+from .contents import Column, Series, described, medians
 from .curves import gain_hover
 from .slices import DRAWN, State, follows, sliced
 
@@ -50,6 +51,9 @@ DIRECTION = "backward"
 
 LABELLED = (0, 1, 5, 10, 20, 30)
 """Iteration counts that are written beside their dots; without iterating all after 0 are one."""
+
+COUNT = Column("iterations", "iterations")
+TIME = Column("time per matrix (ns)", "time", unit=" nanoseconds")
 
 Measured: TypeAlias = ProjectionTimes | None
 """None before it is measured."""
@@ -114,6 +118,11 @@ class TimeFigure:
                 attachment="horizontal",
             )
         )
+        shown = [
+            Series(name, source, COUNT, [TIME])
+            for name, source in (("measured", self.source), ("fitted", self.line))
+        ]
+        described(p, "Time per matrix against iterations", *shown, along="iterations")
         self.figure = p
 
     def update(self, measured: Measured) -> None:
@@ -205,6 +214,18 @@ class TradeOffFigure:
             ],
             mode="mouse",
         )
+        title = "Backward gain against time per matrix" + (
+            ", from 1 iteration on" if closer else ""
+        )
+        shown = Series(
+            DIRECTION,
+            source,
+            COUNT,
+            [*medians(*DRAWN), TIME],
+            band=True,
+            start=int(closer),
+        )
+        described(p, title, shown, along="iterations")
         self.figure = p
         self.update(surface)
 

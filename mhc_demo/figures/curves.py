@@ -24,6 +24,7 @@ from bokeh.models import (
 from bokeh.plotting import figure
 
 from . import style
+from .contents import Column, Series, medians
 from .slices import State, follows
 
 DIRECTIONS = ("forward", "backward")
@@ -110,6 +111,19 @@ def curve_and_band(
     drawn = network.draw(p, source, line, state, late=late)
     drawn.name = f"{network.name}, {direction}"
     return drawn
+
+
+def told(source: ColumnDataSource, network: Network, direction: str, x: Column) -> Series:
+    """What `curve_and_band` draws of a source."""
+    return Series(
+        f"{network.name}, {direction}",
+        source,
+        x,
+        medians(*(f"{direction}_{name}" for name in ("median", "q05", "q95"))),
+        band=True,
+        colour=network.colour,
+        dash=style.DASH[direction],
+    )
 
 
 def both_directions(series: tuple[str, ...] = ("median", "q05", "q95")) -> dict[str, str]:

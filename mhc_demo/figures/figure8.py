@@ -8,7 +8,10 @@ shows the one or the other.
 
 from __future__ import annotations
 
+import csv
+import io
 from html import escape
+from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,8 +39,28 @@ def figure8_html() -> str:
         '<span class="fig8-computed">computed</span> here from the printed entries, which are '
         "rounded to two decimals (one in the large composites); so the last digit may differ.</p>"
         f"{rows}{_gains(panels)}"
+        "<p class='save'>Figure 8, matrices and sums "
+        "<a download='mhc-figure-8.csv' aria-label='Save Figure 8, matrices and sums as CSV' "
+        f"href='data:text/csv;charset=utf-8,{quote(figure8_csv())}'>CSV</a></p>"
         f'<p class="source">Source: {escape(figure8_source())}.</p></article></div>'
     )
+
+
+def figure8_csv() -> str:
+    """Every number of Figure 8: the entries, and the sums as printed and as computed from them."""
+    text = io.StringIO()
+    table = csv.writer(text)
+    table.writerow(("series", "row", "column", "printed", "computed"))
+    for panel in figure8():
+        name, d = f"{NAMES[panel.method]}, {panel.title}", panel.decimals
+        for i, row in enumerate(panel.matrix, 1):
+            table.writerows((name, i, j, f"{v:.{d}f}", "") for j, v in enumerate(row, 1))
+        both = (panel.row_sums, panel.matrix.sum(1)), (panel.column_sums, panel.matrix.sum(0))
+        for axis, sums in enumerate(both):
+            for k, (printed, computed) in enumerate(zip(*sums, strict=True), 1):
+                where = ("Σ", k) if axis else (k, "Σ")
+                table.writerow((name, *where, f"{printed:.{d}f}", f"{computed:.{d}f}"))
+    return text.getvalue()
 
 
 def _panel(panel: PrintedMatrix) -> str:

@@ -10,6 +10,7 @@ from bokeh.models import ColumnDataSource, Range1d, Scatter
 
 from . import style
 from .composite import gain_range
+from .contents import Column, described, log10
 from .curves import (
     DIRECTIONS,
     NETWORKS,
@@ -18,6 +19,7 @@ from .curves import (
     depth_plot,
     gain_hover,
     networks_and_directions,
+    told,
 )
 from .slices import State, sliced
 
@@ -39,6 +41,7 @@ class LayersFigure:
         )
         style.fit_ticks(p)
         p.add_layout(style.identity_line())
+        shown = []
         for network in NETWORKS:
             columns = both_directions(("member", "median", "q05", "q95"))
             source = sliced(table, "row", columns, state, late=True, **network.options)
@@ -62,6 +65,10 @@ class LayersFigure:
                     ("layer", "@layer"),
                 ]
                 gain_hover(p, [dots], fields, mode="mouse", attachment=network.hover)
+                lines = told(source, network, direction, Column("layer", "layer"))
+                first = log10("first network", f"{direction}_member")
+                shown.append(replace(lines, columns=[*lines.columns, first]))
+        described(p, "Amax gain of each single layer", *shown, along="depth")
         self.figure = p
 
     def update(self, gains: xr.DataArray) -> None:
@@ -100,6 +107,7 @@ class LayerAxisFigure:
         )
         style.powers_of_ten(p)
         p.add_layout(style.identity_line())
+        shown = []
         held = dict(zip(DIRECTIONS, (table, backward), strict=True))
         for network, direction in networks_and_directions():
             columns = {f"{direction}_{q}": f"{direction}.{q}" for q in ("median", "q05", "q95")}
@@ -124,6 +132,9 @@ class LayerAxisFigure:
             ]
             side = "right" if direction == "forward" else "left"
             gain_hover(p, [line], fields, attachment=side)
+            shown.append(told(source, network, direction, Column("layer", "layer")))
+        title = "Composite Amax gain against the layer of one network"
+        described(p, title, *shown, along="depth")
         self.figure = p
 
     def update(self, surface: xr.Dataset) -> None:

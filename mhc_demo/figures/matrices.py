@@ -27,6 +27,7 @@ from bokeh.plotting import figure
 from numpy.typing import NDArray
 
 from . import style
+from .contents import Column, Series, described
 from .slices import State, follows, sliced
 
 PANELS = (
@@ -145,6 +146,13 @@ class MatricesFigure:
                 attachment="horizontal",
             )
         )
+        block = Series(
+            "matrix",
+            source,
+            Column("row", "row", "label"),
+            [Column("column", "column", "label"), Column("value", "value")],
+        )
+        described(p, title, block, kind="matrix")
         # The first layout of a newly opened view asks the script to write texts and shades.
         p.js_on_change("inner_width", CustomJS(args={"source": source}, code="mhc.cut(source)"))
         return p

@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 
 from ..gains import METRICS
 from . import style
+from .contents import Column, Series, described
 from .curves import depth_plot
 from .slices import State, sliced
 
-DRAWN = {
+DRAWN: dict[str, tuple[str, str | list[int]]] = {
     "second_singular_value": (style.PROJECTED, "solid"),
     "uniform_distance": ("#2f9e44", [7, 4]),
     "stream_disagreement": ("#e8a317", [2, 6]),
@@ -48,13 +49,17 @@ class MixingFigure:
         p.x_range.start = 1  # doubling depth by doubling, for most of it is lost in a few layers
         p.xaxis.ticker = [1, 2, 4, 8, 16, 32, 64, 128]
         p.xaxis.formatter = BasicTickFormatter()
-        lines = []
+        lines, shown = [], []
         for name, (colour, dash) in DRAWN.items():
             source = sliced(table, "row", {"value": name}, state, late=True)
             source.data["depth"] = depths
             curve = Line(x="depth", y="value", line_color=colour, line_width=3, line_dash=dash)
             lines.append(style.draw(p, source, curve, style.MOVING))
-            lines[-1].name = METRICS[name].title
+            title = lines[-1].name = METRICS[name].title
+            columns = [Column("value", "value")]
+            along = Column("depth", "depth")
+            shown.append(Series(title, source, along, columns, colour=colour, dash=dash))
+        described(p, "Difference left between streams against depth", *shown, along="depth")
         p.add_tools(
             HoverTool(
                 renderers=lines,

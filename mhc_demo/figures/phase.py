@@ -34,6 +34,7 @@ from numpy.typing import NDArray
 from ..comparison import SWEPT
 from ..surface import MAX_DEPTH, MAX_ITERATIONS
 from . import style
+from .contents import Column, Series, described, log10
 from .curves import DEPTH_TICKS
 from .slices import State, follows, sliced, table
 
@@ -153,6 +154,7 @@ class PhaseFigure:
         )
         first = self._map(
             "phase-spread",
+            "Composite gain over iterations and spread",
             ("Sinkhorn iterations", "Spread"),
             ("iterations", "spread"),
             SPREAD_STEP,
@@ -163,6 +165,7 @@ class PhaseFigure:
         first.yaxis.ticker = list(range(0, 11, 2))
         second = self._map(
             "phase-streams",
+            "Composite gain over depth and streams",
             ("Depth (layers)", "Streams (n)"),
             ("layers", "streams"),
             1.0,
@@ -199,6 +202,7 @@ class PhaseFigure:
     def _map(
         self,
         name: str,
+        title: str,
         axis_labels: tuple[str, str],
         names: tuple[str, str],
         height: float,
@@ -255,7 +259,9 @@ class PhaseFigure:
             ),
             "above",
         )
-        return p
+        across, up = (Column(heading, axis) for heading, axis in zip(names, "xy", strict=True))
+        cells_of = Series("composite", source, across, [up, log10("gain", "shade", LINEAR)])
+        return described(p, title, cells_of, kind="map", here=here)
 
     def mark(self, spread: float, streams: int, state: State) -> None:
         """Mark the present state; what of it the browser moves, it has moved."""

@@ -34,7 +34,7 @@ MOVING = "overlay"
 """Level of whatever a slider moves: Bokeh paints it on a canvas of its own, so that a move does
 not paint the axes, the grid and the still lines again, which takes more than half of a paint."""
 
-DASH = {"forward": "solid", "backward": [7, 4]}
+DASH: dict[str, str | list[int]] = {"forward": "solid", "backward": [7, 4]}
 
 
 def plot(

@@ -25,6 +25,10 @@ VIEWS: dict[str, type[View]] = {}
 TALL = "clamp(300px, calc(100vh - var(--mhc-rest, 500px)), 1600px)"
 """Height of a plot: what the story, headline, dial and tabs leave of the window."""
 
+UNLIMITED = {"max-height": "none"}
+"""Styles of what may be higher than the window: Panel's own limit is 100 % of that, and what
+follows would lie upon the rest."""
+
 Key: TypeAlias = tuple[tuple[str, Any], ...]
 """An experiment's values and the device that computes it, as something to look results up by."""
 
@@ -72,6 +76,7 @@ class View:
     def __init__(self, explorer: Explorer, data: Any) -> None:
         self.explorer = explorer
         self.content = self.build(data)
+        self.content.styles = {**self.content.styles, **UNLIMITED}
 
     @staticmethod
     def compute(key: Key, seen: State) -> Any:
@@ -121,6 +126,7 @@ def html(text: str, *css_classes: str) -> pn.pane.HTML:
         text,
         stylesheets=[CSS],
         css_classes=list(css_classes),
+        styles=UNLIMITED,
         sizing_mode="stretch_width",
         margin=0,
     )
@@ -151,6 +157,7 @@ def plots(*figures: Any, shares: tuple[int, ...] = (1,), height: str = TALL) -> 
             for figure, share in zip(figures, shares * len(figures), strict=False)
         ),
         stylesheets=[":host { flex-wrap: wrap; }"],
+        styles=UNLIMITED,
         sizing_mode="stretch_width",
         margin=0,
     )

@@ -19,7 +19,7 @@ from ...gains import METRICS
 from ...projections import PROJECTIONS
 from ..glossary import explained, term
 from ..static import CSS
-from .base import Key, View, experiment_of, note, paragraph, plots
+from .base import UNLIMITED, Key, View, experiment_of, note, paragraph, plots
 
 MOST_NUMBERS = 2**9
 """Members times n^2 at most: comparing takes the time of two iterative surfaces and more."""
@@ -84,13 +84,13 @@ class CompareView(View):
         self.note = note()
         self._describe(data)
         both = plots(*self.drawn.figures)
-        both.styles = {"flex": "4 1 680px", "min-width": "0"}
+        both.styles = {**UNLIMITED, "flex": "4 1 680px", "min-width": "0"}
         return pn.Column(
             pn.Row(
                 both,
                 self.table,
                 stylesheets=[":host { flex-wrap: wrap; align-items: flex-start; }"],
-                styles={"max-height": "none"},  # Panel's 100 % are those of the window
+                styles=UNLIMITED,
                 sizing_mode="stretch_width",
                 margin=0,
             ),

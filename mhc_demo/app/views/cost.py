@@ -35,7 +35,7 @@ from ...figures.cost import (
 from ...figures.slices import State, table
 from ...paper import TABLE_5
 from ...projections import PAPER_ITERATIONS, PROJECTIONS
-from .base import TALL, Key, View, html, legend, note, paragraph, plot, plots
+from .base import TALL, UNLIMITED, Key, View, html, legend, note, paragraph, plot, plots
 
 if TYPE_CHECKING:
     from ..state import State as PageState
@@ -361,7 +361,9 @@ class Calculator(pn.viewable.Viewer):
         )
 
     def __panel__(self) -> Any:
-        return pn.Column(self.asked, self.tables, sizing_mode="stretch_width", margin=0)
+        return pn.Column(
+            self.asked, self.tables, styles=UNLIMITED, sizing_mode="stretch_width", margin=0
+        )
 
 
 def _numbers(name: str) -> dict[str, int]:

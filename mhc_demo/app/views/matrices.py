@@ -14,7 +14,7 @@ from ...figures.slices import State, label, table
 from ...gains import METRICS
 from ...projections import PROJECTIONS
 from ...surface import member_matrices
-from .base import Key, View, experiment_of, mixing_of, note, paragraph, plots
+from .base import UNLIMITED, Key, View, experiment_of, mixing_of, note, paragraph, plots
 
 HEIGHT = "clamp(300px, 26vw, 460px)"
 SHIPPED_WHOLE = 4
@@ -42,7 +42,7 @@ class MatricesView(View):
         self.streams = 0
         self.heatmaps: list[figure] = []
         self.table = table({}, [0], [1])
-        self.plots = pn.Column(sizing_mode="stretch_width", margin=0)
+        self.plots = pn.Column(styles=UNLIMITED, sizing_mode="stretch_width", margin=0)
         self.metrics = note()
         self.update(data)
         said = note(

@@ -1,0 +1,471 @@
+"""Plots for who cannot see them, and for who keeps them: text alternatives, pictures, numbers."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import struct
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from playwright.sync_api import expect
+
+import mhc_demo as mhc
+from mhc_demo.app.views import VIEWS
+from mhc_demo.figures import mixing, phase
+from mhc_demo.figures.compare import look
+from mhc_demo.figures.figure8 import figure8_csv
+from mhc_demo.gains import METRICS
+from mhc_demo.paper import figure8
+from mhc_demo.projections import PROJECTIONS
+
+from .conftest import Explorer
+
+pytestmark = pytest.mark.browser
+
+# The browser holds float32 numbers, and asinh of them for the maps.
+CLOSE = {"rtol": 2e-6, "atol": 1e-7}
+MEMBERS = 3
+DEPTH, ITERATIONS = 40, 2
+BOTH = ("forward", "backward")
+NETWORKS = {"HC": 0, "projected": ITERATIONS}
+QUANTILES = {"log10 median": "median", "log10 5 % quantile": "q05", "log10 95 % quantile": "q95"}
+
+
+def experiment() -> mhc.Experiment:
+    return mhc.Experiment(members=MEMBERS)
+
+
+def said(log10: float) -> str:
+    """A gain as people say it: to three digits, or as a power of ten."""
+    if abs(log10) < 2.9995:
+        return f"{10**log10:#.3g}".rstrip(".")
+    return f"10 to the power of {log10:.1f}".replace("-", "−")
+
+
+class Shown:
+    """What a figure is to show: its table, by series and heading, and phrases of its text."""
+
+    def __init__(self, table: dict[str, dict[str, Any]], *phrases: str) -> None:
+        self.table = {
+            series: {heading: np.asarray(values, dtype=float) for heading, values in each.items()}
+            for series, each in table.items()
+        }
+        self.phrases = phrases
+
+
+def curves(table: dict[str, dict[str, Any]], at: int, say: Callable[[float], str] = said) -> Shown:
+    """Curves: each is spoken at the present place and at its ends, or once if it is level."""
+    phrases = []
+    for series, columns in table.items():
+        x, y = (np.asarray(values, dtype=float) for values in list(columns.values())[:2])
+        words = [say(value) for value in y]
+        if len({say(y.min()), say(y.max())}) == 1:
+            phrases.append(f"{series}: {words[0]} throughout.")
+            continue
+        here = words[int(np.abs(x - at).argmin())]
+        phrases.append(f"{series}: {here}")
+        phrases.append(f"from {words[0]} at {x[0]:g}")
+        phrases.append(f"to {words[-1]} at {x[-1]:g}")
+    return Shown(table, *phrases)
+
+
+def gains_of(gains: Any, **place: Any) -> dict[str, Any]:
+    """Three columns of an ensemble's log10 gains."""
+    return {heading: gains.sel(series=name, **place) for heading, name in QUANTILES.items()}
+
+
+def networks(gains: Any, along: str, x: str) -> dict[str, dict[str, Any]]:
+    """Both networks in both directions."""
+    return {
+        f"{name}, {d}": {x: gains[along], **gains_of(gains, direction=d, iterations=t)}
+        for name, t in NETWORKS.items()
+        for d in BOTH
+    }
+
+
+SHOWN: dict[str, Callable[[], dict[str, Shown]]] = {}
+"""For each view, what its figures are to show, by their titles; from the library's own numbers."""
+
+
+def shown(view: str) -> Callable[[Callable[[], dict[str, Shown]]], Callable[[], dict[str, Shown]]]:
+    def register(function: Callable[[], dict[str, Shown]]) -> Callable[[], dict[str, Shown]]:
+        SHOWN[view] = function
+        return function
+
+    return register
+
+
+@shown("composite")
+def _composite() -> dict[str, Shown]:
+    surface = mhc.gain_surface(experiment())
+    gains = surface["log10_gain"]
+    against_depth = networks(gains, "depth", "depth")
+    theory = {"depth": gains["depth"], "log10 expected": surface["expected_log10_gain"]}
+    against_iterations = {
+        d: {
+            "iterations": gains["iterations"],
+            **gains_of(gains, direction=d, depth=DEPTH),
+        }
+        for d in BOTH
+    }
+    return {
+        "Composite Amax gain against depth": curves(
+            {**against_depth, "theory of HC (exact mean)": theory}, DEPTH
+        ),
+        "Composite Amax gain against iterations": curves(against_iterations, ITERATIONS),
+    }
+
+
+@shown("layers")
+def _layers() -> dict[str, Shown]:
+    gains = mhc.layer_gains(experiment())
+    table = networks(gains, "layer", "layer")
+    for name, t in NETWORKS.items():
+        for d in BOTH:
+            member = gains.sel(series="member", direction=d, iterations=t)
+            table[f"{name}, {d}"]["log10 first network"] = member
+    return {"Amax gain of each single layer": curves(table, DEPTH)}
+
+
+@shown("layer-axis")
+def _layer_axis() -> dict[str, Shown]:
+    gains = mhc.layer_axis_gains(experiment(), depth=DEPTH)
+    title = "Composite Amax gain against the layer of one network"
+    return {title: curves(networks(gains, "layer", "layer"), DEPTH)}
+
+
+@shown("matrices")
+def _matrices() -> dict[str, Shown]:
+    logits = mhc.sample_mixing(depth=DEPTH, streams=4, seed=42)[0]
+    found = {}
+    for name, t in {"HC": 0, "Projected": ITERATIONS}.items():
+        layers = mhc.sinkhorn_knopp(logits, t)
+        for what, matrix in (
+            (f"layer {DEPTH}", layers[-1]),
+            (f"composite 1–{DEPTH}", mhc.compose(layers).matrix(at=DEPTH)),
+        ):
+            power = np.floor(np.log10(np.abs(matrix).max()))
+            power = 0 if -2 <= power < 3 else power
+            sums = [", ".join(f"{v:.2f}" for v in matrix.sum(axis) / 10**power) for axis in (1, 0)]
+            text = "Row sums, the forward gains: {}. Column sums, the backward gains: {}."
+            block = np.zeros((5, 5))
+            block[:4, :4] = matrix
+            block[:4, 4], block[4, :4] = matrix.sum(1), matrix.sum(0)
+            table = {"value": block.ravel()[:-1]}
+            phrase = text.format(*sums).replace("-0.00", "0.00").replace("-", "−")
+            scale = f"10 to the power of {power:g}".replace("-", "−") if power else "4 by 4. "
+            found[f"{name}, {what}"] = Shown({"matrix": table}, phrase, scale)
+    return found
+
+
+@shown("mixing")
+def _mixing() -> dict[str, Shown]:
+    found = mhc.mixing_surface(experiment()).sel(iterations=ITERATIONS)
+    table = {
+        METRICS[name].title: {"depth": found["depth"], "value": found[name]}
+        for name in mixing.DRAWN
+    }
+    title = "Difference left between streams against depth"
+    return {title: curves(table, DEPTH, lambda x: f"{x:.3f}" if x < 1 else f"{x:.4g}")}
+
+
+@shown("compare")
+def _compare() -> dict[str, Shown]:
+    gains = mhc.compare(experiment())["log10_gain"].sel(series="median")
+    return {
+        f"{d.title()} composite gain of every projection against depth": curves(
+            {
+                look(name).label: {
+                    "depth": gains["depth"],
+                    "log10 median": gains.sel(
+                        projection=name,
+                        direction=d,
+                        iterations=ITERATIONS if chosen.iterative else 1,
+                    ),
+                }
+                for name, chosen in PROJECTIONS.items()
+            },
+            DEPTH,
+        )
+        for d in BOTH
+    }
+
+
+@shown("phase")
+def _phase() -> dict[str, Shown]:
+    here = {"depth": DEPTH, "iterations": ITERATIONS, "spread": 1.0, "streams": 4}
+
+    def over(across: str, up: str, order: tuple[str, str]) -> Shown:
+        swept = up
+        cut = {"spread": "depth", "streams": "iterations"}[swept]
+        gains = phase.larger_gain(mhc.phase_map(experiment(), swept)).sel({cut: here[cut]})
+        gains = gains.transpose(*order)
+        heading = "layers" if across == "depth" else across
+        table = {
+            heading: gains[across].broadcast_like(gains).values.ravel(),
+            up: gains[up].broadcast_like(gains).values.ravel(),
+            "log10 gain": gains.values.ravel(),
+        }
+        gain = said(float(gains.sel({across: here[across], up: here[up]})))
+        place = f"{gain} at {heading} {here[across]}, {up} {here[up]:g}."
+        return Shown({"composite": table}, place, f"Of {gains.size} cells")
+
+    return {
+        "Composite gain over iterations and spread": over(
+            "iterations", "spread", ("spread", "iterations")
+        ),
+        "Composite gain over depth and streams": over("depth", "streams", ("depth", "streams")),
+    }
+
+
+@shown("cost")
+def _cost() -> dict[str, Shown]:
+    gains = mhc.gain_surface(experiment())["log10_gain"].sel(direction="backward", depth=DEPTH)
+    table = {"iterations": gains["iterations"], **gains_of(gains)}
+    late = {heading: values[1:] for heading, values in table.items()}
+    title = "Backward gain against time per matrix"
+
+    def without_times(table: dict[str, Any]) -> Shown:
+        y = np.asarray(table["log10 median"])
+        here = f"backward: {said(y[ITERATIONS - int(table['iterations'][0])])}"
+        return Shown({"backward": table}, here, "nanoseconds")
+
+    counts = {"iterations": gains["iterations"]}
+    return {
+        "Time per matrix against iterations": Shown({"measured": counts}, "nanoseconds at 30"),
+        title: without_times(table),
+        f"{title}, from 1 iteration on": without_times(late),
+    }
+
+
+@shown("figure8")
+def _figure8() -> dict[str, Shown]:
+    return {}  # tables, which are their own alternative
+
+
+# What the page says and saves
+
+
+FIGURES_SEEN = """[...Bokeh.index.query((view) => view.model.type === "Figure")]
+    .filter((view) => view.el.checkVisibility()).length"""
+
+
+def texts(explorer: Explorer) -> dict[str, str]:
+    """The text alternatives of the plots that are seen, by title."""
+    images = explorer.page.get_by_role("img").filter(visible=True)
+    labels = images.evaluate_all("(all) => all.map((node) => node.ariaLabel)")
+    return dict(label.split(". ", 1) for label in labels)
+
+
+def saved(explorer: Explorer, title: str, kind: str) -> bytes:
+    """The file that the button of a plot hands out."""
+    page = explorer.page
+    page.wait_for_timeout(105)  # Chromium takes no more than ten in a second
+    with page.expect_download() as download:
+        page.get_by_role("button", name=f"Save {title} as {kind}", exact=True).click()
+    name = download.value.suggested_filename
+    words = re.sub("[^a-z0-9]+", "-", title.lower()).strip("-")
+    assert name == f"mhc-{words}-{DEPTH}-layers-{ITERATIONS}-iterations.{kind.lower()}"
+    return Path(download.value.path()).read_bytes()
+
+
+def columns_of(text: str) -> dict[str, dict[str, np.ndarray]]:
+    """A CSV file's numbers by series and heading, as far as the series has any."""
+    rows = list(csv.DictReader(io.StringIO(text)))
+    found: dict[str, dict[str, np.ndarray]] = {}
+    for series in dict.fromkeys(row["series"] for row in rows):
+        own = [row for row in rows if row["series"] == series]
+        found[series] = {
+            heading: np.array([float(row[heading] or "nan") for row in own])
+            for heading in own[0]
+            if heading not in ("series", "row", "column")
+        }
+    return found
+
+
+def table_is(text: str, wanted: Shown) -> None:
+    """The file holds those numbers, and every series that is drawn."""
+    found = columns_of(text)
+    assert set(wanted.table) <= set(found)
+    for series, columns in wanted.table.items():
+        power = found[series].get("times 10 to the power of", np.array(0.0))
+        for heading, values in columns.items():
+            held = found[series][heading] * 10.0**power
+            largest = np.abs(values[np.isfinite(values)]).max(initial=1e-30)
+            scale = {"rtol": 2e-6, "atol": 1e-6 * largest} if power.shape else CLOSE
+            np.testing.assert_allclose(held, values, **scale, err_msg=f"{series}: {heading}")
+
+
+def svg_is_whole(text: bytes, title: str, figure_text: str, axis_labels: list[str]) -> None:
+    """It is XML, with what can be read on the page, and is described as the page describes it."""
+    root = ElementTree.fromstring(text)
+    name = "{http://www.w3.org/2000/svg}"
+    assert root.tag == f"{name}svg"
+    assert root.findtext(f"{name}title") == title
+    assert root.findtext(f"{name}desc") == f"{title}. {figure_text}"
+    written = {node.text for node in root.iter(f"{name}text")}
+    assert set(axis_labels) <= written
+    assert title in "".join(node.text or "" for node in root.iter(f"{name}text"))
+
+
+def png_is_sharp(data: bytes, width: float) -> None:
+    """Twice the pixels of the page, opaque, and many of its lines hold more than one colour."""
+    assert data[:8] == b"\x89PNG\r\n\x1a\n"
+    wide, high, depth, colours = struct.unpack(">IIBB", data[16:26])
+    assert wide == pytest.approx(2 * width, abs=2)
+    assert depth == 8
+    channels = {2: 3, 6: 4}[colours]
+    packed, at = b"", 8
+    while at < len(data):
+        (length,) = struct.unpack(">I", data[at : at + 4])
+        if data[at + 4 : at + 8] == b"IDAT":
+            packed += data[at + 8 : at + 8 + length]
+        at += 12 + length
+    lines = np.frombuffer(zlib.decompress(packed), np.uint8).reshape(high, 1 + channels * wide)
+    # A line is stored as what changes in it or from the one above: nothing does in a blank one.
+    assert (lines[:, 1 + 3 * channels :] != 0).any(axis=1).mean() > 0.1
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_each_plot_says_its_numbers_and_can_be_kept(
+    explorer: Explorer, address: str, view: str
+) -> None:
+    wanted = SHOWN[view]()
+    place = f"&depth={DEPTH}&iterations={ITERATIONS}"
+    page = explorer.open(address, f"?view={view}&members={MEMBERS}{place}").page
+
+    def every_plot_says_its_numbers() -> None:
+        said = texts(explorer)
+        assert list(said) == list(wanted)
+        assert len(said) == explorer.page.evaluate(FIGURES_SEEN)  # none says nothing
+        for title, figure in wanted.items():
+            for phrase in figure.phrases:
+                assert phrase in said[title], title
+
+    explorer.eventually(every_plot_says_its_numbers)
+    said = texts(explorer)
+    for title, figure in wanted.items():
+        table_is(saved(explorer, title, "CSV").decode(), figure)
+    for title in list(wanted)[-1:]:  # pictures take their time, and are all drawn by the same lines
+        width, labels = figure_named(explorer, title)
+        svg_is_whole(saved(explorer, title, "SVG"), title, said[title], labels)
+        png_is_sharp(saved(explorer, title, "PNG"), width)
+    expect(page.locator(".mhc-plots button").filter(visible=True)).to_have_count(3 * len(wanted))
+
+
+def figure_named(explorer: Explorer, title: str) -> tuple[float, list[str]]:
+    """The width of the plot of that title, and its axis labels."""
+    return tuple(
+        explorer.page.evaluate(
+            """(title) => {
+              for (const view of Bokeh.index.query((v) => v.model.type === "Figure")) {
+                const node = view.canvas_view.events_el
+                if (!node.ariaLabel?.startsWith(title + ". ") || !node.checkVisibility()) continue
+                const labels = [...view.model.below, ...view.model.left].map((a) => a.axis_label)
+                return [view.bbox.width, labels.filter(Boolean)]
+              }
+            }""",
+            title,
+        )
+    )
+
+
+def test_the_text_follows_the_sliders_when_they_rest(explorer: Explorer, address: str) -> None:
+    explorer.open(address, f"?members={MEMBERS}&depth={DEPTH}&iterations={ITERATIONS}")
+    gains = mhc.gain_surface(experiment())["log10_gain"].sel(series="median", direction="backward")
+    title = "Composite Amax gain against depth"
+
+    def says(depth: int, iterations: int) -> None:
+        text = texts(explorer)[title]
+        assert f"Plot at {depth} layers, {iterations} iteration" in text
+        for name, t in (("HC", 0), ("projected", iterations)):
+            here = said(float(gains.sel(depth=depth, iterations=t)))
+            assert f"{name}, backward: {here} " in text
+        assert f"at depth {depth}" in text
+
+    explorer.eventually(lambda: says(DEPTH, ITERATIONS))
+    for _ in range(3):
+        explorer.slider("Depth (layers)").press("ArrowRight")
+        says(DEPTH, ITERATIONS)  # nothing is said of what goes by
+    explorer.slider("Sinkhorn iterations").press("ArrowLeft")
+    explorer.eventually(lambda: says(DEPTH + 3, 1))
+    title = "Amax gain of each single layer"
+    explorer.page.get_by_role("tab", name="Single layers").click()
+    explorer.eventually(lambda: expect_titles(explorer, [title]))
+
+
+def expect_titles(explorer: Explorer, titles: list[str]) -> None:
+    """Those plots are described, and those can be saved; no other."""
+    assert list(texts(explorer)) == titles
+    rows = explorer.page.locator(".mhc-plots li span").all_inner_texts()
+    assert rows == titles
+
+
+@pytest.mark.parametrize(("view", "width"), [("cost", 390), ("matrices", 390), ("compare", 1400)])
+def test_what_saves_the_plots_stands_below_the_view(
+    new_explorer: Any, address: str, view: str, width: int
+) -> None:
+    explorer = new_explorer(width, 844).open(address, f"?view={view}&members=1")
+    expect(explorer.page.locator(".mhc-plots button").last).to_be_visible()
+
+    def apart() -> None:
+        bottom, top = explorer.page.evaluate(BOTTOM_AND_TOP)
+        assert bottom <= top + 1
+
+    explorer.eventually(apart)
+    assert explorer.page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+BOTTOM_AND_TOP = """() => {
+  const inside = (node) => [...(node.shadowRoot?.children ?? []), ...node.children]
+  const all = (node) => [node, ...inside(node).flatMap(all)]
+  const nodes = all(document.body)
+  const named = (name) => nodes.find((node) => node.classList.contains(name))
+  const plots = all(named("mhc-stage")).filter((node) => node.matches(".bk-Figure, p, table"))
+  return [Math.max(...plots.map((node) => node.getBoundingClientRect().bottom)),
+          named("mhc-plots").getBoundingClientRect().top]
+}"""
+"""The lowest edge of all that a view holds, and the upper one of what follows it."""
+
+
+def test_a_dark_page_gives_dark_pictures(explorer: Explorer, address: str) -> None:
+    place = f"?theme=dark&members={MEMBERS}&depth={DEPTH}&iterations={ITERATIONS}"
+    explorer.open(address, place)
+    svg = saved(explorer, "Composite Amax gain against depth", "SVG").decode()
+    background = re.search(r'</defs><path fill="rgb\((\d+),', svg)
+    words = re.search(r'<text fill="rgb\((\d+),[^>]*>Composite', svg)
+    assert background
+    assert words
+    assert int(background[1]) < 50
+    assert int(words[1]) > 200
+
+
+def test_the_presenters_view_offers_no_files(explorer: Explorer, address: str) -> None:
+    explorer.open(address, "?scene=dial&present=1", controls=False)
+    label = re.compile("^Composite Amax gain against depth")
+    expect(explorer.page.get_by_role("img", name=label)).to_be_visible()
+    expect(explorer.page.locator(".mhc-plots")).to_be_hidden()
+
+
+def test_figure_8_can_be_had_as_a_table(explorer: Explorer, address: str) -> None:
+    page = explorer.open(address, "?view=figure8").page
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Save Figure 8, matrices and sums as CSV").click()
+    assert download.value.suggested_filename == "mhc-figure-8.csv"
+    text = Path(download.value.path()).read_bytes().decode()
+    assert text == figure8_csv()
+    rows = list(csv.DictReader(io.StringIO(text)))
+    for panel in figure8():
+        own = [r for r in rows if r["series"].endswith(f"HC, {panel.title}")]
+        own = [r for r in own if r["series"].startswith("mHC") == (panel.method == "mhc")]
+        entries = [float(r["printed"]) for r in own if "Σ" not in (r["row"], r["column"])]
+        np.testing.assert_array_equal(entries, panel.matrix.ravel())
+        printed = [float(r["printed"]) for r in own if r["column"] == "Σ"]
+        np.testing.assert_array_equal(printed, panel.row_sums)
