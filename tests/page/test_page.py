@@ -481,6 +481,16 @@ def test_a_phone_needs_no_sideways_scrolling(new_explorer: Any, address: str, vi
     assert explorer.problems == []
 
 
+def test_all_tabs_fit_beside_the_controls(explorer: Explorer, address: str) -> None:
+    page = explorer.open(address).page
+    tabs = page.get_by_role("tab")
+    expect(tabs).to_have_count(len(VIEWS))
+    last = tabs.last.bounding_box()
+    assert last
+    assert last["x"] + last["width"] <= 1400
+    assert tabs.last.evaluate("(e) => e.closest('.MuiTabs-scroller').scrollWidth") <= 1100
+
+
 def test_the_theme_toggle_is_part_of_the_link(explorer: Explorer, address: str) -> None:
     explorer.open(address)
     explorer.page.get_by_role("button", name=re.compile("theme", re.I)).click()
