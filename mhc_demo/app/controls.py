@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 WIDE: dict[str, Any] = {"sizing_mode": "stretch_width", "margin": (6, 12)}
 
 
-# As large as the page's own type, which a lecture enlarges; what says more on hover goes then.
+# As large as the page's own type, which a lecture enlarges.
 LEGIBLE = """
 label.MuiFormLabel-root, .MuiInputBase-root.MuiInputBase-root {
   font-size: calc(1rem * var(--mhc-type, 1));
@@ -35,32 +35,32 @@ label.MuiInputLabel-shrink.MuiInputLabel-shrink {
   font-size: calc(0.875rem * var(--mhc-type, 1));
   transform: translate(14px, calc(-9px * var(--mhc-type, 1))) scale(0.75);
 }
-label.MuiFormLabel-root svg { display: var(--mhc-small, inline-block); }
 """
 
 
-def _streams(state: State) -> Any:
-    return pmui.IntSlider.from_param(state.param.streams, stylesheets=[LEGIBLE], **WIDE)
+def _streams(state: State, **options: Any) -> Any:
+    return pmui.IntSlider.from_param(state.param.streams, **WIDE, **options)
 
 
-def _spread(state: State) -> Any:
-    return pmui.FloatSlider.from_param(
-        state.param.spread, format="0.0", stylesheets=[LEGIBLE], **WIDE
-    )
+def _spread(state: State, **options: Any) -> Any:
+    return pmui.FloatSlider.from_param(state.param.spread, format="0.0", **WIDE, **options)
 
 
-def _projection(state: State) -> Any:
-    return pmui.Select.from_param(
-        state.param.projection, size="small", stylesheets=[LEGIBLE], **WIDE
-    )
+def _projection(state: State, **options: Any) -> Any:
+    return pmui.Select.from_param(state.param.projection, size="small", **WIDE, **options)
 
 
-CONTROLS: dict[str, Callable[[State], Any]] = {
+CONTROLS: dict[str, Callable[..., Any]] = {
     "streams": _streams,
     "spread": _spread,
     "projection": _projection,
 }
 """The controls that a scene can ask for, beside depth and iterations."""
+
+
+def for_a_lecture(name: str, state: State) -> Any:
+    """One of them in the presenter's type, without the sign that explains it on hover."""
+    return CONTROLS[name](state, stylesheets=[LEGIBLE], description="")
 
 
 class Controls(pn.viewable.Viewer):

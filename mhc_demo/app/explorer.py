@@ -23,7 +23,7 @@ from ..figures.slices import gain_columns, table
 from ..projections import PROJECTIONS
 from . import static
 from .components import BrowserWindow, Headline, Slider, Story
-from .controls import CONTROLS, Controls
+from .controls import CONTROLS, Controls, for_a_lecture
 from .saving import Saving
 from .scenes import SCENES, told
 from .state import COMPUTED_PARAMETERS, URL_PARAMETERS, State, exceeded
@@ -196,7 +196,9 @@ class Explorer(pn.viewable.Viewer):
             self.headline.visible = scene is None or scene.headline
             self.tabs.visible = not presenting
             self.scene_controls[:] = [
-                CONTROLS[name](self.state) for name in needed if presenting and name in CONTROLS
+                for_a_lecture(name, self.state)
+                for name in needed
+                if presenting and name in CONTROLS
             ]
             self.scene_controls.visible = bool(self.scene_controls.objects)
             if view := self._open.get(self.state.view):  # else it comes in that type
