@@ -19,8 +19,8 @@ command -v apt-get >/dev/null && as_root apt-get update && \
 as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends
 endef
 
-# The browser's tests, which look at what is painted, have the machine to themselves; the others
-# run on all cores.  Of a choice by PYTEST_ARGS one of the two may be empty (pytest's exit code 5).
+# On all cores.  The browser's tests, which look at what is painted, are not held up by the others;
+# and Playwright leaves its event loop in a worker.  Of a choice by PYTEST_ARGS one of the two may be empty (pytest's exit code 5).
 pytest = $(BIN)/python -m pytest $(1) $(PYTEST_ARGS) || [ $$? = 5 ]
 
 .PHONY: help demo test bench lint clean chromium
@@ -36,7 +36,7 @@ demo: .venv/.demo ## serve the page on http://localhost:5006 (PORT, ARGS: see mh
 
 test: lint chromium ## lint, types, and every test in a real browser (PYTEST_ARGS)
 	$(call pytest,-n auto -m "not browser")
-	$(call pytest,-m browser)
+	$(call pytest,-n auto -m browser)
 
 lint: .venv/.dev ## ruff and mypy
 	$(BIN)/ruff check .

@@ -16,8 +16,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, ConsoleMessage, Error, Locator, Page, expect
 
+AXE = Axe()  # comes in a Python package, so that the tests need no other package manager
 ROOT = Path(__file__).resolve().parent.parent.parent
 expect.set_options(timeout=15_000)
 
@@ -159,6 +161,20 @@ class Explorer:
                 if time.monotonic() > end:
                     raise
                 self.page.wait_for_timeout(100)
+
+    def keeps_nobody_out(self) -> None:
+        """axe-core finds nothing serious; what waits for new numbers is dimmed, and not yet so."""
+
+        def nothing_serious() -> None:
+            found = AXE.run(self.page, options={"resultTypes": ["violations"]}).response
+            assert [
+                f"{each['id']}: {node['html'][:200]}"
+                for each in found["violations"]
+                if each["impact"] in ("serious", "critical")
+                for node in each["nodes"]
+            ] == []
+
+        self.eventually(nothing_serious)
 
     def y_range(self, figure: str) -> list[float]:
         """The y range of a figure."""

@@ -383,7 +383,7 @@ def test_a_large_ensemble_opens_at_once_and_is_completed(explorer: Explorer, add
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_every_view_opens_and_survives_a_change(
+def test_every_view_opens_keeps_nobody_out_and_survives_a_change(
     explorer: Explorer, address: str, theme: str
 ) -> None:
     explorer.open(address, f"?theme={theme}")
@@ -391,6 +391,7 @@ def test_every_view_opens_and_survives_a_change(
         explorer.page.get_by_role("tab", name=view.title).click()
         expect(explorer.page).to_have_url(re.compile(f"view={name}&theme={theme}"))
         explorer.page.wait_for_timeout(300)
+        explorer.keeps_nobody_out()
         explorer.set("Depth (layers)", int(explorer.slider("Depth (layers)").input_value()) + 2)
         explorer.slider("Streams (n)").press("ArrowRight")
         explorer.page.wait_for_timeout(500)

@@ -246,8 +246,9 @@ def _cost() -> dict[str, Shown]:
 
 
 @shown("figure8")
-def _figure8() -> dict[str, Shown]:
-    return {}  # tables, which are their own alternative
+@shown("formulas")
+def _no_plot() -> dict[str, Shown]:
+    return {}  # tables and text, which are their own alternative
 
 
 # What the page says and saves
@@ -259,7 +260,7 @@ FIGURES_SEEN = """[...Bokeh.index.query((view) => view.model.type === "Figure")]
 
 def texts(explorer: Explorer) -> dict[str, str]:
     """The text alternatives of the plots that are seen, by title."""
-    images = explorer.page.get_by_role("img").filter(visible=True)
+    images = explorer.page.locator(".mhc-stage").get_by_role("img").filter(visible=True)
     labels = images.evaluate_all("(all) => all.map((node) => node.ariaLabel)")
     return dict(label.split(". ", 1) for label in labels)
 

@@ -22,10 +22,13 @@ def title(page: Page) -> Any:
     return page.locator(".mhc-story h2")
 
 
-def test_the_whole_story_can_be_told_with_a_clicker(explorer: Explorer, address: str) -> None:
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_whole_story_can_be_told_with_a_clicker(
+    explorer: Explorer, address: str, theme: str
+) -> None:
     page = explorer.page
     page.set_viewport_size({"width": 1920, "height": 1080})
-    explorer.open(address, "?present=1", controls=False)
+    explorer.open(address, f"?present=1&theme={theme}", controls=False)
     expect(title(page)).to_have_text(TITLES[0])
     expect(page.get_by_role("banner")).to_be_hidden()
     expect(page.get_by_role("tab").first).to_be_hidden()
@@ -49,6 +52,7 @@ def test_the_whole_story_can_be_told_with_a_clicker(explorer: Explorer, address:
             assert stage["height"] >= 400, name
 
         explorer.eventually(one_screen)
+        explorer.keeps_nobody_out()
     page.keyboard.press("PageDown")  # there is no next one
     page.keyboard.press("PageUp")
     expect(title(page)).to_have_text(TITLES[-2])
@@ -105,6 +109,7 @@ def test_each_key_of_the_presenter(explorer: Explorer, address: str) -> None:
     expect(page.locator(".mhc-cover")).to_have_count(0)
     page.keyboard.press("h")
     expect(page.get_by_role("dialog", name="Keys")).to_contain_text("speaker notes")
+    explorer.keeps_nobody_out()
     page.keyboard.press("Escape")
     expect(page.locator(".mhc-cover")).to_have_count(0)
     page.keyboard.press("p")
