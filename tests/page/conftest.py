@@ -102,7 +102,7 @@ class Explorer:
         settled = None
         while (box := self.slider("Depth (layers)").bounding_box(timeout=15_000)) != settled:
             settled = box
-            self.page.wait_for_timeout(250)
+            self.page.wait_for_timeout(100)
         return self
 
     def number(self, side: int) -> Locator:
