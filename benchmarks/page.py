@@ -17,8 +17,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from bokeh.document import Document
+from panel.io.state import set_curdoc
 from playwright.sync_api import Browser, Page
 
+from mhc_demo.app.explorer import Explorer
 from mhc_demo.app.scenes import SCENES
 
 from .browser import chromium, served
@@ -140,8 +143,26 @@ def run() -> Iterator[Row]:
             *summary(taken(page)),
         )
         page.close()
+        yield from server_work()
         yield from scenes(browser, address)
         yield from opening(browser, address)
+
+
+def server_work() -> Iterator[Row]:
+    """What the server computes and builds for the next scene, here all in one thread."""
+    document = Document()
+    with set_curdoc(document):
+        explorer = Explorer(scene="stream")
+        explorer.main.server_doc(document)
+        explorer.window.first_picture = True
+    for what in ("opened for the first time", "seen before"):
+        times = []
+        for name in list(SCENES)[1:-1]:  # the last one would time the projection
+            with set_curdoc(document):
+                start = time.perf_counter()
+                explorer.state.scene = name
+                times.append(1e3 * (time.perf_counter() - start))
+        yield f"server's work for the next scene, {what}", "150 ms", *summary(np.array(times))
 
 
 def scenes(browser: Browser, address: str) -> Iterator[Row]:

@@ -146,6 +146,7 @@ class BrowserWindow(JSComponent):
     """
 
     query = param.String(doc='The query string, "?" included.')
+    width = param.Integer(default=0, doc="Its width in pixels, when the first picture stands.")
     first_picture = param.Boolean(default=False, doc="Whether the first picture stands.")
 
     _esm = """
@@ -163,7 +164,10 @@ class BrowserWindow(JSComponent):
       const doc = view.model.document
       const page = doc.roots().find((root) => root.data?.sidebar_open)
       if (page && innerWidth < 600) page.data.sidebar_open = false
-      const stands = () => { model.first_picture = true }
+      const stands = () => {
+        model.width = innerWidth
+        model.first_picture = true
+      }
       if (doc.is_idle) stands()
       else doc.idle.connect(stands)
     }

@@ -34,6 +34,9 @@ QUEUES = {name: ThreadPoolExecutor(1) for name in DEVICES if name != "numpy"}
 """A device of PyTorch does one thing at a time: who waits for it waits here, and takes no thread
 from those who do not."""
 
+WALL = 2800
+"""Width of a window, in pixels, from which type is larger yet (as in `static/story.js`)."""
+
 CLOSE_TABS = {
     "& .MuiTab-root": {
         "minWidth": 0,
@@ -203,6 +206,12 @@ class Explorer(pn.viewable.Viewer):
             self.scene_controls.visible = bool(self.scene_controls.objects)
             if view := self._open.get(self.state.view):  # else it comes in that type
                 view.set_type()
+
+    def large(self) -> float:
+        """How large type is in the plots: 0 at a desk, 1 in a lecture hall, more on a wall."""
+        if not self.state.present:
+            return 0.0
+        return 1.5 if self.window.width >= WALL else 1.0
 
     # ---- following the state ----------------------------------------------------------------
 

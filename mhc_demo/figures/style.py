@@ -68,20 +68,24 @@ BORDER, LARGE_BORDER = 62, 100
 """Pixels that the labels of a y axis take, at a desk and in a lecture hall."""
 
 
-def set_type(p: figure, large: bool) -> None:
-    """Type for a reader at a desk, or for the last row of a lecture hall."""
-    p.axis.axis_label_text_font_size = "22px" if large else "13px"
-    p.axis.major_label_text_font_size = "20px" if large else "12px"
+def set_type(p: figure, large: float) -> None:
+    """Type for a reader at a desk (0), for the last row of a lecture hall (1), or larger yet."""
+    p.axis.axis_label_text_font_size = _pixels(13, 22, large)
+    p.axis.major_label_text_font_size = _pixels(12, 20, large)
     if p.title is not None:
-        p.title.text_font_size = "20px" if large else "13px"
-    if p.min_border_left in (BORDER, LARGE_BORDER):  # else it has no such axis
-        p.min_border_left = LARGE_BORDER if large else BORDER
+        p.title.text_font_size = _pixels(13, 20, large)
+    if p.min_border_left == BORDER or p.min_border_left >= LARGE_BORDER:  # else no such axis
+        p.min_border_left = round(LARGE_BORDER * large) if large else BORDER
     for renderer in p.renderers:
         glyph = getattr(renderer, "glyph", None)
         if isinstance(glyph, Text):
             glyph.tags = glyph.tags or [glyph.text_font_size]  # as it was drawn
             size = int(glyph.tags[0].removesuffix("px"))
-            glyph.text_font_size = f"{round(1.6 * size) if large else size}px"
+            glyph.text_font_size = _pixels(size, round(1.6 * size), large)
+
+
+def _pixels(desk: int, hall: int, large: float) -> str:
+    return f"{round(hall * large) if large else desk}px"
 
 
 def ink(dark: bool) -> str:

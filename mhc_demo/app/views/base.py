@@ -67,14 +67,15 @@ class View:
     title: ClassVar[str]
     key: Any = None
     """The experiment that the view shows."""
-    large = False
-    """Whether its figures are set in the presenter's type."""
+    large = 0.0
+    """How large the type of its figures is: see `style.set_type`."""
 
     def __init_subclass__(cls) -> None:
         VIEWS[cls.name] = cls
 
     def __init__(self, explorer: Explorer, data: Any) -> None:
         self.explorer = explorer
+        self._kept: list[figure] = []
         self.content = self.build(data)
         self.content.styles = {**self.content.styles, **UNLIMITED}
 
@@ -104,15 +105,31 @@ class View:
         return []
 
     def set_type(self) -> None:
-        """Type as large as the page's.
-
-        Once the figures are on the page, for the page's theme writes its own sizes when they come.
-        """
-        large = self.explorer.state.present
+        """Type as large as the page's."""
+        large = self.explorer.large()
         if large or self.large:
             for each in self.figures():
                 style.set_type(each, large)
+                self._keep_type(each)
         self.large = large
+
+    def _keep_type(self, p: figure) -> None:
+        """Set the type again when the browser has: whenever a figure comes to the page, the
+        page's theme writes its own sizes there, and we hear of it.
+        """
+        if p in self._kept:
+            return
+        self._kept.append(p)
+
+        def written(attr: str, old: Any, new: Any) -> None:
+            if self.large:
+                style.set_type(p, self.large)
+
+        for axis in p.axis:
+            axis.on_change("axis_label_text_font_size", written)
+            axis.on_change("major_label_text_font_size", written)
+        if p.title is not None:
+            p.title.on_change("text_font_size", written)
 
     def cut_anew(self) -> None:
         """Cut the sources that the browser has cut since, for it is about to get ours again."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import panel as pn
@@ -22,7 +23,7 @@ class LayersView(View):
 
     @staticmethod
     def compute(key: Key, seen: State) -> xr.DataArray:
-        return layer_gains(experiment_of(key), device=device_of(key))
+        return _gains_of(key)
 
     def build(self, data: xr.DataArray) -> Any:
         self.table = table(
@@ -56,3 +57,8 @@ class LayersView(View):
         self.table.data = gain_columns(data, ("member", *DRAWN))
         self.plot.update(data)
         self._describe(data)
+
+
+@lru_cache(maxsize=16)
+def _gains_of(key: Key) -> xr.DataArray:
+    return layer_gains(experiment_of(key), device=device_of(key))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import panel as pn
@@ -31,7 +32,7 @@ class MatricesView(View):
     def compute(key: Key, seen: State) -> tuple[xr.Dataset, xr.Dataset]:
         experiment = experiment_of(key)
         if experiment.streams <= SHIPPED_WHOLE:
-            matrices = member_matrices(experiment)
+            matrices = _matrices_of(key)
         else:
             iterations = {0, seen["iterations"]}
             matrices = member_matrices(experiment, depth=seen["depth"], iterations=iterations)
@@ -102,3 +103,8 @@ class MatricesView(View):
         where = self.table.tags[0]
         held = state.depth in where["depths"] and state.iterations in where["iterations"]
         return not held
+
+
+@lru_cache(maxsize=16)
+def _matrices_of(key: Key) -> xr.Dataset:
+    return member_matrices(experiment_of(key))
