@@ -9,6 +9,7 @@ surface, computed on a thread so that other visitors are not held up, the latest
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -33,6 +34,9 @@ from .views.base import UNLIMITED, device_of
 QUEUES = {name: ThreadPoolExecutor(1) for name in DEVICES if name != "numpy"}
 """A device of PyTorch does one thing at a time: who waits for it waits here, and takes no thread
 from those who do not."""
+
+AT_HAND = 16
+"""Results that a page keeps, to show them at once: each view, and the scenes on both sides."""
 
 WALL = 2800
 """Width of a window, in pixels, from which type is larger yet (as in `static/story.js`)."""
@@ -70,6 +74,7 @@ class Explorer(pn.viewable.Viewer):
             state=self.state.seen(),
         )
         self._working = False
+        self._at_hand: dict[tuple[Key, str], tuple[xr.Dataset, Any]] = {}
         self._controls: Controls | None = None
         self._open: dict[str, View] = {}
         self._make_main()
@@ -110,9 +115,7 @@ class Explorer(pn.viewable.Viewer):
             sizing_mode="stretch_width",
             margin=0,
         )
-        self.story.param.watch(
-            lambda event: setattr(self.state, event.name, event.new), ["scene", "present"]
-        )
+        self.story.param.watch(self._told, ["scene", "present"])
         self.story.param.watch(self._wished, "wish")
         self.headline = Headline(
             computing=self.param.computing, sizing_mode="stretch_width", margin=0
@@ -176,6 +179,11 @@ class Explorer(pn.viewable.Viewer):
 
     # ---- the story --------------------------------------------------------------------------
 
+    def _told(self, event: param.parameterized.Event) -> None:
+        """Another scene, or another layout, all of it in one message to the browser."""
+        with pn.io.hold(freeze=True):
+            setattr(self.state, event.name, event.new)
+
     def _scene_begins(self, *_: Any) -> None:
         if self.state.scene:
             self.state.show_scene()
@@ -193,7 +201,7 @@ class Explorer(pn.viewable.Viewer):
             self.state.scene = next(iter(SCENES))
         scene = SCENES.get(self.state.scene)
         needed = scene.controls if scene else ("iterations", "depth")
-        with pn.io.hold():
+        with pn.io.hold(freeze=True):
             self.dial.visible = not presenting or "iterations" in needed
             self.depth.visible = not presenting or "depth" in needed
             self.headline.visible = scene is None or scene.headline
@@ -245,10 +253,10 @@ class Explorer(pn.viewable.Viewer):
     def _moved(self, *_: Any) -> None:
         if self.computing:
             return  # what is computed will look at where we are
-        with pn.io.hold():
+        with pn.io.hold(freeze=True):
             view = self._open.get(self.state.view)
             if view is None or view.moved():
-                self._compute()
+                self._compute_anew()
 
     def _first_picture_stands(self, *_: Any) -> None:
         self.main.append(Saving(query=self.window.param.query, sizing_mode="stretch_width"))
@@ -298,8 +306,12 @@ class Explorer(pn.viewable.Viewer):
         self._compute()
 
     def _compute(self) -> None:
-        """Compute what is wanted, and what the open view shows beside it."""
+        """Compute what is wanted, and what the open view shows beside it, if it is not at hand."""
         self.computing = True
+        at_hand = self._at_hand.get((self._wanted, self.state.view))
+        if at_hand is not None and not self._working:
+            self._show(self._wanted, self.state.view, *at_hand)
+            return
         try:
             asyncio.get_running_loop()
         except RuntimeError:  # no server and no notebook: there is nobody to hold up
@@ -329,6 +341,7 @@ class Explorer(pn.viewable.Viewer):
             if wish[:2] == self._wish()[:2]:
                 break
         self._working = False
+        self._keep(wish[:2], computed)
         # Scheduled, so that it runs with the document's lock: else what it adds and what it
         # changes may reach the browser in another order.
         pn.state.execute(partial(self._show, *wish[:2], *computed), schedule=True)
@@ -362,7 +375,7 @@ class Explorer(pn.viewable.Viewer):
         if (key, name) != self._wish()[:2]:
             self._compute()  # something newer, if that is not under way
             return
-        with pn.io.hold():
+        with pn.io.hold(freeze=True):
             if key != self._displayed:
                 self.surface = surface
                 self._name_projection()
@@ -371,7 +384,31 @@ class Explorer(pn.viewable.Viewer):
             self._put_on_stage(name, key, data)
         self.computing = False
         if self._open[name].moved():  # meanwhile, beyond what was computed
-            self._compute()
+            self._compute_anew()
+        elif self.state.scene:
+            pn.state.execute(self._look_ahead)
+
+    # ---- having it at hand --------------------------------------------------------------------
+
+    def _keep(self, wish: tuple[Key, str], computed: tuple[xr.Dataset, Any]) -> None:
+        self._at_hand[wish] = computed
+        if len(self._at_hand) > AT_HAND:
+            del self._at_hand[next(iter(self._at_hand))]
+
+    def _compute_anew(self) -> None:
+        """Compute for where depth and iterations are now, which is beyond what is at hand."""
+        self._at_hand.pop((self._wanted, self.state.view), None)
+        self._compute()
+
+    async def _look_ahead(self) -> None:
+        """Compute what the next scene shows while this one is spoken about."""
+        ahead = self.state.next_scene()
+        if ahead is None or ahead[:2] in self._at_hand:
+            return
+        queue = QUEUES.get(device_of(ahead[0]))
+        with contextlib.suppress(Exception):  # when that scene comes, it is tried again and told
+            loop = asyncio.get_running_loop()
+            self._keep(ahead[:2], await loop.run_in_executor(queue, _computed, *ahead))
 
 
 def _computed(key: Key, view: str, seen: dict[str, int]) -> tuple[xr.Dataset, Any]:

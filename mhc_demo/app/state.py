@@ -157,6 +157,15 @@ class State(Experiment):
         """Begin the present scene."""
         self.param.update(**_beginning(self.scene), notices=[])
 
+    def next_scene(self) -> tuple[Key, str, dict[str, int]] | None:
+        """What the scene after this one shows: key, view, what is seen; none after the last."""
+        names = list(SCENES)
+        if self.scene not in names[:-1]:
+            return None
+        values = _beginning(names[names.index(self.scene) + 1]) | {"device": self.device}
+        key = tuple((name, values[name]) for name in COMPUTED_PARAMETERS)
+        return key, values["view"], {name: values[name] for name in ("depth", "iterations")}
+
 
 COMPUTED_PARAMETERS = (*EXPERIMENT_PARAMETERS, "device")
 """What a new surface is computed for."""
