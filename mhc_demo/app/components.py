@@ -146,7 +146,7 @@ class BrowserWindow(JSComponent):
     """
 
     query = param.String(doc='The query string, "?" included.')
-    width = param.Integer(default=0, doc="Its width in pixels, when the first picture stands.")
+    inner_width = param.Integer(default=0, doc="In pixels, when the first picture stands.")
     first_picture = param.Boolean(default=False, doc="Whether the first picture stands.")
 
     _esm = """
@@ -165,7 +165,7 @@ class BrowserWindow(JSComponent):
       const page = doc.roots().find((root) => root.data?.sidebar_open)
       if (page && innerWidth < 600) page.data.sidebar_open = false
       const stands = () => {
-        model.width = innerWidth
+        model.inner_width = innerWidth
         model.first_picture = true
       }
       if (doc.is_idle) stands()

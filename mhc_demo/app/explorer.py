@@ -219,7 +219,7 @@ class Explorer(pn.viewable.Viewer):
         """How large type is in the plots: 0 at a desk, 1 in a lecture hall, more on a wall."""
         if not self.state.present:
             return 0.0
-        return 1.5 if self.window.width >= WALL else 1.0
+        return 1.5 if self.window.inner_width >= WALL else 1.0
 
     # ---- following the state ----------------------------------------------------------------
 
