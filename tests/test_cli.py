@@ -21,7 +21,9 @@ import pytest
 import mhc_demo
 from mhc_demo import devices
 from mhc_demo.app.state import State
-from mhc_demo.cli import COMMANDS, flag, main, page_url, plain, state_parameters
+from mhc_demo.cli import COMMANDS, main
+from mhc_demo.cli.options import flag, plain, state_parameters
+from mhc_demo.cli.serve import page_url
 from mhc_demo.projections import PROJECTIONS
 
 PATIENCE = 60  # seconds until a process that hangs is ended; none should come near it

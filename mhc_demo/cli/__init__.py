@@ -1,0 +1,84 @@
+"""The command line: `mhc-demo serve` and its sisters, one module each.
+
+To add a subcommand, write a module with a function of its name, which adds its options to a parser
+and returns what to run, and name it in `COMMANDS`.  Modules import NumPy, Panel and the like only
+inside what they run, so that `mhc-demo --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from .options import Run
+from .serve import serve
+
+COMMANDS: dict[str, Callable[[argparse.ArgumentParser], Run]] = {
+    each.__name__: each for each in (serve,)
+}
+"""Every subcommand by its name; the first line of its docstring is the summary in the help."""
+
+DESCRIPTION = """\
+Why hyper-connections explode and manifold-constrained ones (mHC) do not: an
+interactive page that measures how much a deep stack of mixing matrices
+amplifies a signal, and what a few Sinkhorn-Knopp iterations do about it.
+"""
+
+EXAMPLES = """\
+examples:
+  mhc-demo serve --show
+      open the page in a browser
+  mhc-demo serve --depth 64 --iterations 0 --streams 8
+      serve it, and print the link that opens with this experiment
+  mhc-demo serve --address 0.0.0.0 --allow-websocket-origin demo.example.org
+      serve it to others, behind a proxy of that name
+  mhc-demo serve --help
+      every option, its range and its default
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line `argv` (default: `sys.argv[1:]`) and return its exit code.
+
+    0: done.  1: it could not be done.  2: the options were wrong (raised as SystemExit).
+    """
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    try:
+        options = _parser(arguments).parse_args(arguments)
+        return options.run(options)
+    except KeyboardInterrupt:  # before the server has taken over the signal
+        return 130
+
+
+def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
+    """The parser, with the options of that subcommand only that `arguments` call for."""
+    parser = argparse.ArgumentParser(
+        prog="mhc-demo",
+        description=DESCRIPTION,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
+    subparsers = parser.add_subparsers(metavar="COMMAND", required=True, title="commands")
+    for name, build in COMMANDS.items():
+        summary, _, rest = (build.__doc__ or "").partition("\n")
+        subparser = subparsers.add_parser(
+            name,
+            help=summary,
+            description=f"{summary} {' '.join(rest.split())}",
+            allow_abbrev=False,
+        )
+        if name in arguments[:1]:
+            subparser.set_defaults(run=build(subparser))
+    return parser
+
+
+class _Version(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from .. import __version__
+
+        print(f"mhc-demo {__version__}")
+        parser.exit()

@@ -1,0 +1,7 @@
+"""`python -m mhc_demo.cli`."""
+
+import sys
+
+from . import main
+
+sys.exit(main())

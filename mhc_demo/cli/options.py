@@ -1,0 +1,122 @@
+"""Options read off the declaration of the page's state, and the converters of their texts.
+
+A new parameter or projection is an option by itself.  The declaration brings NumPy and Panel
+along, so it is imported only when a subcommand asks for it, and `mhc-demo --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+Run = Callable[[argparse.Namespace], int]
+"""Does the work of a subcommand and returns the exit code."""
+
+
+def state_parameters() -> dict[str, Any]:
+    """What the page's link can carry, as param declarations by name."""
+    from ..app.state import URL_PARAMETERS, State
+
+    return {name: State.param[name] for name in URL_PARAMETERS}
+
+
+def flag(name: str) -> str:
+    """The option of a parameter.
+
+    >>> flag("model_width")
+    '--model-width'
+    """
+    return f"--{name.replace('_', '-')}"
+
+
+def plain(value: object) -> str:
+    """As a person writes it: 1 for 1.0 and for True.
+
+    >>> plain(1.0), plain(0.25), plain("rows")
+    ('1', '0.25', 'rows')
+    """
+    return f"{value:.12g}" if isinstance(value, (float, bool)) else str(value)
+
+
+def number(
+    kind: type[int] | type[float], low: float | None, high: float | None
+) -> Callable[[str], float]:
+    """Converter of an option's text to a number in [low, high]; None leaves that end open.
+
+    >>> number(int, 1, 128)("64")
+    64
+
+    Raises argparse.ArgumentTypeError that says what was given and what is allowed.
+    """
+    low, high = -math.inf if low is None else low, math.inf if high is None else high
+
+    def parse(text: str) -> float:
+        try:
+            value = kind(text)
+        except ValueError:
+            noun = "a whole number" if kind is int else "a number"
+            raise argparse.ArgumentTypeError(f"{text!r} is not {noun}") from None
+        if not (low <= value <= high and math.isfinite(value)):
+            raise argparse.ArgumentTypeError(
+                f"{text} is out of range ({plain(low)} to {plain(high)})"
+            )
+        return value
+
+    return parse
+
+
+def one_of(choices: Sequence[str]) -> Callable[[str], str]:
+    """Converter of an option's text to one of `choices`.
+
+    Raises argparse.ArgumentTypeError that says what was given and what is allowed.
+    """
+
+    def parse(text: str) -> str:
+        if text not in choices:
+            raise argparse.ArgumentTypeError(f"{text!r} is not one of {', '.join(choices)}")
+        return text
+
+    return parse
+
+
+def add_option(group: Any, name: str, parameter: Any) -> None:
+    """The option of one parameter: a name from a list, or a number within bounds."""
+    import param
+
+    if isinstance(parameter, param.Boolean):
+        text = f"{parameter.label}. {parameter.doc}"
+        group.add_argument(flag(name), dest=name, action="store_const", const=True, help=text)
+        return
+    if isinstance(parameter, param.Selector):
+        names = list(filter(None, parameter.objects))
+        parse: Callable[[str], Any] = one_of(names)
+        allowed, metavar = "One of " + ", ".join(names), "NAME"
+    else:
+        kind = int if isinstance(parameter, param.Integer) else float
+        parse = number(kind, *parameter.bounds)
+        allowed = " to ".join(plain(bound) for bound in parameter.bounds)
+        metavar = "N" if kind is int else "X"
+    text = f"{parameter.label}. {parameter.doc} {allowed} (default: {plain(parameter.default)})"
+    group.add_argument(
+        flag(name),
+        dest=name,
+        type=parse,
+        metavar=metavar,
+        help=text.replace("%", "%%"),
+    )
+
+
+def check_together(parser: argparse.ArgumentParser, state: Mapping[str, Any], alone: bool) -> None:
+    """What is wrong with no option by itself: a projection that has too many streams, say."""
+    from ..app.state import exceeded
+    from ..devices import DEVICES
+
+    values = {name: p.default for name, p in state_parameters().items()} | dict(state)
+    # A process that has asked for CUDA can have no children that use it: they will ask.
+    reason = DEVICES[values["device"]].missing() if alone else None
+    if reason is not None:
+        parser.error(f"argument --device: {values['device']} cannot be had: {reason}")
+    for name, (most, who) in exceeded(values).items():
+        parser.error(f"argument {flag(name)}: at most {most}, the most that {who}")
