@@ -63,7 +63,9 @@ class Headline(JSComponent):
       ]
       const host = document.createElement("div")
       el.append(host)
-      const stop = mhc.headline(host, view.model.document, names)
+      const doc = view.model.document
+      const stop = mhc.headline(host, doc, names)
+      model.on("projection", () => mhc.refresh(doc))
       model.on("computing", () => { host.ariaBusy = String(model.computing) })
       model.on("remove", stop)
     }

@@ -117,14 +117,15 @@ class Explorer(pn.viewable.Viewer):
         )
         self.story.param.watch(self._told, ["scene", "present"])
         self.story.param.watch(self._wished, "wish")
+        # The tag brings the table along to the browser, whichever view is open.  (A jscallback
+        # would too, and have Panel walk the whole page for it with every change of a layout.)
         self.headline = Headline(
-            computing=self.param.computing, sizing_mode="stretch_width", margin=0
+            computing=self.param.computing,
+            tags=[self.table],
+            sizing_mode="stretch_width",
+            margin=0,
         )
         self._name_projection()
-        # This also brings the table along to the browser, whichever view is open.
-        self.headline.jscallback(
-            args={"table": self.table}, projection="mhc.refresh(table.document)"
-        )
         self.notices = pn.Column(sizing_mode="stretch_width", margin=0)
         self.state.param.watch(self._show_notices, "notices")
         self._show_notices()
@@ -132,7 +133,6 @@ class Explorer(pn.viewable.Viewer):
         # is up to date, where Panel would first show what it was when it was hidden.
         self.tabs = pmui.Tabs(
             *((view.title, pn.Spacer(height=0)) for view in VIEWS.values()),
-            dynamic=True,
             sizing_mode="stretch_width",
             margin=0,
             sx=CLOSE_TABS,
@@ -282,12 +282,12 @@ class Explorer(pn.viewable.Viewer):
         view = self._open.get(name)
         if view is None:
             view = self._open[name] = VIEWS[name](self, data)
-            if self.window.first_picture:
-                view.complete()
         else:
             view.update(data)
             if self.stage.objects != [view.content]:
                 view.cut_anew()
+        if view.key is None and self.window.first_picture:
+            view.complete()
         view.key = key
         view.moved()
         if self.stage.objects != [view.content]:
@@ -401,14 +401,24 @@ class Explorer(pn.viewable.Viewer):
         self._compute()
 
     async def _look_ahead(self) -> None:
-        """Compute what the next scene shows while this one is spoken about."""
+        """Compute what the next scene shows, and build its view, while this one is spoken about."""
         ahead = self.state.next_scene()
-        if ahead is None or ahead[:2] in self._at_hand:
+        if ahead is None:
             return
-        queue = QUEUES.get(device_of(ahead[0]))
-        with contextlib.suppress(Exception):  # when that scene comes, it is tried again and told
-            loop = asyncio.get_running_loop()
-            self._keep(ahead[:2], await loop.run_in_executor(queue, _computed, *ahead))
+        if ahead[:2] not in self._at_hand:
+            queue = QUEUES.get(device_of(ahead[0]))
+            with contextlib.suppress(
+                Exception
+            ):  # when that scene comes, it is tried again and told
+                loop = asyncio.get_running_loop()
+                self._keep(ahead[:2], await loop.run_in_executor(queue, _computed, *ahead))
+        pn.state.execute(partial(self._build_ahead, ahead[:2]), schedule=True)
+
+    def _build_ahead(self, wish: tuple[Key, str]) -> None:
+        """Build a view that was never open.  When it opens, it is told what there is to show."""
+        name = wish[1]
+        if wish in self._at_hand and name not in self._open and self.window.first_picture:
+            self._open[name] = VIEWS[name](self, self._at_hand[wish][1])
 
 
 def _computed(key: Key, view: str, seen: dict[str, int]) -> tuple[xr.Dataset, Any]:

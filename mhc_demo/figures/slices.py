@@ -114,13 +114,24 @@ def follows(
     return model
 
 
-def recut(figure: Model, state: State) -> None:
-    """Obey all rules of a figure at once, as the browser does when it has the figure."""
-    for model in figure.references():
-        rule = model.tags[0] if len(model.tags) == 1 and isinstance(model.tags[0], dict) else {}
+def ruled(figure: Model) -> list[Model]:
+    """The models of a figure that have a rule: sources that are cut, models that follow."""
+    return [
+        model
+        for model in figure.references()
+        if len(model.tags) == 1
+        and isinstance(model.tags[0], dict)
+        and not {"select", "set"}.isdisjoint(model.tags[0])
+    ]
+
+
+def recut(models: Iterable[Model], state: State) -> None:
+    """Obey the rules of `models` at once, as the browser does when it has their figure."""
+    for model in models:
+        rule = model.tags[0]
         if "select" in rule:
             model.data = {**model.data, **select_columns(rule, state)}
-        elif "set" in rule:
+        else:
             setattr(model, rule["set"], set_value(rule["value"], state))
 
 

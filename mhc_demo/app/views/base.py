@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+from weakref import WeakKeyDictionary
 
 import panel as pn
 import xarray as xr
+from bokeh.model import Model
 from bokeh.plotting import figure
 
 from ...figures import style
-from ...figures.slices import State, recut
+from ...figures.slices import State, recut, ruled
 from ...projections import PROJECTIONS
 from ...surface import Experiment, gain_surface, mixing_surface
 from ..glossary import explained
@@ -76,6 +78,7 @@ class View:
     def __init__(self, explorer: Explorer, data: Any) -> None:
         self.explorer = explorer
         self._kept: list[figure] = []
+        self._ruled: WeakKeyDictionary[figure, list[Model]] = WeakKeyDictionary()
         self.content = self.build(data)
         self.content.styles = {**self.content.styles, **UNLIMITED}
 
@@ -134,7 +137,9 @@ class View:
     def cut_anew(self) -> None:
         """Cut the sources that the browser has cut since, for it is about to get ours again."""
         for each in self.figures():
-            recut(each, self.explorer.state.seen())
+            if each not in self._ruled:  # to look for them takes longer than to cut them
+                self._ruled[each] = ruled(each)
+            recut(self._ruled[each], self.explorer.state.seen())
 
 
 def html(text: str, *css_classes: str) -> pn.pane.HTML:
