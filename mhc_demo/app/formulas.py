@@ -144,7 +144,7 @@ FORMULAS: dict[str, Formula] = {
     "distance": Formula(
         "How alike the streams are",
         r"\left\lVert <composite> - <uniform> \right\rVert_{\text{F}}, \qquad"
-        r"<singular>(<composite>)",
+        r"<second_singular_value>(<composite>)",
         "the Frobenius distance of P from the uniform matrix, and its second singular value",
         "Both are 0 when every stream carries the average of all.",
         "The metrics of this page",

@@ -33,6 +33,8 @@ class Term:
     """How texts call it; the longest that fits is taken."""
 
 
+SYMBOLS_OF_METRICS = {"second_singular_value": "s_2"}
+
 TERMS: dict[str, Term] = {
     # The layer
     "x": Term("Residual stream", "What all layers read from and add to.", "x"),
@@ -229,14 +231,11 @@ TERMS: dict[str, Term] = {
         ("uniform matrix",),
     ),
     **{
-        name: Term(metric.title, metric.note, words=(metric.title.lower(),))
+        name: Term(
+            metric.title, metric.note, SYMBOLS_OF_METRICS.get(name, ""), (metric.title.lower(),)
+        )
         for name, metric in METRICS.items()
     },
-    "singular": Term(
-        "Second singular value",
-        METRICS["second_singular_value"].note,
-        r"s_2",
-    ),
     "traffic": Term(
         "Memory traffic",
         "Numbers that are read from a GPU’s memory and written to it; often what takes the time.",

@@ -9,6 +9,7 @@ sums, and in the corner the power of ten that all of them are to be multiplied w
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -16,6 +17,7 @@ from bokeh.models import (
     CDSView,
     ColumnDataSource,
     CustomJS,
+    Glyph,
     HoverTool,
     IndexFilter,
     LinearColorMapper,
@@ -81,8 +83,17 @@ def _blocks(matrices: NDArray[np.float64], exponent: NDArray[np.float64]) -> NDA
 class MatricesFigure:
     """Four heatmaps, each a Bokeh figure in `figures`, drawn from one table of blocks."""
 
-    def __init__(self, streams: int, table: ColumnDataSource, state: State) -> None:
+    def __init__(
+        self, streams: int, table: ColumnDataSource, state: State, dark: bool = False
+    ) -> None:
+        self.sums: list[Text] = []
         self.figures = [self._heatmap(streams, table, state, *panel) for panel in PANELS]
+        self.colour(dark)
+
+    def colour(self, dark: bool) -> None:
+        """The colour of the sums, which stand on the page itself."""
+        for sums in self.sums:
+            sums.text_color = style.ink(dark)
 
     def _heatmap(
         self,
@@ -130,17 +141,33 @@ class MatricesFigure:
             "field": "shade",
             "transform": LinearColorMapper(palette=PALETTE, low=-1, high=1),
         }
-        rect = Rect(x="x", y="y", width=0.97, height=0.97, line_color=None, fill_color=fill)
-        cells = style.draw(p, source, rect, style.MOVING)
-        if n > LEGIBLE:
-            inside = [k for k in range(n * (n + 1)) if k % (n + 1) < n]
-            cells.view = CDSView(filter=IndexFilter(indices=inside))
-        for numbers, shown in _texts(n):
-            view = CDSView(filter=IndexFilter(indices=shown))
-            style.draw(p, source, numbers, style.MOVING).view = view
+        square = {"x": "x", "y": "y", "width": 0.97, "height": 0.97, "line_color": None}
+        inside = [k for k in range(n * (n + 1)) if k % (n + 1) < n]
+        right = list(range(n, (n + 1) ** 2, n + 1))  # of the rows, and the corner
+        below = list(range(n * (n + 1), (n + 1) ** 2 - 1))
+        parts: list[tuple[Glyph, list[int]]] = [(Rect(fill_color=fill, **square), inside)]
+        if n <= LEGIBLE:
+            numbers = {"text_align": "center", "text_font_size": "14px" if n <= 4 else "10px"}
+            parts += [
+                (Rect(fill_alpha=0, **square), right + below),  # to be pointed at
+                (_text(text_color="#16191d", **numbers), inside),
+                (_text(**numbers), right + below),
+            ]
+        else:  # only the sums, those below the columns upright
+            numbers = {"text_font_size": "10px"}
+            parts += [
+                (_text(text_align="left", x_offset=-6, **numbers), right),
+                (_text(text_align="right", angle=math.pi / 2, y_offset=-6, **numbers), below),
+            ]
+        for glyph, shown in parts:
+            style.draw(p, source, glyph, style.MOVING).view = CDSView(
+                filter=IndexFilter(indices=shown)
+            )
+            if isinstance(glyph, Text) and shown is not inside:
+                self.sums.append(glyph)
         p.add_tools(
             HoverTool(
-                renderers=[cells],
+                renderers=[each for each in p.renderers if isinstance(each.glyph, Rect)],
                 tooltips=[("row, column", "@row, @column"), ("value", "@exact")],
                 mode="mouse",
                 attachment="horizontal",
@@ -158,32 +185,5 @@ class MatricesFigure:
         return p
 
 
-def _texts(n: int) -> list[tuple[Text, list[int]]]:
-    """Glyphs of the numbers and the cells they stand in; of a large matrix only the sums."""
-    cells = range((n + 1) ** 2)
-    if n <= LEGIBLE:
-        numbers = Text(
-            x="x",
-            y="y",
-            text="text",
-            text_align="center",
-            text_baseline="middle",
-            text_color="#16191d",
-            text_font_size="14px" if n <= 4 else "10px",
-        )
-        return [(numbers, list(cells))]
-    # The sums of a large matrix stand on the page itself, those below the columns upright.
-    look = {
-        "x": "x",
-        "y": "y",
-        "text": "text",
-        "text_color": style.SHADE,
-        "text_font_size": "10px",
-        "text_baseline": "middle",
-    }
-    right = [k for k in cells if k % (n + 1) == n]
-    below = list(cells[n * (n + 1) : -1])
-    return [
-        (Text(text_align="left", x_offset=-6, **look), right),
-        (Text(text_align="right", angle=math.pi / 2, y_offset=-6, **look), below),
-    ]
+def _text(**look: Any) -> Text:
+    return Text(x="x", y="y", text="text", text_baseline="middle", **look)

@@ -81,7 +81,7 @@ def set_type(p: figure, large: float) -> None:
         if isinstance(glyph, Text):
             glyph.tags = glyph.tags or [glyph.text_font_size]  # as it was drawn
             size = int(glyph.tags[0].removesuffix("px"))
-            glyph.text_font_size = _pixels(size, round(1.6 * size), large)
+            glyph.text_font_size = _pixels(size, round(1.4 * size), large)
 
 
 def _pixels(desk: int, hall: int, large: float) -> str:

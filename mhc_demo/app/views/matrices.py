@@ -46,6 +46,9 @@ class MatricesView(View):
         self.plots = pn.Column(styles=UNLIMITED, sizing_mode="stretch_width", margin=0)
         self.metrics = note()
         self.update(data)
+        self.explorer.state.param.watch(
+            lambda event: self.drawn.colour(event.new == "dark"), "theme"
+        )
         said = note(
             "The first network of the ensemble: the layer at the chosen depth, and the product "
             "of all layers up to it. Σ at the right is the row sum (forward gain of that row), Σ "
@@ -84,8 +87,11 @@ class MatricesView(View):
         self._describe()
         if self.streams != matrices.sizes["row"]:
             self.streams = matrices.sizes["row"]
-            drawn = MatricesFigure(self.streams, self.table, self.explorer.state.seen())
-            self.heatmaps = drawn.figures
+            state = self.explorer.state
+            self.drawn = MatricesFigure(
+                self.streams, self.table, state.seen(), state.theme == "dark"
+            )
+            self.heatmaps = self.drawn.figures
             # Square is well; in a lecture as large as there is room.
             self.plots[:] = [plots(*self.heatmaps, height="var(--mhc-heatmap, " + HEIGHT + ")")]
             self._show_what_there_is()
