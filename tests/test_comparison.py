@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
+from naive import products, series_of
 
 import mhc_demo as mhc
 from mhc_demo.comparison import MIXING
@@ -14,7 +15,7 @@ from mhc_demo.figures.compare import GROUPS, QUANTITIES, ROUNDING, CompareFigure
 from mhc_demo.gains import DEFINITIONS, DIRECTIONS, METRICS
 from mhc_demo.mixing import INITS
 from mhc_demo.projections import PROJECTIONS
-from mhc_demo.surface import QUANTILES, SERIES, Experiment
+from mhc_demo.surface import SERIES, Experiment
 
 pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
 
@@ -38,20 +39,6 @@ def layers_of(experiment, name, depth, iterations):
     return np.stack(
         [[mhc.project(layer, name, iterations) for layer in network] for network in drawn]
     )
-
-
-def series_of(values):
-    """(members, depth) -> (depth, series)."""
-    columns = [values[0], *(np.quantile(values, q, axis=0) for q in QUANTILES.values())]
-    return np.stack(columns, axis=-1)
-
-
-def products(layers):
-    """H_l ... H_1 for every l, by plain matrix products."""
-    result = [layers[0]]
-    for layer in layers[1:]:
-        result.append(layer @ result[-1])
-    return result
 
 
 # The distance from doubly stochastic

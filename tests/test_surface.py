@@ -10,6 +10,7 @@ import pytest
 import torch
 import xarray as xr
 from array_api_compat import array_namespace
+from naive import products, series_of
 
 import mhc_demo as mhc
 from mhc_demo import surface as surfaces
@@ -70,20 +71,6 @@ def naive_log10_gain(matrix, direction, definition):
     return math.log10(np.abs(sums.sum(1 if direction == "forward" else 0)).max())
 
 
-def naive_series(gains):
-    """(members, depth) -> (depth, series)."""
-    columns = [gains[0], *(np.quantile(gains, q, axis=0) for q in QUANTILES.values())]
-    return np.stack(columns, axis=-1)
-
-
-def products(layers):
-    """H_l ... H_1 for every l, by plain matrix products."""
-    result = [layers[0]]
-    for layer in layers[1:]:
-        result.append(layer @ result[-1])
-    return result
-
-
 def products_from_the_last(layers):
     """H_L ... H_l for every l, by plain matrix products."""
     result = [layers[-1]]
@@ -121,7 +108,7 @@ def test_every_value_is_that_of_plain_matrix_products(name, init, definition):
             ):
                 here = ours.sel(direction=direction, iterations=t)
                 np.testing.assert_allclose(
-                    here.transpose(along, "series"), naive_series(np.array(gains)), **ROUNDING
+                    here.transpose(along, "series"), series_of(np.array(gains)), **ROUNDING
                 )
 
 
@@ -366,7 +353,7 @@ def test_backward_on_the_layer_axis_runs_from_the_last_layer_down(name, definiti
             ]
             np.testing.assert_allclose(
                 found.sel(direction=direction, iterations=t),
-                naive_series(np.array(gains)),
+                series_of(np.array(gains)),
                 **ROUNDING,
             )
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import xarray as xr
-from bokeh.models import ColumnDataSource, Line, Range1d, Scatter, Segment, Span
+from bokeh.models import ColumnDataSource, Line, Range1d, Scatter, Segment
 
 from . import style
 from .contents import Column, Series, described, log10, medians
@@ -15,12 +15,13 @@ from .curves import (
     DIRECTIONS,
     NETWORKS,
     both_directions,
+    chosen_iterations,
     curve_and_band,
     depth_plot,
     gain_hover,
     told,
 )
-from .slices import State, follows, sliced
+from .slices import State, sliced
 
 
 class CompositeFigure:
@@ -100,15 +101,7 @@ class IterationsFigure:
         )
         style.powers_of_ten(p)
         p.xaxis.ticker = [0, 1, 5, 10, 15, 20, 25, 30]
-        chosen = Span(
-            location=state["iterations"],
-            dimension="height",
-            line_color=style.SHADE,
-            line_alpha=0.35,
-            line_width=9,
-            level=style.MOVING,
-        )
-        p.add_layout(follows(chosen, "location", "@iterations", late=True))
+        p.add_layout(chosen_iterations(state))
         p.add_layout(style.identity_line())
         source = sliced(table, "column", both_directions(), state, late=True)
         colours = [style.HC] + [style.PROJECTED] * (len(counts) - 1)

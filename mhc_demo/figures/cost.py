@@ -23,7 +23,6 @@ from bokeh.models import (
     Range1d,
     Scatter,
     Segment,
-    Span,
     Text,
 )
 from numpy.typing import NDArray
@@ -43,8 +42,8 @@ from ..paper import MHC_PAPER, TRAINING_OVERHEAD
 from ..projections import PROJECTIONS
 from . import style
 from .contents import Column, Series, described, medians
-from .curves import gain_hover
-from .slices import DRAWN, State, follows, sliced
+from .curves import chosen_iterations, gain_hover
+from .slices import DRAWN, State, sliced
 
 DIRECTION = "backward"
 """The gain that the iterations change: they end on rows, so forward it is 1 from the first on."""
@@ -93,15 +92,7 @@ class TimeFigure:
         p.xaxis.ticker = [0, 5, 10, 15, 20, 25, 30]
         p.yaxis.ticker = BasicTicker(desired_num_ticks=6)
         _plain_numbers(p.yaxis)
-        chosen = Span(
-            location=state["iterations"],
-            dimension="height",
-            line_color=style.SHADE,
-            line_alpha=0.35,
-            line_width=9,
-            level=style.MOVING,
-        )
-        p.add_layout(follows(chosen, "location", "@iterations", late=True))
+        p.add_layout(chosen_iterations(state))
         self.line = ColumnDataSource({"iterations": [], "time": []})
         slope = Line(x="iterations", y="time", line_color=style.PROJECTED, line_width=1.5)
         style.draw(p, self.line, slope)

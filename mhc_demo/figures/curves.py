@@ -19,6 +19,7 @@ from bokeh.models import (
     GlyphRenderer,
     HoverTool,
     Line,
+    Span,
     VArea,
 )
 from bokeh.plotting import figure
@@ -159,3 +160,17 @@ def gain_hover(
             attachment=attachment,
         )
     )
+
+
+def chosen_iterations(state: State) -> Span:
+    """A mark on an axis of iterations, where the dial stands."""
+    chosen = Span(
+        location=state["iterations"],
+        dimension="height",
+        line_color=style.SHADE,
+        line_alpha=0.35,
+        line_width=9,
+        level=style.MOVING,
+    )
+    follows(chosen, "location", "@iterations", late=True)
+    return chosen

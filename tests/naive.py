@@ -1,0 +1,19 @@
+"""What surfaces are made of, computed in the plainest way, for the tests to compare with."""
+
+import numpy as np
+
+from mhc_demo.surface import QUANTILES
+
+
+def series_of(values):
+    """(members, depth) -> (depth, series)."""
+    columns = [values[0], *(np.quantile(values, q, axis=0) for q in QUANTILES.values())]
+    return np.stack(columns, axis=-1)
+
+
+def products(layers):
+    """H_l ... H_1 for every l, by plain matrix products."""
+    result = [layers[0]]
+    for layer in layers[1:]:
+        result.append(layer @ result[-1])
+    return result
