@@ -22,7 +22,7 @@ import mhc_demo
 from mhc_demo import devices
 from mhc_demo.app.state import State
 from mhc_demo.cli import COMMANDS, main
-from mhc_demo.cli.options import flag, plain, state_parameters
+from mhc_demo.cli.options import flag, from_environment, plain, state_parameters
 from mhc_demo.cli.serve import page_url
 from mhc_demo.projections import PROJECTIONS
 
@@ -148,6 +148,28 @@ def test_a_device_that_cannot_be_had_is_refused_with_the_reason(
     assert "argument --device: cpu cannot be had: PyTorch is not installed" in message
 
 
+def test_the_environment_sets_options_and_the_command_line_has_the_last_word(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MHC_DEMO_SERVE_DEPTH", "64.5")
+    assert "argument --depth: '64.5' is not a whole number" in refusal(capsys, "serve")
+    monkeypatch.setenv("MHC_DEMO_SERVE_DEPTH", "64")
+    assert "argument --depth: 0 is out of range" in refusal(capsys, "serve", "--depth", "0")
+    monkeypatch.setenv("MHC_DEMO_SERVE_ALLOW_WEBSOCKET_ORIGIN", "a.example.org http://b")
+    assert "'http://b' is not a host name" in refusal(capsys, "serve")
+    monkeypatch.setenv("MHC_DEMO_SERVE_ALLOW_WEBSOCKET_ORIGIN", " ")
+    monkeypatch.setenv("MHC_DEMO_SERVE_PROT", "80")
+    assert "unrecognized arguments: --prot 80" in refusal(capsys, "serve")
+
+
+def test_what_kubernetes_sets_for_a_service_of_our_name_is_no_option(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MHC_DEMO_PORT", "tcp://10.0.0.1:5006")
+    monkeypatch.setenv("MHC_DEMO_SERVICE_PORT", "5006")
+    assert from_environment("serve") == []
+
+
 def test_an_option_that_does_not_exist_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert "--dept" in refusal(capsys, "serve", "--dept", "3")  # no abbreviations
 
@@ -249,8 +271,9 @@ def test_serve_prints_the_link_answers_it_and_stops_quietly(
     said = server.stdout.readline()
     found = re.search(r"(http://localhost:\d+)/app\?depth=64 ", said)
     assert found, said
-    with urllib.request.urlopen(f"{found[1]}/app?depth=64", timeout=PATIENCE) as page:
-        assert page.status == 200
+    for path in ("app?depth=64", "liveness"):
+        with urllib.request.urlopen(f"{found[1]}/{path}", timeout=PATIENCE) as page:
+            assert page.status == 200
     # The root keeps the query of a link, and without one has the command's.
     assert _redirected(f"{found[1]}/?depth=64") == "/app?depth=64"
     assert _redirected(f"{found[1]}/?seed=7") == "/app?seed=7"

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from .options import Run
+from .options import Run, from_environment
 from .serve import serve
 
 COMMANDS: dict[str, Callable[[argparse.ArgumentParser], Run]] = {
@@ -36,15 +36,22 @@ examples:
       serve it to others, behind a proxy of that name
   mhc-demo serve --help
       every option, its range and its default
+
+Every option that takes a value can be set in the environment too, as a container
+is: MHC_DEMO_SERVE_PORT=8080 is serve's --port 8080.
 """
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line `argv` (default: `sys.argv[1:]`) and return its exit code.
 
+    Options of the environment (`from_environment`) come before it, so that it has the last word.
+
     0: done.  1: it could not be done.  2: the options were wrong (raised as SystemExit).
     """
     arguments = sys.argv[1:] if argv is None else list(argv)
+    if arguments and arguments[0] in COMMANDS:
+        arguments[1:1] = from_environment(arguments[0])
     try:
         options = _parser(arguments).parse_args(arguments)
         return options.run(options)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -29,6 +30,23 @@ def flag(name: str) -> str:
     '--model-width'
     """
     return f"--{name.replace('_', '-')}"
+
+
+def from_environment(command: str) -> list[str]:
+    """The options that the environment sets for a subcommand, as words of its command line.
+
+    MHC_DEMO_SERVE_PORT=8080 is ["--port", "8080"] for "serve"; several values stand apart by
+    spaces, and an empty variable sets nothing.  The command is part of the name because Kubernetes
+    sets MHC_DEMO_PORT itself where there is a service called mhc-demo.
+    """
+    prefix = f"MHC_DEMO_{command.upper()}_"
+    given = {name: text.split() for name, text in sorted(os.environ.items()) if text.strip()}
+    return [
+        word
+        for name, values in given.items()
+        if name.startswith(prefix)
+        for word in (flag(name.removeprefix(prefix).lower()), *values)
+    ]
 
 
 def plain(value: object) -> str:

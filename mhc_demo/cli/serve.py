@@ -115,6 +115,7 @@ def _serve(options: argparse.Namespace, state: Mapping[str, object]) -> int:
             websocket_origin=_origins(options),
             num_procs=options.num_procs,
             extra_patterns=[(r"/", Root)],
+            liveness=True,  # at /liveness: a health check must not open a visitor's session
             show=False,
             start=False,
             verbose=False,

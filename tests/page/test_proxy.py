@@ -1,0 +1,112 @@
+"""A lecture hall: the proxy of compose.yaml, before several servers, seen by several browsers."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from .conftest import ROOT, Explorer
+
+CADDY = shutil.which("caddy", path=os.pathsep.join((str(Path(sys.executable).parent), os.defpath)))
+DEPTHS = (11, 22)  # that the servers open the page with: so they can be told apart
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CADDY is None, reason="caddy has no package for this machine"),
+]
+
+
+def _answers(port: int) -> bool:
+    with contextlib.suppress(OSError):
+        return urllib.request.urlopen(f"http://localhost:{port}/liveness", timeout=5).status == 200
+    return False
+
+
+@pytest.fixture
+def hall() -> Iterator[tuple[str, dict[int, subprocess.Popen[bytes]]]]:
+    """The proxy's address, and the server processes behind it by the depth they open with."""
+    with contextlib.ExitStack() as stack:
+        probes = [stack.enter_context(socket.socket()) for _ in range(1 + len(DEPTHS))]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        port, *ports = [probe.getsockname()[1] for probe in probes]
+    servers = {}
+    for own, depth in zip(ports, DEPTHS, strict=True):
+        setting = {
+            "MHC_DEMO_SERVE_PORT": str(own),
+            "MHC_DEMO_SERVE_DEPTH": str(depth),
+            "MHC_DEMO_SERVE_ALLOW_WEBSOCKET_ORIGIN": f"localhost:{port}",
+        }
+        command = [sys.executable, "-m", "mhc_demo.cli", "serve"]
+        servers[depth] = subprocess.Popen(
+            command, cwd=ROOT, env=os.environ | setting, stdout=subprocess.DEVNULL
+        )
+    setting = {
+        "HOME": "/nonexistent",
+        "SITE": f"http://:{port}",
+        "UPSTREAMS": " ".join(f"localhost:{own}" for own in ports),
+    }
+    processes = list(servers.values())
+    try:
+        end = time.monotonic() + 60
+        while not all(map(_answers, ports)):
+            assert time.monotonic() < end
+            time.sleep(0.1)
+        proxy = [str(CADDY), "run", "--config", str(ROOT / "deploy" / "Caddyfile")]
+        processes.append(subprocess.Popen(proxy, env=setting, stderr=subprocess.DEVNULL))
+        while not _answers(port):
+            assert time.monotonic() < end
+            time.sleep(0.1)
+        yield f"http://localhost:{port}/", servers
+    finally:
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.wait(20)
+
+
+def server_of(page: Page, address: str) -> int:
+    """Which server answers this visitor: the way from / says what it opens the page with."""
+    answer = page.request.get(address, max_redirects=0)
+    return int(parse_qs(urlsplit(answer.headers["location"]).query)["depth"][0])
+
+
+def test_every_visitor_stays_at_one_server_and_one_that_dies_takes_no_other_along(
+    hall: tuple[str, dict[int, subprocess.Popen[bytes]]], new_explorer: Any
+) -> None:
+    address, servers = hall
+    visitors = [new_explorer(1000, 700).open(address) for _ in DEPTHS]
+    homes = [int(parse_qs(urlsplit(each.page.url).query)["depth"][0]) for each in visitors]
+    assert sorted(homes) == sorted(DEPTHS)  # to the server with the fewest, all at one address
+    for visitor, home in zip(visitors, homes, strict=True):
+        assert {server_of(visitor.page, address) for _ in range(5)} == {home}
+        assert visitor.problems == []
+
+    servers[homes[0]].kill()
+    for visitor in visitors[1:]:
+        shuffle(visitor)
+        assert visitor.problems == []
+    first = visitors[0]
+    first.open(address)
+    assert server_of(first.page, address) in homes[1:]
+    shuffle(first)
+
+
+def shuffle(visitor: Explorer) -> None:
+    """Another seed: HC's gain comes anew from the server, over the websocket."""
+    before = visitor.number(0).inner_text()
+    visitor.page.get_by_role("button", name="Shuffle").click()
+    expect(visitor.number(0)).not_to_have_text(before)
