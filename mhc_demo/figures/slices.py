@@ -57,12 +57,12 @@ DRAWN = ("median", "q05", "q95")
 
 
 def gain_columns(
-    gains: xr.DataArray, series: Iterable[str] = DRAWN
-) -> dict[str, NDArray[np.float32]]:
+    gains: xr.DataArray, series: Iterable[str] = DRAWN, dtype: Any = np.float32
+) -> dict[str, NDArray[Any]]:
     """Columns "direction.series" of log10 gains (direction, iterations, depth, series), flat."""
     return {
         f"{direction}.{name}": np.ascontiguousarray(
-            gains.sel(direction=direction, series=name).values, dtype=np.float32
+            gains.sel(direction=direction, series=name).values, dtype=dtype
         ).ravel()
         for direction in gains["direction"].values
         for name in series
