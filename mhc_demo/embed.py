@@ -125,7 +125,8 @@ class Plot:
     name: ClassVar[str]
     view: ClassVar[str]
     """The page's view that has it; the plots of one view stand side by side."""
-    moved_by: ClassVar[tuple[str, ...]] = ("iterations", "depth")
+    still: ClassVar[str] = ""
+    """The part of the state that no slider may move: it would take more than the file holds."""
     share: ClassVar[int] = 1
     """Of the width that it has beside others."""
     square: ClassVar[bool] = False
@@ -222,7 +223,7 @@ class LayerAxis(Plot):
 
     name = "layer-axis"
     view = "layer-axis"
-    moved_by = ("iterations",)
+    still = "depth"
 
     def build(self) -> None:
         asked = self.asked
@@ -232,6 +233,7 @@ class LayerAxis(Plot):
         backward = self.hold(source, columns)
         drawn = LayerAxisFigure(asked.surfaces[0], asked.table, backward, asked.state)
         drawn.update(_together(asked.surfaces))
+        drawn.figure.x_range.end = asked.state["depth"] + 1
         self.figures = [drawn.figure]
 
     def note(self, i: int) -> str:
@@ -301,7 +303,6 @@ class Figure8(Plot):
 
     name = "figure8"
     view = "figure8"
-    moved_by = ()
 
     def legend(self) -> list[words.Entry]:
         return []
@@ -449,6 +450,8 @@ class Export:
             }
             for name in asked.controls
         }
+        written = document.to_json(deferred=False)
+        written.pop("defs", None)  # of models that another library, such as Panel, has declared
         data = {
             "bokeh": bokeh.__version__,
             "whole": not self.fragment,
@@ -458,7 +461,7 @@ class Export:
             "variants": [
                 {"tables": tables, "words": self._words(i)} for i, tables in enumerate(packed)
             ],
-            "doc": document.to_json(deferred=False),
+            "doc": written,
         }
         # In a script no "<" is to be read as a tag.
         return json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
@@ -479,6 +482,7 @@ def _emptied(source: ColumnDataSource) -> None:
 def _dress(p: figure) -> None:
     """In the type of the page."""
     style.set_type(p, 0)
+    p.min_height = 150
     for axis in p.axis:
         axis.axis_label_text_font = axis.major_label_text_font = FONT
         axis.axis_label_text_font_style = "normal"
@@ -567,24 +571,21 @@ def export_html(
         "depth": whole_number("max_depth", max_depth, 1, MAX_DEPTH),
         "iterations": whole_number("max_iterations", max_iterations, 0, MAX_ITERATIONS),
     }
-    asked_for = {"depth": (depth, 64), "iterations": (iterations, 1)}
     state = {}
-    for name, (value, usual) in asked_for.items():
+    for name, value, usual in (("depth", depth, 64), ("iterations", iterations, 1)):
         if value is None:
             value = min(opened.get(name, usual), most[name])
         state[name] = whole_number(name, value, SLIDERS[name].start, most[name])
-    if controls is None:
-        controls = [n for n in told.controls if n in SLIDERS] if told else list(SLIDERS)
     if plots is None:
         plots = plots_of(opened.get("view", "composite"))
     _several("plots", plots, PLOTS)
+    still = {PLOTS[name].still: name for name in plots}
+    if controls is None:
+        moved = told.controls if told else SLIDERS if list(plots) != ["figure8"] else ()
+        controls = [name for name in SLIDERS if name in moved and name not in still]
     _several("controls", controls, SLIDERS, least=0)
-    for name in plots:
-        if "depth" in controls and PLOTS[name] is LayerAxis:
-            raise ValueError(
-                "plots: layer-axis holds one depth; leave it out of controls: "
-                "controls=('iterations',)"
-            )
+    for name in still.keys() & set(controls):
+        raise ValueError(f"controls must not hold {name!r}, of which {still[name]} holds one only")
     choice("theme", theme, THEMES)
     if height is not None:
         height = whole_number("height", height, *HEIGHTS)
@@ -603,7 +604,7 @@ def export_html(
         asked=asked,
         plots=[PLOTS[name](asked) for name in plots],
         first=next((i for i, e in enumerate(experiments) if e.streams == experiment.streams), 0),
-        headline=told.headline if told else plots != ["figure8"],
+        headline=told.headline if told else list(plots) != ["figure8"],
         lead=_lead(told) if told else "",
         title=title if title is not None else told.title if told else TITLE,
         theme=theme,

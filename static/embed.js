@@ -33,9 +33,12 @@ mhc.embed = (() => {
   function colour(doc, ink) {
     for (const model of doc.all_models) {
       if (/Axis$/.test(model.type)) {
-        model.setv({axis_label_text_color: ink, major_label_text_color: ink, axis_line_color: ink});
-      } else if (model.type === "Grid") model.setv({grid_line_color: ink});
-      else if (model.type === "Title") model.setv({text_color: ink});
+        model.setv({axis_label_text_color: ink, major_label_text_color: ink});
+        if (model.axis_line_color !== null) model.setv({axis_line_color: ink});
+      } else if (model.type === "Grid" && model.grid_line_color !== null) {
+        model.setv({grid_line_color: ink});
+      }
+      if (model.type === "Title") model.setv({text_color: ink});
     }
   }
 

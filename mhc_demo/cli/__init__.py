@@ -12,11 +12,12 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from .export import export
 from .options import Run
 from .serve import serve
 
 COMMANDS: dict[str, Callable[[argparse.ArgumentParser], Run]] = {
-    each.__name__: each for each in (serve,)
+    each.__name__: each for each in (serve, export)
 }
 """Every subcommand by its name; the first line of its docstring is the summary in the help."""
 

@@ -18,7 +18,7 @@ Entry = tuple[str, str]
 """Of a legend: class of the swatch (`static/mhc.css`), text."""
 
 LAYER_AXIS = (
-    "As in the paper’s Figures 3b and 7b: one network of L layers (the Depth slider). "
+    "As in the paper’s Figures 3b and 7b: one network of L layers (the chosen depth). "
     "Forward at layer l is the product of layers 1 … l; backward at layer l is the product "
     "from the last layer L down to l, the gain of a gradient on its way back."
 )
