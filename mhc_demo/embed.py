@@ -60,6 +60,8 @@ if TYPE_CHECKING:
     from .app.scenes import Scene
 
 TITLE = "mHC: why stacked mixing explodes, and what stops it"
+BEGINS = {"depth": 64, "iterations": 1}
+"""Where it opens, as the page does, if nothing else is asked for."""
 THEMES = ("auto", "light", "dark")
 HEIGHTS = (300, 4000)
 """Pixels that a file can be given."""
@@ -542,7 +544,7 @@ def export_html(
     - `experiment`: what is shown (default: the scene's, or the page's own), opening at `depth`
       and `iterations`.
     - `scene`: one of the story's, by name: its state, title, text and question.  What is given
-      beside it has precedence.
+      beside it has precedence; its words are left out where they would not be true.
     - `streams`: several numbers of streams to choose from, in place of the experiment's one.
     - `plots`: of `mhc_demo.embed.PLOTS`; default "composite", "iterations".
     - `controls`: which sliders there are, of "iterations" and "depth"; default both, or the
@@ -562,9 +564,9 @@ def export_html(
     """
     told = _scene(scene)
     opened = dict(told.state) if told else {}
+    begins = Experiment(**{name: opened[name] for name in Experiment.param if name in opened})
     if experiment is None:
-        values = {name: opened[name] for name in Experiment.param if name in opened}
-        experiment = Experiment(**values)
+        experiment = begins
     elif not isinstance(experiment, Experiment):
         raise TypeError(f"experiment must be an Experiment, not {experiment!r}")
     most = {
@@ -572,18 +574,20 @@ def export_html(
         "iterations": whole_number("max_iterations", max_iterations, 0, MAX_ITERATIONS),
     }
     state = {}
-    for name, value, usual in (("depth", depth, 64), ("iterations", iterations, 1)):
+    for name, value in (("depth", depth), ("iterations", iterations)):
         if value is None:
-            value = min(opened.get(name, usual), most[name])
+            value = min(opened.get(name, BEGINS[name]), most[name])
         state[name] = whole_number(name, value, SLIDERS[name].start, most[name])
     if plots is None:
         plots = plots_of(opened.get("view", "composite"))
-    _several("plots", plots, PLOTS)
+    _names("plots", plots, PLOTS)
+    if not plots:
+        raise ValueError(f"plots must name at least one of {', '.join(PLOTS)}")
     still = {PLOTS[name].still: name for name in plots}
     if controls is None:
         moved = told.controls if told else SLIDERS if list(plots) != ["figure8"] else ()
         controls = [name for name in SLIDERS if name in moved and name not in still]
-    _several("controls", controls, SLIDERS, least=0)
+    _names("controls", controls, SLIDERS)
     for name in still.keys() & set(controls):
         raise ValueError(f"controls must not hold {name!r}, of which {still[name]} holds one only")
     choice("theme", theme, THEMES)
@@ -592,6 +596,8 @@ def export_html(
     if title is not None and not isinstance(title, str):
         raise TypeError(f"title must be a text, not {title!r}")
     experiments = [experiment]
+    if not isinstance(streams, Sequence):
+        raise TypeError(f"streams must be a list of whole numbers, not {streams!r}")
     if streams:
         bounds = Experiment.param["streams"].bounds
         counts = [whole_number("streams", n, *bounds) for n in dict.fromkeys(streams)]
@@ -599,14 +605,19 @@ def export_html(
         experiments = [Experiment(**{**values, "streams": n}) for n in counts]
     for each in experiments:
         PROJECTIONS[each.projection].check(each.streams)
+    # A scene's words are about what it shows: of anything else they would not be true.
+    still_true = experiment.values_of_experiment() == begins.values_of_experiment() and all(
+        state[name] == opened.get(name, usual) for name, usual in BEGINS.items()
+    )
+    words_of = told if still_true else None
     asked = Asked(experiments, state, controls, most, device)
     return Export(
         asked=asked,
         plots=[PLOTS[name](asked) for name in plots],
         first=next((i for i, e in enumerate(experiments) if e.streams == experiment.streams), 0),
         headline=told.headline if told else list(plots) != ["figure8"],
-        lead=_lead(told) if told else "",
-        title=title if title is not None else told.title if told else TITLE,
+        lead=_lead(words_of) if words_of else "",
+        title=title if title is not None else words_of.title if words_of else TITLE,
         theme=theme,
         height=height,
         fragment=fragment,
@@ -625,13 +636,13 @@ def plots_of(view: str) -> list[str]:
     return found
 
 
-def _several(name: str, given: Any, allowed: Any, least: int = 1) -> None:
+def _names(name: str, given: Any, allowed: Any) -> None:
     if isinstance(given, str) or not isinstance(given, Sequence):
         raise TypeError(f"{name} must be a list of names, not {given!r}")
     for each in given:
         choice(name, each, allowed)
-    if len(given) < least or len(set(given)) < len(given):
-        raise ValueError(f"{name} must name each of {', '.join(allowed)} once at most: {given!r}")
+    if len(set(given)) < len(given):
+        raise ValueError(f"{name} must name each once, not {given!r}")
 
 
 def _scene(name: str | None) -> Scene | None:
