@@ -348,7 +348,7 @@ class Export:
         if self.fragment:
             return f"{part}<script>{start}</script>\n"
         return PAGE.format(
-            title=escape(self.title),
+            title=escape(self.title or TITLE),
             scheme={"auto": "light dark"}.get(self.theme, self.theme),
             part=part,
             bokeh=_in_script(_bokehjs()),

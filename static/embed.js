@@ -73,7 +73,15 @@ mhc.embed = (() => {
         find(".words").forEach((el, i) => { el.innerHTML = shown.words[i]; });
       });
     }
-    await Bokeh.embed.add_document_standalone(doc, root, find(".plot"));
+    // The first plot stands before the others are built.
+    const [place, ...places] = find(".plot");
+    const rest = doc.roots().filter((model) => model.type === "Figure").slice(1);
+    for (const figure of rest) doc.remove_root(figure);
+    const spaces = doc.roots().map((model) => (model.type === "Figure" ? place : null));
+    await Bokeh.embed.add_document_standalone(doc, root, [...spaces, ...places]);
+    await new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
+    for (const figure of rest) doc.add_root(figure);
+    mhc.refresh(doc, "depth", "iterations");
     mhc.describe(doc);
   }
 
@@ -82,7 +90,12 @@ mhc.embed = (() => {
     said.textContent = `The plots need BokehJS ${version} (bokeh.min.js), which this page has not loaded.`;
   }
 
-  const is_there = (version) => window.Bokeh?.version?.split(".")[0] === version.split(".")[0];
+  // A later minor version reads what an earlier one has written.
+  function is_there(version) {
+    const [[major, minor], [needed, least]] =
+      [window.Bokeh?.version ?? "0.0", version].map((text) => text.split(".").map(Number));
+    return major === needed && minor >= least;
+  }
 
   // In a frame: tells the page around it how high it would like to be.
   function tell_height(host) {
@@ -92,13 +105,15 @@ mhc.embed = (() => {
   }
 
   return (host, data) => {
+    if (!host.shadowRoot) { // a browser, or a host's script, that leaves the template as it is
+      host.attachShadow({mode: "open"}).append(host.querySelector("template").content);
+    }
     if (data.whole && parent === window) host.classList.add("alone");
     if (data.whole && parent !== window) tell_height(host);
     if (is_there(data.bokeh)) return start(host, data);
     // A host may load BokehJS later than the fragment.
-    addEventListener("load", () => {
-      if (is_there(data.bokeh)) start(host, data);
-      else missing(host, data.bokeh);
-    }, {once: true});
+    const begin = () => (is_there(data.bokeh) ? start(host, data) : missing(host, data.bokeh));
+    if (document.readyState === "complete") return begin();
+    addEventListener("load", begin, {once: true});
   };
 })();
