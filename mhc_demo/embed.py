@@ -545,7 +545,8 @@ def export_html(
       and `iterations`.
     - `scene`: one of the story's, by name: its state, title, text and question.  What is given
       beside it has precedence; its words are left out where they would not be true.
-    - `streams`: several numbers of streams to choose from, in place of the experiment's one.
+    - `streams`: several numbers of streams to choose from; it opens with the experiment's own if
+      that is among them, else with the first.
     - `plots`: of `mhc_demo.embed.PLOTS`; default "composite", "iterations".
     - `controls`: which sliders there are, of "iterations" and "depth"; default both, or the
       scene's.
@@ -606,7 +607,8 @@ def export_html(
     for each in experiments:
         PROJECTIONS[each.projection].check(each.streams)
     # A scene's words are about what it shows: of anything else they would not be true.
-    still_true = experiment.values_of_experiment() == begins.values_of_experiment() and all(
+    shown = next((e for e in experiments if e.streams == experiment.streams), experiments[0])
+    still_true = shown.values_of_experiment() == begins.values_of_experiment() and all(
         state[name] == opened.get(name, usual) for name, usual in BEGINS.items()
     )
     words_of = told if still_true else None
@@ -614,7 +616,7 @@ def export_html(
     return Export(
         asked=asked,
         plots=[PLOTS[name](asked) for name in plots],
-        first=next((i for i, e in enumerate(experiments) if e.streams == experiment.streams), 0),
+        first=experiments.index(shown),
         headline=told.headline if told else list(plots) != ["figure8"],
         lead=_lead(words_of) if words_of else "",
         title=title if title is not None else words_of.title if words_of else TITLE,

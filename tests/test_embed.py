@@ -169,7 +169,11 @@ def test_a_scene_s_words_are_left_out_where_they_would_not_be_true() -> None:
     told = mhc.export_html(scene="dial", fragment=True)
     assert f"<h2>{scene.title}</h2>" in told
     assert scene.question in told
-    for change in ({"depth": 65}, {"experiment": mhc.Experiment(seed=43)}):
+    for change in (
+        {"depth": 65},
+        {"experiment": mhc.Experiment(seed=43)},
+        {"streams": [2, 8]},  # it opens with 2
+    ):
         changed = mhc.export_html(scene="dial", fragment=True, **change)
         assert f"<h2>{embed.TITLE}</h2>" in changed
         assert scene.question not in changed
@@ -228,7 +232,7 @@ def test_the_command_writes_the_file_that_the_call_returns(
     assert re.search(r"gains\.html: \d+ kB", capsys.readouterr().out)
     assert list(tmp_path.iterdir()) == [path]
     wanted = mhc.export_html(
-        mhc.Experiment(streams=2, seed=7, members=2),
+        mhc.Experiment(seed=7, members=2),
         depth=20,
         iterations=3,
         streams=[2, 4],

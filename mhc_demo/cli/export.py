@@ -137,10 +137,7 @@ def _made(options: argparse.Namespace, state: dict[str, Any]) -> str:
 
     told = _told(state)
     streams: Sequence[int] = options.streams or ()
-    experiment = Experiment(
-        **{name: told[name] for name in Experiment.param if name in told},
-        **({"streams": streams[0]} if streams else {}),
-    )
+    experiment = Experiment(**{name: told[name] for name in Experiment.param if name in told})
     controls = options.controls
     if controls is not None and "none" in controls:
         controls = []
