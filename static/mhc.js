@@ -497,6 +497,15 @@ window.mhc = (() => {
     };
   }
 
+  // Tells the page around an iframe, whichever that is, how high our content is: it cannot look.
+  function tell_height(content) {
+    const tell = () => {
+      const height = Math.ceil(content.getBoundingClientRect().bottom + window.scrollY);
+      parent.postMessage({type: "mhc-height", height}, "*");
+    };
+    new ResizeObserver(tell).observe(content);
+  }
+
   // Puts text on the clipboard, also where the browser keeps its own way for safe addresses.
   async function copy(text) {
     try {
@@ -511,7 +520,7 @@ window.mhc = (() => {
     }
   }
 
-  return {copy, move, play, faster, refresh, listen, cut: (source) => cut(source, page(source.document).state),
+  return {copy, tell_height, move, play, faster, refresh, listen, cut: (source) => cut(source, page(source.document).state),
           range, number, exact, headline, labels, comparison, get, element, big, spoken, verdict,
           significant, minus};
 })();

@@ -23,6 +23,7 @@ mhc.story = (() => {
       --mhc-heatmap: clamp(300px, calc(100vh - var(--mhc-rest, 500px)), 36vw);
       --mhc-cost: calc(100vh - 14vw);
     }
+    .mhc-embedded { --mhc-bar: none; --mhc-rest: calc(100vh - 380px); }
     @media (max-width: 1500px) { .mhc-presenting { --mhc-type: 1.25; } }
     @media (max-width: 900px) { .mhc-presenting { --mhc-type: 1; } }
     @media (min-width: 2800px) { .mhc-presenting { --mhc-type: 2.2; } }
@@ -88,7 +89,7 @@ mhc.story = (() => {
     // The plots take what is left of the window below all else, which is not known before.
     function measure() {
       const stage = column?.querySelector(".mhc-stage");
-      if (!stage) return;
+      if (!stage || root.classList.contains("mhc-embedded")) return;
       const scrolled = column.host.closest("main")?.scrollTop ?? window.scrollY;
       const above = stage.getBoundingClientRect().top + scrolled;
       const below = present().presenting ? 80 : 150; // legend and note

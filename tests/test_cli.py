@@ -283,3 +283,19 @@ def test_serve_prints_the_link_answers_it_and_stops_quietly(
     assert server.returncode in (0, 130)  # 130 by the shells' custom: interrupted
     assert out == ""
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("origin", ["blog.example.org", "'none'", "https://a.org/x", "https://a;b"])
+def test_what_is_no_origin_may_not_frame_the_page(
+    capsys: pytest.CaptureFixture[str], origin: str
+) -> None:
+    message = refusal(capsys, "serve", "--frame-ancestors", origin)
+    assert f"{origin!r} is not an origin such as https://blog.example.org" in message
+
+
+def test_the_controls_of_an_embedded_page_are_named_by_commas(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    message = refusal(capsys, "serve", "--embed", "--controls", "depth,volume")
+    assert "argument --controls: 'volume' is not one of iterations, depth, streams" in message
+    assert page_url("localhost", 1, {"controls": ["depth"]}).endswith("?controls=depth")

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mhc_demo.app.controls import CONTROLS
 from mhc_demo.app.state import (
     COMPUTED_PARAMETERS,
     MODEL_PARAMETERS,
@@ -138,3 +139,21 @@ def test_a_gpu_is_asked_for_more_members(monkeypatch: pytest.MonkeyPatch) -> Non
     state = State()
     state.read(arguments("?device=cuda&members=100000"))
     assert (state.device, state.members, state.notices) == ("cuda", 100_000, [])
+
+
+def test_a_link_names_the_controls_of_an_embedded_page():
+    state = State()
+    state.read({"embed": [b"1"], "controls": [b"depth,streams,depth"]})
+    assert state.controls == ["depth", "streams"]
+    assert state.query().endswith("&embed=1&controls=depth,streams")
+    assert "embed" not in state.query(embedded=False)
+    state.read({"controls": [b""]})
+    assert state.controls == []
+    state.read({"controls": [b"depth,<script>"]})
+    assert state.controls == []
+    (notice,) = state.notices
+    assert notice.startswith("Controls: those in the link were ignored; they can be any of iter")
+
+
+def test_an_embedded_page_can_have_every_control_that_a_scene_can():
+    assert set(State.param.controls.objects) == {"iterations", "depth", *CONTROLS}

@@ -144,15 +144,21 @@ class BrowserWindow(JSComponent):
 
     `history.replaceState`, a moment after the last move: no history entry per step of a slider.
     On a phone, where the controls would cover the page, it closes their drawer on arrival.  And
-    it tells when the first picture stands, so that the server can add the rest.
+    it tells when the first picture stands, so that the server can add the rest.  In an iframe it
+    tells the page around it how high it is.
     """
 
     query = param.String(doc='The query string, "?" included.')
     inner_width = param.Integer(default=0, doc="In pixels, when the first picture stands.")
     first_picture = param.Boolean(default=False, doc="Whether the first picture stands.")
+    embed = param.Boolean(default=False, doc="Whether the page is in another one's iframe.")
 
     _esm = """
     export function render({model, view}) {
+      if (model.embed) {
+        document.documentElement.classList.add("mhc-embedded")
+        mhc.tell_height(view.parent.el)
+      }
       let timer = null
       const write = () => {
         clearTimeout(timer)

@@ -55,7 +55,7 @@ CONTROLS: dict[str, Callable[..., Any]] = {
     "spread": _spread,
     "projection": _projection,
 }
-"""The controls that a scene can ask for, beside depth and iterations."""
+"""The controls that a scene or an embedded page can ask for, beside depth and iterations."""
 
 
 def for_a_lecture(name: str, state: State) -> Any:

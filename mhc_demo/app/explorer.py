@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import html
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -29,7 +30,7 @@ from .saving import Saving
 from .scenes import SCENES, told
 from .state import COMPUTED_PARAMETERS, URL_PARAMETERS, State, exceeded
 from .views import VIEWS, Key, View, surface_of
-from .views.base import UNLIMITED, device_of
+from .views.base import UNLIMITED, device_of, note
 
 QUEUES = {name: ThreadPoolExecutor(1) for name in DEVICES if name != "numpy"}
 """A device of PyTorch does one thing at a time: who waits for it waits here, and takes no thread
@@ -107,11 +108,14 @@ class Explorer(pn.viewable.Viewer):
     def _make_main(self) -> None:
         self.dial = self._slider("iterations", (0, 1, 5, 10, 20, 30))
         self.depth = self._slider("depth", (1, 32, 64, 96, 128))
-        self.window = BrowserWindow(query=self.state.query())
+        self.window = BrowserWindow(query=self.state.query(), embed=self.state.embed)
+        self.way_out = note()
+        self._show_way_out()
         self.story = Story(
             scenes=told(),
             scene=self.state.param.scene,
             present=self.state.param.present,
+            visible=bool(self.state.scene) or not self.state.embed,
             sizing_mode="stretch_width",
             margin=0,
         )
@@ -167,6 +171,7 @@ class Explorer(pn.viewable.Viewer):
             ),
             self.tabs,
             self.stage,
+            styles=UNLIMITED,
             sizing_mode="stretch_width",
             margin=0,
         )
@@ -201,21 +206,20 @@ class Explorer(pn.viewable.Viewer):
             self.state.shuffle()
 
     def _arrange(self, *_: Any) -> None:
-        """In the presenter's view, only the dial and what the scene needs."""
+        """In the presenter's view, only what the scene needs; embedded, what was asked for."""
         presenting = self.state.present
         if presenting and not self.state.scene:
             self.state.scene = next(iter(SCENES))
         scene = SCENES.get(self.state.scene)
-        needed = scene.controls if scene else ("iterations", "depth")
+        alone = presenting or self.state.embed  # else with tabs, and all controls beside them
+        needed = scene.controls if scene and presenting else tuple(self.state.controls)
         with pn.io.hold(freeze=True):
-            self.dial.visible = not presenting or "iterations" in needed
-            self.depth.visible = not presenting or "depth" in needed
+            self.dial.visible = not alone or "iterations" in needed
+            self.depth.visible = not alone or "depth" in needed
             self.headline.visible = scene is None or scene.headline
-            self.tabs.visible = not presenting
+            self.tabs.visible = not alone
             self.scene_controls[:] = [
-                for_a_lecture(name, self.state)
-                for name in needed
-                if presenting and name in CONTROLS
+                for_a_lecture(name, self.state) for name in needed if alone and name in CONTROLS
             ]
             self.scene_controls.visible = bool(self.scene_controls.objects)
             if view := self._open.get(self.state.view):  # else it comes in that type
@@ -231,6 +235,15 @@ class Explorer(pn.viewable.Viewer):
 
     def _write_address(self, *_: Any) -> None:
         self.window.query = self.state.query()
+        self._show_way_out()
+
+    def _show_way_out(self) -> None:
+        """Embedded, the link to the whole page, which opens with what is shown here."""
+        query = html.escape(self.state.query(embedded=False))
+        self.way_out.object = (
+            f'<p><a href="{query}" target="_blank" rel="noopener">Open the whole page</a> · '
+            "mHC: Xie et al., arXiv:2512.24880</p>"
+        )
 
     def _show_notices(self, *_: Any) -> None:
         self.notices[:] = [
@@ -265,7 +278,10 @@ class Explorer(pn.viewable.Viewer):
                 self._compute_anew()
 
     def _first_picture_stands(self, *_: Any) -> None:
-        self.main.append(Saving(query=self.window.param.query, sizing_mode="stretch_width"))
+        if self.state.embed:
+            self.main.append(self.way_out)
+        else:
+            self.main.append(Saving(query=self.window.param.query, sizing_mode="stretch_width"))
         for view in self._open.values():
             view.complete()
             view.set_type()

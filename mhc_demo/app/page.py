@@ -53,14 +53,15 @@ def create(state: State | None = None) -> pmui.Page:
         state.read(pn.state.session_args)
     explorer = Explorer(state)
     sidebar = pn.Column(sizing_mode="stretch_width", margin=0)
-    explorer.window.param.watch(lambda _: sidebar.append(Controls(explorer)), "first_picture")
+    if not state.embed:
+        explorer.window.param.watch(lambda _: sidebar.append(Controls(explorer)), "first_picture")
     page = pmui.Page(
         title=TITLE,
         sidebar=[sidebar],
         main=[explorer.main],
         sidebar_width=300,
         sidebar_resizable=False,
-        sidebar_open=not state.present,
+        sidebar_open=not (state.present or state.embed),
         busy_indicator=None,
         dark_theme=state.theme == "dark",
         theme_config=THEME,
@@ -70,7 +71,8 @@ def create(state: State | None = None) -> pmui.Page:
     # pages, and to keep each closed page in memory for ever.  Its own explorer is what counts.
     with edit_readonly(page):
         page.busy = explorer.param.computing
-    state.param.watch(lambda event: setattr(page, "sidebar_open", not event.new), "present")
+    if not state.embed:
+        state.param.watch(lambda event: setattr(page, "sidebar_open", not event.new), "present")
     page.param.watch(
         lambda event: setattr(state, "theme", "dark" if event.new else "light"), "dark_theme"
     )

@@ -92,6 +92,15 @@ class State(Experiment):
     present = param.Boolean(
         default=False, label="Presenter's view", doc="One thing at a time, in large type."
     )
+    embed = param.Boolean(
+        default=False, label="Embedded", doc="Without the frame, for an iframe on another page."
+    )
+    controls = param.ListSelector(
+        default=["iterations", "depth"],
+        objects=["iterations", "depth", "streams", "spread", "projection"],
+        label="Controls",
+        doc="Those of an embedded page, by their names.",
+    )
     notices = param.List(default=[], doc="What was corrected, for the reader.", precedence=-1)
 
     def key(self) -> Key:
@@ -102,15 +111,17 @@ class State(Experiment):
         """What the browser looks up by itself."""
         return {"depth": self.depth, "iterations": self.iterations}
 
-    def query(self) -> str:
+    def query(self, *, embedded: bool = True) -> str:
         """The whole state as a URL's query string, "?" included.
 
-        No story, no scene in it; no other model than the one that is there, none either.
+        No story, no scene in it; no other model than the one that is there, none either.  Without
+        `embedded`, it is that of the whole page, for who meets it in an iframe.
         """
-        values = {name: getattr(self, name) for name in URL_PARAMETERS}
-        unsaid = {n: self.param[n].default for n in (*MODEL_PARAMETERS, *STORY_PARAMETERS)}
+        names = [n for n in URL_PARAMETERS if embedded or n not in EMBED_PARAMETERS]
+        values = {name: getattr(self, name) for name in names}
+        unsaid = {n: self.param[n].default for n in UNSAID_PARAMETERS}
         told = {n: v for n, v in values.items() if n not in unsaid or v != unsaid[n]}
-        return "?" + urlencode({name: _written(value) for name, value in told.items()})
+        return "?" + urlencode({name: _written(value) for name, value in told.items()}, safe=",")
 
     def read(self, arguments: Mapping[str, Iterable[bytes | str]]) -> None:
         """Take over a URL's arguments; what does not fit is corrected or ignored, with a notice."""
@@ -175,6 +186,11 @@ MODEL_PARAMETERS = ("model_streams", "model_width", "model_layers", "model_block
 
 STORY_PARAMETERS = ("scene", "present")
 
+EMBED_PARAMETERS = ("embed", "controls")
+
+UNSAID_PARAMETERS = (*MODEL_PARAMETERS, *STORY_PARAMETERS, *EMBED_PARAMETERS)
+"""What a link says only where it is not the usual."""
+
 URL_PARAMETERS = (
     "iterations",
     "depth",
@@ -183,9 +199,10 @@ URL_PARAMETERS = (
     *MODEL_PARAMETERS,
     "theme",
     *STORY_PARAMETERS,
+    *EMBED_PARAMETERS,
 )
 
-KEPT_PARAMETERS = ("theme", "device", *STORY_PARAMETERS)
+KEPT_PARAMETERS = ("theme", "device", *STORY_PARAMETERS, *EMBED_PARAMETERS)
 """What no scene and no reset changes."""
 
 
@@ -219,6 +236,8 @@ def exceeded(values: Mapping[str, Any]) -> dict[str, tuple[int, str]]:
 def _written(value: Any) -> str:
     if isinstance(value, bool):
         return str(int(value))
+    if isinstance(value, list):
+        return ",".join(value)
     return repr(value).removesuffix(".0") if isinstance(value, float) else str(value)
 
 
@@ -229,6 +248,12 @@ def _understood(parameter: param.Parameter, given: bytes | str) -> tuple[Any, st
         if text in ("0", "1"):
             return text == "1", ""
         return None, "the value in the link was ignored; it can be 0 or 1."
+    if isinstance(parameter, param.ListSelector):
+        names = text.split(",") if text else []
+        if set(names) <= set(parameter.objects):
+            return list(dict.fromkeys(names)), ""
+        allowed = ", ".join(parameter.objects)
+        return None, f"those in the link were ignored; they can be any of {allowed}."
     if isinstance(parameter, param.Selector):
         if text in parameter.objects:
             return text, ""

@@ -55,6 +55,8 @@ def plain(value: object) -> str:
     >>> plain(1.0), plain(0.25), plain("rows")
     ('1', '0.25', 'rows')
     """
+    if isinstance(value, list):
+        return ",".join(value)
     return f"{value:.12g}" if isinstance(value, (float, bool)) else str(value)
 
 
@@ -99,6 +101,18 @@ def one_of(choices: Sequence[str]) -> Callable[[str], str]:
     return parse
 
 
+def some_of(choices: Sequence[str]) -> Callable[[str], list[str]]:
+    """Converter of an option's text to several of `choices`, which commas separate.
+
+    >>> some_of(["depth", "streams"])("streams,depth")
+    ['streams', 'depth']
+
+    Raises argparse.ArgumentTypeError that says what was given and what is allowed.
+    """
+    parse = one_of(choices)
+    return lambda text: [parse(name.strip()) for name in text.split(",") if name.strip()]
+
+
 def add_option(group: Any, name: str, parameter: Any) -> None:
     """The option of one parameter: a name from a list, or a number within bounds."""
     import param
@@ -106,6 +120,17 @@ def add_option(group: Any, name: str, parameter: Any) -> None:
     if isinstance(parameter, param.Boolean):
         text = f"{parameter.label}. {parameter.doc}"
         group.add_argument(flag(name), dest=name, action="store_const", const=True, help=text)
+        return
+    if isinstance(parameter, param.ListSelector):
+        text = f"{parameter.label}. {parameter.doc} Any of {', '.join(parameter.objects)}"
+        usual = ",".join(parameter.default)
+        group.add_argument(
+            flag(name),
+            dest=name,
+            type=some_of(parameter.objects),
+            metavar="NAME,NAME",
+            help=f"{text}, commas between (default: {usual})",
+        )
         return
     if isinstance(parameter, param.Selector):
         names = list(filter(None, parameter.objects))

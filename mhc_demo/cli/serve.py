@@ -8,7 +8,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from urllib.parse import urlencode, urlsplit
 
 from .options import Run, add_option, check_together, number, plain, state_parameters
@@ -42,6 +42,16 @@ def serve(parser: argparse.ArgumentParser) -> Run:
         metavar="HOST",
         help="name or name:port (80 if not given) by which other people's browsers reach the page "
         "(default: only localhost and --address)",
+    )
+    server.add_argument(
+        "--frame-ancestors",
+        type=_frame_ancestor,
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="ORIGIN",
+        help="other sites whose pages may show this one in an iframe, such as "
+        "https://blog.example.org or https://*.example.org; * is all (default: none)",
     )
     server.add_argument(
         "--num-procs",
@@ -83,6 +93,34 @@ def _host(text: str) -> str:
     return text
 
 
+def _frame_ancestor(text: str) -> str:
+    if not re.fullmatch(r"\*|https?://(\*\.)?[A-Za-z0-9.-]+(:(\d+|\*))?", text):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not an origin such as https://blog.example.org, nor *"
+        )
+    return text
+
+
+def _framed_by(origins: Sequence[str]) -> type:
+    """What gives every answer of the server the header that names the pages it may be framed by.
+
+    Browsers obey it, and show their own refusal elsewhere.  `panel serve` has no place for it.
+    """
+    from tornado.httputil import HTTPHeaders
+    from tornado.web import OutputTransform
+
+    policy = " ".join(["frame-ancestors 'self'", *origins])
+
+    class FramedBy(OutputTransform):
+        def transform_first_chunk(
+            self, status_code: int, headers: HTTPHeaders, chunk: bytes, finishing: bool
+        ) -> tuple[int, HTTPHeaders, bytes]:
+            headers["Content-Security-Policy"] = policy
+            return status_code, headers, chunk
+
+    return FramedBy
+
+
 def _serve(options: argparse.Namespace, state: Mapping[str, object]) -> int:
     import panel as pn
     from tornado.ioloop import PeriodicCallback
@@ -115,6 +153,7 @@ def _serve(options: argparse.Namespace, state: Mapping[str, object]) -> int:
             websocket_origin=_origins(options),
             num_procs=options.num_procs,
             extra_patterns=[(r"/", Root)],
+            transforms=[_framed_by(options.frame_ancestors)],
             liveness=True,  # at /liveness: a health check must not open a visitor's session
             show=False,
             start=False,

@@ -40,12 +40,16 @@ def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[s
 
 
 @contextlib.contextmanager
-def serve() -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """`panel serve app.py` on a free port, as the README says; yields its address."""
+def serve(*options: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """`panel serve app.py` on a free port, as the README says; yields its address.
+
+    With options, `mhc-demo serve` with them.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "panel", "serve", "app.py", "--port", str(port)]
+    server_of = ["mhc_demo.cli", "serve", *options] if options else ["panel", "serve", "app.py"]
+    command = [sys.executable, "-m", *server_of, "--port", str(port)]
     address = f"http://localhost:{port}/app"
     with tempfile.TemporaryFile("w+") as log:
         server = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)

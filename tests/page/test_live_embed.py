@@ -1,0 +1,99 @@
+"""The live page in an iframe of another site: docs/embed.html, from a server of its own."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Frame, Page, expect
+
+from mhc_demo.app.state import EMBED_PARAMETERS, State
+
+from .conftest import ROOT, serve
+
+pytestmark = pytest.mark.browser
+EXAMPLE = (ROOT / "docs" / "embed.html").read_text("utf-8")
+
+
+class Host(ThreadingHTTPServer):
+    """Another site: hands out one folder, from a port of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        handler = type("Quiet", (SimpleHTTPRequestHandler,), {"log_message": lambda *_: None})
+        super().__init__(("127.0.0.1", 0), functools.partial(handler, directory=str(folder)))
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+        self.origin = f"http://localhost:{self.server_port}"
+
+
+@pytest.fixture(scope="module")
+def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Host, Host]]:
+    """The example on two sites, of which the demo's server names the first."""
+    folder = tmp_path_factory.mktemp("site")
+    friend, stranger = Host(folder), Host(folder)
+    with serve("--frame-ancestors", friend.origin) as (address, _):
+        example = EXAMPLE.replace("http://localhost:5006/app", address)
+        assert example != EXAMPLE
+        (folder / "index.html").write_text(example, "utf-8")
+        yield friend, stranger
+    for host in (friend, stranger):
+        host.shutdown()
+
+
+def frame_of(page: Page) -> Frame:
+    frame = page.frames[1]
+    expect(frame.locator(".mhc-headline .number").first).not_to_have_text("")
+    return frame
+
+
+@pytest.mark.parametrize("width", [1000, 390])
+def test_the_example_shows_the_page_without_its_frame(hosts, page: Page, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 900})
+    page.goto(hosts[0].origin)
+    frame = frame_of(page)
+    expect(frame.get_by_role("link", name="Open the whole page")).to_be_visible()
+    for name in ("Sinkhorn iterations", "Depth (layers)", "Streams (n)"):
+        expect(frame.get_by_role("slider", name=name)).to_be_visible()
+    for name in ("Reset", "Shuffle", "The story"):
+        expect(frame.get_by_role("button", name=name)).to_have_count(0)
+    expect(frame.get_by_role("tab").first).not_to_be_visible()
+    expect(frame.get_by_role("banner")).not_to_be_visible()
+    # The host's frame is as high as what is in it, so that nothing has to be scrolled.
+    page.wait_for_function(
+        """() => {
+             const frame = document.querySelector("iframe")
+             return frame.style.height !== "" && frame.getBoundingClientRect().height > 600
+           }"""
+    )
+    end = frame.get_by_role("link", name="Open the whole page").bounding_box()
+    box = page.locator("iframe").bounding_box()
+    assert end is not None
+    assert box is not None
+    assert box["y"] < end["y"] < end["y"] + end["height"] <= box["y"] + box["height"]
+    assert frame.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_sliders_move_and_the_link_leads_to_what_is_shown(hosts, page: Page) -> None:
+    page.goto(hosts[0].origin)
+    frame = frame_of(page)
+    dial = frame.get_by_role("slider", name="Sinkhorn iterations")
+    dial.focus()
+    dial.press("ArrowLeft")
+    number = frame.locator(".mhc-headline .number .base")
+    expect(number.nth(1)).to_have_text("10")  # to the power of 16.2, as the other
+    link = frame.get_by_role("link", name="Open the whole page")
+    expected = State(iterations=0).query()
+    assert not any(name in expected for name in EMBED_PARAMETERS)
+    expect(link).to_have_attribute("href", expected)
+
+
+def test_a_site_that_is_not_named_sees_the_browsers_refusal(hosts, page: Page) -> None:
+    said: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
+    page.goto(hosts[1].origin)
+    page.wait_for_timeout(500)
+    assert any("frame-ancestors" in each for each in said)
+    assert page.frames[1].url.startswith("chrome-error:")
