@@ -28,7 +28,5 @@ def load() -> None:
     another host for the rest.
     """
     pn.config.js_modules = {"material": pmui.Page._render_esm(server=True).removeprefix("./")}
-    pn.config.js_files.update(
-        {name: f"static/extensions/mhc-demo/{name}.js" for name in SCRIPTS}
-    )
+    pn.config.js_files.update({name: f"static/extensions/mhc-demo/{name}.js" for name in SCRIPTS})
     pn.config.respect_explicit_sizing = True
