@@ -1,7 +1,7 @@
 """`python -m benchmarks [SECTION ...]`: measure, and print Markdown tables.
 
 Times are medians of many runs, taken in one go; these machines are noisy, so what is compared is
-measured in turn.  Chromium is needed for `page` and `memory`, PyTorch for `kernels` and
+measured in turn.  Chromium is needed for `page`, `embed` and `memory`, PyTorch for `kernels` and
 `recompute`.
 """
 
@@ -13,11 +13,12 @@ import os
 import platform
 from collections.abc import Iterable, Iterator
 
-from . import kernels, memory, numerics, page, recompute
+from . import embed, kernels, memory, numerics, page, recompute
 
 SECTIONS = {
     "numerics": numerics.run,
     "page": page.run,
+    "embed": embed.run,
     "memory": memory.run,
     "recompute": recompute.run,
 }

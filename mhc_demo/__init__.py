@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .app import Explorer
     from .comparison import compare, distance_from_doubly_stochastic, phase_map
     from .devices import DEVICES
+    from .embed import export_html
     from .gains import METRICS, Composite, amax_gain, compose
     from .mixing import INITS, gaussian_growth, sample_mixing
     from .paper import figure8
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "comparison": ("compare", "distance_from_doubly_stochastic", "phase_map"),
     "devices": ("DEVICES",),
+    "embed": ("export_html",),
     "gains": ("METRICS", "Composite", "amax_gain", "compose"),
     "mixing": ("INITS", "gaussian_growth", "sample_mixing"),
     "paper": ("figure8",),
@@ -66,6 +68,7 @@ __all__ = [
     "compare",
     "compose",
     "distance_from_doubly_stochastic",
+    "export_html",
     "figure8",
     "gain_surface",
     "gaussian_growth",

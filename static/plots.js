@@ -350,33 +350,13 @@ Object.assign(mhc, (() => {
     };
   }
 
-  /* Describes the figures that are seen, and offers to save each of them in `el`.  `query()` gives
-     the state as in a link. */
-  function plots(el, doc, query) {
-    el.classList.add("mhc-plots");
-    const list = element("ul", "", el, {ariaLabel: "Save the plots"});
-    const rows = new Map(); // figure -> row
+  // Calls back with what is seen and the state, after the last move or the last new data.
+  function settled(doc, tell) {
     let state = null;
     let timer = null;
-    function settle() {
-      const views = seen(doc);
-      const figures = views.map(({model}) => model);
-      for (const [figure, {line}] of rows) {
-        if (figures.includes(figure)) continue;
-        line.remove();
-        rows.delete(figure);
-      }
-      for (const view of views) {
-        const figure = view.model;
-        if (!rows.has(figure)) rows.set(figure, row(list, figure, state, query));
-        rows.get(figure).entitle(title_of(figure, state));
-        describe(view, state);
-      }
-      el.hidden = views.length === 0;
-    }
     const later = () => {
       clearTimeout(timer);
-      timer = setTimeout(settle, SETTLED);
+      timer = setTimeout(() => tell(seen(doc), state), SETTLED);
     };
     const stop = mhc.listen(doc, (present) => {
       state = present;
@@ -390,5 +370,32 @@ Object.assign(mhc, (() => {
     };
   }
 
-  return {csv, alternative, save, plots};
+  // Describes the figures that are seen.
+  const describe_all = (doc) =>
+    settled(doc, (views, state) => views.forEach((view) => describe(view, state)));
+
+  /* Describes the figures that are seen, and offers to save each of them in `el`.  `query()` gives
+     the state as in a link. */
+  function plots(el, doc, query) {
+    el.classList.add("mhc-plots");
+    const list = element("ul", "", el, {ariaLabel: "Save the plots"});
+    const rows = new Map(); // figure -> row
+    return settled(doc, (views, state) => {
+      const figures = views.map(({model}) => model);
+      for (const [figure, {line}] of rows) {
+        if (figures.includes(figure)) continue;
+        line.remove();
+        rows.delete(figure);
+      }
+      for (const view of views) {
+        const figure = view.model;
+        if (!rows.has(figure)) rows.set(figure, row(list, figure, state, query));
+        rows.get(figure).entitle(title_of(figure, state));
+        describe(view, state);
+      }
+      el.hidden = views.length === 0;
+    });
+  }
+
+  return {csv, alternative, save, plots, describe: describe_all};
 })());

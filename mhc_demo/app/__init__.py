@@ -1,5 +1,21 @@
-"""The page: Panel around the figures.  Delete this folder and a good library is left."""
+"""The page: Panel around the figures.  Delete this folder and a good library is left.
 
-from .explorer import Explorer
+Panel is imported when the page is asked for: the story (`scenes.py`) can be read without it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .explorer import Explorer
 
 __all__ = ["Explorer"]
+
+
+def __getattr__(name: str) -> Any:
+    if name != "Explorer":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from .explorer import Explorer
+
+    return Explorer

@@ -54,17 +54,10 @@ class Headline(JSComponent):
 
     _esm = """
     export function render({model, el, view}) {
-      const names = (state) => [
-        "HC, unconstrained",
-        state.iterations === 0
-          ? "0 iterations: HC itself"
-          : model.projection + (model.iterative
-              ? `, ${state.iterations} iteration${state.iterations === 1 ? "" : "s"}` : ""),
-      ]
       const host = document.createElement("div")
       el.append(host)
       const doc = view.model.document
-      const stop = mhc.headline(host, doc, names)
+      const stop = mhc.headline(host, doc, () => model)
       model.on("projection", () => mhc.refresh(doc))
       model.on("computing", () => { host.ariaBusy = String(model.computing) })
       model.on("remove", stop)

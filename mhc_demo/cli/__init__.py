@@ -12,11 +12,12 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from .export import export
 from .options import Run, from_environment
 from .serve import serve
 
 COMMANDS: dict[str, Callable[[argparse.ArgumentParser], Run]] = {
-    each.__name__: each for each in (serve,)
+    each.__name__: each for each in (serve, export)
 }
 """Every subcommand by its name; the first line of its docstring is the summary in the help."""
 
@@ -34,6 +35,8 @@ examples:
       serve it, and print the link that opens with this experiment
   mhc-demo serve --address 0.0.0.0 --allow-websocket-origin demo.example.org
       serve it to others, behind a proxy of that name
+  mhc-demo export gains.html --streams 2,4,8,16
+      write it as one HTML file for a blog post, which needs no server
   mhc-demo serve --help
       every option, its range and its default
 

@@ -101,16 +101,17 @@ def one_of(choices: Sequence[str]) -> Callable[[str], str]:
     return parse
 
 
-def some_of(choices: Sequence[str]) -> Callable[[str], list[str]]:
-    """Converter of an option's text to several of `choices`, which commas separate.
+def several(parse: Callable[[str], Any]) -> Callable[[str], list[Any]]:
+    """Converter of values with commas between them, each of them once.
 
-    >>> some_of(["depth", "streams"])("streams,depth")
+    >>> several(one_of(["depth", "streams"]))("streams,depth")
     ['streams', 'depth']
-
-    Raises argparse.ArgumentTypeError that says what was given and what is allowed.
     """
-    parse = one_of(choices)
-    return lambda text: [parse(name.strip()) for name in text.split(",") if name.strip()]
+
+    def convert(text: str) -> list[Any]:
+        return list(dict.fromkeys(parse(part.strip()) for part in text.split(",")))
+
+    return convert
 
 
 def add_option(group: Any, name: str, parameter: Any) -> None:
@@ -127,7 +128,7 @@ def add_option(group: Any, name: str, parameter: Any) -> None:
         group.add_argument(
             flag(name),
             dest=name,
-            type=some_of(parameter.objects),
+            type=several(one_of(parameter.objects)),
             metavar="NAME,NAME",
             help=f"{text}, commas between (default: {usual})",
         )

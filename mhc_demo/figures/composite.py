@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import xarray as xr
-from bokeh.models import ColumnDataSource, Line, Range1d, Scatter, Segment
+from bokeh.models import ColumnDataSource, Line, NoOverlap, Range1d, Scatter, Segment
 
 from . import style
 from .contents import Column, Series, described, log10, medians
@@ -101,6 +101,7 @@ class IterationsFigure:
         )
         style.powers_of_ten(p)
         p.xaxis.ticker = [0, 1, 5, 10, 15, 20, 25, 30]
+        p.xaxis.major_label_policy = NoOverlap(min_distance=2)
         p.add_layout(chosen_iterations(state))
         p.add_layout(style.identity_line())
         source = sliced(table, "column", both_directions(), state, late=True)

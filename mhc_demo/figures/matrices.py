@@ -164,6 +164,7 @@ class MatricesFigure:
                 filter=IndexFilter(indices=shown)
             )
             if isinstance(glyph, Text) and shown is not inside:
+                glyph.name = "ink"  # by which the standalone file finds it
                 self.sums.append(glyph)
         p.add_tools(
             HoverTool(

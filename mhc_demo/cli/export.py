@@ -1,0 +1,180 @@
+"""`mhc-demo export`: what the page shows as one HTML file."""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from .options import (
+    Run,
+    add_option,
+    check_together,
+    number,
+    one_of,
+    several,
+    state_parameters,
+)
+
+SHOWN = (
+    "iterations",
+    "depth",
+    "seed",
+    "spread",
+    "init",
+    "projection",
+    "members",
+    "definition",
+    "device",
+    "view",
+    "scene",
+)
+"""What the page's link carries that a file can show; streams may be several here."""
+
+
+def export(parser: argparse.ArgumentParser) -> Run:
+    """Write what the page shows as one HTML file that needs no server and no network.
+
+    Depth and iterations move in it as they do on the page.  It opens from a disk, and in a frame
+    of a blog post; as high as a frame is to be, it says so itself (a message of type
+    "mhc-height"), or is told by --height.
+    """
+    from ..embed import HEIGHTS, PLOTS, THEMES, plots_of
+    from ..figures.slices import SLIDERS
+
+    declared = state_parameters()
+    parser.add_argument("file", metavar="FILE.html", type=Path, help="what to write; - is stdout")
+    look = parser.add_argument_group("the file")
+    look.add_argument(
+        "--plots",
+        type=several(one_of(list(PLOTS))),
+        metavar="NAME,...",
+        help=f"of {', '.join(PLOTS)} (default: those of the view)",
+    )
+    look.add_argument(
+        "--controls",
+        type=several(one_of([*SLIDERS, "none"])),
+        metavar="NAME,...",
+        help=f"of {', '.join(SLIDERS)}, or none (default: both, or the scene's)",
+    )
+    for name in SLIDERS:
+        start, end = SLIDERS[name].start, SLIDERS[name].end
+        look.add_argument(
+            f"--max-{name}",
+            type=number(int, start, end),
+            default=end,
+            metavar="N",
+            help=f"where {name} ends; less makes a smaller file. {start} to {end} "
+            "(default: %(default)s)",
+        )
+    look.add_argument("--title", metavar="TEXT", help="its heading; '' for none")
+    look.add_argument(
+        "--theme",
+        type=one_of(THEMES),
+        default=THEMES[0],
+        metavar="NAME",
+        help=f"One of {', '.join(THEMES)}; auto is the reader's own (default: %(default)s)",
+    )
+    low, high = HEIGHTS
+    look.add_argument(
+        "--height",
+        type=number(int, low, high),
+        metavar="PX",
+        help=f"height of the whole, {low} to {high} (default: as high as it needs)",
+    )
+    look.add_argument(
+        "--fragment",
+        action="store_true",
+        help="write a part of a page, which loads BokehJS (bokeh.min.js) itself",
+    )
+    shown = parser.add_argument_group("what it shows")
+    streams = declared["streams"]
+    shown.add_argument(
+        "--streams",
+        type=several(number(int, *streams.bounds)),
+        metavar="N,...",
+        help=f"{streams.label}. {streams.doc} Several, to choose from: 2,4,8,16. "
+        f"{streams.bounds[0]} to {streams.bounds[1]} (default: {streams.default})",
+    )
+    for name in SHOWN:
+        add_option(shown, name, declared[name])
+
+    def run(options: argparse.Namespace) -> int:
+        given = {name: getattr(options, name) for name in SHOWN}
+        state = {name: value for name, value in given.items() if value is not None}
+        for n in options.streams or [streams.default]:
+            check_together(parser, {**_told(state), "streams": n}, alone=True)
+        view = _told(state).get("view")
+        if view and options.plots is None:
+            try:
+                options.plots = plots_of(view)
+            except ValueError as error:
+                parser.error(f"argument --{'view' if 'view' in state else 'scene'}: {error}")
+        try:
+            text = _made(options, state)
+        except ValueError as error:
+            parser.error(str(error))
+        return _written(options, text)
+
+    return run
+
+
+def _told(state: dict[str, Any]) -> dict[str, Any]:
+    """What is given, upon what its scene sets."""
+    if not state.get("scene"):
+        return state
+    from ..app.scenes import SCENES
+
+    return {**SCENES[state["scene"]].state, **state}
+
+
+def _made(options: argparse.Namespace, state: dict[str, Any]) -> str:
+    from ..embed import export_html
+    from ..surface import Experiment
+
+    told = _told(state)
+    streams: Sequence[int] = options.streams or ()
+    experiment = Experiment(
+        **{name: told[name] for name in Experiment.param if name in told},
+        **({"streams": streams[0]} if streams else {}),
+    )
+    controls = options.controls
+    if controls is not None and "none" in controls:
+        controls = []
+    return export_html(
+        experiment,
+        scene=state.get("scene"),
+        depth=state.get("depth"),
+        iterations=state.get("iterations"),
+        streams=streams,
+        plots=options.plots,
+        controls=controls,
+        max_depth=options.max_depth,
+        max_iterations=options.max_iterations,
+        title=options.title,
+        theme=options.theme,
+        height=options.height,
+        fragment=options.fragment,
+        device=told.get("device", "numpy"),
+    )
+
+
+def _written(options: argparse.Namespace, text: str) -> int:
+    if str(options.file) == "-":
+        sys.stdout.write(text)
+        return 0
+    from ..files import replacing
+
+    try:
+        with replacing(options.file) as part:
+            part.write_text(text, "utf-8")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        print(f"mhc-demo: cannot write {options.file}: {reason}", file=sys.stderr)
+        return 1
+    size = len(gzip.compress(text.encode()))
+    print(f"{options.file}: {size / 1000:.0f} kB as it travels (gzip)")
+    return 0

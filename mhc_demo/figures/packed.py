@@ -1,0 +1,102 @@
+"""Columns of a table as whole numbers, small when compressed and exact in what is shown of them.
+
+Four sets of float32 gains would fill a file that is to be read in a blog post, and would still
+show a sixth digit here and there that is not the library's.  A whole number of a small unit
+does better: it is chosen such that what `static/mhc.js` writes of it, in the headline and on
+hover, is what it would write of the float64 value itself.  Neighbours differ by little, so their
+differences are sent; gzip does the rest.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Cells = Callable[[Floats], tuple[Floats, Floats]]
+"""Finite values -> the ends of the ranges around them of which the same is shown."""
+
+PER_UNIT = 10**7
+"""Steps to 1.  The sixth digit of a gain of 9.99999 is 4e-7 in its log10, and half of that where
+the headline's third digit changes in the middle of it."""
+
+INSIDE = 1e-3
+"""Of a step: what stands on the very end of a range may be shown as either."""
+
+# Where `exact`, `big` and `verdict` of static/mhc.js change their manner.
+BREAKS = sorted(s * x for s in (-1, 1) for x in (math.log10(2), 2.9995, 3, 4, math.inf))
+
+
+def hover_cells(log10: Floats) -> tuple[Floats, Floats]:
+    """Of a gain as `exact` writes it: six digits up to 10^4, then a power of ten and four."""
+    return _rounded(log10, np.where(np.abs(log10) < 4, 6, 4))
+
+
+def headline_cells(log10: Floats) -> tuple[Floats, Floats]:
+    """Of a gain as `big` writes it: three digits up to 10^3, then a power of ten and a decimal."""
+    small = np.abs(log10) < 2.9995
+    tenth = np.rint(10 * log10) / 10
+    low, high = _rounded(log10, np.full(log10.shape, 3))
+    return np.where(small, low, tenth - 0.05), np.where(small, high, tenth + 0.05)
+
+
+def third_decimals(values: Floats) -> tuple[Floats, Floats]:
+    """Of a number with three decimals."""
+    shown = np.rint(1000 * values) / 1000
+    return shown - 0.0005, shown + 0.0005
+
+
+GAINS: Sequence[Cells] = (hover_cells, headline_cells)
+PLAIN: Sequence[Cells] = (third_decimals,)
+
+
+def _rounded(log10: Floats, digits: NDArray[Any]) -> tuple[Floats, Floats]:
+    """Between which log10 a gain is rounded to the same digits, in the same manner."""
+    power = np.floor(log10)
+    most = 10.0 ** (digits - 1)
+    shown = np.rint(10.0 ** (log10 - power) * most)
+    # Below 1.00000 the step to the next number is a tenth of the one above it.
+    low = np.where(shown == most, most - 0.05, shown - 0.5) / most
+    at = np.searchsorted(BREAKS, log10, side="right")
+    return (
+        np.maximum(power + np.log10(low), np.take(BREAKS, at - 1)),
+        np.minimum(power + np.log10((shown + 0.5) / most), np.take(BREAKS, at)),
+    )
+
+
+def steps(values: Floats, cells: Sequence[Cells]) -> Floats:
+    """The whole number of steps that stands for each finite value.
+
+    Of `cells` the last is kept where no number keeps them all, which takes a value within 1e-7
+    of where it changes.
+    """
+    found = np.rint(values * PER_UNIT)
+    for ends in cells:
+        low, high = (each * PER_UNIT for each in ends(values))
+        found = np.clip(found, np.ceil(low + INSIDE), np.floor(high - INSIDE))
+    return found + 0.0  # no -0
+
+
+def pack(values: Any, row: int, cells: Sequence[Cells] = GAINS) -> dict[str, Any]:
+    """A column in rows of `row` numbers, for `unpack` in `static/embed.js`.
+
+    The first two rows (HC, and what is projected once) hold the difference from the number
+    before, the others from the row before.
+    """
+    flat = np.asarray(values, dtype=np.float64).ravel()
+    known = np.isfinite(flat)
+    whole = np.zeros(flat.shape)
+    whole[known] = steps(flat[known], cells)
+    table = whole.reshape(-1, row)
+    differences = table.copy()
+    differences[:2, 1:] -= table[:2, :-1]
+    differences[2:] -= table[1:-1]
+    packed: dict[str, Any] = {"row": row, "steps": differences.astype(np.int64).ravel().tolist()}
+    for name, where in (("unknown", np.isnan(flat)), ("zero", np.isneginf(flat))):
+        if where.any():
+            packed[name] = np.flatnonzero(where).tolist()
+    return packed

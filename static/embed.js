@@ -1,0 +1,112 @@
+/* The standalone file and the fragment (mhc_demo/embed.py): what the page has a server for.
+
+   Each stands in a shadow root of its own, which Python has written, so that neither the host's
+   styles nor a second one beside it get in the way. */
+"use strict";
+mhc.embed = (() => {
+  const {get, element} = mhc;
+  const PER_UNIT = 1e7; // as in mhc_demo/figures/packed.py
+
+  function unpack({row, steps, unknown = [], zero = []}) {
+    const whole = new Float64Array(steps);
+    for (let i = 1; i < whole.length; i++) {
+      if (i >= 2 * row) whole[i] += whole[i - row];
+      else if (i % row) whole[i] += whole[i - 1];
+    }
+    const values = whole.map((x) => x / PER_UNIT);
+    for (const i of unknown) values[i] = NaN;
+    for (const i of zero) values[i] = -Infinity;
+    return values;
+  }
+
+  // The tables, as they are for one number of streams.
+  function fill(doc, tables) {
+    for (const [id, columns] of Object.entries(tables)) {
+      const source = doc.get_model_by_id(id);
+      const old = source.data instanceof Map ? Object.fromEntries(source.data) : source.data;
+      const found = Object.entries(columns).map(([name, packed]) => [name, unpack(packed)]);
+      source.data = {...old, ...Object.fromEntries(found)};
+    }
+  }
+
+  // What the page's theme does to its figures.
+  function colour(doc, ink) {
+    for (const model of doc.all_models) {
+      if (/Axis$/.test(model.type)) {
+        model.setv({axis_label_text_color: ink, major_label_text_color: ink});
+        if (model.axis_line_color !== null) model.setv({axis_line_color: ink});
+      } else if (model.type === "Grid" && model.grid_line_color !== null) {
+        model.setv({grid_line_color: ink});
+      }
+      if (model.type === "Title" || model.name === "ink") model.setv({text_color: ink});
+    }
+  }
+
+  const rule_of = (model) => (model.tags.length === 1 ? model.tags[0] : null);
+
+  async function start(host, data) {
+    const root = host.shadowRoot;
+    const find = (selector) => [...root.querySelectorAll(selector)];
+    const doc = Bokeh.require("document").Document.from_json(data.doc);
+    Bokeh.documents.push(doc);
+    let shown = data.variants[data.first];
+    fill(doc, shown.tables);
+    for (const model of doc.all_models)
+      if (typeof rule_of(model) === "object" && get(rule_of(model) ?? {}, "select")) mhc.cut(model);
+
+    const themes = [matchMedia("(prefers-color-scheme: dark)"), matchMedia("print")];
+    const paint = () => colour(doc, getComputedStyle(root.querySelector("article")).color);
+    paint();
+    for (const theme of themes) theme.addEventListener("change", paint);
+
+    for (const el of find(".headline")) mhc.headline(el, doc, () => data.projected);
+    for (const el of find(".range"))
+      mhc.range(el, doc, {...data.sliders[el.dataset.name], name: el.dataset.name, tell() {}});
+    mhc.listen(doc, ({iterations}) => {
+      for (const el of find(".legend .projected")) el.classList.toggle("off", iterations === 0);
+      for (const el of find(".plot.of-projected")) el.hidden = iterations === 0;
+    });
+    for (const input of find(".choice input")) {
+      input.addEventListener("change", () => {
+        shown = data.variants[Number(input.value)];
+        fill(doc, shown.tables);
+        find(".words").forEach((el, i) => { el.innerHTML = shown.words[i]; });
+      });
+    }
+    // The first plot stands before the others are built.
+    const [place, ...places] = find(".plot");
+    const rest = doc.roots().filter((model) => model.type === "Figure").slice(1);
+    for (const figure of rest) doc.remove_root(figure);
+    const spaces = doc.roots().map((model) => (model.type === "Figure" ? place : null));
+    await Bokeh.embed.add_document_standalone(doc, root, [...spaces, ...places]);
+    await new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
+    for (const figure of rest) doc.add_root(figure);
+    mhc.refresh(doc, "depth", "iterations");
+    mhc.describe(doc);
+  }
+
+  function missing(host, version) {
+    const said = element("p", "missing", host.shadowRoot.querySelector("article"));
+    said.textContent = `The plots need BokehJS ${version} (bokeh.min.js), which this page has not loaded.`;
+  }
+
+  // A later minor version reads what an earlier one has written.
+  function is_there(version) {
+    const [[major, minor], [needed, least]] =
+      [window.Bokeh?.version ?? "0.0", version].map((text) => text.split(".").map(Number));
+    return major === needed && minor >= least;
+  }
+
+  return (host, data) => {
+    if (!host.shadowRoot) { // a browser, or a host's script, that leaves the template as it is
+      host.attachShadow({mode: "open"}).append(host.querySelector("template").content);
+    }
+    if (data.whole && parent === window) host.classList.add("alone");
+    if (data.whole && parent !== window) mhc.tell_height(host);
+    if (is_there(data.bokeh)) return start(host, data);
+    // A host may load BokehJS later than the fragment.
+    const begin = () => (is_there(data.bokeh) ? start(host, data) : missing(host, data.bokeh));
+    if (document.readyState === "complete") return begin();
+    addEventListener("load", begin, {once: true});
+  };
+})();

@@ -1,0 +1,326 @@
+"""The standalone file in a real browser: from a disk, in a frame, in a host page, offline."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from bokeh.util.paths import bokehjs_path
+from playwright.sync_api import Browser, Frame, Page, expect
+
+import mhc_demo as mhc
+from mhc_demo.app.scenes import SCENES, big
+
+from .conftest import Explorer
+
+pytestmark = pytest.mark.browser
+
+STREAMS = (2, 4, 8, 16)
+MEMBERS = 4
+
+
+class File(Explorer):
+    """A file in a browser tab that has no network."""
+
+    requests: list[str]
+
+    def __init__(self, page: Page) -> None:
+        super().__init__(page)
+        self.requests = []
+        page.on("request", lambda request: self.requests.append(request.url))
+
+    def show(self, path: Path) -> File:
+        """Open it from the disk, and wait until its numbers stand."""
+        self.page.goto(path.as_uri())
+        if '<div class="headline">' in path.read_text("utf-8"):
+            expect(self.number(0)).not_to_have_text("")
+        return self
+
+    def headline(self, root: Page | Frame | None = None) -> list[str]:
+        """What stands in the headline: the two gains, and both directions of each."""
+        return (
+            (root or self.page)
+            .locator(".mhc-headline :is(.number, .forward, .backward)")
+            .evaluate_all("""(all) => all.map((node) => [...node.childNodes]
+            .map((c) => (c.nodeName === "SUP" && c.textContent ? "^" : "") + c.textContent)
+            .join(""))""")
+        )
+
+    def drag(self, name: str, value: int) -> None:
+        """Move a slider with the mouse."""
+        slider = self.slider(name)
+        box = slider.bounding_box()
+        assert box
+        low, high = (int(slider.get_attribute(end) or "") for end in ("min", "max"))
+        thumb = 26
+        at = box["x"] + thumb / 2 + (box["width"] - thumb) * (value - low) / (high - low)
+        slider.scroll_into_view_if_needed()
+        self.page.mouse.move(box["x"] + 5, box["y"] + box["height"] / 2)
+        self.page.mouse.down()
+        self.page.mouse.move(at, box["y"] + box["height"] / 2, steps=3)
+        self.page.mouse.up()
+        expect(slider).to_have_value(str(value))
+
+
+@pytest.fixture
+def tab(browser: Browser) -> Iterator[Callable[..., File]]:
+    """Make tabs without a network; nothing may go wrong in them, nor be asked of any host."""
+    opened: list[File] = []
+
+    def make(width: int = 1200, height: int = 700, **options: Any) -> File:
+        size = {"width": width, "height": height}
+        context = browser.new_context(viewport=size, offline=True, **options)
+        opened.append(File(context.new_page()))
+        return opened[-1]
+
+    yield make
+    for file in opened:
+        assert file.problems == []
+        assert [url for url in file.requests if not url.startswith(("file:", "data:"))] == []
+        file.page.context.close()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the files are, BokehJS among them."""
+    path = tmp_path_factory.mktemp("embed")
+    shutil.copy(bokehjs_path() / "js" / "bokeh.min.js", path)
+    (path / "four.html").write_text(
+        mhc.export_html(mhc.Experiment(members=MEMBERS), streams=STREAMS), "utf-8"
+    )
+    return path
+
+
+def exported(folder: Path, name: str, **arguments: Any) -> Path:
+    path = folder / f"{name}.html"
+    path.write_text(mhc.export_html(**arguments), "utf-8")
+    return path
+
+
+def gains(streams: int, members: int = MEMBERS) -> Any:
+    experiment = mhc.Experiment(streams=streams, members=members)
+    return mhc.gain_surface(experiment)["log10_gain"].sel(series="median")
+
+
+def headline_of(surface: Any, depth: int, iterations: int) -> list[str]:
+    """What the headline is to say, from the library."""
+    said = []
+    for t in (0, iterations):
+        both = surface.sel(depth=depth, iterations=t)
+        forward, backward = (float(both.sel(direction=d)) for d in ("forward", "backward"))
+        said += [big(max(forward, backward)), big(forward), big(backward)]
+    return [text.replace("-", "−") for text in said]
+
+
+def test_from_a_disk_it_says_the_library_s_numbers_wherever_it_is_dragged(
+    tab: Callable[..., File], folder: Path
+) -> None:
+    file = tab().show(folder / "four.html")
+    page = file.page
+    assert file.headline() == headline_of(gains(4), 64, 1)
+    for streams, places in {
+        16: [(128, 0), (1, 30)],
+        2: [(97, 2), (33, 1), (128, 5)],
+        8: [(64, 20), (12, 0), (5, 3)],
+        4: [(128, 1), (64, 0), (31, 7), (2, 12)],
+    }.items():
+        page.locator(".choice label", has_text=re.compile(f"^{streams}$")).click()
+        surface = gains(streams)
+        for depth, iterations in places:
+            file.drag("Depth (layers)", depth)
+            file.drag("Sinkhorn iterations", iterations)
+            assert file.headline() == headline_of(surface, depth, iterations)
+            drawn = file.plotted("composite")
+            for direction in ("forward", "backward"):
+                for name, t in (("HC", 0), ("projected", iterations)):
+                    wanted = surface.sel(direction=direction, iterations=t).values
+                    np.testing.assert_allclose(
+                        drawn[f"{name}, {direction}"], wanted, atol=5e-7, rtol=0
+                    )
+    caption = page.locator(".caption")
+    expect(caption).to_contain_text("n = 4 streams")
+    page.locator(".choice label", has_text="16").click()
+    expect(caption).to_contain_text("n = 16 streams")
+    expect(page.locator(".words").first).to_contain_text("At n = 16 and spread 1")
+
+
+def test_every_digit_on_hover_is_the_library_s(tab: Callable[..., File], folder: Path) -> None:
+    file = tab().show(folder / "four.html")
+    for streams in (4, 16):
+        label = re.compile(f"^{streams}$")
+        file.page.locator(".choice label", has_text=label).click()
+        surface = gains(streams)
+        for direction in ("forward", "backward"):
+            wanted = surface.sel(direction=direction).values.ravel().tolist()
+            wrong = file.page.evaluate(
+                """([name, own]) => {
+                  const said = (x) => [mhc.exact(x), mhc.spoken(mhc.big(x)), mhc.verdict(x)].join()
+                  const {data} = Bokeh.documents[0].get_model_by_name("surface")
+                  const held = [...(data instanceof Map ? data.get(name) : data[name])]
+                  return held.map((x, i) => [said(x), said(own[i])]).filter(([a, b]) => a !== b)
+                }""",
+                [f"{direction}.median", wanted],
+            )
+            assert wrong == []
+
+
+def test_keys_and_screen_readers_reach_all_of_it(tab: Callable[..., File], folder: Path) -> None:
+    file = tab().show(folder / "four.html")
+    page = file.page
+    file.set("Sinkhorn iterations", 4)
+    page.get_by_role("radio", name="4", exact=True).focus()
+    page.keyboard.press("ArrowRight")
+    expect(page.get_by_role("radio", name="8", exact=True)).to_be_checked()
+    expect(page.get_by_role("group", name="Streams (n)")).to_be_visible()
+    gain = big(float(gains(8).sel(depth=64, iterations=4).max()))
+    expect(page.locator(".spoken")).to_contain_text(f"4 iterations: {gain}.")
+    plots = page.get_by_role("img")
+    expect(plots).to_have_count(2)
+    expect(plots.first).to_have_accessible_name(re.compile("Plot at 64 layers, 4 iterations"))
+    file.keeps_nobody_out()
+
+
+def test_who_wants_less_motion_gets_the_end_at_once(tab: Callable[..., File], folder: Path) -> None:
+    file = tab(reduced_motion="reduce").show(folder / "four.html")
+    file.page.get_by_role("button", name="Play Sinkhorn iterations").click()
+    expect(file.slider("Sinkhorn iterations")).to_have_value("30", timeout=200)
+
+
+HOST = """<!DOCTYPE html><meta charset="utf-8"><title>A post</title>
+<style>* {{ letter-spacing: 3px }} label {{ color: red }} body {{ max-width: 720px }}</style>
+<script>
+  heights = []
+  addEventListener("message", ({{data}}) => {{
+    if (data.type === "mhc-height") heights.push(data.height)
+  }})
+</script>
+<p>Some words.</p>{}"""
+
+
+def test_in_a_frame_it_moves_and_tells_its_height(tab: Callable[..., File], folder: Path) -> None:
+    host = folder / "host.html"
+    host.write_text(HOST.format('<iframe src="four.html" width="700" height="300"></iframe>'))
+    file = tab()
+    page = file.page
+    page.goto(host.as_uri())
+    frame = page.frame_locator("iframe")
+    slider = frame.get_by_role("slider", name="Sinkhorn iterations")
+    expect(slider).to_have_value("1")
+    slider.press("ArrowRight")
+    inner = page.frames[1]
+    assert file.headline(inner) == headline_of(gains(4), 64, 2)
+    page.wait_for_function("heights.length > 0")
+    told = page.evaluate("heights.at(-1)")
+    assert told > 500
+    # The host follows: it is then as high as it said, and says no more.
+    page.evaluate("(h) => { document.querySelector('iframe').style.height = `${h}px` }", told)
+    page.wait_for_timeout(300)
+    assert page.evaluate("heights.at(-1)") == told
+    assert inner.evaluate("document.documentElement.scrollHeight") <= told
+
+
+def test_two_fragments_in_a_host_that_loads_bokehjs_leave_each_other_alone(
+    tab: Callable[..., File], folder: Path
+) -> None:
+    parts = [
+        mhc.export_html(mhc.Experiment(members=2, streams=n), fragment=True, title=f"Part {n}")
+        for n in (2, 8)
+    ]
+    host = folder / "fragments.html"
+    # BokehJS comes last, and late.
+    host.write_text(HOST.format("".join(parts) + '<script defer src="bokeh.min.js"></script>'))
+    file = tab()
+    page = file.page
+    page.goto(host.as_uri())
+    both = page.locator(".mhc-demo")
+    expect(both).to_have_count(2)
+    sliders = page.get_by_role("slider", name="Sinkhorn iterations")
+    expect(sliders).to_have_count(2)
+    expect(page.locator(".bk-Figure")).to_have_count(4)
+    sliders.last.press("ArrowLeft")
+    assert file.headline() == headline_of(gains(2, 2), 64, 1) + headline_of(gains(8, 2), 64, 0)
+    sliders.first.press("ArrowRight")
+    assert file.headline() == headline_of(gains(2, 2), 64, 2) + headline_of(gains(8, 2), 64, 0)
+    # The host's own rules stay outside.
+    label = both.first.get_by_text("Sinkhorn iterations").first
+    assert label.evaluate("(n) => getComputedStyle(n).letterSpacing") == "normal"
+    assert label.evaluate("(n) => getComputedStyle(n).color") == "rgb(22, 25, 29)"
+
+
+def test_a_fragment_without_bokehjs_says_what_it_lacks(
+    tab: Callable[..., File], folder: Path
+) -> None:
+    host = folder / "bare.html"
+    host.write_text(HOST.format(mhc.export_html(mhc.Experiment(members=1), fragment=True)))
+    page = tab().page
+    page.goto(host.as_uri())
+    expect(page.locator(".missing")).to_contain_text("The plots need BokehJS 3.")
+
+
+DARK, LIGHT = "rgb(18, 18, 18)", "rgb(255, 255, 255)"
+
+
+@pytest.mark.parametrize("theme", ["auto", "light", "dark"])
+def test_its_theme_is_the_reader_s_or_the_one_that_was_chosen(
+    tab: Callable[..., File], folder: Path, theme: str
+) -> None:
+    file = tab().show(exported(folder, f"theme-{theme}", theme=theme))
+    for scheme in ("light", "dark", "light"):
+        file.page.emulate_media(color_scheme=scheme)
+        dark = scheme == "dark" if theme == "auto" else theme == "dark"
+
+        def all_of_it_is(dark: bool = dark) -> None:
+            ground = file.page.locator(".mhc-demo").evaluate(
+                "(node) => getComputedStyle(node).backgroundColor"
+            )
+            assert ground == (DARK if dark else LIGHT)
+            ink = file.model("composite", "m.left[0].major_label_text_color")
+            assert ink == ("rgb(233, 236, 239)" if dark else "rgb(22, 25, 29)")
+
+        file.eventually(all_of_it_is, seconds=3)
+    if theme == "dark":
+        file.keeps_nobody_out()
+
+
+@pytest.mark.parametrize("name", ["four", "why", "real"])
+def test_nothing_is_cut_off_on_a_narrow_screen(
+    tab: Callable[..., File], folder: Path, name: str
+) -> None:
+    path = folder / "four.html" if name == "four" else exported(folder, name, scene=name)
+    file = tab(720, 700).show(path)
+    for width in (720, 390, 320):
+        file.page.set_viewport_size({"width": width, "height": 700})
+        file.page.wait_for_timeout(300)
+        assert file.page.evaluate("document.documentElement.scrollWidth") == width
+
+
+def test_a_given_height_is_kept(tab: Callable[..., File], folder: Path) -> None:
+    file = tab(1200, 900).show(exported(folder, "high", height=640))
+    assert file.page.locator(".mhc-demo").evaluate("(node) => node.offsetHeight") == 640
+    expect(file.page.locator(".caption")).to_be_in_viewport()
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, scene in SCENES.items() if scene.state.get("view") != "cost"]
+)
+def test_each_scene_is_drawn(tab: Callable[..., File], folder: Path, name: str) -> None:
+    scene = SCENES[name]
+    file = tab().show(exported(folder, f"scene-{name}", scene=name))
+    page = file.page
+    expect(page.get_by_role("heading", level=1)).to_have_text(scene.title)
+    expect(page.get_by_role("slider")).to_have_count(
+        len({"iterations", "depth"} & set(scene.controls))
+    )
+    expect(page.locator(".mhc-headline")).to_have_count(int(scene.headline))
+    if scene.state.get("view") == "figure8":
+        expect(page.locator(".fig8-matrix")).to_have_count(12)
+        return
+    plots = page.locator(".plot").filter(visible=True)
+    expect(page.get_by_role("img").filter(visible=True)).to_have_count(plots.count())
+    if "depth" in scene.controls:
+        file.set("Depth (layers)", scene.state.get("depth", 64) + 3)

@@ -1,0 +1,132 @@
+"""The documentation: its code runs and gives what it says, and every command in it works."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PATIENCE = 120  # seconds until what hangs is ended
+
+ELSEWHERE = {
+    "docker": "test_container.py runs the Dockerfile's steps, test_proxy.py the proxy's file",
+    "python": "test_container.py installs from constraints.txt into a new environment",
+    ".venv/bin/pip": "test_container.py installs from constraints.txt into a new environment",
+    ".venv/bin/mhc-demo": "the other commands of mhc-demo",
+    "panel": "page/conftest.py serves app.py",
+    "jupyter": "test_notebooks.py executes the notebooks",
+}
+"""Commands that need more than this test has, and what runs them."""
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
+
+
+COMMANDS = [
+    pytest.param(line.split("  #")[0].strip(), id=f"{page.stem}: {line}")
+    for page in PAGES
+    for block in blocks(page, "sh")
+    for line in block.replace("\\\n", " ").splitlines()
+    if line.strip()
+]
+
+
+def test_there_is_a_page_for_every_use() -> None:
+    uses = {"lecture", "blog", "notebooks", "research", "operate"}
+    assert {page.stem for page in PAGES} == {"README", *uses}
+    for use in uses:
+        assert f"(docs/{use}.md)" in PAGES[0].read_text("utf-8")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_links_to_other_files_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text("utf-8")):
+        if "://" not in target:
+            assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_code_runs_and_gives_the_shapes_it_says(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    for block in blocks(page, "python"):
+        exec(compile(block, str(page), "exec"), names)
+        for line in block.splitlines():
+            if claim := re.match(r"(?:(\w+) = )?([^#]+?)  # \((\d[\d, ]*)\)", line):
+                name, expression, said = claim.groups()
+                value = eval(name or expression, names)
+                assert tuple(value.shape) == tuple(map(int, re.findall(r"\d+", said))), line
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_works(command: str, tmp_path: Path) -> None:
+    program, *words = shlex.split(command)
+    if program == "mhc-demo" and words[0] == "serve" and "--help" not in words:
+        serves(words)
+    elif program == "mhc-demo":
+        done = subprocess.run(
+            [sys.executable, "-m", "mhc_demo.cli", *words],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+        )
+        assert done.returncode == 0, done.stderr
+        for name in words:  # what it was to write is there
+            if re.fullmatch(r"[\w-]+\.(html|csv|parquet|nc|json|jsonl|png|svg)", name):
+                assert (tmp_path / name).stat().st_size > 0
+    elif program == "make":  # all but doing it: this test runs in `make test`
+        assert shutil.which("make")
+        done = subprocess.run(
+            ["make", "--dry-run", *words], cwd=ROOT, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+    else:
+        assert program in ELSEWHERE, f"what runs {command}?"
+
+
+def serves(words: list[str]) -> None:
+    """`mhc-demo serve` with these options, on a free port, answers at the link that it prints."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    words = [word for word in words if word != "--show"]
+    server = subprocess.Popen(
+        [sys.executable, "-m", "mhc_demo.cli", *words, "--port", port],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    watchdog = threading.Timer(PATIENCE, server.kill)
+    watchdog.start()
+    try:
+        assert server.stdout is not None
+        said = server.stdout.readline()
+        link = re.search(r"http://\S+", said)
+        assert link, said + server.stdout.read()
+        assert urllib.request.urlopen(link.group(), timeout=PATIENCE).status == 200
+    finally:
+        watchdog.cancel()
+        server.send_signal(signal.SIGTERM)
+        server.communicate(timeout=PATIENCE)
+
+
+def test_every_notebook_is_linked_to() -> None:
+    page = (ROOT / "docs" / "notebooks.md").read_text("utf-8")
+    notebooks = sorted((ROOT / "notebooks").glob("*.ipynb"))
+    assert notebooks
+    assert all(f"(../notebooks/{notebook.name})" in page for notebook in notebooks)

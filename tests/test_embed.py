@@ -1,0 +1,283 @@
+"""The standalone file: what is in it, what is not, and that no digit is lost on the way."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import mhc_demo as mhc
+from mhc_demo import embed
+from mhc_demo.app.scenes import SCENES, big
+from mhc_demo.app.state import State
+from mhc_demo.cli import main
+from mhc_demo.figures.packed import GAINS, PER_UNIT, PLAIN, pack
+from mhc_demo.figures.slices import SLIDERS
+
+FEW = mhc.Experiment(members=2)
+HOSTILE = "</script></title><img src=x onerror=alert(1)>'\"&{}"
+
+
+def data_of(html: str) -> dict[str, Any]:
+    """What the file's script is given."""
+    start = html.index("mhc.embed(host, ") + len("mhc.embed(host, ")
+    return json.loads(html[start : html.rindex(");\n}</script>")])
+
+
+def unpacked(packed: dict[str, Any]) -> np.ndarray:
+    """As `static/embed.js` does it."""
+    table = np.array(packed["steps"]).reshape(-1, packed["row"])
+    table[:2] = np.cumsum(table[:2], axis=1)
+    values = np.concatenate([table[:1], np.cumsum(table[1:], axis=0)]).ravel() / PER_UNIT
+    values[packed.get("unknown", [])] = np.nan
+    values[packed.get("zero", [])] = -np.inf
+    return values
+
+
+def on_hover(log10: float) -> str:
+    """As `exact` of `static/mhc.js` writes a gain."""
+    if abs(log10) < 4:
+        return f"{10**log10:.5e}"
+    power = np.floor(log10)
+    return f"{10 ** (log10 - power):.3f}e{power:g}"
+
+
+def fate(log10: float) -> str:
+    """As `verdict` of `static/mhc.js` calls a gain."""
+    size = abs(log10)
+    return f"{np.sign(log10)}" * (1 + int(size > 3) + int(size > np.log10(2)))
+
+
+def test_every_digit_that_is_shown_of_a_packed_gain_is_its_own() -> None:
+    rng = np.random.default_rng(0)
+    near_breaks = [s * b + rng.normal(0, 1e-6, 300) for s in (1, -1) for b in (0, 0.30103, 3, 4)]
+    near_threes = np.log10(np.arange(100, 1000) / 100 + 0.005) + rng.normal(0, 1e-8, 900)
+    near_tenths = np.arange(10.05, 90, 0.1) + rng.normal(0, 1e-8, 800)
+    values = np.concatenate(
+        [
+            *near_breaks,
+            near_threes,
+            rng.normal(0, 1e-3, 20_000),
+            rng.uniform(-5, 5, 20_000),
+            rng.uniform(-2600, 2600, 10_000),
+        ]
+    )
+    sent = unpacked(pack(values, row=len(values)))
+    assert np.abs(sent - values).max() < 4.5 / PER_UNIT
+    assert [big(v) for v in sent] == [big(v) for v in values]
+    assert [on_hover(v) for v in sent] == [on_hover(v) for v in values]
+    assert [fate(v) for v in sent[np.abs(sent) > 1e-6]] == [
+        fate(v) for v in values[np.abs(sent) > 1e-6]
+    ]
+    # Where a headline changes within a ten-millionth, it is the headline that is right.
+    tenths = unpacked(pack(near_tenths, row=len(near_tenths)))
+    assert [big(v) for v in tenths] == [big(v) for v in near_tenths]
+
+
+def test_three_decimals_stay_and_so_does_what_is_no_number() -> None:
+    rng = np.random.default_rng(1)
+    values = np.concatenate([rng.uniform(0, 3, 10_000), np.arange(0.0005, 1, 0.001) + 1e-9])
+    sent = unpacked(pack(values, len(values), PLAIN))
+    assert [f"{v:.3f}" for v in sent] == [f"{v:.3f}" for v in values]
+    holes = np.array([[0.5, np.nan, -np.inf], [1e-17, 3.0, np.nan], [np.nan, -np.inf, 2.0]])
+    sent = unpacked(pack(holes, 3, GAINS))
+    np.testing.assert_allclose(sent, holes.ravel(), atol=1 / PER_UNIT)
+
+
+def test_with_the_defaults_it_is_under_450_kb_and_with_four_numbers_of_streams_under_500() -> None:
+    whole = mhc.export_html().encode()
+    assert len(gzip.compress(whole)) < 450_000
+    # Sharp logits are the worst case: every iteration still changes them.
+    sharp = mhc.Experiment(spread=5.0, members=32)
+    assert len(gzip.compress(mhc.export_html(sharp, streams=[2, 4, 8, 16]).encode())) < 500_000
+
+
+def test_it_opens_as_the_page_does_and_holds_the_library_s_numbers() -> None:
+    data = data_of(mhc.export_html(fragment=True))
+    page = State()
+    sliders = {name: data["sliders"][name]["label"] for name in SLIDERS}
+    assert sliders == {name: page.param[name].label for name in SLIDERS}
+    opened = next(m for m in _models(data["doc"]) if m["attributes"].get("name") == "surface")
+    tag = dict(opened["attributes"]["tags"][0]["entries"])
+    assert dict(tag["state"]["entries"]) == page.seen()
+    surface = mhc.gain_surface(mhc.Experiment(**dict(page.key()[:-1])))["log10_gain"]
+    columns = data["variants"][0]["tables"][opened["id"]]
+    for direction in ("forward", "backward"):
+        wanted = surface.sel(direction=direction, series="median").values.ravel()
+        sent = unpacked(columns[f"{direction}.median"])
+        assert [big(v) for v in sent] == [big(v) for v in wanted]
+
+
+def _models(doc: Any) -> list[dict[str, Any]]:
+    """Every model in a document's JSON."""
+    if isinstance(doc, list):
+        return [m for each in doc for m in _models(each)]
+    if not isinstance(doc, dict):
+        return []
+    own = [doc] if doc.get("type") == "object" and "attributes" in doc else []
+    return own + [m for each in doc.values() for m in _models(each)]
+
+
+def test_no_number_is_sent_twice() -> None:
+    doc = json.dumps(data_of(mhc.export_html(FEW, fragment=True))["doc"])
+    assert "forward_median" in doc  # the names of columns, which the browser fills
+    assert len(doc) < 45_000
+
+
+@pytest.mark.parametrize("fragment", [False, True])
+def test_it_names_no_other_host_and_lets_no_title_out(fragment: bool) -> None:
+    html = mhc.export_html(FEW, title=HOSTILE, fragment=fragment)
+    assert "<img" not in html
+    assert html.count("</script") == (1 if fragment else 2)
+    ours = html.replace(embed._in_script(embed._bokehjs()), "")
+    assert re.findall(r"https?://[^\s\"']+", ours) == ["http://www.w3.org/2000/svg"] * ours.count(
+        "http://www.w3.org/2000/svg"
+    )
+    assert not re.search(r"<(link|img|iframe|script [^>]*src)", ours)
+    assert (embed._bokehjs()[:1000] in html) is not fragment
+
+
+def test_it_says_what_it_shows() -> None:
+    html = mhc.export_html(mhc.Experiment(streams=3, seed=7, spread=0.5, members=5), fragment=True)
+    said = "n = 3 streams, init Gaussian, spread 0.5, seed 7, 5 networks"
+    assert said in html
+    assert f"arXiv:2512.24880v2. Made with mhc-demo {mhc.__version__}." in html
+
+
+@pytest.mark.parametrize("name", SCENES)
+def test_a_scene_is_shown_or_refused_with_what_can_be(name: str) -> None:
+    if SCENES[name].state.get("view") == "cost":
+        with pytest.raises(ValueError, match="'cost' cannot be exported; these can: composite, "):
+            mhc.export_html(scene=name)
+        return
+    html = mhc.export_html(scene=name, fragment=True)
+    assert SCENES[name].title.replace("'", "&#x27;") in html
+    data = data_of(html)
+    wanted = [n for n in SLIDERS if n in SCENES[name].controls]
+    assert list(data["sliders"]) == wanted
+
+
+def test_a_scene_s_words_are_left_out_where_they_would_not_be_true() -> None:
+    scene = SCENES["dial"]
+    told = mhc.export_html(scene="dial", fragment=True)
+    assert f"<h2>{scene.title}</h2>" in told
+    assert scene.question in told
+    for change in ({"depth": 65}, {"experiment": mhc.Experiment(seed=43)}):
+        changed = mhc.export_html(scene="dial", fragment=True, **change)
+        assert f"<h2>{embed.TITLE}</h2>" in changed
+        assert scene.question not in changed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "said"),
+    [
+        ({"experiment": 4}, TypeError, "experiment must be an Experiment, not 4"),
+        ({"depth": 129}, ValueError, "depth must be between 1 and 128, not 129"),
+        ({"depth": 9, "max_depth": 8}, ValueError, "depth must be between 1 and 8, not 9"),
+        ({"iterations": 1.5}, TypeError, "iterations must be a whole number, not 1.5"),
+        ({"max_iterations": 31}, ValueError, "max_iterations must be between 0 and 30, not 31"),
+        ({"streams": [4, 0]}, ValueError, "streams must be between 1 and 64, not 0"),
+        ({"streams": 4}, TypeError, "streams must be a list of whole numbers, not 4"),
+        ({"plots": ["pie"]}, ValueError, "plots must be one of 'composite', 'iterations', "),
+        ({"plots": []}, ValueError, "plots must name at least one of composite, "),
+        ({"plots": "composite"}, TypeError, "plots must be a list of names, not 'composite'"),
+        ({"plots": ["mixing"] * 2}, ValueError, "plots must name each once, not "),
+        ({"plots": ["matrices"], "streams": [2, 4]}, ValueError, "one number of streams only"),
+        ({"controls": ["seed"]}, ValueError, "controls must be one of 'iterations', 'depth'"),
+        ({"plots": ["layer-axis"], "controls": ["depth"]}, ValueError, "must not hold 'depth'"),
+        ({"theme": "sepia"}, ValueError, "theme must be one of 'auto', 'light', 'dark'"),
+        ({"height": 10}, ValueError, "height must be between 300 and 4000, not 10"),
+        ({"title": 3}, TypeError, "title must be a text, not 3"),
+        ({"scene": "finale"}, ValueError, "scene must be one of 'stream', "),
+        ({"device": "tpu"}, ValueError, "device must be one of 'numpy', "),
+    ],
+)
+def test_what_cannot_be_shown_is_refused_by_name(
+    arguments: dict[str, Any], error: type[Exception], said: str
+) -> None:
+    with pytest.raises(error, match=re.escape(said)):
+        mhc.export_html(**arguments)
+
+
+def test_it_needs_no_panel() -> None:
+    code = (
+        "import sys, mhc_demo as mhc; mhc.export_html(mhc.Experiment(members=1), scene='dial'); "
+        "print({'panel', 'torch'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("set()\n", "")
+
+
+# The command line
+
+
+def test_the_command_writes_the_file_that_the_call_returns(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "gains.html"
+    path.write_text("what was there")
+    options = "--depth 20 --iterations 3 --streams 2,4 --seed 7 --members 2 --theme dark"
+    assert main(["export", str(path), *options.split(), "--title", "A title"]) == 0
+    assert re.search(r"gains\.html: \d+ kB", capsys.readouterr().out)
+    assert list(tmp_path.iterdir()) == [path]
+    wanted = mhc.export_html(
+        mhc.Experiment(streams=2, seed=7, members=2),
+        depth=20,
+        iterations=3,
+        streams=[2, 4],
+        theme="dark",
+        title="A title",
+    )
+    without_ids = [re.sub(r'"p\d+"', '"p"', html) for html in (path.read_text("utf-8"), wanted)]
+    assert without_ids[0] == without_ids[1]
+
+
+def test_the_command_begins_a_scene_where_the_story_does(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["export", "-", "--scene", "price", "--fragment"]) == 0
+    html = capsys.readouterr().out
+    assert SCENES["price"].title in html
+    assert '"depth",5]' in html.replace(" ", "")
+    assert "Difference left between streams" in html
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("--streams 2,99", "argument --streams: 99 is out of range (1 to 16)"),
+        ("--streams 16 --projection mhc-lite", "argument --streams: at most "),
+        ("--plots pie", "argument --plots: 'pie' is not one of composite, iterations, "),
+        ("--controls seed", "argument --controls: 'seed' is not one of iterations, depth, none"),
+        ("--height 9", "argument --height: 9 is out of range (300 to 4000)"),
+        ("--theme sepia", "argument --theme: 'sepia' is not one of auto, light, dark"),
+        ("--scene cost", "argument --scene: the view 'cost' cannot be exported; these can: "),
+        ("--view phase", "argument --view: the view 'phase' cannot be exported; these can: "),
+        ("--max-depth 20 --depth 60", "depth must be between 1 and 20, not 60"),
+    ],
+)
+def test_a_bad_option_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], options: str, said: str
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["export", str(tmp_path / "x.html"), *options.split()])
+    assert stop.value.code == 2
+    assert said in capsys.readouterr().err.splitlines()[-1]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("where", "why"), [("no/x.html", "does not exist"), (".", "is a folder")])
+def test_a_place_that_holds_no_file_is_named_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], where: str, why: str
+) -> None:
+    assert main(["export", str(tmp_path / where), "--members", "1"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("mhc-demo: cannot write ")
+    assert why in line
