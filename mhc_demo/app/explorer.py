@@ -182,6 +182,12 @@ class Explorer(pn.viewable.Viewer):
         beside = pn.Column(self._controls, width=290)
         return pn.Row(beside, self.main, sizing_mode="stretch_width")
 
+    def _repr_mimebundle_(self, *_: Any, **__: Any) -> dict[str, str]:
+        """What a notebook displays."""
+        from .notebook import frame  # which builds on this
+
+        return {"text/plain": repr(self), "text/html": frame(self.state)}
+
     # ---- the story --------------------------------------------------------------------------
 
     def _told(self, event: param.parameterized.Event) -> None:

@@ -46,10 +46,11 @@ FRAME = {
 }
 
 
-def create() -> pmui.Page:
-    """The page for one visitor, with the state of the link that was opened."""
-    state = State()
-    state.read(pn.state.session_args)
+def create(state: State | None = None) -> pmui.Page:
+    """The page for one visitor, by default with the state of the link that was opened."""
+    if state is None:
+        state = State()
+        state.read(pn.state.session_args)
     explorer = Explorer(state)
     sidebar = pn.Column(sizing_mode="stretch_width", margin=0)
     if not state.embed:

@@ -16,10 +16,11 @@ bundle.extension_dirs["mhc-demo"] = STATIC
 
 
 def load() -> None:
-    """Load Panel with our script, for this session (Panel keeps its resources by session)."""
-    pn.extension(
-        js_modules={"material": pmui.Page._render_esm(server=True).removeprefix("./")},
-        js_files={name: f"static/extensions/mhc-demo/{name}.js" for name in SCRIPTS},
-        notifications=False,
-        respect_explicit_sizing=True,
-    )
+    """Load our scripts with Panel's, for this session (Panel keeps its resources by session).
+
+    Not by `pn.extension`: in a notebook's kernel that writes BokehJS into the cell, and asks
+    another host for the rest.
+    """
+    pn.config.js_modules = {"material": pmui.Page._render_esm(server=True).removeprefix("./")}
+    pn.config.js_files.update({name: f"static/extensions/mhc-demo/{name}.js" for name in SCRIPTS})
+    pn.config.respect_explicit_sizing = True
