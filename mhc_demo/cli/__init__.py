@@ -14,9 +14,10 @@ from typing import Any
 
 from .options import Run
 from .serve import serve
+from .surface import surface
 
 COMMANDS: dict[str, Callable[[argparse.ArgumentParser], Run]] = {
-    each.__name__: each for each in (serve,)
+    each.__name__: each for each in (serve, surface)
 }
 """Every subcommand by its name; the first line of its docstring is the summary in the help."""
 
