@@ -343,8 +343,16 @@ window.mhc = (() => {
     if (node.textContent !== value) node.textContent = value;
   };
 
+  const named = ({projection, iterative}, {iterations}) => [
+    "HC, unconstrained",
+    iterations === 0
+      ? "0 iterations: HC itself"
+      : projection + (iterative ? `, ${iterations} iteration${iterations === 1 ? "" : "s"}` : ""),
+  ];
+
   // Two huge numbers; one lasting live region speaks them half a second after the last move.
-  function headline(el, doc, names) {
+  // `chosen()` gives the title of the {projection}, and whether it is {iterative}.
+  function headline(el, doc, chosen) {
     el.classList.add("mhc-headline");
     el.innerHTML = MARKUP;
     const sides = [...el.querySelectorAll(".side")].map((side) => ({
@@ -359,7 +367,7 @@ window.mhc = (() => {
     const status = el.querySelector(".spoken");
     let timer = null;
     return listen(doc, (state) => {
-      const titles = names(state);
+      const titles = named(chosen(), state);
       const both = gains(doc, state);
       both.forEach((gain, i) => {
         const {base, power} = big(gain.larger);

@@ -54,16 +54,9 @@ class Headline(JSComponent):
 
     _esm = """
     export function render({model, el, view}) {
-      const names = (state) => [
-        "HC, unconstrained",
-        state.iterations === 0
-          ? "0 iterations: HC itself"
-          : model.projection + (model.iterative
-              ? `, ${state.iterations} iteration${state.iterations === 1 ? "" : "s"}` : ""),
-      ]
       const host = document.createElement("div")
       el.append(host)
-      const stop = mhc.headline(host, view.model.document, names)
+      const stop = mhc.headline(host, view.model.document, () => model)
       model.on("computing", () => { host.ariaBusy = String(model.computing) })
       model.on("remove", stop)
     }

@@ -20,7 +20,7 @@ import param
 import xarray as xr
 
 from ..devices import DEVICES
-from ..figures.slices import gain_columns, table
+from ..figures.slices import SLIDERS, gain_columns, table
 from ..projections import PROJECTIONS
 from . import static
 from .components import BrowserWindow, Headline, Slider, Story
@@ -88,15 +88,15 @@ class Explorer(pn.viewable.Viewer):
 
     # ---- what there is to see ------------------------------------------------------------
 
-    def _slider(self, name: str, marks: tuple[int, ...]) -> Slider:
-        parameter = self.state.param[name]
+    def _slider(self, name: str) -> Slider:
+        look = SLIDERS[name]
         slider = Slider(
             state_name=name,
-            label=parameter.label,
-            value=parameter,
-            start=parameter.bounds[0],
-            end=parameter.bounds[1],
-            marks=list(marks),
+            label=look.label,
+            value=self.state.param[name],
+            start=look.start,
+            end=look.end,
+            marks=list(look.marks),
             sizing_mode="stretch_width",
             styles={"flex": "1 1 300px"},
             margin=(2, 16),
@@ -105,8 +105,8 @@ class Explorer(pn.viewable.Viewer):
         return slider
 
     def _make_main(self) -> None:
-        self.dial = self._slider("iterations", (0, 1, 5, 10, 20, 30))
-        self.depth = self._slider("depth", (1, 32, 64, 96, 128))
+        self.dial = self._slider("iterations")
+        self.depth = self._slider("depth")
         self.window = BrowserWindow(query=self.state.query())
         self.story = Story(
             scenes=told(),

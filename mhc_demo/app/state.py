@@ -18,6 +18,7 @@ from urllib.parse import urlencode
 import param
 
 from ..devices import DEVICES
+from ..figures.slices import SLIDERS
 from ..paper import TABLE_5
 from ..projections import PROJECTIONS
 from ..surface import EXPERIMENT_PARAMETERS, MAX_DEPTH, MAX_ITERATIONS, Experiment
@@ -35,10 +36,10 @@ class State(Experiment):
     """Everything that a link to the page carries."""
 
     iterations = param.Integer(
-        1, bounds=(0, MAX_ITERATIONS), label="Sinkhorn iterations", doc="0 is HC itself."
+        1, bounds=(0, MAX_ITERATIONS), label=SLIDERS["iterations"].label, doc="0 is HC itself."
     )
     depth = param.Integer(
-        64, bounds=(1, MAX_DEPTH), label="Depth (layers)", doc="Residual layers composed."
+        64, bounds=(1, MAX_DEPTH), label=SLIDERS["depth"].label, doc="Residual layers composed."
     )
     streams = param.Integer(
         4, bounds=(1, 16), label="Streams (n)", doc="Expansion rate n: residual streams."

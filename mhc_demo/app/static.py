@@ -1,21 +1,15 @@
-"""Where the page's scripts and styles are, and how the server hands them out."""
+"""How the server hands out the page's scripts and styles."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import panel as pn
 import panel_material_ui as pmui
 from bokeh.embed import bundle
 
-_PACKAGE = Path(__file__).resolve().parent.parent
-STATIC = next(
-    folder
-    for folder in (_PACKAGE.parent / "static", _PACKAGE / "static")  # checkout, installed
-    if (folder / "mhc.js").is_file()
-)
+from ..scripts import STATIC, text_of
+
 SCRIPTS = ("mhc", "story", "terms", "plots")
-CSS = (STATIC / "mhc.css").read_text("utf-8")
+CSS = text_of("mhc.css")
 
 # `panel serve` hands out no sibling folder of an app; the folder of a Bokeh extension it does.
 bundle.extension_dirs["mhc-demo"] = STATIC

@@ -21,6 +21,7 @@ Other models (spans, titles, what is seen of a network) take a property from the
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -28,8 +29,27 @@ import xarray as xr
 from bokeh.models import ColumnDataSource, CustomJS, Model
 from numpy.typing import NDArray
 
+from ..surface import MAX_DEPTH, MAX_ITERATIONS
+
 State = Mapping[str, int]
 """{"depth": ..., "iterations": ...}: what the browser looks up by itself."""
+
+
+@dataclass(frozen=True)
+class Slider:
+    """What moves one part of that state."""
+
+    label: str
+    start: int
+    end: int
+    marks: tuple[int, ...]
+    """The values that are written below it."""
+
+
+SLIDERS = {
+    "iterations": Slider("Sinkhorn iterations", 0, MAX_ITERATIONS, (0, 1, 5, 10, 20, 30)),
+    "depth": Slider("Depth (layers)", 1, MAX_DEPTH, (1, 32, 64, 96, 128)),
+}
 
 
 DRAWN = ("median", "q05", "q95")

@@ -9,9 +9,8 @@ import panel as pn
 import xarray as xr
 from bokeh.plotting import figure
 
-from ...figures import style
+from ...figures import style, words
 from ...figures.slices import State, recut
-from ...projections import PROJECTIONS
 from ...surface import Experiment, gain_surface, mixing_surface
 from ..glossary import explained
 from ..static import CSS
@@ -185,38 +184,11 @@ def plot(figure: Any) -> pn.pane.Bokeh:
     return pn.pane.Bokeh(figure, sizing_mode="stretch_both", margin=0)
 
 
-def legend(entries: list[tuple[str, str]]) -> str:
-    """(class of the swatch, text) -> a legend that wraps on a phone."""
-    return (
-        '<ul class="legend">'
-        + "".join(
-            f'<li class="{mark}"><span class="swatch {mark}"></span>'
-            f"<span>{explained(text)}</span></li>"
-            for mark, text in entries
-        )
-        + "</ul>"
-    )
+def legend(entries: list[words.Entry]) -> str:
+    """A legend, its terms explained."""
+    return words.legend(entries, explained)
 
 
-def lines_legend(explorer: Explorer, *more: tuple[str, str]) -> str:
-    """The legend of HC and the projection, forward and backward, with the ensemble's band.
-
-    Of the same extent at 0 iterations, where nothing of the projection is drawn: the plot below
-    must not jump.
-    """
-    members = explorer.state.members
-    drawn = "" if explorer.state.iterations else " off"
-    return legend(
-        [
-            ("hc", "HC, unconstrained"),
-            (f"projected{drawn}", PROJECTIONS[explorer.state.projection].title),
-            ("identity", "identity: gain 1"),
-            ("forward", "forward"),
-            ("backward", "backward"),
-            (
-                "band",
-                "one network" if members == 1 else f"median and 5–95 % of {members:,} networks",
-            ),
-            *more,
-        ]
-    )
+def lines_legend(explorer: Explorer, *more: words.Entry) -> str:
+    """The legend of HC and the projection, and what a view draws beside them."""
+    return legend([*words.lines(explorer.state, explorer.state.iterations), *more])

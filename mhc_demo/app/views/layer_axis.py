@@ -8,7 +8,7 @@ import panel as pn
 import xarray as xr
 from bokeh.plotting import figure
 
-from ...figures import LayerAxisFigure
+from ...figures import LayerAxisFigure, words
 from ...figures.slices import State, gain_columns, label, table
 from ...surface import layer_axis_gains
 from .base import Key, View, device_of, experiment_of, html, lines_legend, note, plots
@@ -35,13 +35,12 @@ class LayerAxisView(View):
         )
         self.legend = html("")
         self._describe()
-        said = note(
-            "As in the paper’s Figures 3b and 7b: one network of L layers (the Depth slider). "
-            "Forward at layer l is the product of layers 1 … l; backward at layer l is the product "
-            "from the last layer L down to l, the gain of a gradient on its way back."
-        )
         return pn.Column(
-            self.legend, plots(self.plot.figure), said, sizing_mode="stretch_width", margin=0
+            self.legend,
+            plots(self.plot.figure),
+            note(words.LAYER_AXIS),
+            sizing_mode="stretch_width",
+            margin=0,
         )
 
     def _hold(self, data: xr.DataArray) -> None:

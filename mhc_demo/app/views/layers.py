@@ -9,7 +9,7 @@ import panel as pn
 import xarray as xr
 from bokeh.plotting import figure
 
-from ...figures import LayersFigure
+from ...figures import LayersFigure, words
 from ...figures.slices import DRAWN, State, gain_columns, table
 from ...surface import layer_gains
 from .base import Key, View, device_of, experiment_of, html, lines_legend, note, paragraph, plots
@@ -39,12 +39,7 @@ class LayersView(View):
 
     def _describe(self, data: xr.DataArray) -> None:
         self.moved()
-        typical = 10 ** float(data.sel(iterations=0, series="median").mean())
-        self.note.object = paragraph(
-            f"The gain of one layer of HC is typically {typical:.3g}: it is the product of all "
-            "layers that counts. Dots are the layers of the first network, lines the ensemble’s "
-            "median of each layer."
-        )
+        self.note.object = paragraph(words.layers(data))
 
     def moved(self) -> bool:
         self.legend.object = lines_legend(self.explorer)

@@ -9,7 +9,7 @@ import panel as pn
 import xarray as xr
 from bokeh.plotting import figure
 
-from ...figures import MatricesFigure
+from ...figures import MatricesFigure, words
 from ...figures.matrices import PANELS, matrix_columns
 from ...figures.slices import State, label, table
 from ...gains import METRICS
@@ -46,14 +46,9 @@ class MatricesView(View):
         self.plots = pn.Column(styles=UNLIMITED, sizing_mode="stretch_width", margin=0)
         self.metrics = note()
         self.update(data)
-        said = note(
-            "The first network of the ensemble: the layer at the chosen depth, and the product "
-            "of all layers up to it. Σ at the right is the row sum (forward gain of that row), Σ "
-            "below the column sum (backward gain). A factor such as 10¹⁵ in the corner applies to "
-            "the whole matrix. Colour is relative to the largest entry, but at least to 4/n "
-            "(1 up to n = 4)."
+        return pn.Column(
+            self.metrics, self.plots, note(words.MATRICES), sizing_mode="stretch_width", margin=0
         )
-        return pn.Column(self.metrics, self.plots, said, sizing_mode="stretch_width", margin=0)
 
     def _hold(self, matrices: xr.Dataset) -> None:
         width = (matrices.sizes["row"] + 1) ** 2

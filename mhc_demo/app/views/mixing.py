@@ -8,10 +8,9 @@ import panel as pn
 import xarray as xr
 from bokeh.plotting import figure
 
-from ...figures import MixingFigure
+from ...figures import MixingFigure, words
 from ...figures.mixing import mixing_columns
 from ...figures.slices import State, table
-from ...gains import METRICS
 from .base import Key, View, html, legend, mixing_of, note, plots
 
 
@@ -28,24 +27,10 @@ class MixingView(View):
     def build(self, data: xr.Dataset) -> Any:
         self.table = table(mixing_columns(data), data["iterations"].values, data["depth"].values)
         self.plot = MixingFigure(data, self.table, self.explorer.state.seen())
-        said = note(
-            "The price of stability (the paper calls it mixing). A product of doubly "
-            "stochastic matrices drifts towards the uniform matrix 1/n; a product that is "
-            "stochastic in one direction only, towards equal rows or equal columns: the streams "
-            "become alike. Shown for the projected composite of the first network; at 0 "
-            "iterations, and for projections that bound nothing, there is nothing to show."
-        )
-        marks = legend(
-            [
-                ("projected", METRICS["second_singular_value"].title),
-                ("uniform", METRICS["uniform_distance"].title),
-                ("disagreement", METRICS["stream_disagreement"].title),
-            ]
-        )
         return pn.Column(
-            html(marks),
+            html(legend(words.metrics())),
             plots(self.plot.figure),
-            said,
+            note(words.MIXING),
             sizing_mode="stretch_width",
             margin=0,
         )

@@ -1,0 +1,124 @@
+"""What is said around the plots, on the page and in the standalone file: legends and notes.
+
+HTML of our own, without the explanations that the page adds to its terms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import xarray as xr
+
+from ..gains import METRICS
+from ..mixing import gaussian_growth
+from ..projections import PROJECTIONS
+from ..surface import Experiment
+
+Entry = tuple[str, str]
+"""Of a legend: class of the swatch (`static/mhc.css`), text."""
+
+LAYER_AXIS = (
+    "As in the paper’s Figures 3b and 7b: one network of L layers (the Depth slider). "
+    "Forward at layer l is the product of layers 1 … l; backward at layer l is the product "
+    "from the last layer L down to l, the gain of a gradient on its way back."
+)
+MATRICES = (
+    "The first network of the ensemble: the layer at the chosen depth, and the product "
+    "of all layers up to it. Σ at the right is the row sum (forward gain of that row), Σ "
+    "below the column sum (backward gain). A factor such as 10¹⁵ in the corner applies to "
+    "the whole matrix. Colour is relative to the largest entry, but at least to 4/n "
+    "(1 up to n = 4)."
+)
+MIXING = (
+    "The price of stability (the paper calls it mixing). A product of doubly "
+    "stochastic matrices drifts towards the uniform matrix 1/n; a product that is "
+    "stochastic in one direction only, towards equal rows or equal columns: the streams "
+    "become alike. Shown for the projected composite of the first network; at 0 "
+    "iterations, and for projections that bound nothing, there is nothing to show."
+)
+
+
+def legend(entries: Iterable[Entry], mark_up: Callable[[str], str] = str) -> str:
+    """A legend that wraps on a phone; `mark_up` is for the texts."""
+    return (
+        '<ul class="legend">'
+        + "".join(
+            f'<li class="{mark}"><span class="swatch {mark.split()[0]}"></span>'
+            f"<span>{mark_up(text)}</span></li>"
+            for mark, text in entries
+        )
+        + "</ul>"
+    )
+
+
+def lines(experiment: Experiment, iterations: int) -> list[Entry]:
+    """HC and the projection, forward and backward, with the ensemble's band.
+
+    Of the same extent at 0 iterations, where nothing of the projection is drawn: the plot below
+    must not jump.
+    """
+    members = experiment.members
+    return [
+        ("hc", "HC, unconstrained"),
+        ("projected" if iterations else "projected off", PROJECTIONS[experiment.projection].title),
+        ("identity", "identity: gain 1"),
+        ("forward", "forward"),
+        ("backward", "backward"),
+        (
+            "band",
+            "one network" if members == 1 else f"median and 5–95 % of {members:,} networks",
+        ),
+    ]
+
+
+def theory(surface: xr.Dataset) -> list[Entry]:
+    """The line of theory, where there is one."""
+    known = bool(surface["expected_log10_gain"].notnull().any())
+    return [("theory", "theory of HC (exact mean)")] if known else []
+
+
+def metrics() -> list[Entry]:
+    """The lines of the mixing metrics."""
+    marks = {
+        "projected": "second_singular_value",
+        "uniform": "uniform_distance",
+        "disagreement": "stream_disagreement",
+    }
+    return [(mark, METRICS[name].title) for mark, name in marks.items()]
+
+
+def composite(experiment: Experiment) -> str:
+    """What theory says of the unconstrained line, and what the projection is."""
+    chosen = PROJECTIONS[experiment.projection]
+    return f"{_growth(experiment)} <b>{chosen.title}</b>: {chosen.note}".strip()
+
+
+def _growth(experiment: Experiment) -> str:
+    if experiment.init != "gaussian" or experiment.spread == 0:
+        return ""
+    rate, deviation = gaussian_growth(experiment.streams, experiment.spread)
+    pace = abs(rate)
+    what = (
+        "barely moves"
+        if pace < 0.04
+        else (
+            ("explodes" if rate > 0 else "vanishes")
+            if pace > 0.1
+            else ("grows" if rate > 0 else "shrinks")
+        )
+    )
+    return (
+        f"<b>At n = {experiment.streams} and spread {experiment.spread:g} unconstrained mixing "
+        f"{what}</b>: {rate:+.3f} decades per layer, ± {deviation:.3f} per √layer over seeds "
+        "(top Lyapunov exponent of Gaussian products; Newman 1986).".replace("-", "−")
+    )
+
+
+def layers(gains: xr.DataArray) -> str:
+    """How much a single layer of HC amplifies."""
+    typical = 10 ** float(gains.sel(iterations=0, series="median").mean())
+    return (
+        f"The gain of one layer of HC is typically {typical:.3g}: it is the product of all "
+        "layers that counts. Dots are the layers of the first network, lines the ensemble’s "
+        "median of each layer."
+    )
