@@ -205,7 +205,8 @@ def layer_axis_gains(
     last layer down (Fig. 3b, 7b).  Dimensions (direction, iterations, layer, series); only one
     direction is computed if one is named.
     """
-    measure, directions = _of_both_ends, DIRECTIONS
+    measure: Measure = _of_both_ends
+    directions: tuple[str, ...] = DIRECTIONS
     if direction is not None:
         measure = _of_one_end(choice("direction", direction, DIRECTIONS))
         directions = (direction,)
@@ -381,7 +382,7 @@ def _over_ensemble(
     measure: Measure,
     device: str,
     clock: _Clock,
-    progress: Progress | None,
+    progress: Progress | None = None,
 ) -> Floats:
     """What is measured, over the whole ensemble: (direction, t, depth, series), t = 0, 1, ...."""
     _check(experiment)

@@ -13,11 +13,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from .options import Run
+from .plot import plot
 from .serve import serve
 from .surface import surface
 
 COMMANDS: dict[str, Callable[[argparse.ArgumentParser], Run]] = {
-    each.__name__: each for each in (serve, surface)
+    each.__name__: each for each in (serve, plot, surface)
 }
 """Every subcommand by its name; the first line of its docstring is the summary in the help."""
 

@@ -126,12 +126,7 @@ class MatricesFigure:
             text=[""] * size,
             exact=[""] * size,
         )
-        fill = {
-            "field": "shade",
-            "transform": LinearColorMapper(palette=PALETTE, low=-1, high=1),
-        }
-        rect = Rect(x="x", y="y", width=0.97, height=0.97, line_color=None, fill_color=fill)
-        cells = style.draw(p, source, rect, style.MOVING)
+        cells = style.draw(p, source, tinted(), style.MOVING)
         if n > LEGIBLE:
             inside = [k for k in range(n * (n + 1)) if k % (n + 1) < n]
             cells.view = CDSView(filter=IndexFilter(indices=inside))
@@ -156,6 +151,13 @@ class MatricesFigure:
         # The first layout of a newly opened view asks the script to write texts and shades.
         p.js_on_change("inner_width", CustomJS(args={"source": source}, code="mhc.cut(source)"))
         return p
+
+
+def tinted() -> Rect:
+    """Cells at x, y in the colours of "shade", from -1 to 1."""
+    scale = LinearColorMapper(palette=PALETTE, low=-1, high=1)
+    fill = {"field": "shade", "transform": scale}
+    return Rect(x="x", y="y", width=0.97, height=0.97, line_color=None, fill_color=fill)
 
 
 def _texts(n: int) -> list[tuple[Text, list[int]]]:
