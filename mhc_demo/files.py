@@ -57,9 +57,9 @@ def write(dataset: xr.Dataset, path: str | os.PathLike[str]) -> None:
     """Write a dataset in the format that the suffix of `path` names, one of `FORMATS`.
 
     - .csv, .parquet: a row for each cell, its labels and what tells experiments apart in columns
-      beside the values.  Read by `pandas.read_csv(path, float_precision="round_trip")` and
-      `pandas.read_parquet(path)`, whose `.attrs` then hold all attributes; a CSV file has no place
-      for the others.
+      beside the values.  Read by `pandas.read_csv(path)` (of older versions with
+      `float_precision="round_trip"`) and `pandas.read_parquet(path)`, whose `.attrs` then hold all
+      attributes; a CSV file has no place for the others.
     - .nc: netCDF 4, read by `xarray.open_dataset(path)`.
     - .json: `Dataset.to_dict()`; null for NaN, "-Infinity" for minus infinity.  Read by
       `xarray.Dataset.from_dict(json.load(file)).astype(float)`.

@@ -114,8 +114,7 @@ def drawn(
         except NoPictureError as error:
             raise NoPictureError(f"{program} {error}; {ADVICE}") from None
         finally:
-            process.kill()
-            process.wait()
+            _end(process)
     if what == "failed":
         raise NoPictureError(f"{program} failed: {answer.decode(errors='replace')}; {ADVICE}")
     return answer
@@ -199,6 +198,7 @@ SEND = """\
       const svg = layer.ctx.get_svg();
       svg.setAttribute("role", "img");
       svg.setAttribute("viewBox", `0 0 ${svg.getAttribute("width")} ${svg.getAttribute("height")}`);
+      for (const outline of svg.querySelectorAll("text[stroke-opacity='0']")) outline.remove();
       const title = document.createElementNS(svg.namespaceURI, "title");
       title.textContent = document.title;
       svg.prepend(title);
@@ -254,6 +254,16 @@ def _server(page: str, answers: SimpleQueue[tuple[str, bytes]]) -> Iterator[str]
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}{path}"
         server.shutdown()
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End the browser, and first ask it to, for what it has started ends with it then."""
+    process.terminate()
+    try:
+        process.wait(5)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _answer(

@@ -36,6 +36,10 @@ examples:
       serve it, and print the link that opens with this experiment
   mhc-demo serve --address 0.0.0.0 --allow-websocket-origin demo.example.org
       serve it to others, behind a proxy of that name
+  mhc-demo surface --streams 8 --members 256 -o gains.parquet
+      write the gains that the page looks up; also .csv, .nc, .json
+  mhc-demo plot fig3 --theme dark -o fig3.png
+      draw a figure for a slide; also .svg, .html
   mhc-demo serve --help
       every option, its range and its default
 """
@@ -44,13 +48,14 @@ examples:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line `argv` (default: `sys.argv[1:]`) and return its exit code.
 
-    0: done.  1: it could not be done.  2: the options were wrong (raised as SystemExit).
+    0: done.  1: it could not be done.  2: the options were wrong (raised as SystemExit).  130, by
+    the shells' custom: stopped by Ctrl-C.
     """
     arguments = sys.argv[1:] if argv is None else list(argv)
     try:
         options = _parser(arguments).parse_args(arguments)
         return options.run(options)
-    except KeyboardInterrupt:  # before the server has taken over the signal
+    except KeyboardInterrupt:
         return 130
 
 

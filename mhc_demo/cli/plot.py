@@ -104,5 +104,6 @@ def _draw(options: argparse.Namespace, experiment: Any) -> int:
         else:
             if sys.stderr.isatty():
                 print(f"{browser} draws ...", file=sys.stderr)
-            part.write_bytes(drawn(layout, *look, suffix=suffix, scale=scale, browser=browser))
+            pixels = scale if suffix == ".png" else 1.0
+            part.write_bytes(drawn(layout, *look, suffix=suffix, scale=pixels, browser=browser))
     return 0

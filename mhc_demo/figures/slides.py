@@ -16,8 +16,6 @@ from bokeh.models import (
     BoxAnnotation,
     ColumnDataSource,
     GridBox,
-    Legend,
-    LegendItem,
     Line,
     Range1d,
     Text,
@@ -146,7 +144,7 @@ def fig7(asked: Asked) -> Picture:
 
 @slide(depth=PAPER_LAYERS, iterations=PAPER_ITERATIONS, passes=0)
 def fig8(asked: Asked) -> Picture:
-    """Matrices of the paper's own 27B model, with their sums, as in Figure 8"""
+    """Matrices of the paper's 27B model with their sums, as in Figure 8; no experiment's"""
     plots = figure8_plots(style.ink(asked.dark))
     names = list(FIGURE_8_TITLES)  # three layers, three composites
     return Picture(
@@ -180,7 +178,7 @@ def _along_layers(
     second.y_range.update(**dict(zip(("start", "end"), _range(composite), strict=True)))
     style.fit_ticks(second)
     step = next(step for step in (1, 2, 5, 10, 20) if asked.depth <= 7 * step)
-    for p, title in ((first, "(a) Single layer"), (second, "(b) Composite")):
+    for p, title in ((first, "(a) Single layer (dots: one network)"), (second, "(b) Composite")):
         p.title.text = title
         p.x_range.end = asked.depth + 0.5
         p.center = [each for each in p.center if not isinstance(each, BoxAnnotation)]
@@ -271,7 +269,7 @@ def laid_out(picture: Picture, width: int, height: int, dark: bool) -> GridBox:
             p.min_height = 0
             if columns < 3:
                 style.set_type(p, 1)
-    return GridBox(
+    layout = GridBox(
         children=cells,
         rows=[f"{head.height}px"] + ["1fr"] * len(picture.plots),
         cols=[f"{share}fr" for share in picture.shares or [1] * columns],
@@ -280,10 +278,16 @@ def laid_out(picture: Picture, width: int, height: int, dark: bool) -> GridBox:
         sizing_mode="fixed",
         styles={"background-color": background(dark)},
     )
+    for model in layout.references():  # the rules by which a slider moves it, and their tables
+        model.tags = []
+    return layout
 
 
-TITLE, SAID = 34, 22
-"""Pixels of type."""
+TITLE, SAID, NAMED = 34, 22, 20
+"""Pixels of type: of the title, what is said below it, and the legend."""
+
+SWATCH = 32
+"""Pixels of a line in the legend."""
 
 
 def _heading(picture: Picture, width: int, dark: bool) -> figure:
@@ -326,30 +330,15 @@ def _heading(picture: Picture, width: int, dark: bool) -> figure:
         text_color=style.ink(dark),
     )
     style.draw(p, source, text)
-    if picture.legend:
-        items = []
-        for name, colour, dash in picture.legend:
-            line = Line(x="x", y="y", line_color=colour, line_dash=dash, line_width=4)
-            items.append(
-                LegendItem(
-                    label=name,
-                    renderers=[
-                        style.draw(p, ColumnDataSource({"x": [-1, -1], "y": [-1, -1]}), line)
-                    ],
-                )
-            )
-        p.add_layout(
-            Legend(
-                items=items,
-                orientation="horizontal",
-                location=(edge, 8),
-                padding=0,
-                margin=0,
-                label_text_font_size=f"{SAID}px",
-                glyph_width=40,
-                spacing=18,
-            )
-        )
+    x = float(edge)  # not a Legend, whose lines are pixels even in an SVG
+    for name, colour, dash in picture.legend:
+        y = height - 0.7 * NAMED
+        line = ColumnDataSource({"x": [x, x + SWATCH], "y": [y, y]})
+        style.draw(p, line, Line(line_color=colour, line_dash=dash, line_width=4))
+        word = ColumnDataSource({"x": [x + SWATCH + 6], "y": [y], "text": [name]})
+        look = {"text_font_size": f"{NAMED}px", "text_color": style.ink(dark)}
+        style.draw(p, word, Text(text_baseline="middle", **look))
+        x += SWATCH + 26 + 0.53 * NAMED * len(name)  # about as wide as the words are
     return p
 
 
@@ -371,11 +360,6 @@ def theme(dark: bool) -> Theme:
                     "major_label_text_color": ink,
                 },
                 "Grid": {"grid_line_color": style.SHADE, "grid_line_alpha": 0.25},
-                "Legend": {
-                    "background_fill_alpha": 0,
-                    "border_line_color": None,
-                    "label_text_color": ink,
-                },
                 "Title": {"text_color": ink},
             }
         }
