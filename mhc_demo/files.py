@@ -1,12 +1,27 @@
-"""Writing files whole or not at all: who is interrupted keeps what was there before."""
+"""Writing files whole or not at all: who is interrupted keeps what was there before.
+
+And a labelled dataset in the formats that other programs read, by its suffix.  xarray and pandas
+write them; here stands only what each format cannot hold by itself.  To add a format, add an
+entry to `FORMATS`.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
 
 
 @contextmanager
@@ -36,3 +51,100 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+
+
+def write(dataset: xr.Dataset, path: str | os.PathLike[str]) -> None:
+    """Write a dataset in the format that the suffix of `path` names, one of `FORMATS`.
+
+    - .csv, .parquet: a row for each cell, its labels and what tells experiments apart in columns
+      beside the values.  Read by `pandas.read_csv(path)` (of older versions with
+      `float_precision="round_trip"`) and `pandas.read_parquet(path)`, whose `.attrs` then hold all
+      attributes; a CSV file has no place for the others.
+    - .nc: netCDF 4, read by `xarray.open_dataset(path)`.
+    - .json: `Dataset.to_dict()`; null for NaN, "-Infinity" for minus infinity.  Read by
+      `xarray.Dataset.from_dict(json.load(file)).astype(float)`.
+
+    Every number is written to its last digit.  `with replacing(path) as part: write(dataset, part)`
+    writes all of it or nothing.
+
+    Raises ValueError for another suffix, and ModuleNotFoundError that says what to install.
+    """
+    format_of(path).write(dataset, Path(path))
+
+
+def format_of(path: str | os.PathLike[str]) -> Format:
+    """The format that the suffix of `path` names.
+
+    Raises ValueError for a suffix that is not in `FORMATS`, and ModuleNotFoundError that says what
+    to install for a format whose packages are missing.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in FORMATS:
+        raise ValueError(f"path must end in {', '.join(FORMATS)}, not {os.fspath(path)!r}")
+    found = FORMATS[suffix]
+    missing = [name for name in found.needs if find_spec(name) is None]
+    if missing:
+        raise ModuleNotFoundError(
+            f"{suffix} needs {' and '.join(missing)}: pip install {' '.join(missing)}"
+        )
+    return found
+
+
+@dataclass(frozen=True)
+class Format:
+    """How a dataset is written, and the packages that it takes."""
+
+    write: Callable[[xr.Dataset, Path], None]
+    needs: tuple[str, ...] = ()
+
+
+def _csv(dataset: xr.Dataset, path: Path) -> None:
+    _rows(dataset).to_csv(path, index=False)
+
+
+def _parquet(dataset: xr.Dataset, path: Path) -> None:
+    _rows(dataset).to_parquet(path, index=False, engine="pyarrow")
+
+
+def _netcdf(dataset: xr.Dataset, path: Path) -> None:
+    dataset.to_netcdf(path, engine="h5netcdf")
+
+
+def _json(dataset: xr.Dataset, path: Path) -> None:
+    told = dataset.to_dict(data="array")
+    for part in ("coords", "data_vars"):
+        for variable in told[part].values():
+            variable["data"] = _plain(variable["data"])
+    with path.open("w", encoding="utf-8") as file:
+        json.dump(told, file, ensure_ascii=False, allow_nan=False)
+
+
+def _rows(dataset: xr.Dataset) -> pd.DataFrame:
+    from .surface import EXPERIMENT_PARAMETERS
+
+    rows = dataset.to_dataframe().reset_index()
+    for name in (*EXPERIMENT_PARAMETERS, "version"):
+        if name in dataset.attrs:
+            rows[name] = dataset.attrs[name]
+    rows.attrs = dict(dataset.attrs)
+    return rows
+
+
+def _plain(values: np.ndarray) -> Any:
+    """As nested lists; what is no number in JSON becomes null or the word for it."""
+    if values.dtype.kind != "f":
+        return values.tolist()
+    plain = values.astype(object)
+    plain[np.isnan(values)] = None
+    for infinity, word in ((np.inf, "Infinity"), (-np.inf, "-Infinity")):
+        plain[values == infinity] = word
+    return plain.tolist()
+
+
+FORMATS = {
+    ".csv": Format(_csv),
+    ".parquet": Format(_parquet, ("pyarrow",)),
+    ".nc": Format(_netcdf, ("h5netcdf", "h5py")),
+    ".json": Format(_json),
+}
+"""Every format by its suffix."""

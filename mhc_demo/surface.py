@@ -43,6 +43,9 @@ Floats: TypeAlias = NDArray[np.float64]
 Measure: TypeAlias = Callable[[Array, str], Array]
 """(matrices (t, members, depth, n, n), definition) -> log10 gains (2, t, members, depth)."""
 
+Progress: TypeAlias = Callable[[int], None]
+"""Hears, in the caller's thread, of how many members more are measured."""
+
 MAX_DEPTH = 128
 MAX_ITERATIONS = 30
 QUANTILES = {"q05": 0.05, "q25": 0.25, "median": 0.5, "q75": 0.75, "q95": 0.95}
@@ -104,12 +107,14 @@ def gain_surface(
     depth: int = MAX_DEPTH,
     iterations: int = MAX_ITERATIONS,
     device: str = "numpy",
+    progress: Progress | None = None,
 ) -> xr.Dataset:
     """log10 Amax gains of an experiment at every iteration count and depth.
 
     `device` is what computes it, of `mhc_demo.DEVICES`: "numpy", "cpu" (PyTorch), "cuda".  The
     matrices are the same everywhere; the gains agree to the rounding of float64, on CUDA of
-    float32 (where a product nearly cancels, to some thousandths of a decade).
+    float32 (where a product nearly cancels, to some thousandths of a decade).  `progress` is called
+    with the number of members that are done since it was last called.
 
     Variables of the dataset:
 
@@ -133,7 +138,7 @@ def gain_surface(
     depth = whole_number("depth", depth, 1)
     iterations = whole_number("iterations", iterations, 0)
     clock = _Clock()
-    gains = _over_ensemble(experiment, depth, iterations, _of_composites, device, clock)
+    gains = _over_ensemble(experiment, depth, iterations, _of_composites, device, clock, progress)
     depths = np.arange(1, depth + 1)
     expected = INITS[experiment.init].expected_log10_gain(
         depths, experiment.streams, experiment.spread
@@ -177,9 +182,12 @@ def layer_gains(
     depth: int = MAX_DEPTH,
     iterations: int = MAX_ITERATIONS,
     device: str = "numpy",
+    progress: Progress | None = None,
 ) -> xr.DataArray:
     """log10 Amax gains of every single layer, dimensions (direction, iterations, layer, series)."""
-    return _along_layers(experiment, depth, iterations, _of_single_layers, device)
+    return _along_layers(
+        experiment, depth, iterations, _of_single_layers, device, DIRECTIONS, progress
+    )
 
 
 def layer_axis_gains(
@@ -189,6 +197,7 @@ def layer_axis_gains(
     iterations: int = MAX_ITERATIONS,
     direction: str | None = None,
     device: str = "numpy",
+    progress: Progress | None = None,
 ) -> xr.DataArray:
     """log10 gains on the paper's axes: against the layer l of one network of `depth` layers.
 
@@ -196,10 +205,12 @@ def layer_axis_gains(
     last layer down (Fig. 3b, 7b).  Dimensions (direction, iterations, layer, series); only one
     direction is computed if one is named.
     """
-    if direction is None:
-        return _along_layers(experiment, depth, iterations, _of_both_ends, device)
-    measure = _of_one_end(choice("direction", direction, DIRECTIONS))
-    return _along_layers(experiment, depth, iterations, measure, device, (direction,))
+    measure: Measure = _of_both_ends
+    directions: tuple[str, ...] = DIRECTIONS
+    if direction is not None:
+        measure = _of_one_end(choice("direction", direction, DIRECTIONS))
+        directions = (direction,)
+    return _along_layers(experiment, depth, iterations, measure, device, directions, progress)
 
 
 def _along_layers(
@@ -208,12 +219,13 @@ def _along_layers(
     iterations: int,
     measure: Measure,
     device: str,
-    directions: tuple[str, ...] = DIRECTIONS,
+    directions: tuple[str, ...],
+    progress: Progress | None,
 ) -> xr.DataArray:
     depth = whole_number("depth", depth, 1)
     iterations = whole_number("iterations", iterations, 0)
     return xr.DataArray(
-        _over_ensemble(experiment, depth, iterations, measure, device, _Clock()),
+        _over_ensemble(experiment, depth, iterations, measure, device, _Clock(), progress),
         dims=("direction", "iterations", "layer", "series"),
         coords=_axes(depth, iterations, "layer", directions),
         attrs={**experiment.values_of_experiment(), "source": MHC_PAPER},
@@ -370,6 +382,7 @@ def _over_ensemble(
     measure: Measure,
     device: str,
     clock: _Clock,
+    progress: Progress | None = None,
 ) -> Floats:
     """What is measured, over the whole ensemble: (direction, t, depth, series), t = 0, 1, ...."""
     _check(experiment)
@@ -383,17 +396,27 @@ def _over_ensemble(
         layers = _layer_matrices(experiment, noise, iterations, on, clock)
         return measure(layers, experiment.definition)
 
+    def told(part: Array) -> Array:
+        if progress is not None:
+            progress(part.shape[-2])
+        return part
+
     chunks = _chunks(experiment, depth, iterations, on)
     if len(chunks) == 1 and not on.parallel:
-        parts = [measured(drawn(chunks[0]))]
+        parts = [told(measured(drawn(chunks[0])))]
     else:
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            if on.parallel:
-                with _WHOLE_DEVICE[device]:
-                    parts = [measured(noise) for noise in _ahead(pool, drawn, chunks)]
-            else:
-                parts = list(pool.map(lambda members: measured(drawn(members)), chunks))
-                clock.seconds /= min(os.cpu_count() or 1, len(chunks))
+            try:
+                if on.parallel:
+                    with _WHOLE_DEVICE[device]:
+                        parts = [told(measured(noise)) for noise in _ahead(pool, drawn, chunks)]
+                else:
+                    each = pool.map(lambda members: measured(drawn(members)), chunks)
+                    parts = [told(part) for part in each]
+                    clock.seconds /= min(os.cpu_count() or 1, len(chunks))
+            except BaseException:  # Ctrl-C, say: what has not begun does not
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
     series = _series(parts, on)
     if series.shape[1] < iterations + 1:  # one-shot: the same at every count but 0
         series = series[:, [0] + [1] * iterations]

@@ -14,10 +14,12 @@ from typing import Any
 
 from .export import export
 from .options import Run, from_environment
+from .plot import plot
 from .serve import serve
+from .surface import surface
 
 COMMANDS: dict[str, Callable[[argparse.ArgumentParser], Run]] = {
-    each.__name__: each for each in (serve, export)
+    each.__name__: each for each in (serve, export, plot, surface)
 }
 """Every subcommand by its name; the first line of its docstring is the summary in the help."""
 
@@ -37,6 +39,10 @@ examples:
       serve it to others, behind a proxy of that name
   mhc-demo export gains.html --streams 2,4,8,16
       write it as one HTML file for a blog post, which needs no server
+  mhc-demo surface --streams 8 --members 256 -o gains.parquet
+      write the gains that the page looks up; also .csv, .nc, .json
+  mhc-demo plot fig3 --theme dark -o fig3.png
+      draw a figure for a slide; also .svg, .html
   mhc-demo serve --help
       every option, its range and its default
 
@@ -50,7 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Options of the environment (`from_environment`) come before it, so that it has the last word.
 
-    0: done.  1: it could not be done.  2: the options were wrong (raised as SystemExit).
+    0: done.  1: it could not be done.  2: the options were wrong (raised as SystemExit).  130, by
+    the shells' custom: stopped by Ctrl-C.
     """
     arguments = sys.argv[1:] if argv is None else list(argv)
     if arguments and arguments[0] in COMMANDS:
@@ -58,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         options = _parser(arguments).parse_args(arguments)
         return options.run(options)
-    except KeyboardInterrupt:  # before the server has taken over the signal
+    except KeyboardInterrupt:
         return 130
 
 

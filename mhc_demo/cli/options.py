@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -164,3 +165,72 @@ def check_together(parser: argparse.ArgumentParser, state: Mapping[str, Any], al
         parser.error(f"argument --device: {values['device']} cannot be had: {reason}")
     for name, (most, who) in exceeded(values).items():
         parser.error(f"argument {flag(name)}: at most {most}, the most that {who}")
+
+
+def add_experiment(parser: argparse.ArgumentParser) -> Callable[[argparse.Namespace], Any]:
+    """The options of an `Experiment` and of the device that computes it.
+
+    Returns what makes of parsed options the experiment, checked as far as it can be beforehand.
+    """
+    from ..devices import DEVICES, place
+    from ..projections import PROJECTIONS
+    from ..surface import EXPERIMENT_PARAMETERS, Experiment
+
+    group = parser.add_argument_group("experiment")
+    for name in EXPERIMENT_PARAMETERS:
+        add_option(group, name, Experiment.param[name])
+    names = list(DEVICES)
+    group.add_argument(
+        "--device",
+        type=one_of(names),
+        default=names[0],
+        metavar="NAME",
+        help=f"What computes. One of {', '.join(names)} (default: %(default)s)",
+    )
+
+    def experiment(options: argparse.Namespace) -> Experiment:
+        given = {name: getattr(options, name) for name in EXPERIMENT_PARAMETERS}
+        chosen = Experiment(**{name: value for name, value in given.items() if value is not None})
+        try:
+            PROJECTIONS[chosen.projection].check(chosen.streams)
+            place(options.device)
+        except ValueError as error:
+            parser.error(str(error))
+        return chosen
+
+    return experiment
+
+
+def add_output(parser: argparse.ArgumentParser, suffixes: Sequence[str]) -> None:
+    """The option -o: a file, its format named by its suffix."""
+
+    def parse(text: str) -> str:
+        if not text.lower().endswith(tuple(suffixes)):
+            raise argparse.ArgumentTypeError(f"{text!r} must end in {', '.join(suffixes)}")
+        return text
+
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=parse,
+        required=True,
+        metavar="FILE",
+        help=f"File to write, replaced if it is there. Its end names the format: "
+        f"{', '.join(suffixes)}",
+    )
+
+
+def failed(path: str, error: Exception) -> int:
+    """Say in one line why a file could not be written; returns the exit code."""
+    reason = (error.strerror if isinstance(error, OSError) else None) or error
+    print(f"mhc-demo: cannot write {path}: {reason}", file=sys.stderr)
+    return 1
+
+
+def bar(members: int) -> Any:
+    """A bar of how many members are done, on a terminal, for work that takes more than a second."""
+    from tqdm import tqdm
+
+    return tqdm(
+        total=members, unit=" networks", disable=None, delay=1, leave=False, file=sys.stderr
+    )

@@ -7,7 +7,7 @@ is tame, as if the projection exploded: then it is hidden, and HC is seen in its
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -63,9 +63,11 @@ NETWORKS = (
 )
 
 
-def networks_and_directions() -> Iterator[tuple[Network, str]]:
-    """The four lines of a plot, in the order in which they are drawn."""
-    for network in NETWORKS:
+def networks_and_directions(
+    networks: Iterable[Network] = NETWORKS,
+) -> Iterator[tuple[Network, str]]:
+    """The lines of a plot, in the order in which they are drawn."""
+    for network in networks:
         for direction in DIRECTIONS:
             yield network, direction
 

@@ -1,6 +1,7 @@
-"""Figure 8 of the mHC paper as a page: real matrices of a 27B model, printed beside computed.
+"""Figure 8 of the mHC paper: real matrices of a 27B model.
 
-Plain HTML tables rather than plots: the numbers are the point, a screen reader can walk them,
+As a page, printed beside computed; and as heatmaps for a slide, as the paper has them.  On the page
+plain HTML tables rather than plots: the numbers are the point, a screen reader can walk them,
 and a browser can search and copy them.  In a lecture it is the gains that are to be read, so each
 matrix has its two below it there, in place of prose and of the table of gains: `static/mhc.css`
 shows the one or the other.
@@ -14,10 +15,14 @@ from html import escape
 from urllib.parse import quote
 
 import numpy as np
+from bokeh.models import ColumnDataSource, HoverTool, Range1d, Text
+from bokeh.plotting import figure
 from numpy.typing import NDArray
 
 from ..gains import amax_gain
 from ..paper import PrintedMatrix, figure8, figure8_source
+from . import style
+from .matrices import tinted
 
 NAMES = {"hc": "HC", "mhc": "mHC"}
 
@@ -61,6 +66,53 @@ def figure8_csv() -> str:
                 where = ("Σ", k) if axis else (k, "Σ")
                 table.writerow((name, *where, f"{printed:.{d}f}", f"{computed:.{d}f}"))
     return text.getvalue()
+
+
+def figure8_plots(ink: str) -> dict[tuple[str, str], figure]:
+    """The heatmaps by method and key, with the sums that the paper prints in the colour `ink`."""
+    return {(panel.method, panel.key): _heatmap(panel, ink) for panel in figure8()}
+
+
+def _heatmap(panel: PrintedMatrix, ink: str) -> figure:
+    n, d = len(panel.matrix), panel.decimals
+    p = style.plot(
+        f"figure8-{panel.method}-{panel.key}",
+        "",
+        "",
+        (-0.5, n + 0.6),
+        y_range=Range1d(n + 0.6, -0.5),
+        title=f"{NAMES[panel.method]}, {panel.title}",
+    )
+    p.title.text_font_size = "17px"
+    p.axis.visible = p.grid.visible = False
+    p.min_border_left = 14
+    row, column = np.divmod(np.arange(n * n), n)
+    entries = ColumnDataSource(
+        {
+            "x": column,
+            "y": row,
+            "row": row + 1,
+            "column": column + 1,
+            "shade": panel.matrix.ravel() / max(1.0, np.abs(panel.matrix).max()),
+            "text": [_number(value, d) for value in panel.matrix.flat],
+        }
+    )
+    edge, along = np.full(n, n + 0.1), np.arange(n)
+    sums = ColumnDataSource(
+        {
+            "x": np.concatenate([edge, along]),
+            "y": np.concatenate([along, edge]),
+            "text": [_number(value, d) for value in (*panel.row_sums, *panel.column_sums)],
+        }
+    )
+    cells = style.draw(p, entries, tinted())
+    look = {"x": "x", "y": "y", "text": "text", "text_align": "center", "text_baseline": "middle"}
+    look |= {"text_font_size": "16px"}
+    style.draw(p, entries, Text(text_color="#16191d", **look))
+    style.draw(p, sums, Text(text_color=ink, text_font_style="bold", **look))
+    tooltips = [("row, column", "@row, @column"), ("printed", "@text")]
+    p.add_tools(HoverTool(renderers=[cells], tooltips=tooltips, attachment="horizontal"))
+    return p
 
 
 def _panel(panel: PrintedMatrix) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import xarray as xr
@@ -14,6 +15,7 @@ from .contents import Column, described, log10
 from .curves import (
     DIRECTIONS,
     NETWORKS,
+    Network,
     both_directions,
     curve_and_band,
     depth_plot,
@@ -27,7 +29,13 @@ from .slices import State, sliced
 class LayersFigure:
     """Amax gain of each single layer: dots are the first network, lines the ensemble's median."""
 
-    def __init__(self, gains: xr.DataArray, table: ColumnDataSource, state: State) -> None:
+    def __init__(
+        self,
+        gains: xr.DataArray,
+        table: ColumnDataSource,
+        state: State,
+        networks: Sequence[Network] = NETWORKS,
+    ) -> None:
         layers = gains["layer"].values
         self.y_range = Range1d(*_layer_range(gains))
         p = depth_plot(
@@ -42,7 +50,7 @@ class LayersFigure:
         style.fit_ticks(p)
         p.add_layout(style.identity_line())
         shown = []
-        for network in NETWORKS:
+        for network in networks:
             columns = both_directions(("member", "median", "q05", "q95"))
             source = sliced(table, "row", columns, state, late=True, **network.options)
             source.data["layer"] = layers
@@ -94,6 +102,7 @@ class LayerAxisFigure:
         table: ColumnDataSource,
         backward: ColumnDataSource,
         state: State,
+        networks: Sequence[Network] = NETWORKS,
     ) -> None:
         self.y_range = Range1d(*_axis_range(surface))
         p = depth_plot(
@@ -109,7 +118,7 @@ class LayerAxisFigure:
         p.add_layout(style.identity_line())
         shown = []
         held = dict(zip(DIRECTIONS, (table, backward), strict=True))
-        for network, direction in networks_and_directions():
+        for network, direction in networks_and_directions(networks):
             columns = {f"{direction}_{q}": f"{direction}.{q}" for q in ("median", "q05", "q95")}
             source = sliced(
                 held[direction],

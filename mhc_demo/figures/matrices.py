@@ -80,6 +80,10 @@ def _blocks(matrices: NDArray[np.float64], exponent: NDArray[np.float64]) -> NDA
     return block.ravel()
 
 
+SQUARE: dict[str, Any] = {"x": "x", "y": "y", "width": 0.97, "height": 0.97, "line_color": None}
+"""Where a cell is."""
+
+
 class MatricesFigure:
     """Four heatmaps, each a Bokeh figure in `figures`, drawn from one table of blocks."""
 
@@ -137,19 +141,14 @@ class MatricesFigure:
             text=[""] * size,
             exact=[""] * size,
         )
-        fill = {
-            "field": "shade",
-            "transform": LinearColorMapper(palette=PALETTE, low=-1, high=1),
-        }
-        square = {"x": "x", "y": "y", "width": 0.97, "height": 0.97, "line_color": None}
         inside = [k for k in range(n * (n + 1)) if k % (n + 1) < n]
         right = list(range(n, (n + 1) ** 2, n + 1))  # of the rows, and the corner
         below = list(range(n * (n + 1), (n + 1) ** 2 - 1))
-        parts: list[tuple[Glyph, list[int]]] = [(Rect(fill_color=fill, **square), inside)]
+        parts: list[tuple[Glyph, list[int]]] = [(tinted(), inside)]
         if n <= LEGIBLE:
             numbers = {"text_align": "center", "text_font_size": "14px" if n <= 4 else "10px"}
             parts += [
-                (Rect(fill_alpha=0, **square), right + below),  # to be pointed at
+                (Rect(fill_alpha=0, **SQUARE), right + below),  # to be pointed at
                 (_text(text_color="#16191d", **numbers), inside),
                 (_text(**numbers), right + below),
             ]
@@ -184,6 +183,13 @@ class MatricesFigure:
         # The first layout of a newly opened view asks the script to write texts and shades.
         p.js_on_change("inner_width", CustomJS(args={"source": source}, code="mhc.cut(source)"))
         return p
+
+
+def tinted() -> Rect:
+    """Cells at x, y in the colours of "shade", from -1 to 1."""
+    scale = LinearColorMapper(palette=PALETTE, low=-1, high=1)
+    fill = {"field": "shade", "transform": scale}
+    return Rect(fill_color=fill, **SQUARE)
 
 
 def _text(**look: Any) -> Text:

@@ -1,0 +1,109 @@
+"""`mhc-demo plot`: the paper-style figures as pictures for slides."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+from .options import Run, add_experiment, add_output, bar, failed, number, one_of
+
+FORMATS = (".png", ".svg", ".html")
+
+
+def plot(parser: argparse.ArgumentParser) -> Run:
+    """Draw a figure of the paper's kind to a file, for a slide.
+
+    PNG and SVG are drawn by a browser without a window, of Chromium's kind; HTML needs none, and
+    its values can be read by hovering.
+    """
+    from ..figures.slides import SLIDES
+    from ..surface import MAX_DEPTH, MAX_ITERATIONS
+
+    parser.add_argument(
+        "figure",
+        type=one_of(list(SLIDES)),
+        metavar="FIGURE",
+        help="; ".join(f"{name}: {each.summary}" for name, each in SLIDES.items()),
+    )
+    add_output(parser, FORMATS)
+    for name, low, high, what in (
+        ("depth", 1, MAX_DEPTH, "Layers"),
+        ("iterations", 0, MAX_ITERATIONS, "Iterations of the projection; 0 is HC itself"),
+    ):
+        defaults = ", ".join(f"{getattr(each, name)} for {n}" for n, each in SLIDES.items())
+        parser.add_argument(
+            f"--{name}",
+            type=number(int, low, high),
+            metavar="N",
+            help=f"{what}. {low} to {high} (default: {defaults})",
+        )
+    parser.add_argument(
+        "--theme",
+        type=one_of(("light", "dark")),
+        default="light",
+        metavar="NAME",
+        help="light or dark (default: %(default)s)",
+    )
+    for name, pixels in (("width", 1920), ("height", 1080)):
+        parser.add_argument(
+            f"--{name}",
+            type=number(int, 320, 7680),
+            default=pixels,
+            metavar="PIXELS",
+            help="Of a PNG; the other formats have its proportions (default: %(default)s)",
+        )
+    parser.add_argument(
+        "--browser",
+        metavar="PROGRAM",
+        help="The browser that draws (default: MHC_BROWSER in the environment, else the first of "
+        "Chromium, Chrome and Edge that is found)",
+    )
+    experiment_of = add_experiment(parser)
+
+    def run(options: argparse.Namespace) -> int:
+        from ..pictures import NoPictureError
+
+        experiment = experiment_of(options)
+        try:
+            return _draw(options, experiment)
+        except (OSError, NoPictureError) as error:
+            return failed(options.output, error)
+
+    return run
+
+
+def _draw(options: argparse.Namespace, experiment: Any) -> int:
+    from pathlib import Path
+
+    from ..figures.slides import HEIGHT, SLIDES, WIDTH, Asked, background, laid_out, theme
+    from ..files import replacing
+    from ..pictures import drawn, found, html
+
+    slide, dark = SLIDES[options.figure], options.theme == "dark"
+    suffix = Path(options.output).suffix.lower()
+    browser = None if suffix == ".html" else found(options.browser)
+    asked = {
+        name: getattr(slide if getattr(options, name) is None else options, name)
+        for name in ("depth", "iterations")
+    }
+    scale = min(options.width / WIDTH, options.height / HEIGHT)
+    with replacing(options.output) as part:
+        with bar(slide.passes * experiment.members) as progress:
+            picture = slide.draw(
+                Asked(
+                    experiment, **asked, device=options.device, progress=progress.update, dark=dark
+                )
+            )
+        layout = laid_out(
+            picture, round(options.width / scale), round(options.height / scale), dark
+        )
+        look = (picture.title, theme(dark), background(dark))
+        if browser is None:
+            part.write_text(html(layout, *look), "utf-8")
+        else:
+            if sys.stderr.isatty():
+                print(f"{browser} draws ...", file=sys.stderr)
+            pixels = scale if suffix == ".png" else 1.0
+            part.write_bytes(drawn(layout, *look, suffix=suffix, scale=pixels, browser=browser))
+    return 0

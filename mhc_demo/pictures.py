@@ -1,0 +1,279 @@
+"""A Bokeh layout as a file of its own: HTML, and SVG or PNG by a browser that is there.
+
+Bokeh draws in a browser, so a picture takes one.  Any Chromium does (Chrome, Edge), started
+without a window on a page that it gets from this process and sends the picture back to: that asks
+for no driver and no Python package, and no time is guessed at.  The browser sees nothing but this
+page, and goes with the folder that it was started in.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from html import escape
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from bokeh.embed import json_item
+from bokeh.models import LayoutDOM
+from bokeh.resources import Resources
+from bokeh.themes import Theme
+
+from .scripts import text_of
+
+BROWSERS = (
+    "chromium",
+    "chromium-browser",
+    "google-chrome",
+    "google-chrome-stable",
+    "chrome",
+    "msedge",
+    "microsoft-edge",
+)
+"""Names that a browser goes by on the path, the first found taken."""
+
+ELSEWHERE = {
+    "darwin": (
+        "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+        "/Applications/Chromium.app/Contents/MacOS/Chromium",
+        "/Applications/Microsoft Edge.app/Contents/MacOS/Microsoft Edge",
+    ),
+    "win32": tuple(
+        rf"{folder}\{name}.exe"
+        for folder in (r"C:\Program Files", r"C:\Program Files (x86)")
+        for name in (
+            r"Google\Chrome\Application\chrome.exe",
+            r"Microsoft\Edge\Application\msedge.exe",
+        )
+    ),
+}
+"""Where it is on systems that put no programs on the path."""
+
+VARIABLE = "MHC_BROWSER"
+"""Of the environment: the browser to take."""
+
+PATIENCE = 60
+"""Seconds in which a browser must have drawn."""
+
+
+class NoPictureError(RuntimeError):
+    """There is no browser, or it drew nothing; says what to do."""
+
+
+def html(layout: LayoutDOM, title: str, theme: Theme, background: str) -> str:
+    """A page of its own with the layout in it: scripts and all, and no other host is asked."""
+    return _page(layout, title, theme, background, "")
+
+
+def drawn(
+    layout: LayoutDOM,
+    title: str,
+    theme: Theme,
+    background: str,
+    *,
+    suffix: str,
+    scale: float = 1.0,
+    browser: str | None = None,
+) -> bytes:
+    """The layout as an SVG or PNG file (`suffix` ".svg" or ".png"), by a headless browser.
+
+    `scale` is the number of pixels of a PNG file to one of the layout.  `browser` is the program to
+    take; else the one in the environment's variable MHC_BROWSER, else the first one found.
+
+    Raises NoPictureError, which says what to do, if there is none or it does not draw in a minute.
+    """
+    program = found(browser)
+    send = SEND.replace("TYPE", json.dumps(suffix.removeprefix(".")))
+    page = _page(layout, title, theme, background, send)
+    answers: SimpleQueue[tuple[str, bytes]] = SimpleQueue()
+    with (
+        _server(page, answers) as address,
+        tempfile.TemporaryDirectory(prefix="mhc-", ignore_cleanup_errors=True) as folder,
+        open(Path(folder) / "log", "wb") as log,
+    ):
+        command = [program, *OPTIONS, f"--user-data-dir={folder}"]
+        command += [f"--window-size={layout.width},{layout.height}"]
+        command += [f"--force-device-scale-factor={scale}", address]
+        # In a session of its own, it hears of no Ctrl-C, and is ended here.
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+        )
+        try:
+            what, answer = _answer(answers, process)
+        except NoPictureError as error:
+            raise NoPictureError(f"{program} {error}; {ADVICE}") from None
+        finally:
+            _end(process)
+    if what == "failed":
+        raise NoPictureError(f"{program} failed: {answer.decode(errors='replace')}; {ADVICE}")
+    return answer
+
+
+def found(browser: str | None = None) -> str:
+    """The browser to draw with: the one that is named, or the first of those known.
+
+    Raises NoPictureError if it is not there.
+    """
+    asked = browser or os.environ.get(VARIABLE)
+    if asked:
+        program = shutil.which(asked)
+        if program is None:
+            raise NoPictureError(f"there is no browser {asked!r}")
+        return program
+    candidates = (*BROWSERS, *ELSEWHERE.get(sys.platform, ()))
+    for program in map(shutil.which, candidates):
+        if program is not None:
+            return program
+    raise NoPictureError(
+        f"a browser has to draw it, and none of {', '.join(BROWSERS)} is here: install Chromium or "
+        f"Chrome, name another of their kind with --browser or {VARIABLE}, or write .html"
+    )
+
+
+ADVICE = "name another browser with --browser, or write .html"
+
+OPTIONS = [
+    "--headless",
+    "--no-first-run",
+    "--no-default-browser-check",
+    "--disable-gpu",
+    "--disable-extensions",
+    "--disable-background-networking",
+    "--remote-debugging-port=0",  # else some end when the page is loaded
+    *(["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []),  # root can't
+]
+
+PAGE = """\
+<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<title>{title}</title>
+<style>
+body {{ margin: 0; background: {background}; }}
+#picture {{ margin: auto; width: fit-content; }}
+</style>
+</head>
+<body>
+<div id="picture"></div>
+<script>{bokeh}</script>
+<script>{mhc}</script>
+<script>
+const picture = Bokeh.embed.embed_item({item}, "picture");
+{script}
+</script>
+</body>
+</html>
+"""
+
+SEND = """\
+(async () => {
+  const send = (what, body) => fetch(`${location.pathname}/${what}`, {method: "POST", body});
+  try {
+    const [view] = (await picture).roots;
+    const doc = view.model.document;
+    if (!doc.is_idle) await new Promise((done) => doc.idle.connect(done));
+    // Bokeh fills the background of one pixel of the page each, however many there are in a file.
+    const plot = view.export(TYPE, true);
+    const {width, height} = view.bbox;
+    const layer = new plot.constructor(plot.backend, true);
+    layer.resize(width, height);
+    const ctx = layer.prepare();
+    ctx.fillStyle = getComputedStyle(view.el).backgroundColor;
+    ctx.fillRect(-1, -1, width + 2, height + 2);
+    ctx.drawImage(plot.canvas, 0, 0, width, height);
+    layer.finish();
+    if (TYPE === "svg") {
+      const svg = layer.ctx.get_svg();
+      svg.setAttribute("role", "img");
+      svg.setAttribute("viewBox", `0 0 ${svg.getAttribute("width")} ${svg.getAttribute("height")}`);
+      for (const outline of svg.querySelectorAll("text[stroke-opacity='0']")) outline.remove();
+      const title = document.createElementNS(svg.namespaceURI, "title");
+      title.textContent = document.title;
+      svg.prepend(title);
+    }
+    await send("drawn", await layer.to_blob());
+  } catch (error) {
+    await send("failed", String(error));
+  }
+})();"""
+
+
+def _page(layout: LayoutDOM, title: str, theme: Theme, background: str, script: str) -> str:
+    item = json.dumps(json_item(layout, theme=theme)).replace("</", "<\\/")
+    bokeh = "\n".join(Resources(mode="inline", components=["bokeh"]).js_raw)
+    return PAGE.format(
+        title=escape(title),
+        background=background,
+        bokeh=bokeh,
+        mhc=text_of("mhc.js"),
+        item=item,
+        script=script,
+    )
+
+
+@contextmanager
+def _server(page: str, answers: SimpleQueue[tuple[str, bytes]]) -> Iterator[str]:
+    """Hand out the page, at an address that nobody else knows, and take what it sends back."""
+    path = f"/{secrets.token_urlsafe()}"
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self._reply(200, page.encode()) if self.path == path else self._reply(404, b"")
+
+        def do_POST(self) -> None:
+            where, _, what = self.path.rpartition("/")
+            if where != path:
+                return self._reply(404, b"")
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            self._reply(200, b"")
+            answers.put((what, body))
+
+        def _reply(self, status: int, body: bytes) -> None:
+            self.send_response(status)
+            self.send_header("Content-Type", "text/html; charset=utf-8")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}{path}"
+        server.shutdown()
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End the browser, and first ask it to, for what it has started ends with it then."""
+    process.terminate()
+    try:
+        process.wait(5)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _answer(
+    answers: SimpleQueue[tuple[str, bytes]], process: subprocess.Popen[bytes]
+) -> tuple[str, bytes]:
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        try:
+            return answers.get(timeout=0.2)
+        except Empty:
+            if process.poll() is not None:
+                raise NoPictureError(f"ended with exit code {process.returncode}") from None
+    raise NoPictureError(f"has drawn nothing in {PATIENCE} seconds")
