@@ -67,7 +67,7 @@ def plot(parser: argparse.ArgumentParser) -> Run:
         experiment = experiment_of(options)
         try:
             return _draw(options, experiment)
-        except (OSError, NoPictureError) as error:
+        except (OSError, ValueError, NoPictureError) as error:
             return failed(options.output, error)
 
     return run
