@@ -2,7 +2,7 @@
 
 What runs here are the lines of the Dockerfile, none of them copied: an empty folder stands for the
 image's /, and this Python for the one of the base image.  The proxy is tried with real servers and
-a real browser in `tests/page/test_proxy.py`.
+a real browser in `tests/page/test_processes.py`.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ PATIENCE = 120  # seconds until what hangs is ended
 
 ELSEWHERE = {
     "ORIGIN=": "test_container.py checks compose.yaml",
-    "docker": "test_container.py runs the Dockerfile's steps, test_proxy.py the proxy's file",
+    "docker": "test_container.py runs the Dockerfile's steps, page/test_processes.py the proxy",
     "python": "test_container.py installs from constraints.txt into a new environment",
     ".venv/bin/pip": "test_container.py installs from constraints.txt into a new environment",
     ".venv/bin/mhc-demo": "the other commands of mhc-demo",

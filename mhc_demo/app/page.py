@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import panel as pn
 import panel_material_ui as pmui
+from panel.io.resources import LOCAL_DIST
 from panel.util import edit_readonly
 
 from .controls import Controls
@@ -51,6 +52,10 @@ def create(state: State | None = None) -> pmui.Page:
     if state is None:
         state = State()
         state.read(pn.state.session_args)
+    # Panel says so when it writes the page.  Of several processes another one may have done that,
+    # and this one, with only the websocket, would have style sheets loaded from another host.
+    if pn.state.curdoc is not None:
+        pn.state.curdoc.template_variables["dist_url"] = LOCAL_DIST
     explorer = Explorer(state)
     sidebar = pn.Column(sizing_mode="stretch_width", margin=0)
     if not state.embed:

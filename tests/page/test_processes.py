@@ -1,4 +1,4 @@
-"""A lecture hall: the proxy of compose.yaml, before several servers, seen by several browsers."""
+"""Several processes: those that share a port, and those behind the proxy of compose.yaml."""
 
 from __future__ import annotations
 
@@ -18,15 +18,12 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from playwright.sync_api import Page, expect
 
-from .conftest import ROOT, Explorer
+from .conftest import ROOT, Explorer, serve
 
 CADDY = shutil.which("caddy", path=os.pathsep.join((str(Path(sys.executable).parent), os.defpath)))
 DEPTHS = (11, 22)  # that the servers open the page with: so they can be told apart
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CADDY is None, reason="caddy has no package for this machine"),
-]
+pytestmark = pytest.mark.browser
 
 
 def _answers(port: int) -> bool:
@@ -84,6 +81,14 @@ def server_of(page: Page, address: str) -> int:
     return int(parse_qs(urlsplit(answer.headers["location"]).query)["depth"][0])
 
 
+def test_a_page_asks_no_other_host_whichever_process_has_its_websocket(new_explorer: Any) -> None:
+    with serve("--num-procs", "2") as (address, _):
+        for _ in range(4):  # the system gives a connection to one of the two
+            explorer = new_explorer(1000, 700).open(address)
+            assert explorer.hosts == {urlsplit(address).netloc}
+
+
+@pytest.mark.skipif(CADDY is None, reason="caddy has no package for this machine")
 def test_every_visitor_stays_at_one_server_and_one_that_dies_takes_no_other_along(
     hall: tuple[str, dict[int, subprocess.Popen[bytes]]], new_explorer: Any
 ) -> None:
