@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from . import nn
+    from . import lab, nn
     from .app import Explorer
     from .comparison import compare, distance_from_doubly_stochastic, phase_map
     from .devices import DEVICES
@@ -47,8 +47,7 @@ _HOMES = {
     ),
     "app": ("Explorer",),
 }
-_MODULES = ("nn",)
-"""Modules that bring PyTorch along."""
+_MODULES = ("lab", "nn")
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 try:
@@ -72,6 +71,7 @@ __all__ = [
     "figure8",
     "gain_surface",
     "gaussian_growth",
+    "lab",
     "layer_axis_gains",
     "layer_gains",
     "member_matrices",

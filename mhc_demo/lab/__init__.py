@@ -1,0 +1,58 @@
+"""The training lab: small real networks, trained while their mixing matrices are watched.
+
+>>> from mhc_demo import lab
+>>> for record in lab.train(lab.Settings(connection="hc", learning_rate=0.03)):
+...     print(record)  # a `Step` after every step, then one `Summary`
+
+`settings` declares what a run is, `tasks` what it learns, `training` is the loop, `records` what it
+yields and how that is kept in a file.  PyTorch is imported by `training` and `networks` alone, when
+the first run starts: a page that offers the lab opens without it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable
+from typing import Any
+
+from .records import Record, Step, Summary, read_record, recorded
+from .settings import CONNECTIONS, PRESETS, Preset, Settings
+from .tasks import TASKS
+
+__all__ = [
+    "CONNECTIONS",
+    "PRESETS",
+    "TASKS",
+    "Preset",
+    "Record",
+    "Settings",
+    "Step",
+    "Summary",
+    "plot",
+    "read_record",
+    "recorded",
+    "train",
+]
+
+
+def train(settings: Settings) -> Generator[Step | Summary, None, None]:
+    """Train the network of `settings`: a `Step` after every step, then one `Summary`.
+
+    Nothing runs between two records, so who stops asking stops the training, and closing the
+    generator ends it.  A loss that is not finite ends the run, with a summary that says so.  Two
+    runs with equal settings on one machine and as many threads differ in nothing but times and
+    memory.
+
+    Raises ValueError or TypeError for settings that do not go together, and ImportError that
+    names what to install.
+    """
+    settings.check()
+    from .training import training
+
+    return training(settings)
+
+
+def plot(records: Record | Iterable[Record]) -> Any:
+    """Runs as the page draws them, a Bokeh layout: `bokeh.io.show(lab.plot(record))`."""
+    from ..figures.lab import LabFigure
+
+    return LabFigure([records] if isinstance(records, Record) else list(records)).layout()

@@ -1,0 +1,114 @@
+"""The lab's networks: an entry, residual layers around small branches, a head.
+
+Everything but the residual connection is the same, and starts from the same weights, whatever the
+connection: vectors go through perceptrons, sequences through attention and perceptrons in turn.
+Weights are drawn from a generator of our own, not PyTorch's, which other threads share.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import gelu, scaled_dot_product_attention
+
+from .. import nn as mnn
+from .settings import Settings
+from .tasks import Data
+
+EXPANSION = 4
+"""Of the perceptron's hidden layer, as in most transformers."""
+MOST_HEADS = 4
+
+
+class Perceptron(nn.Module):
+    """Norm, a hidden layer of `EXPANSION` C, GELU, back: (..., C) -> (..., C)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = nn.RMSNorm(width)
+        self.up = nn.Linear(width, EXPANSION * width)
+        self.down = nn.Linear(EXPANSION * width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.down(gelu(self.up(self.norm(x))))
+
+
+class Attention(nn.Module):
+    """Norm and causal attention, (..., places, C) -> (..., places, C)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.heads = math.gcd(width, MOST_HEADS)
+        self.norm = nn.RMSNorm(width)
+        self.project = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        parts = self.project(self.norm(x)).unflatten(-1, (3 * self.heads, -1))
+        q, k, v = parts.transpose(-2, -3).chunk(3, dim=-3)
+        y = scaled_dot_product_attention(q, k, v, is_causal=True)
+        return self.out(y.transpose(-2, -3).flatten(-2))
+
+
+class Symbols(nn.Module):
+    """What stands at each place, and where that is: whole numbers (..., places) -> (..., C)."""
+
+    def __init__(self, symbols: int, places: int, width: int) -> None:
+        super().__init__()
+        self.symbol, self.place = nn.Embedding(symbols, width), nn.Embedding(places, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.symbol(x) + self.place.weight
+
+
+class Network(nn.Module):
+    """Inputs (examples, ...) -> logits of the classes, (examples, ..., classes)."""
+
+    def __init__(self, settings: Settings, data: Data) -> None:
+        super().__init__()
+        width, size = settings.width, data.train.inputs.shape[-1]
+        sequences = data.train.targets.ndim > 1
+        self.streams = 1 if settings.connection == "residual" else settings.streams
+        self.entry = Symbols(data.classes, size, width) if sequences else nn.Linear(size, width)
+        self.layers = nn.ModuleList()
+        for index in range(settings.depth):
+            kind = Attention if sequences and index % 2 == 0 else Perceptron
+            self.layers.append(_layer(settings, index, kind(width)))
+        self.norm = nn.RMSNorm(width)
+        self.head = nn.Linear(width, data.classes)
+        _draw(self, settings.seed)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = mnn.expand_streams(self.entry(x), self.streams)
+        for layer in self.layers:
+            h = layer(h)
+        return self.head(self.norm(mnn.reduce_streams(h)))
+
+
+def _layer(settings: Settings, index: int, branch: nn.Module) -> mnn.StreamLayer:
+    if settings.connection == "residual":
+        return mnn.Residual(branch, settings.width, 1)
+    if settings.connection == "hc":
+        return mnn.HyperConnection(branch, settings.width, settings.streams, layer=index)
+    return mnn.ManifoldHyperConnection(
+        branch,
+        settings.width,
+        settings.streams,
+        layer=index,
+        projection=settings.projection,
+        iterations=settings.iterations,
+    )
+
+
+@torch.no_grad()
+def _draw(network: nn.Module, seed: int) -> None:
+    """Weights of deviation 1 / sqrt(inputs), biases 0, embeddings of deviation 0.1."""
+    generator = torch.Generator().manual_seed(seed)
+    for module in network.modules():
+        if isinstance(module, nn.Linear):
+            module.weight.normal_(0.0, module.in_features**-0.5, generator=generator)
+            module.bias.zero_()
+        elif isinstance(module, nn.Embedding):
+            module.weight.normal_(0.0, 0.1, generator=generator)

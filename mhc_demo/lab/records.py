@@ -1,0 +1,308 @@
+"""What a run yields, and the file that keeps it: JSON lines, written as the run goes.
+
+The first line says what ran (settings, versions), then there is one line for each step, and the
+last one sums up.  A line is flushed before the next step starts, so that a run that was killed
+leaves a record that opens: it lacks the summary, and at worst half a line.  Gains are log10.
+Numbers that are not finite stand as null.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing, suppress
+from dataclasses import dataclass, field, fields, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from statistics import median
+from typing import Any, TextIO
+
+import numpy as np
+
+from .._arrays import choice, whole_number
+from ..gains import DIRECTIONS
+from .settings import SETTINGS, Settings
+
+OUTCOMES = ("finished", "diverged", "cancelled")
+Matrices = list[list[list[float]]]
+
+
+@dataclass(frozen=True)
+class Step:
+    """What is known after one step of training.
+
+    The gains are those of fixed examples of the validation set, after the step: log10 of the mean
+    over the tokens of the Amax gain (the paper's, signed sums), as in its Figures 3 and 7.
+    """
+
+    step: int
+    """1, 2, ..."""
+    loss: float
+    """Of the step's batch, before the step; nats."""
+    gradient_norm: float
+    """2-norm over all parameters.  Nothing is clipped."""
+    layer_gains: dict[str, list[float]]
+    """"forward" and "backward": of each layer by itself."""
+    composite_gains: dict[str, list[float]]
+    """On the paper's axes: "forward" at l is of H_l ... H_1, "backward" of H_L ... H_l."""
+    mixing: list[float]
+    """Each layer's mean sum of |entries| of H_res off the diagonal of a row."""
+    seconds: float
+    """Of the step; drawing the batch is part of it, and what is recorded here is not."""
+    per_second: float
+    """Samples or tokens (`Task.unit`)."""
+    memory: int
+    """Bytes: of the whole process, or at most so far on a GPU."""
+    h_res: Matrices = field(default_factory=list, repr=False)
+    """H_res of each layer, its mean over the tokens, (L, n, n); not in files."""
+
+    @property
+    def gain(self) -> dict[str, float]:
+        """log10 gain of the composite of all layers, "forward" and "backward"."""
+        whole = self.composite_gains
+        return {"forward": whole["forward"][-1], "backward": whole["backward"][0]}
+
+    @property
+    def mean_mixing(self) -> float:
+        """The mean of `mixing` over the layers that can learn to mix.
+
+        That is all but the first: behind `expand_streams` the streams are equal, and no matrix
+        whose rows sum to 1 can tell.
+        """
+        learning = self.mixing[1:] or self.mixing
+        return sum(learning) / len(learning)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A run in one line."""
+
+    outcome: str
+    """One of `OUTCOMES`; "diverged" is a loss that is not finite."""
+    steps: int
+    loss: float
+    """Of the last step."""
+    score: float
+    """Of the validation set, as `Task.score` says; NaN unless the run finished."""
+    largest_gain: float
+    """log10: the largest of the composite, in either direction, in any step."""
+    largest_gradient_norm: float
+    seconds_per_step: float
+    """The median."""
+    h_res: Matrices = field(default_factory=list, repr=False)
+    """H_res of each layer after the last step, its mean over the tokens, (L, n, n)."""
+
+
+@dataclass
+class Record:
+    """A run as far as it came: what ran, its steps, and how it ended."""
+
+    settings: Settings
+    versions: dict[str, str] = field(default_factory=dict)
+    steps: list[Step] = field(default_factory=list)
+    """Only the latest has its `h_res`."""
+    summary: Summary | None = None
+    damage: str = ""
+    """What is wrong with the file it was read from, in a sentence; empty if nothing."""
+
+    def extend(self, records: Iterable[Step | Summary]) -> None:
+        """Take in what `train` yields."""
+        for record in records:
+            if isinstance(record, Summary):
+                self.summary = record
+                continue
+            if self.steps and self.steps[-1].h_res:
+                self.steps[-1] = replace(self.steps[-1], h_res=[])
+            self.steps.append(record)
+
+    @property
+    def outcome(self) -> str:
+        """As `Summary.outcome`, or "interrupted" if there is no summary."""
+        return self.summary.outcome if self.summary else "interrupted"
+
+    def summed_up(self, outcome: str, score: float = math.nan) -> Summary:
+        """The summary of the steps so far, of which there must be one."""
+        last = self.steps[-1]
+        return Summary(
+            outcome=outcome,
+            steps=last.step,
+            loss=last.loss,
+            score=score,
+            largest_gain=_largest(gain for step in self.steps for gain in step.gain.values()),
+            largest_gradient_norm=_largest(step.gradient_norm for step in self.steps),
+            seconds_per_step=median(step.seconds for step in self.steps),
+            h_res=last.h_res,
+        )
+
+
+def _largest(values: Iterable[float]) -> float:
+    """The largest number, as far as there are any."""
+    return max((value for value in values if not math.isnan(value)), default=math.nan)
+
+
+# Files
+
+
+def recorded(
+    records: Generator[Step | Summary, None, None], settings: Settings, path: str | Path
+) -> Iterator[Step | Summary]:
+    """What `records` yields, each written to the file `path` before it is passed on.
+
+    >>> for record in recorded(train(settings), settings, "hc.jsonl"): ...
+
+    The file is replaced if it is there.  If this generator is closed, or the training interrupted,
+    the record ends with a summary that says "cancelled".  Raises OSError as `open` does.
+    """
+    kept = Record(settings)
+    with open(path, "w", encoding="utf-8") as file, closing(records):
+        _write(
+            file, {"record": FORMAT, "settings": settings.values_by_name(), "versions": _versions()}
+        )
+        try:
+            for record in records:
+                kept.extend([record])
+                _write(file, _line(record))
+                yield record
+        finally:
+            if kept.steps and kept.summary is None:
+                _write(file, _line(kept.summed_up("cancelled")))
+
+
+def read_record(path: str | Path) -> Record:
+    """The run that the file `path` holds, as far as it is whole.
+
+    A record that was cut off is one without a summary.  From the first line that is not a
+    record's on, nothing is read, and `damage` says what is wrong with it.
+
+    Raises ValueError if not even the first line is a record's, and OSError as `open` does.
+    """
+    with open(path, encoding="utf-8", errors="replace") as file:
+        try:
+            record = _opened(_parsed(next(file, "")))
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{path} is no record of the lab: {error}") from None
+        for number, line in enumerate(file, start=2):
+            try:
+                record.extend([_read(_parsed(line), record)])
+            except (ValueError, TypeError) as error:
+                cut = "" if line.endswith("\n") else ", which was cut off"
+                record.damage = f"nothing is read from line {number} on{cut}: {error}"
+                break
+    return record
+
+
+FORMAT = 1
+"""Of the file; a reader refuses one that it does not know."""
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version(), "platform": platform.platform()}
+    for package in ("mhc-demo", "torch", "numpy", "scikit-learn"):
+        with suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found
+
+
+def _write(file: TextIO, line: dict[str, Any]) -> None:
+    file.write(json.dumps(line, separators=(",", ":"), allow_nan=False) + "\n")
+    file.flush()
+
+
+def _line(record: Step | Summary) -> dict[str, Any]:
+    line = {name: _finite(value) for name, value in vars(record).items()}
+    if isinstance(record, Step):
+        del line["h_res"]
+    return line
+
+
+def _finite(value: Any) -> Any:
+    """`value` with null for each number that JSON has not."""
+    if isinstance(value, dict):
+        return {name: _finite(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _parsed(line: str) -> dict[str, Any]:
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError):
+        raise ValueError("it is not JSON") from None
+    if not isinstance(value, dict):
+        raise ValueError("it is not a JSON object")
+    return value
+
+
+def _opened(line: dict[str, Any]) -> Record:
+    if line.get("record") != FORMAT:
+        raise ValueError(f"its format must be {FORMAT}, not {line.get('record')!r}")
+    given, versions = line.get("settings"), line.get("versions")
+    if not (isinstance(given, dict) and isinstance(versions, dict)):
+        raise ValueError("it has no settings or no versions")
+    unknown = sorted(given.keys() - set(SETTINGS))
+    if unknown:
+        raise ValueError(f"there is no setting {unknown[0]!r}")
+    return Record(Settings(**given), {str(name): str(value) for name, value in versions.items()})
+
+
+def _read(line: dict[str, Any], record: Record) -> Step | Summary:
+    kind = Summary if "outcome" in line else Step
+    depth = record.settings.depth
+    values = {}
+    for each in fields(kind):
+        if each.name in line:
+            values[each.name] = _READ[str(each.type)](line.pop(each.name), each.name, depth)
+        elif each.name != "h_res":
+            raise ValueError(f"it has no {each.name}")
+    if line:
+        raise ValueError(f"there is no field {next(iter(line))!r}")
+    return kind(**values)
+
+
+def _number(value: Any, name: str, depth: int) -> float:
+    if value is None:
+        return math.nan
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ValueError(f"{name} must be a number or null, not {value!r:.40}")
+    return float(value)
+
+
+def _whole(value: Any, name: str, depth: int) -> int:
+    return whole_number(name, value, 0)
+
+
+def _numbers(value: Any, name: str, depth: int) -> list[float]:
+    if not isinstance(value, list) or len(value) != depth:
+        raise ValueError(f"{name} must be a list of {depth} numbers, one for each layer")
+    return [_number(each, name, depth) for each in value]
+
+
+def _directions(value: Any, name: str, depth: int) -> dict[str, list[float]]:
+    if not isinstance(value, dict) or set(value) != set(DIRECTIONS):
+        raise ValueError(f"{name} must have the directions {' and '.join(DIRECTIONS)}")
+    return {direction: _numbers(value[direction], name, depth) for direction in DIRECTIONS}
+
+
+def _outcome(value: Any, name: str, depth: int) -> str:
+    return choice(name, value, OUTCOMES)
+
+
+def _matrices(value: Any, name: str, depth: int) -> Matrices:
+    array = np.array(value, dtype=float)  # null is NaN
+    if array.ndim != 3 or len(array) != depth or array.shape[1] != array.shape[2]:
+        raise ValueError(f"{name} must hold {depth} square matrices, not shape {array.shape}")
+    return array.tolist()
+
+
+_READ: dict[str, Callable[[Any, str, int], Any]] = {
+    "int": _whole,
+    "float": _number,
+    "str": _outcome,
+    "list[float]": _numbers,
+    "dict[str, list[float]]": _directions,
+    "Matrices": _matrices,
+}
+"""What checks a field, by its annotated type."""

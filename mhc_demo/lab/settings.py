@@ -1,0 +1,128 @@
+"""What a run of the lab is: the one declaration of names, defaults and bounds, and the presets.
+
+The page's controls, the URL and the command line's options are derived from `Settings`.  To add a
+preset, add an entry to `PRESETS`; the tests train what it claims.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import param
+
+from .._arrays import whole_number
+from ..devices import DEVICES
+from ..mixing import MAX_SEED, nonnegative
+from ..projections import PAPER_ITERATIONS, PROJECTIONS
+from .tasks import TASKS
+
+CONNECTIONS = {"residual": "Residual", "hc": "HC", "mhc": "mHC"}
+"""The title of every kind of residual connection by its name, in the order of comparison."""
+
+
+class Settings(param.Parameterized):
+    """What fixes a run.  A value out of range raises ValueError that names it.
+
+    >>> Settings(connection="hc", depth=16).values_by_name()["depth"]
+    16
+    """
+
+    task = param.Selector(
+        default="digits",
+        objects={task.title: name for name, task in TASKS.items()},
+        label="Task",
+        doc="What is learned.",
+    )
+    connection = param.Selector(
+        default="mhc",
+        objects={title: name for name, title in CONNECTIONS.items()},
+        label="Connection",
+        doc="The residual connection around every layer.",
+    )
+    depth = param.Integer(
+        32, bounds=(1, 128), label="Depth (layers)", doc="Residual layers; a block of text has two."
+    )
+    width = param.Integer(32, bounds=(4, 1024), label="Width (C)", doc="Numbers in a stream.")
+    streams = param.Integer(
+        4, bounds=(1, 16), label="Streams (n)", doc="Expansion rate n; the residual network has 1."
+    )
+    learning_rate = param.Number(
+        0.003, bounds=(0.0, 1.0), label="Learning rate", doc="Of AdamW, the same in every step."
+    )
+    steps = param.Integer(150, bounds=(1, 10_000), label="Steps", doc="Steps of training.")
+    batch = param.Integer(
+        64, bounds=(1, 4096), label="Batch", doc="Samples or sequences in a step."
+    )
+    projection = param.Selector(
+        default="sinkhorn",
+        objects={p.title: n for n, p in PROJECTIONS.items() if p.bounded and p.takes_logits},
+        label="Projection",
+        doc="What makes mHC's logits the mixing matrix.",
+    )
+    iterations = param.Integer(
+        PAPER_ITERATIONS, bounds=(1, 30), label="Sinkhorn iterations", doc="Of the projection."
+    )
+    seed = param.Integer(
+        0, bounds=(0, MAX_SEED), label="Seed", doc="Of the split, the weights and the batches."
+    )
+    device = param.Selector(
+        default="cpu",
+        objects={d.title: name for name, d in DEVICES.items() if name != "numpy"},
+        label="Device",
+        doc="What computes.",
+    )
+
+    def values_by_name(self) -> dict[str, Any]:
+        """Every setting by its name."""
+        return {name: getattr(self, name) for name in SETTINGS}
+
+    def changed(self, **values: Any) -> Settings:
+        """The same settings but for these.
+
+        >>> calm = Settings()
+        >>> three = [calm.changed(connection=name) for name in CONNECTIONS]
+        """
+        return Settings(**self.values_by_name() | values)
+
+    def check(self) -> None:
+        """What no declaration can see: types that pass for others, and what goes together.
+
+        Raises ValueError or TypeError for it, and ImportError if the task needs what is not there.
+        """
+        for name in ("depth", "width", "streams", "steps", "batch", "iterations", "seed"):
+            whole_number(name, getattr(self, name), 0)  # param takes True for a whole number
+        nonnegative("learning_rate", self.learning_rate)
+        PROJECTIONS[self.projection].check(self.streams)
+        for reason in (DEVICES["cpu"].missing(), DEVICES[self.device].missing()):
+            if reason is not None:
+                raise ValueError(f"device {self.device!r} cannot be had: {reason}")
+        TASKS[self.task].check()
+
+
+SETTINGS = tuple(name for name in Settings.param if name != "name")
+"""The names of all settings, in the order of their declaration."""
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Settings that show something, and what they show."""
+
+    title: str
+    note: str
+    """What happens, as measured by the tests; a sentence or two."""
+    values: Mapping[str, Any]
+
+    def settings(self, **values: Any) -> Settings:
+        """The preset's settings, but for `values`."""
+        return Settings(**{**self.values, **values})
+
+
+PRESETS: dict[str, Preset] = {
+    "calm": Preset("Calm", "", {"learning_rate": 0.001}),
+    "explodes": Preset("HC explodes", "", {"learning_rate": 0.03}),
+    "deep": Preset("Deep", "", {"depth": 96, "learning_rate": 0.003}),
+    "still": Preset("Small learning rate: nothing happens", "", {"learning_rate": 0.00003}),
+}
+"""Every preset by its name."""

@@ -1,0 +1,132 @@
+"""What the lab's networks learn: real data that needs no download.
+
+A task is a function of the seed that returns examples as NumPy arrays: vectors of real numbers
+with a class each, which perceptrons learn, or sequences of symbols with the next one at every
+place, which a causal transformer learns.  To add one, write such a function under `@task(...)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+CONTEXT = 64
+"""Characters that the language model sees."""
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Inputs (examples, features) or (examples, places), and the class to name at each."""
+
+    inputs: NDArray
+    targets: NDArray[np.integer]
+    """(examples,), or (examples, places) for sequences."""
+
+
+@dataclass(frozen=True)
+class Data:
+    """What there is to learn from, and what is held back to see what was learned."""
+
+    train: Examples
+    validation: Examples
+    classes: int
+    """Classes; for sequences, the symbols."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """Something to learn."""
+
+    name: str
+    title: str
+    load: Callable[[int], Data]
+    unit: str
+    """What is counted per second: "samples" or "tokens"."""
+    score: str
+    """What the summary's score is: "accuracy", or "bits per character" (less is better)."""
+    needs: Sequence[str]
+    """Modules that must be installed."""
+    note: str
+
+    def check(self) -> None:
+        """ImportError that names what to install."""
+        missing = [name for name in self.needs if find_spec(name) is None]
+        if missing:
+            raise ImportError(
+                f"task {self.name!r} needs {', '.join(missing)}, which is not installed "
+                "(pip install 'mhc-demo[lab]')"
+            )
+
+
+TASKS: dict[str, Task] = {}
+"""Every task by its name."""
+
+
+def task(
+    name: str, title: str, *, unit: str, score: str, note: str, needs: Sequence[str] = ()
+) -> Callable[[Callable[[int], Data]], Callable[[int], Data]]:
+    """Register a function of the seed that returns the `Data`."""
+
+    def register(load: Callable[[int], Data]) -> Callable[[int], Data]:
+        TASKS[name] = Task(name, title, load, unit, score, needs, note)
+        return load
+
+    return register
+
+
+@task(
+    "digits",
+    "Handwritten digits",
+    unit="samples",
+    score="accuracy",
+    needs=["sklearn"],
+    note="1,797 handwritten digits of 8 x 8 pixels (scikit-learn's load_digits, a copy of UCI's "
+    "test set of Optical Recognition of Handwritten Digits); a fifth is held back.",
+)
+def digits(seed: int) -> Data:
+    """The fifth that is held back is drawn by the seed."""
+    from sklearn.datasets import load_digits
+
+    pixels, classes = load_digits(return_X_y=True)
+    inputs = (pixels / 8.0 - 1.0).astype(np.float32)  # 0 to 16 -> -1 to 1
+    order = np.random.default_rng(seed).permutation(len(inputs))
+    held, kept = np.split(order, [len(order) // 5])
+    return Data(
+        Examples(inputs[kept], classes[kept]), Examples(inputs[held], classes[held]), classes=10
+    )
+
+
+@task(
+    "text",
+    "English text, character by character",
+    unit="tokens",
+    score="bits per character",
+    note="The help texts of the Python language, some 465,000 characters that every Python "
+    "carries (pydoc_data.topics); a tenth, in one piece, is held back.",
+)
+def text(seed: int) -> Data:
+    """The tenth that is held back begins where the seed says."""
+    symbols, classes = _symbols()
+    start = int(np.random.default_rng(seed).integers(len(symbols)))
+    held, kept = np.split(np.roll(symbols, -start), [len(symbols) // 10])
+    return Data(_windows(kept, 1), _windows(held, CONTEXT), classes)
+
+
+@cache
+def _symbols() -> tuple[NDArray[np.int64], int]:
+    from pydoc_data.topics import topics
+
+    letters = np.array(list("\n".join(topics[name] for name in sorted(topics))))
+    alphabet, symbols = np.unique(letters, return_inverse=True)
+    return symbols.astype(np.int64), len(alphabet)
+
+
+def _windows(symbols: NDArray[np.int64], stride: int) -> Examples:
+    windows = sliding_window_view(symbols, CONTEXT + 1)[::stride]
+    return Examples(windows[:, :-1], windows[:, 1:])

@@ -1,0 +1,154 @@
+"""The training loop, on one screen, and what is read off the network after every step.
+
+What is read is not part of the step: it takes a forward pass of its own, of a few examples that
+stay the same, outside the step's clock.  (Reading it within the step would slow down just those
+networks that have something to read, and the batch would add its noise.)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator
+from time import perf_counter
+
+import numpy as np
+import psutil
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+from torch.nn.utils import get_total_norm
+
+from ..gains import DIRECTIONS
+from ..nn import parameter_groups, record_mappings
+from .networks import Network
+from .records import Record, Step, Summary
+from .settings import Settings
+from .tasks import TASKS, Examples
+
+WEIGHT_DECAY = 0.01
+WATCHED = 64
+"""Tokens of the validation set, at least, whose mappings are watched."""
+SCORED = 16384
+"""Tokens of the validation set, at most, that the score is measured on."""
+
+
+def training(settings: Settings) -> Generator[Step | Summary, None, None]:
+    """`mhc_demo.lab.train`, for settings that were checked."""
+    data = TASKS[settings.task].load(settings.seed)
+    network = Network(settings, data).to(settings.device)
+    groups = parameter_groups(network, WEIGHT_DECAY)
+    optimiser = torch.optim.AdamW(groups, lr=settings.learning_rate, fused=True)
+    generator = np.random.default_rng(settings.seed)
+    record, watch = Record(settings), _Watch(network, data.validation, settings.device)
+    for step in range(1, settings.steps + 1):
+        start = perf_counter()
+        chosen = generator.integers(len(data.train.inputs), size=settings.batch)
+        inputs, targets = _on(settings.device, data.train, chosen)
+        loss = cross_entropy(network(inputs).flatten(0, -2), targets.flatten())
+        optimiser.zero_grad()
+        loss.backward()
+        gradient_norm = get_total_norm(p.grad for p in network.parameters() if p.grad is not None)
+        optimiser.step()
+        numbers = loss.item(), gradient_norm.item()  # a GPU is waited for
+        seconds = perf_counter() - start
+        record.extend([watch.step(step, *numbers, seconds, targets.numel() / seconds)])
+        yield record.steps[-1]
+        if not math.isfinite(record.steps[-1].loss):
+            yield record.summed_up("diverged")
+            return
+    score = _score(network, data.validation, TASKS[settings.task].score, settings.device)
+    yield record.summed_up("finished", score)
+
+
+def _on(device: str, examples: Examples, chosen: np.ndarray | slice) -> tuple[Tensor, Tensor]:
+    # ascontiguousarray: the windows of a text overlap in memory, which PyTorch cannot take.
+    return tuple(
+        torch.from_numpy(np.ascontiguousarray(each[chosen])).to(device)
+        for each in (examples.inputs, examples.targets)
+    )  # type: ignore[return-value]
+
+
+@torch.no_grad()
+def _score(network: Network, examples: Examples, score: str, device: str) -> float:
+    tokens = examples.targets[0].size
+    inputs, targets = _on(device, examples, slice(max(1, SCORED // tokens)))
+    logits = torch.cat([network(piece) for piece in inputs.split(max(1, 1024 // tokens))])
+    if score == "accuracy":
+        return (logits.argmax(-1) == targets).double().mean().item()
+    return cross_entropy(logits.flatten(0, -2), targets.flatten()).item() / math.log(2.0)
+
+
+class _Watch:
+    """Reads the mappings of some examples off a network."""
+
+    def __init__(self, network: Network, examples: Examples, device: str) -> None:
+        self.network, self.device = network, device
+        self.inputs, _ = _on(device, examples, slice(-(-WATCHED // examples.targets[0].size)))
+        self.process = psutil.Process()
+
+    @torch.no_grad()
+    def step(
+        self, step: int, loss: float, gradient_norm: float, seconds: float, per_second: float
+    ) -> Step:
+        with record_mappings(self.network) as mappings:
+            self.network(self.inputs)
+        tokens = _layers_first(mappings.stack())
+        mean = tokens.mean(1)
+        off_diagonal = tokens.abs().sum((-2, -1)) - tokens.diagonal(dim1=-2, dim2=-1).abs().sum(-1)
+        return Step(
+            step=step,
+            loss=loss,
+            gradient_norm=gradient_norm,
+            layer_gains={
+                direction: _rounded(_log10_mean(tokens.sum(axis).abs().amax(-1).log10()))
+                for direction, axis in zip(DIRECTIONS, (-1, -2), strict=True)
+            },
+            composite_gains={
+                "forward": _rounded(_log10_composite(tokens)),
+                "backward": _rounded(_log10_composite(tokens.mT.flip(0)).flip(0)),
+            },
+            mixing=_rounded(off_diagonal.mean(1) / tokens.shape[-1]),
+            seconds=seconds,
+            per_second=per_second,
+            memory=self._memory(),
+            h_res=mean.cpu().numpy().round(6).tolist(),
+        )
+
+    def _memory(self) -> int:
+        if self.device == "cuda":
+            return torch.cuda.max_memory_allocated()
+        return self.process.memory_info().rss
+
+
+def _layers_first(matrices: Tensor) -> Tensor:
+    """(..., L, n, n) -> (L, tokens, n, n), in float64."""
+    return matrices.double().reshape(-1, *matrices.shape[-3:]).movedim(1, 0)
+
+
+def _log10_composite(layers: Tensor) -> Tensor:
+    """log10 of the mean forward gain of H_l ... H_1 for every l, (L, tokens, n, n) -> (L,).
+
+    Row sums of a product are what it makes of a vector of ones, so no product is formed.  The
+    vector is rescaled in every layer: nothing overflows at any depth.
+    """
+    sums = torch.ones_like(layers[0, ..., :1])
+    scale = torch.zeros_like(layers[0, :, 0, 0])
+    gains = []
+    for layer in layers:
+        sums = layer @ sums
+        largest = sums.abs().amax((-2, -1))
+        scale = scale + largest.log10()
+        gains.append(scale)
+        sums = sums / largest.clamp(min=torch.finfo(sums.dtype).tiny)[:, None, None]
+    return _log10_mean(torch.stack(gains))
+
+
+def _log10_mean(log10: Tensor) -> Tensor:
+    """log10 of the mean over the tokens of 10^x, (L, tokens) -> (L,)."""
+    ten = math.log(10.0)
+    return (torch.logsumexp(log10 * ten, -1) - math.log(log10.shape[-1])) / ten
+
+
+def _rounded(x: Tensor) -> list[float]:
+    """At the sixth decimal: a record is read, and need not be long."""
+    return x.cpu().numpy().round(6).tolist()
