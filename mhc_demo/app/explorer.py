@@ -84,7 +84,7 @@ class Explorer(pn.viewable.Viewer):
         self.state.param.watch(self._moved, ["depth", "iterations"])
         self.state.param.watch(self._open_view, "view")
         self.state.param.watch(self._scene_begins, "scene")
-        self.state.param.watch(self._arrange, ["scene", "present"])
+        self.state.param.watch(self._arrange, ["scene", "present", "view"])
         self.window.param.watch(self._first_picture_stands, "first_picture")
 
     # ---- what there is to see ------------------------------------------------------------
@@ -214,9 +214,10 @@ class Explorer(pn.viewable.Viewer):
         alone = presenting or self.state.embed  # else with tabs, and all controls beside them
         needed = scene.controls if scene and presenting else tuple(self.state.controls)
         with pn.io.hold(freeze=True):
-            self.dial.visible = not alone or "iterations" in needed
-            self.depth.visible = not alone or "depth" in needed
-            self.headline.visible = scene is None or scene.headline
+            about_it = VIEWS[self.state.view].of_experiment
+            self.dial.visible = about_it and (not alone or "iterations" in needed)
+            self.depth.visible = about_it and (not alone or "depth" in needed)
+            self.headline.visible = about_it and (scene is None or scene.headline)
             self.tabs.visible = not alone
             self.scene_controls[:] = [
                 for_a_lecture(name, self.state) for name in needed if alone and name in CONTROLS

@@ -9,8 +9,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from bokeh.layouts import gridplot
-from bokeh.models import ColumnDataSource, DataRange1d, HoverTool, Legend, LegendItem, Line
+from bokeh.models import (
+    ColumnDataSource,
+    DataRange1d,
+    HoverTool,
+    Legend,
+    LegendItem,
+    Line,
+)
 from bokeh.plotting import figure
 
 from ..gains import DIRECTIONS
@@ -18,6 +26,7 @@ from ..lab.records import Record, Step
 from ..lab.settings import CONNECTIONS, SETTINGS
 from . import style
 from .contents import Column, Series, described
+from .matrices import Heatmap
 
 COLOURS = {"residual": style.IDENTITY, "hc": style.HC, "mhc": style.PROJECTED}
 MOST_DECADES = 300
@@ -29,13 +38,14 @@ class LabFigure:
 
     `figures` has them by name: "loss", "gradient_norm", "gain" and "mixing" against the step, and
     "layers", the composite gain against the layer after the latest step (Fig. 3b, 7b).  `update`
-    draws what the records have got since.
+    draws what the records have got since.  Without `legends` somebody else says what is what.
     """
 
-    def __init__(self, records: Sequence[Record]) -> None:
+    def __init__(self, records: Sequence[Record], *, legends: bool = True) -> None:
         if not records:
             raise ValueError("records must hold at least one run, not none")
         self.records = list(records)
+        self._legends = legends
         self._drawn = [0] * len(self.records)
         self._steps = [ColumnDataSource(_columns([])) for _ in self.records]
         self._layers = [ColumnDataSource(_along_layers(None)) for _ in self.records]
@@ -119,17 +129,16 @@ class LabFigure:
                         mode="mouse",
                     )
                 )
-        p.add_layout(
-            Legend(
+        if self._legends:
+            legend = Legend(
                 items=items,
                 orientation="horizontal",
                 ncols=3,
                 border_line_color=None,
                 background_fill_alpha=0,
                 padding=0,
-            ),
-            "above",
-        )
+            )
+            p.add_layout(legend, "above")
         return described(p, f"{y_label} against the {along}", *shown)
 
 
@@ -167,3 +176,48 @@ def _along_layers(step: Step | None) -> dict[str, list[float]]:
 
 def _gain(log10: float) -> float:
     return 10.0 ** min(log10, MOST_DECADES)
+
+
+class MappingFigure:
+    """The learned H_res of one layer with its sums, its mean over the tokens."""
+
+    def __init__(self, record: Record, dark: bool = False) -> None:
+        self.record = record
+        self.title = CONNECTIONS[record.settings.connection]
+        n = record.settings.streams
+        self.source = ColumnDataSource({"value": np.zeros((n + 1) ** 2)})
+        name = f"lab-h-res-{record.settings.connection}"
+        self._drawn = Heatmap(name, self.title, n, self.source)
+        self.figure = described(
+            self._drawn.figure, f"H_res of {self.title}", self._drawn.block, kind="matrix"
+        )
+        self.colour(dark)
+
+    def colour(self, dark: bool) -> None:
+        """The colour of the sums, which stand on the page itself."""
+        for sums in self._drawn.sums:
+            sums.text_color = style.ink(dark)
+
+    def show(self, layer: int) -> None:
+        """The matrix of a layer (1-based) after the latest step."""
+        if not self.record.steps:
+            return
+        latest = self.record.summary or self.record.steps[-1]
+        h = np.array(latest.h_res[layer - 1])
+        n = len(h)
+        block = np.zeros((n + 1, n + 1))
+        block[:n, :n], block[:n, n], block[n, :n] = h, h.sum(1), h.sum(0)
+        largest = max(1.0, float(np.nanmax(np.abs(h), initial=0.0)))
+        values = block.ravel()
+        self.source.data = {
+            **self.source.data,
+            "value": values,
+            "shade": values / largest,
+            "text": [_minus(f"{value:.2f}") for value in values[:-1]] + [""],
+            "exact": [_minus(f"{value:.6g}") for value in values[:-1]] + [""],
+        }
+        self.figure.title.text = f"{self.title}: layer {layer}, step {self.record.steps[-1].step}"
+
+
+def _minus(text: str) -> str:
+    return text.replace("-", "−")

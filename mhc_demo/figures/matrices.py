@@ -108,16 +108,32 @@ class MatricesFigure:
         at: int | None,
         title: str,
     ) -> figure:
-        margin = 0.75 if n <= LEGIBLE else 2.8
-        p = style.plot(
-            f"matrix-{column}-{'hc' if at == 0 else 'projected'}",
-            "",
-            "",
-            (-0.5, n + margin),
-            y_range=Range1d(n + margin, -0.5),
-            title=title.format(**state),
+        options = {} if at is None else {"at": at}
+        source = sliced(
+            table, "block", {"value": column}, state, late=True, heatmap=True, **options
         )
+        name = f"matrix-{column}-{'hc' if at == 0 else 'projected'}"
+        drawn = Heatmap(name, title.format(**state), n, source)
+        self.sums += drawn.sums
+        p = described(drawn.figure, title, drawn.block, kind="matrix")
         follows(p.title, "text", title, late=True, table=table)
+        # The first layout of a newly opened view asks the script to write texts and shades.
+        p.js_on_change("inner_width", CustomJS(args={"source": source}, code="mhc.cut(source)"))
+        return p
+
+
+class Heatmap:
+    """A block with its sums, from a source of "value", "text", "shade" and "exact".
+
+    `figure` is what is drawn, `sums` the glyphs that stand on the page itself, `block` what there
+    is to say of it.
+    """
+
+    def __init__(self, name: str, title: str, n: int, source: ColumnDataSource) -> None:
+        margin = 0.75 if n <= LEGIBLE else 2.8
+        p = self.figure = style.plot(
+            name, "", "", (-0.5, n + margin), y_range=Range1d(n + margin, -0.5), title=title
+        )
         p.grid.grid_line_color = None
         p.axis.axis_line_color = None
         labels = {k: str(k + 1) for k in range(n)} | {n: "Σ"}
@@ -127,10 +143,6 @@ class MatricesFigure:
             axis.major_label_overrides = {k + 0.25 * (k == n): labels[k] for k in ticks}
         p.min_border_left = 28
         row, col = np.divmod(np.arange((n + 1) ** 2), n + 1)
-        options = {} if at is None else {"at": at}
-        source = sliced(
-            table, "block", {"value": column}, state, late=True, heatmap=True, **options
-        )
         size = len(row)
         source.data.update(
             x=col + 0.25 * (col == n),
@@ -158,6 +170,7 @@ class MatricesFigure:
                 (_text(text_align="left", x_offset=-6, **numbers), right),
                 (_text(text_align="right", angle=math.pi / 2, y_offset=-6, **numbers), below),
             ]
+        self.sums: list[Text] = []
         for glyph, shown in parts:
             style.draw(p, source, glyph, style.MOVING).view = CDSView(
                 filter=IndexFilter(indices=shown)
@@ -173,16 +186,12 @@ class MatricesFigure:
                 attachment="horizontal",
             )
         )
-        block = Series(
+        self.block = Series(
             "matrix",
             source,
             Column("row", "row", "label"),
             [Column("column", "column", "label"), Column("value", "value")],
         )
-        described(p, title, block, kind="matrix")
-        # The first layout of a newly opened view asks the script to write texts and shades.
-        p.js_on_change("inner_width", CustomJS(args={"source": source}, code="mhc.cut(source)"))
-        return p
 
 
 def tinted() -> Rect:

@@ -78,6 +78,11 @@ class Settings(param.Parameterized):
         """Every setting by its name."""
         return {name: getattr(self, name) for name in SETTINGS}
 
+    @property
+    def mixes(self) -> bool:
+        """Whether its layers mix streams at all."""
+        return self.connection != "residual"
+
     def changed(self, **values: Any) -> Settings:
         """The same settings but for these.
 

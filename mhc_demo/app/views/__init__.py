@@ -19,6 +19,7 @@ from . import phase
 from . import cost
 from . import figure8
 from . import formulas
+from . import lab
 # isort: on
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "cost",
     "figure8",
     "formulas",
+    "lab",
     "layer_axis",
     "layers",
     "matrices",

@@ -66,6 +66,8 @@ class View:
 
     name: ClassVar[str]
     title: ClassVar[str]
+    of_experiment: ClassVar[bool] = True
+    """Whether it shows the experiment that the dial and the headline are about."""
     key: Any = None
     """The experiment that the view shows."""
     large = 0.0

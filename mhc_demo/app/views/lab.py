@@ -1,0 +1,270 @@
+"""The lab: three networks train side by side on real data, and their mixing matrices are watched.
+
+What is trained has nothing to do with the experiment of the other views.  It runs in a process of
+its own (`app/training.py`), goes on while another view is open, and ends with the visit.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from html import escape
+from typing import Any
+
+import panel as pn
+import panel_material_ui as pmui
+import param
+from bokeh.plotting import figure
+
+from ...figures.lab import LabFigure, MappingFigure
+from ...lab.records import Record
+from ...lab.settings import CONNECTIONS, PRESETS, Settings
+from ...lab.tasks import TASKS
+from ...paper import MHC_PAPER, TRAINING_OVERHEAD
+from ..training import Training
+from .base import UNLIMITED, Key, View, html, legend, note, paragraph, plots
+
+ASKED = (
+    "task",
+    "depth",
+    "width",
+    "streams",
+    "learning_rate",
+    "steps",
+    "batch",
+    "projection",
+    "iterations",
+    "seed",
+    "device",
+)
+"""The settings that are asked for; all connections are trained."""
+
+HEIGHT = "clamp(240px, 34vh, 520px)"
+FIELD: dict[str, Any] = {"size": "small", "margin": (6, 6), "sizing_mode": "stretch_width"}
+WITHOUT_SPIN = {"& .MuiInputAdornment-root": {"display": "none"}, "& input": {"pl": "14px"}}
+"""Their buttons have no names for a screen reader."""
+
+
+class LabView(View):
+    """Train and watch."""
+
+    name = "lab"
+    title = "Lab"
+    of_experiment = False
+
+    @staticmethod
+    def compute(key: Key, seen: Any) -> None:
+        return None
+
+    def build(self, data: None) -> Any:
+        self.settings = next(iter(PRESETS.values())).settings()
+        self.training: Training | None = None
+        self.drawn: LabFigure | None = None
+        self.mappings: list[MappingFigure] = []
+        self.preset = pmui.Select(
+            label="Preset",
+            options={preset.title: name for name, preset in PRESETS.items()},
+            styles={"flex": "0 1 320px"},
+            **FIELD,
+        )
+        self.preset.param.watch(self._take_preset, "value")
+        self.said = note()
+        self.start = pmui.Button(label="Start", icon="play_arrow", margin=(6, 6))
+        self.start.on_click(lambda _: self._begin())
+        self.cancel = pmui.Button(
+            label="Cancel", icon="stop", variant="outlined", disabled=True, margin=(6, 6)
+        )
+        self.cancel.on_click(lambda _: self._stop())
+        self.status = html("", "lab-status")
+        self.layer = pmui.IntSlider(label="Layer", start=1, end=2, value=1, margin=(2, 16))
+        self.layer.param.watch(lambda _: self._show_mappings(), "value")
+        self.pictures = pn.Column(styles=UNLIMITED, sizing_mode="stretch_width", margin=0)
+        self.table = html("", "lab-table")
+        self.explorer.state.param.watch(self._colour, "theme")
+        if pn.state.curdoc is not None and pn.state.curdoc.session_context is not None:
+            pn.state.on_session_destroyed(lambda _: self._stop())
+        self._take_preset()
+        return pn.Column(
+            self.said,
+            _wrapping(self.preset, self.start, self.cancel),
+            _wrapping(*(_field(self.settings, name) for name in ASKED)),
+            self.status,
+            self.pictures,
+            self.table,
+            sizing_mode="stretch_width",
+            margin=0,
+        )
+
+    def figures(self) -> list[figure]:
+        drawn = list(self.drawn.figures.values()) if self.drawn else []
+        return drawn + [each.figure for each in self.mappings]
+
+    def _colour(self, *_: Any) -> None:
+        for each in self.mappings:
+            each.colour(self.explorer.state.theme == "dark")
+
+    # ---- training ---------------------------------------------------------------------------
+
+    def _take_preset(self, *_: Any) -> None:
+        preset = PRESETS[self.preset.value]
+        asked = preset.settings()
+        self.settings.param.update(**{name: getattr(asked, name) for name in ASKED})
+        self.said.object = paragraph(
+            f"<b>{preset.title}</b>: {preset.note} The plain residual network, HC and mHC train on "
+            "the same data, from the same seed, with the same optimiser (AdamW)."
+        )
+
+    def _begin(self) -> None:
+        wishes = [self.settings.changed(connection=name) for name in CONNECTIONS]
+        try:
+            for wish in wishes:
+                wish.check()
+        except (ValueError, TypeError, ImportError) as error:
+            self.status.object = f"<p>This cannot be trained: {escape(str(error))}.</p>"
+            return
+        self.training = training = Training(wishes)
+        self.start.disabled, self.cancel.disabled = True, False
+        self.table.object = ""
+        self.drawn, self.mappings = None, []
+        self.pictures[:] = []
+        pn.state.execute(partial(self._train, training))
+
+    async def _train(self, training: Training) -> None:
+        try:
+            await training.run(self._soon(training, self._follow))
+        finally:
+            self._soon(training, self._ended)()
+
+    def _soon(self, training: Training, show: Any) -> Any:
+        """What calls `show` in its turn: by now the document may be someone else's to change."""
+        return lambda: pn.state.execute(partial(show, training), schedule=True)
+
+    def _stop(self) -> None:
+        if self.training is not None:
+            self.training.cancel()
+
+    # ---- showing ----------------------------------------------------------------------------
+
+    def _draw(self, records: list[Record]) -> None:
+        self.drawn = drawn = LabFigure(records, legends=False)
+        dark = self.explorer.state.theme == "dark"
+        self.mappings = [MappingFigure(each, dark) for each in records if each.settings.mixes]
+        depth = records[0].settings.depth
+        self.layer.param.update(end=max(2, depth), value=min(max(2, depth // 2), depth))
+        f = drawn.figures
+        row = partial(plots, height=HEIGHT)
+        colours = {"residual": "identity", "hc": "hc", "mhc": "projected"}
+        entries = [(colours[name], title) for name, title in CONNECTIONS.items()]
+        with pn.io.hold(freeze=True):
+            self.pictures[:] = [
+                html(legend([*entries, ("forward", "forward"), ("backward", "backward")])),
+                row(f["gain"], f["loss"]),
+                row(f["gradient_norm"], f["mixing"]),
+                row(f["layers"], *(each.figure for each in self.mappings), shares=(2, 1, 1)),
+                self.layer,
+            ]
+            self._show_mappings()
+            self.set_type()
+
+    def _follow(self, training: Training) -> None:
+        if training is not self.training:
+            return
+        self.status.object = _progress(training)
+        if self.drawn is None:
+            if all(record.steps for record in training.records):
+                self._draw(training.records)
+            return
+        with pn.io.hold(freeze=True):
+            self.drawn.update()
+            self._show_mappings()
+
+    def _show_mappings(self) -> None:
+        for each in self.mappings:
+            each.show(min(self.layer.value, each.record.settings.depth))
+
+    def _ended(self, training: Training) -> None:
+        self._follow(training)
+        self.start.disabled, self.cancel.disabled = False, True
+        if training.failure:
+            said = f"The training broke off: {escape(training.failure)}"
+        else:
+            done, most = training.steps
+            said = "Done." if done == most else f"Cancelled after {done} of {most} steps."
+        self.status.object = f'<p role="status">{said}</p>'
+        self.table.object = _results(training.records)
+
+
+def _wrapping(*items: Any) -> pn.Row:
+    return pn.Row(
+        *items,
+        stylesheets=[":host { flex-wrap: wrap; align-items: center; }"],
+        styles=UNLIMITED,
+        sizing_mode="stretch_width",
+        margin=(0, 8),
+    )
+
+
+def _field(settings: Settings, name: str) -> Any:
+    """What a setting is typed or chosen in."""
+    parameter = settings.param[name]
+    if isinstance(parameter, param.Selector):
+        return pmui.Select.from_param(parameter, styles={"flex": "2 1 190px"}, **FIELD)
+    widget = pmui.IntInput if isinstance(parameter, param.Integer) else pmui.FloatInput
+    styles = {"flex": "1 1 120px"}
+    return widget.from_param(parameter, sx=WITHOUT_SPIN, styles=styles, **FIELD)
+
+
+def _progress(training: Training) -> str:
+    if training.before:
+        others = "another training" if training.before == 1 else f"{training.before} trainings"
+        return f'<p role="status">Waiting in line: {others} of this server must end before.</p>'
+    done, most = training.steps
+    if not done:
+        return "<p>Starting …</p>"
+    left = training.seconds_left
+    told = f"{math.ceil(left)} s left" if math.isfinite(left) else ""
+    return (
+        f'<p><progress aria-label="Training" value="{done}" max="{most}"></progress> '
+        f"{done} of {most} steps, {told}</p>"
+    )
+
+
+def _results(records: list[Record]) -> str:
+    """What came out, in a table, and beside it what the paper measured."""
+    finished = {each.settings.connection: each.summary for each in records if each.summary}
+    if not finished:
+        return ""
+    plain = finished.get("residual")
+    task = TASKS[records[0].settings.task]
+    rows = ""
+    for name, end in finished.items():
+        times = end.seconds_per_step / plain.seconds_per_step if plain else math.nan
+        rows += (
+            f'<tr><th scope="row">{CONNECTIONS[name]}</th><td>{end.outcome}, {end.steps} steps</td>'
+            f"<td>{_number(end.loss)}</td><td>{_score(end.score, task.score)}</td>"
+            f"<td>{_number(10.0 ** min(end.largest_gain, 300.0))}</td>"
+            f"<td>{_number(end.largest_gradient_norm)}</td>"
+            f"<td>{1e3 * end.seconds_per_step:.3g} ms</td><td>{_number(times)} ×</td></tr>"
+        )
+    return (
+        '<div class="lab-results"><table class="cost-table"><thead><tr><th scope="col">Network</th>'
+        '<th scope="col">Outcome</th><th scope="col">Last loss</th>'
+        f'<th scope="col">{task.score.capitalize()} (validation)</th>'
+        '<th scope="col">Largest composite gain</th><th scope="col">Largest gradient norm</th>'
+        '<th scope="col">Time per step</th><th scope="col">of the residual network’s</th>'
+        f"</tr></thead><tbody>{rows}</tbody></table>"
+        "<p>Times are medians as measured here, on this machine, of networks this small, taking "
+        f"turns. The paper measured {100 * TRAINING_OVERHEAD:.1f} % more training time for mHC at "
+        "n = 4, with fused kernels, recomputation and overlapped communication at large scale "
+        f"({escape(MHC_PAPER)}, section 4.3).</p></div>"
+    )
+
+
+def _score(score: float, kind: str) -> str:
+    if not math.isfinite(score):
+        return "—"
+    return f"{100 * score:.1f} %" if kind == "accuracy" else f"{score:.3f}"
+
+
+def _number(value: float) -> str:
+    return f"{value:.3g}" if math.isfinite(value) else "—"
