@@ -29,6 +29,7 @@ from torch.utils.checkpoint import checkpoint
 
 from ._arrays import choice, whole_number
 from .costs import best_recompute_block
+from .kernels import layer_torch
 from .mixing import nonnegative
 from .projections import PAPER_ITERATIONS, PROJECTIONS, projected
 
@@ -104,13 +105,15 @@ class StreamLayer(nn.Module):
 
     def _read(self, pre: Tensor, h: Tensor) -> Tensor:
         """H_pre x, shape (..., C)."""
-        return (pre.expand(h.shape[:-1]).unsqueeze(-2) @ h).squeeze(-2)
+        if pre.ndim == h.ndim - 1 and layer_torch.fits(pre, h):
+            return layer_torch.Read.apply(_read, (), pre, h)
+        return _read(pre, h)
 
     def _merge(self, post: Tensor, res: Tensor, h: Tensor, y: Tensor) -> Tensor:
         """H_res x + H_post^T y, shape (..., n, C)."""
-        # A static H_res is expanded first: as one matrix it would make matmul transpose h.
-        mixed = res.expand(*h.shape[:-1], self.streams) @ h
-        return torch.addcmul(mixed, post.unsqueeze(-1), y.unsqueeze(-2))
+        if res.ndim == post.ndim + 1 == h.ndim and layer_torch.fits(post, res, h, y):
+            return layer_torch.Merge.apply(_merge, (), post, res, h, y)
+        return _merge(post, res, h, y)
 
     def _branch_output(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         y = self.branch(x, *args, **kwargs)
@@ -134,6 +137,16 @@ class StreamLayer(nn.Module):
     def extra_repr(self) -> str:
         """Width and streams; what else there is stands in `mappings`."""
         return f"width={self.width}, streams={self.streams}"
+
+
+def _read(pre: Tensor, h: Tensor) -> Tensor:
+    return (pre.expand(h.shape[:-1]).unsqueeze(-2) @ h).squeeze(-2)
+
+
+def _merge(post: Tensor, res: Tensor, h: Tensor, y: Tensor) -> Tensor:
+    # A static H_res is expanded first: as one matrix it would make matmul transpose h.
+    mixed = res.expand(*h.shape[:-1], h.shape[-2]) @ h
+    return torch.addcmul(mixed, post.unsqueeze(-1), y.unsqueeze(-2))
 
 
 class Residual(StreamLayer):
@@ -269,18 +282,29 @@ class _UnconstrainedMappings(_LearnedMappings):
         nn.init.eye_(self.b_res)
 
     def forward(self, h: Tensor) -> Mappings:
-        pre, post, res = (b.to(h.dtype) for b in (self.b_pre, self.b_post, self.b_res))
+        static = (self.b_pre, self.b_post, self.b_res)
         if not self.dynamic:
+            pre, post, res = (b.to(h.dtype) for b in static)
             return pre, post, res
-        # Entry (k, j) is theta_k . x~_j: in H_res, row k that is written and column j that is read.
-        products = linear(h, self.theta.to(h.dtype)) * _reciprocal_rms(h)
-        dynamic = torch.tanh(products).mT
-        gates = self.alpha.to(h.dtype).unbind()
-        return (
-            torch.addcmul(pre, gates[0], dynamic[..., 0, :]),
-            torch.addcmul(post, gates[1], dynamic[..., 1, :]),
-            torch.addcmul(res, gates[2], dynamic[..., 2:, :]),
-        )
+        inputs = (h, self.theta, self.alpha, *static)
+        if layer_torch.fits(*inputs):
+            return layer_torch.Unconstrained.apply(_unconstrained, (RMS_EPS,), *inputs)
+        return _unconstrained(*inputs)
+
+
+def _unconstrained(
+    h: Tensor, theta: Tensor, alpha: Tensor, b_pre: Tensor, b_post: Tensor, b_res: Tensor
+) -> Mappings:
+    """Eq. 5."""
+    # Entry (k, j) is theta_k . x~_j: in H_res, row k that is written and column j that is read.
+    products = linear(h, theta.to(h.dtype)) * _reciprocal_rms(h)
+    dynamic = torch.tanh(products).mT
+    gates = alpha.to(h.dtype).unbind()
+    return (
+        torch.addcmul(b_pre.to(h.dtype), gates[0], dynamic[..., 0, :]),
+        torch.addcmul(b_post.to(h.dtype), gates[1], dynamic[..., 1, :]),
+        torch.addcmul(b_res.to(h.dtype), gates[2], dynamic[..., 2:, :]),
+    )
 
 
 class _ManifoldMappings(_LearnedMappings):
@@ -322,16 +346,32 @@ class _ManifoldMappings(_LearnedMappings):
         nn.init.eye_(self.b_res).mul_(diagonal)
 
     def forward(self, h: Tensor) -> Mappings:
+        static = (self.b_pre, self.b_post, self.b_res)
+        if not self.dynamic:
+            return self._bounded(*(b.to(h.dtype) for b in static))
+        inputs = (h, self.phi, self.alpha, *static)
+        if self.projection == "sinkhorn" and layer_torch.fits(*inputs):
+            settings = RMS_EPS, self.iterations
+            return layer_torch.Manifold.apply(self._specified, settings, *inputs)
+        return self._specified(*inputs)
+
+    def _specified(
+        self, h: Tensor, phi: Tensor, alpha: Tensor, b_pre: Tensor, b_post: Tensor, b_res: Tensor
+    ) -> Mappings:
+        """Eq. 7 and 8."""
         n = self.streams
-        pre, post, res = (b.to(h.dtype) for b in (self.b_pre, self.b_post, self.b_res))
-        if self.dynamic:
-            x = h.flatten(-2)
-            products = linear(x, self.phi.to(h.dtype)) * _reciprocal_rms(x)
-            to_pre, to_post, to_res = products.split((n, n, n * n), dim=-1)
-            gates = self.alpha.to(h.dtype).unbind()
-            pre = torch.addcmul(pre, gates[0], to_pre)
-            post = torch.addcmul(post, gates[1], to_post)
-            res = torch.addcmul(res, gates[2], to_res.unflatten(-1, (n, n)))
+        x = h.flatten(-2)
+        products = linear(x, phi.to(h.dtype)) * _reciprocal_rms(x)
+        to_pre, to_post, to_res = products.split((n, n, n * n), dim=-1)
+        gates = alpha.to(h.dtype).unbind()
+        return self._bounded(
+            torch.addcmul(b_pre.to(h.dtype), gates[0], to_pre),
+            torch.addcmul(b_post.to(h.dtype), gates[1], to_post),
+            torch.addcmul(b_res.to(h.dtype), gates[2], to_res.unflatten(-1, (n, n))),
+        )
+
+    def _bounded(self, pre: Tensor, post: Tensor, res: Tensor) -> Mappings:
+        """Eq. 8."""
         res = projected(array_torch, PROJECTIONS[self.projection], res, self.iterations)
         return torch.sigmoid(pre), 2.0 * torch.sigmoid(post), res
 

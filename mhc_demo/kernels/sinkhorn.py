@@ -51,6 +51,11 @@ def sinkhorn(
     return _SinkhornKnopp.apply(logits, iterations, rows_first, eps)
 
 
+def sinkhorn_backward(logits: Tensor, grad: Tensor, iterations: int) -> Tensor:
+    """dL/d logits for `grad` = dL/dP, both (..., n, n), columns first; not differentiable."""
+    return _backward(logits, grad, iterations, False, 0.0)
+
+
 class _SinkhornKnopp(torch.autograd.Function):
     """P, and its first derivative."""
 

@@ -4,8 +4,8 @@ The formulas are those of `sinkhorn_triton`, an operation at a time.  What bound
 traffic: dividing the whole batch by its sums, 40 times over, streams all of it through the cache
 160 times.  So the batch goes in pieces that stay in a core's cache, batch innermost (a sum over
 four columns is then three additions of long vectors), and only the scaling vectors are iterated:
-P = diag(u) K diag(v).  A piece so small that its calls cost more than its numbers is divided
-itself, and one with logits too sharp for either is worked on in the log domain.
+P = diag(u) K diag(v).  A piece so small that its calls cost more than its numbers, and one with
+logits too sharp to divide, stays in the log domain, where a half step is one call of PyTorch.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ SCALED_FROM = 2**15
 def forward(z: Tensor, iterations: int, eps: float) -> Tensor:
     """P of a piece of logits less their column maxima, shape (n, n, matrices); `z` is used up."""
     if _is_sharp(z, eps) or z.numel() < SCALED_FROM:
-        *_, p = _half_steps(z, iterations, eps)
+        if not eps:
+            return half_steps(z, iterations)[-1].exp_()
+        *_, p = _released_half_steps(z, iterations, eps)
         return p
     k = _base(z, eps)
     *_, (u, v) = _scalings(k, iterations, eps)
@@ -39,7 +41,9 @@ def backward(z: Tensor, grad: Tensor, iterations: int, eps: float) -> Tensor:
     the same with rows and columns exchanged.
     """
     if _is_sharp(z, eps) or z.numel() < SCALED_FROM:
-        return _back_over_half_steps(z, grad, iterations, eps)
+        if not eps:
+            return back_over_half_steps(half_steps(z, iterations), grad)
+        return _back_over_released(z, grad, iterations, eps)
     k = _base(z, eps)
     rows, columns = k.unbind(0), k.unbind(1)
     scalings = list(_scalings(k, iterations, eps))
@@ -67,30 +71,39 @@ def _is_sharp(z: Tensor, eps: float) -> bool:
     return not eps and not -float(z.min()) < tame_range(z.dtype, z.shape[0])
 
 
-def _half_steps(z: Tensor, iterations: int, eps: float) -> Iterator[Tensor]:
-    """The matrix after every half step, itself divided; sharp logits stay logarithms."""
-    if _is_sharp(z, eps):
-        for _ in range(iterations):
-            for axis in (0, 1):
-                z = z - z.amax(axis, keepdim=True)  # by itself, or the logarithm drowns in it
-                z = z - z.exp().sum(axis, keepdim=True).log()
-                yield z.exp()
-        return
+def half_steps(z: Tensor, iterations: int) -> list[Tensor]:
+    """The logarithm of the matrix after every half step, a call each; any logits will do."""
+    halves = []
+    for _ in range(iterations):
+        for axis in (0, 1):
+            z = torch.log_softmax(z, axis)
+            halves.append(z)
+    return halves
+
+
+def back_over_half_steps(halves: Sequence[Tensor], grad: Tensor) -> Tensor:
+    """dL/d logits for `grad` = dL/dP, given the `half_steps`; `grad` is used up."""
+    g = grad.mul_(halves[-1].exp())  # dL/d log of the matrix
+    for step in reversed(range(len(halves))):
+        g = torch._log_softmax_backward_data(g, halves[step], step % 2, g.dtype)
+    return g
+
+
+def _released_half_steps(z: Tensor, iterations: int, eps: float) -> Iterator[Tensor]:
+    """The matrix after every half step of the released variant, itself divided."""
     p = _base(z, eps)
-    if eps:
-        yield p
-    for step in range(bool(eps), 2 * iterations):
-        sums = p.sum(step % 2, keepdim=True)
-        p = p / (sums.add_(eps) if eps else sums)
+    yield p
+    for step in range(1, 2 * iterations):
+        p = p / p.sum(step % 2, keepdim=True).add_(eps)
         yield p
 
 
-def _back_over_half_steps(z: Tensor, grad: Tensor, iterations: int, eps: float) -> Tensor:
-    halves = list(_half_steps(z, iterations, eps))
+def _back_over_released(z: Tensor, grad: Tensor, iterations: int, eps: float) -> Tensor:
+    halves = list(_released_half_steps(z, iterations, eps))
     g = grad.mul_(halves[-1])  # dL/d log of the matrix
-    for step, p in reversed(list(enumerate(halves))[bool(eps) :]):
-        g = torch.addcmul(g, p, g.sum(step % 2, keepdim=True), value=-1)
-    return _back_over_softmax(g.div_(halves[0]), halves[0] - eps) if eps else g
+    for step in reversed(range(1, len(halves))):
+        g = torch.addcmul(g, halves[step], g.sum(step % 2, keepdim=True), value=-1)
+    return _back_over_softmax(g.div_(halves[0]), halves[0] - eps)
 
 
 def _back_over_softmax(grad: Tensor, softmax: Tensor) -> Tensor:

@@ -1,0 +1,254 @@
+"""A layer's mappings and mixing on a CPU: few calls, both passes written by hand.
+
+What bounds a small layer is the number of calls: autograd makes some 300 of several microseconds
+each for what are a few thousand numbers, most of them in Sinkhorn-Knopp.  What bounds a large one
+is memory: each call streams all nC numbers of every token.  So every operation here is one node of
+the graph, and as few calls as it can be.
+
+The mathematics is specified in `mhc_demo.nn`, by the lines that run on other devices and under
+`torch.compile`; they are handed over here as `specified`, and second derivatives are theirs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+from . import sinkhorn as operator
+from . import sinkhorn_torch
+
+KEPT = 2**13
+"""Logits of a layer up to which the half steps of Sinkhorn-Knopp are kept for the backward pass."""
+
+Tensors = tuple[Tensor, ...]
+
+
+def fits(*inputs: Tensor) -> bool:
+    """Whether these operations can compute it: on a CPU, in one dtype, no transform at work."""
+    first = inputs[0]
+    return (
+        not torch.compiler.is_compiling()
+        and all(x.is_cpu and x.dtype == first.dtype for x in inputs)
+        and first.numel() > 0
+        and forward_ad._current_level < 0
+        and not torch._C._are_functorch_transforms_active()
+    )
+
+
+class _Operation(torch.autograd.Function):
+    """Outputs of a list of tensors.  A subclass computes them, and their first derivative."""
+
+    @staticmethod
+    def compute(settings: tuple, *inputs: Tensor) -> tuple[Any, Tensors]:
+        """The outputs, and what to keep for the backward pass."""
+        raise NotImplementedError
+
+    @staticmethod
+    def derive(settings: tuple, inputs: Tensors, kept: Tensors, *grads: Tensor) -> Tensors:
+        """The inputs' gradients."""
+        raise NotImplementedError
+
+    @classmethod
+    def forward(cls, ctx: Any, specified: Callable, settings: tuple, *inputs: Tensor) -> Any:
+        outputs, kept = cls.compute(settings, *inputs)
+        ctx.save_for_backward(*inputs, *kept)
+        ctx.specified, ctx.settings, ctx.count = specified, settings, len(inputs)
+        return outputs
+
+    @classmethod
+    def backward(cls, ctx: Any, *grads: Tensor) -> tuple:
+        saved = ctx.saved_tensors
+        inputs, kept = saved[: ctx.count], saved[ctx.count :]
+        if torch.is_grad_enabled():  # to be differentiated again
+            wanted = [x for x in inputs if x.requires_grad]
+            found = iter(
+                torch.autograd.grad(
+                    ctx.specified(*inputs), wanted, grads, create_graph=True, allow_unused=True
+                )
+            )
+            return None, None, *(next(found) if x.requires_grad else None for x in inputs)
+        return None, None, *cls.derive(ctx.settings, inputs, kept, *grads)
+
+
+class Read(_Operation):
+    """H_pre x: (..., n), (..., n, C) -> (..., C)."""
+
+    @staticmethod
+    def compute(settings: tuple, pre: Tensor, h: Tensor) -> tuple[Tensor, Tensors]:
+        read = torch.bmm(pre.reshape(-1, 1, pre.shape[-1]), _flat(h))
+        return read.view(*h.shape[:-2], h.shape[-1]), ()
+
+    @staticmethod
+    def derive(settings: tuple, inputs: Tensors, kept: Tensors, *grads: Tensor) -> Tensors:
+        pre, h = inputs
+        grad = grads[0].reshape(-1, h.shape[-1])
+        to_pre = torch.bmm(_flat(h), grad.unsqueeze(-1)).view(pre.shape)
+        to_h = pre.reshape(-1, pre.shape[-1], 1) * grad.unsqueeze(-2)
+        return to_pre, to_h.view(h.shape)
+
+
+class Merge(_Operation):
+    """H_res x + H_post^T y: (..., n), (..., n, n), (..., n, C), (..., C) -> (..., n, C)."""
+
+    @staticmethod
+    def compute(
+        settings: tuple, post: Tensor, res: Tensor, h: Tensor, y: Tensor
+    ) -> tuple[Tensor, Tensors]:
+        merged = torch.bmm(_flat(res), _flat(h))
+        merged.addcmul_(
+            post.reshape(-1, post.shape[-1], 1), y.reshape(-1, y.shape[-1]).unsqueeze(-2)
+        )
+        return merged.view(h.shape), ()
+
+    @staticmethod
+    def derive(settings: tuple, inputs: Tensors, kept: Tensors, *grads: Tensor) -> Tensors:
+        post, res, h, y = inputs
+        grad = _flat(grads[0])
+        to_post = torch.bmm(grad, y.reshape(-1, y.shape[-1], 1))
+        to_y = torch.bmm(post.reshape(-1, 1, post.shape[-1]), grad)
+        to_res = torch.bmm(grad, _flat(h).mT)
+        to_h = torch.bmm(_flat(res).mT, grad)
+        return (
+            to_post.view(post.shape),
+            to_res.view(res.shape),
+            to_h.view(h.shape),
+            to_y.view(y.shape),
+        )
+
+
+class Unconstrained(_Operation):
+    """The mappings of Eq. 5, of h, theta, alpha, b_pre, b_post, b_res.
+
+    settings: eps of the norm.
+    """
+
+    @staticmethod
+    def compute(settings: tuple, h: Tensor, *parameters: Tensor) -> tuple[Tensors, Tensors]:
+        theta, alpha, b_pre, b_post, b_res = parameters
+        n, tokens = h.shape[-2], h.shape[:-2]
+        x = h.reshape(-1, h.shape[-1])
+        products, rms = torch.mm(x, theta.t()), _reciprocal_rms(x, *settings)
+        turned = (products * rms).tanh_().view(-1, n, 2 + n).mT.contiguous()
+        static = torch.cat((b_pre, b_post, b_res.view(-1))).view(2 + n, n)
+        gates = alpha[_rows(n)].unsqueeze(-1)
+        mappings = torch.addcmul(static, turned, gates).view(*tokens, 2 + n, n)
+        outputs = mappings[..., 0, :], mappings[..., 1, :], mappings[..., 2:, :]
+        return outputs, (products, rms, turned, gates, theta.detach())
+
+    @staticmethod
+    def derive(settings: tuple, inputs: Tensors, kept: Tensors, *grads: Tensor) -> Tensors:
+        h, *_ = inputs
+        products, rms, turned, gates, theta = kept
+        n = h.shape[-2]
+        x = h.reshape(-1, h.shape[-1])
+        to_pre, to_post, to_res = grads
+        grad = torch.cat((to_pre.unsqueeze(-2), to_post.unsqueeze(-2), to_res), -2).view(
+            turned.shape
+        )
+        to_static = grad.sum(0)
+        to_alpha = _by_alpha(_rows(n), (grad * turned).sum((0, 2)))
+        grad = torch.ops.aten.tanh_backward(grad.mul_(gates), turned).mT.reshape(products.shape)
+        to_x, to_theta = _back_over_norm(grad, products, rms, x, theta)
+        return to_x.view(h.shape), to_theta, to_alpha, to_static[0], to_static[1], to_static[2:]
+
+
+class Manifold(_Operation):
+    """The mappings of Eq. 7, 8 by Sinkhorn-Knopp, of h, phi, alpha, b_pre, b_post, b_res.
+
+    settings: eps of the norm, and the iterations.
+    """
+
+    @staticmethod
+    def compute(settings: tuple, h: Tensor, *parameters: Tensor) -> tuple[Tensors, Tensors]:
+        eps, iterations = settings
+        phi, alpha, b_pre, b_post, b_res = parameters
+        n, tokens = h.shape[-2], h.shape[:-2]
+        x = h.reshape(-1, n * h.shape[-1])
+        products, rms = torch.mm(x, phi.t()), _reciprocal_rms(x, eps)
+        static = torch.cat((b_pre, b_post, b_res.view(-1)))
+        gates = alpha[_parts(n)]
+        logits = torch.addcmul(static, products * rms, gates)
+        shares = torch.sigmoid(logits[:, : 2 * n])
+        to_project = logits[:, 2 * n :]
+        if to_project.numel() <= KEPT:
+            logarithms = sinkhorn_torch.half_steps(
+                to_project.t().contiguous().view(n, n, -1), iterations
+            )
+            halves = torch.stack(logarithms)
+            res = halves[-1].view(n * n, -1).t().exp()
+        else:
+            res = operator.sinkhorn(to_project.view(-1, n, n), iterations)
+            halves = to_project
+        outputs = (
+            shares[:, :n].view(*tokens, n),
+            (2.0 * shares[:, n:]).view(*tokens, n),
+            res.view(*tokens, n, n),
+        )
+        return outputs, (products, rms, shares, halves, gates, phi.detach())
+
+    @staticmethod
+    def derive(settings: tuple, inputs: Tensors, kept: Tensors, *grads: Tensor) -> Tensors:
+        h, *_ = inputs
+        products, rms, shares, halves, gates, phi = kept
+        n = h.shape[-2]
+        x = h.reshape(-1, n * h.shape[-1])
+        to_pre, to_post, to_res = (each.reshape(len(x), -1) for each in grads)
+        to_shares = torch.cat((to_pre, 2.0 * to_post), 1)
+        if halves.ndim == 4:
+            to_res = sinkhorn_torch.back_over_half_steps(
+                halves.unbind(0), to_res.t().contiguous().view(n, n, -1)
+            )
+            to_logits = to_res.view(n * n, -1).t()
+        else:
+            to_logits = operator.sinkhorn_backward(
+                halves.reshape(-1, n, n), to_res.view(-1, n, n), settings[1]
+            ).view(-1, n * n)
+        grad = torch.cat((torch.ops.aten.sigmoid_backward(to_shares, shares), to_logits), 1)
+        to_static = grad.sum(0)
+        to_pre, to_post, to_b = to_static.split((n, n, n * n))
+        to_alpha = _by_alpha(_parts(n), (grad * products).mul_(rms).sum(0))
+        to_x, to_phi = _back_over_norm(grad.mul_(gates), products, rms, x, phi)
+        return to_x.view(h.shape), to_phi, to_alpha, to_pre, to_post, to_b.view(n, n)
+
+
+def _flat(matrices: Tensor) -> Tensor:
+    return matrices.reshape(-1, *matrices.shape[-2:])
+
+
+def _reciprocal_rms(x: Tensor, eps: float) -> Tensor:
+    """1 / RMS of every row, (rows, d) -> (rows, 1)."""
+    length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+    return length.square_().div_(x.shape[-1]).add_(eps).rsqrt_()
+
+
+def _back_over_norm(
+    grad: Tensor, products: Tensor, rms: Tensor, x: Tensor, weight: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Gradients of x and of the weight, for that of (x weight^T) / RMS(x); `grad` is used up."""
+    # d(1 / RMS) / dx = -x / (d RMS^3); a row of HC's products has its stream's own RMS.
+    to_rms = (grad * products).sum(-1, keepdim=True)
+    grad.mul_(rms)
+    to_x = torch.mm(grad, weight)
+    to_x.addcmul_(x, to_rms.mul_(rms.pow(3)), value=-1.0 / x.shape[-1])
+    return to_x, torch.mm(grad.t(), x)
+
+
+def _by_alpha(which: Tensor, grads: Tensor) -> Tensor:
+    return grads.new_zeros(3).index_add_(0, which, grads)
+
+
+@cache
+def _parts(n: int) -> Tensor:
+    """Which alpha each of mHC's logits takes: pre, post, res."""
+    return torch.tensor([0] * n + [1] * n + [2] * n * n)
+
+
+@cache
+def _rows(n: int) -> Tensor:
+    """Which alpha each row of HC's mappings takes."""
+    return torch.tensor([0, 1] + [2] * n)
