@@ -115,7 +115,6 @@ class Explorer(pn.viewable.Viewer):
             scenes=told(),
             scene=self.state.param.scene,
             present=self.state.param.present,
-            visible=bool(self.state.scene) or not self.state.embed,
             sizing_mode="stretch_width",
             margin=0,
         )
@@ -215,6 +214,8 @@ class Explorer(pn.viewable.Viewer):
         needed = scene.controls if scene and presenting else tuple(self.state.controls)
         with pn.io.hold(freeze=True):
             about_it = VIEWS[self.state.view].of_experiment
+            # Without a scene it is a button, in a corner of the headline.
+            self.story.visible = scene is not None or (about_it and not self.state.embed)
             self.dial.visible = about_it and (not alone or "iterations" in needed)
             self.depth.visible = about_it and (not alone or "depth" in needed)
             self.headline.visible = about_it and (scene is None or scene.headline)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import pickle
 import sys
 import time
@@ -79,7 +80,12 @@ class Training:
 
     async def _train(self, changed: Callable[[], None]) -> None:
         self._process = process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "mhc_demo.lab", stdin=PIPE, stdout=PIPE, stderr=PIPE
+            *(sys.executable, "-m", "mhc_demo.lab"),
+            stdin=PIPE,
+            stdout=PIPE,
+            stderr=PIPE,
+            # Threads that wait for one another must not keep the server from its cores.
+            env=os.environ | {"OMP_WAIT_POLICY": "PASSIVE"},
         )
         assert process.stdin is not None
         assert process.stdout is not None

@@ -1,0 +1,88 @@
+"""The lab in a real browser: networks train beside the server, one visitor after the other."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+from playwright.sync_api import Locator, expect
+
+from mhc_demo.lab import CONNECTIONS
+
+from .conftest import Explorer
+
+pytestmark = pytest.mark.browser
+PATIENCE = 90_000  # milliseconds; PyTorch takes some seconds to be imported
+
+
+def opened(new_explorer: Any, address: str, **settings: int) -> Explorer:
+    explorer: Explorer = new_explorer(1400, 900)
+    explorer.page.goto(f"{address}?view=lab")
+    for label, value in settings.items():
+        field = explorer.page.get_by_role("textbox", name=re.compile(f"^{re.escape(label)}"))
+        field.fill(str(value))
+        field.press("Enter")
+    return explorer
+
+
+def status(explorer: Explorer) -> Locator:
+    return explorer.page.locator(".lab-status p")
+
+
+def press(explorer: Explorer, name: str) -> None:
+    explorer.page.get_by_role("button", name=name, exact=True).click()
+
+
+def test_three_networks_train_and_what_came_out_stays(address: str, new_explorer: Any) -> None:
+    steps = 6
+    explorer = opened(new_explorer, address, **{"Depth (layers)": 4, "Steps": steps})
+    press(explorer, "Start")
+    expect(status(explorer)).to_have_text("Done.", timeout=PATIENCE)
+    table = explorer.page.locator(".lab-results table")
+    for title in CONNECTIONS.values():
+        expect(table.get_by_role("row", name=title)).to_contain_text(f"finished, {steps} steps")
+    drawn = explorer.plotted("lab-gain")
+    assert set(drawn) == {
+        f"{t}, {d}" for t in CONNECTIONS.values() for d in ("forward", "backward")
+    }
+    assert all(len(values) == steps and np.all(values > 0) for values in drawn.values())
+    np.testing.assert_allclose(drawn["Residual, forward"], 1.0)
+    explorer.keeps_nobody_out()
+
+    before = table.inner_text()
+    explorer.page.get_by_role("tab", name="Composite gain").click()
+    expect(explorer.slider("Sinkhorn iterations")).to_be_visible()
+    expect(table).to_have_count(0)
+    explorer.page.get_by_role("tab", name="Lab").click()
+    expect(table).to_have_text(before, use_inner_text=True)
+    assert {name: list(v) for name, v in explorer.plotted("lab-gain").items()} == {
+        name: list(values) for name, values in drawn.items()
+    }
+    assert explorer.problems == []
+
+
+def test_a_training_is_cancelled_and_the_next_visitor_waits(
+    address: str, new_explorer: Any
+) -> None:
+    first, second = (
+        opened(new_explorer, address, **{"Depth (layers)": 2, "Steps": 10_000}) for _ in range(2)
+    )
+    press(first, "Start")
+    expect(status(first)).to_contain_text("of 30000 steps", timeout=PATIENCE)
+    press(second, "Start")
+    expect(status(second)).to_have_text(
+        "Waiting in line: another training of this server must end before."
+    )
+    press(first, "Cancel")
+    expect(status(first)).to_contain_text("Cancelled after")
+    expect(first.page.locator(".lab-results")).to_contain_text("cancelled")
+    expect(status(second)).to_contain_text("of 30000 steps", timeout=PATIENCE)
+    # Who leaves without a word stops the training too, when the server drops the session.
+    press(first, "Start")
+    expect(status(first)).to_contain_text("Waiting in line")
+    second.page.close()
+    expect(status(first)).to_contain_text("of 30000 steps", timeout=PATIENCE)
+    press(first, "Cancel")
+    expect(status(first)).to_contain_text("Cancelled after")
