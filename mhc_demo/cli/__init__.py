@@ -14,9 +14,10 @@ from typing import Any
 
 from .options import Run, from_environment
 from .serve import serve
+from .train import train
 
 COMMANDS: dict[str, Callable[[argparse.ArgumentParser], Run]] = {
-    each.__name__: each for each in (serve,)
+    each.__name__: each for each in (serve, train)
 }
 """Every subcommand by its name; the first line of its docstring is the summary in the help."""
 
@@ -34,6 +35,8 @@ examples:
       serve it, and print the link that opens with this experiment
   mhc-demo serve --address 0.0.0.0 --allow-websocket-origin demo.example.org
       serve it to others, behind a proxy of that name
+  mhc-demo train --preset explodes
+      train three networks, and keep how loss, gradients and gains went
   mhc-demo serve --help
       every option, its range and its default
 
