@@ -1,8 +1,8 @@
 """`python -m benchmarks [SECTION ...]`: measure, and print Markdown tables.
 
 Times are medians of many runs, taken in one go; these machines are noisy, so what is compared is
-measured in turn.  Chromium is needed for `page`, `embed` and `memory`, PyTorch for `kernels` and
-`recompute`.
+measured in turn.  Chromium is needed for `page`, `embed` and `memory`, PyTorch for `kernels`,
+`recompute` and `lab`, which needs scikit-learn too.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import os
 import platform
 from collections.abc import Iterable, Iterator
 
-from . import embed, kernels, memory, numerics, page, recompute
+from . import embed, kernels, lab, memory, numerics, page, recompute
 
 SECTIONS = {
     "numerics": numerics.run,
@@ -21,6 +21,7 @@ SECTIONS = {
     "embed": embed.run,
     "memory": memory.run,
     "recompute": recompute.run,
+    "lab": lab.run,
 }
 """Rows of what was measured, its target, median and 95th percentile."""
 

@@ -105,13 +105,11 @@ class StreamLayer(nn.Module):
 
     def _read(self, pre: Tensor, h: Tensor) -> Tensor:
         """H_pre x, shape (..., C)."""
-        if pre.ndim == h.ndim - 1 and layer_torch.fits(pre, h):
-            return layer_torch.Read.apply(_read, (), pre, h)
-        return _read(pre, h)
+        return (pre.expand(h.shape[:-1]).unsqueeze(-2) @ h).squeeze(-2)
 
     def _merge(self, post: Tensor, res: Tensor, h: Tensor, y: Tensor) -> Tensor:
         """H_res x + H_post^T y, shape (..., n, C)."""
-        if res.ndim == post.ndim + 1 == h.ndim and layer_torch.fits(post, res, h, y):
+        if res.ndim == h.ndim > 2 and layer_torch.fits(post, res, h, y):
             return layer_torch.Merge.apply(_merge, (), post, res, h, y)
         return _merge(post, res, h, y)
 
@@ -137,10 +135,6 @@ class StreamLayer(nn.Module):
     def extra_repr(self) -> str:
         """Width and streams; what else there is stands in `mappings`."""
         return f"width={self.width}, streams={self.streams}"
-
-
-def _read(pre: Tensor, h: Tensor) -> Tensor:
-    return (pre.expand(h.shape[:-1]).unsqueeze(-2) @ h).squeeze(-2)
 
 
 def _merge(post: Tensor, res: Tensor, h: Tensor, y: Tensor) -> Tensor:
@@ -421,7 +415,7 @@ def _diagonal_logit(projection: str, iterations: int, streams: int, mixing: floa
 
 def _outside_autocast(h: Tensor) -> AbstractContextManager:
     kind = h.device.type
-    if torch.amp.is_autocast_available(kind):
+    if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
         return torch.autocast(device_type=kind, enabled=False)
     return nullcontext()
 

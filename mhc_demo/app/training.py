@@ -34,7 +34,8 @@ class Training:
         """When the first step was there, as `time.monotonic` counts."""
         self.failure = ""
         """Why it broke off, in a sentence; empty if it did not."""
-        self._cancelled = False
+        self.cancelled = False
+        """Whether it was stopped."""
         self._process: Process | None = None
 
     @property
@@ -61,10 +62,10 @@ class Training:
         """Wait for a place, train, and call `changed` some times a second while there is news."""
         _line.append(self)
         try:
-            while self.before and not self._cancelled:
+            while self.before and not self.cancelled:
                 changed()
                 await asyncio.sleep(EVERY)
-            if not self._cancelled:
+            if not self.cancelled:
                 await self._train(changed)
         finally:
             _line.remove(self)
@@ -74,7 +75,7 @@ class Training:
 
     def cancel(self) -> None:
         """Stop, wherever it is."""
-        self._cancelled = True
+        self.cancelled = True
         if self._process is not None and self._process.returncode is None:
             self._process.kill()
 
@@ -106,7 +107,7 @@ class Training:
                     changed()
         except asyncio.IncompleteReadError:  # it has ended, one way or another
             said = (await process.stderr.read()).decode(errors="replace")
-            if await process.wait() and not self._cancelled:
+            if await process.wait() and not self.cancelled:
                 self.failure = (said.strip().splitlines() or ["it ended without a word"])[-1]
         finally:
             if process.returncode is None:

@@ -17,9 +17,10 @@ from .options import Run, from_environment
 from .plot import plot
 from .serve import serve
 from .surface import surface
+from .train import train
 
 COMMANDS: dict[str, Callable[[argparse.ArgumentParser], Run]] = {
-    each.__name__: each for each in (serve, export, plot, surface)
+    each.__name__: each for each in (serve, export, plot, surface, train)
 }
 """Every subcommand by its name; the first line of its docstring is the summary in the help."""
 
@@ -43,6 +44,8 @@ examples:
       write the gains that the page looks up; also .csv, .nc, .json
   mhc-demo plot fig3 --theme dark -o fig3.png
       draw a figure for a slide; also .svg, .html
+  mhc-demo train --preset explodes
+      train three networks, and keep how loss, gradients and gains went
   mhc-demo serve --help
       every option, its range and its default
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -30,11 +30,11 @@ Tensors = tuple[Tensor, ...]
 
 def fits(*inputs: Tensor) -> bool:
     """Whether these operations can compute it: on a CPU, in one dtype, no transform at work."""
-    first = inputs[0]
     return (
-        not torch.compiler.is_compiling()
-        and all(x.is_cpu and x.dtype == first.dtype for x in inputs)
-        and first.numel() > 0
+        inputs[0].is_cpu
+        and not torch.compiler.is_compiling()
+        and len({x.dtype for x in inputs}) == 1
+        and inputs[0].numel() > 0
         and forward_ad._current_level < 0
         and not torch._C._are_functorch_transforms_active()
     )
@@ -43,15 +43,15 @@ def fits(*inputs: Tensor) -> bool:
 class _Operation(torch.autograd.Function):
     """Outputs of a list of tensors.  A subclass computes them, and their first derivative."""
 
-    @staticmethod
-    def compute(settings: tuple, *inputs: Tensor) -> tuple[Any, Tensors]:
-        """The outputs, and what to keep for the backward pass."""
-        raise NotImplementedError
+    compute: ClassVar[Callable[..., tuple[Any, Tensors]]]
+    """(settings, *inputs) -> the outputs, and what to keep for the backward pass."""
+    derive: ClassVar[Callable[..., Tensors]]
+    """(settings, inputs, kept, *grads) -> the inputs' gradients."""
 
-    @staticmethod
-    def derive(settings: tuple, inputs: Tensors, kept: Tensors, *grads: Tensor) -> Tensors:
-        """The inputs' gradients."""
-        raise NotImplementedError
+    @classmethod
+    def apply(cls, *args: Any) -> Any:
+        """What `Function.apply` comes to where `fits`: its own checks take longer than a call."""
+        return super(torch.autograd.Function, cls).apply(*args)  # type: ignore[misc]
 
     @classmethod
     def forward(cls, ctx: Any, specified: Callable, settings: tuple, *inputs: Tensor) -> Any:
@@ -75,50 +75,39 @@ class _Operation(torch.autograd.Function):
         return None, None, *cls.derive(ctx.settings, inputs, kept, *grads)
 
 
-class Read(_Operation):
-    """H_pre x: (..., n), (..., n, C) -> (..., C)."""
-
-    @staticmethod
-    def compute(settings: tuple, pre: Tensor, h: Tensor) -> tuple[Tensor, Tensors]:
-        read = torch.bmm(pre.reshape(-1, 1, pre.shape[-1]), _flat(h))
-        return read.view(*h.shape[:-2], h.shape[-1]), ()
-
-    @staticmethod
-    def derive(settings: tuple, inputs: Tensors, kept: Tensors, *grads: Tensor) -> Tensors:
-        pre, h = inputs
-        grad = grads[0].reshape(-1, h.shape[-1])
-        to_pre = torch.bmm(_flat(h), grad.unsqueeze(-1)).view(pre.shape)
-        to_h = pre.reshape(-1, pre.shape[-1], 1) * grad.unsqueeze(-2)
-        return to_pre, to_h.view(h.shape)
-
-
 class Merge(_Operation):
-    """H_res x + H_post^T y: (..., n), (..., n, n), (..., n, C), (..., C) -> (..., n, C)."""
+    """H_res x + H_post^T y: (..., n), (..., n, n), (..., n, C), (..., C) -> (..., n, C).
+
+    One product, of H_res and H_post side by side with the streams and y below each other.
+    """
 
     @staticmethod
     def compute(
         settings: tuple, post: Tensor, res: Tensor, h: Tensor, y: Tensor
     ) -> tuple[Tensor, Tensors]:
-        merged = torch.bmm(_flat(res), _flat(h))
-        merged.addcmul_(
-            post.reshape(-1, post.shape[-1], 1), y.reshape(-1, y.shape[-1]).unsqueeze(-2)
-        )
+        merged = torch.bmm(_beside(res, post), _below(h, y))
         return merged.view(h.shape), ()
 
     @staticmethod
     def derive(settings: tuple, inputs: Tensors, kept: Tensors, *grads: Tensor) -> Tensors:
         post, res, h, y = inputs
-        grad = _flat(grads[0])
-        to_post = torch.bmm(grad, y.reshape(-1, y.shape[-1], 1))
-        to_y = torch.bmm(post.reshape(-1, 1, post.shape[-1]), grad)
-        to_res = torch.bmm(grad, _flat(h).mT)
-        to_h = torch.bmm(_flat(res).mT, grad)
+        n, grad = post.shape[-1], grads[0].reshape(-1, *h.shape[-2:])
+        to_mappings = torch.bmm(grad, _below(h, y).mT)
+        to_streams = torch.bmm(_beside(res, post).mT, grad)
         return (
-            to_post.view(post.shape),
-            to_res.view(res.shape),
-            to_h.view(h.shape),
-            to_y.view(y.shape),
+            to_mappings[..., n].reshape(post.shape),
+            to_mappings[..., :n].reshape(res.shape),
+            to_streams[:, :n].reshape(h.shape),
+            to_streams[:, n].reshape(y.shape),
         )
+
+
+def _beside(res: Tensor, post: Tensor) -> Tensor:
+    return torch.cat((res, post.unsqueeze(-1)), -1).flatten(0, -3)
+
+
+def _below(h: Tensor, y: Tensor) -> Tensor:
+    return torch.cat((h, y.unsqueeze(-2)), -2).flatten(0, -3)
 
 
 class Unconstrained(_Operation):
@@ -176,11 +165,10 @@ class Manifold(_Operation):
         shares = torch.sigmoid(logits[:, : 2 * n])
         to_project = logits[:, 2 * n :]
         if to_project.numel() <= KEPT:
-            logarithms = sinkhorn_torch.half_steps(
-                to_project.t().contiguous().view(n, n, -1), iterations
-            )
-            halves = torch.stack(logarithms)
-            res = halves[-1].view(n * n, -1).t().exp()
+            z = to_project.t().contiguous().view(n, n, -1)
+            halves = sinkhorn_torch.room_for_half_steps(z, iterations)
+            last = sinkhorn_torch.half_steps(z, halves.unbind(0))
+            res = last.exp().view(n * n, -1).t().contiguous()
         else:
             res = operator.sinkhorn(to_project.view(-1, n, n), iterations)
             halves = to_project
@@ -214,10 +202,6 @@ class Manifold(_Operation):
         to_alpha = _by_alpha(_parts(n), (grad * products).mul_(rms).sum(0))
         to_x, to_phi = _back_over_norm(grad.mul_(gates), products, rms, x, phi)
         return to_x.view(h.shape), to_phi, to_alpha, to_pre, to_post, to_b.view(n, n)
-
-
-def _flat(matrices: Tensor) -> Tensor:
-    return matrices.reshape(-1, *matrices.shape[-2:])
 
 
 def _reciprocal_rms(x: Tensor, eps: float) -> Tensor:

@@ -25,7 +25,7 @@ def forward(z: Tensor, iterations: int, eps: float) -> Tensor:
     """P of a piece of logits less their column maxima, shape (n, n, matrices); `z` is used up."""
     if _is_sharp(z, eps) or z.numel() < SCALED_FROM:
         if not eps:
-            return half_steps(z, iterations)[-1].exp_()
+            return half_steps(z, (torch.empty_like(z), z) * iterations).exp_()
         *_, p = _released_half_steps(z, iterations, eps)
         return p
     k = _base(z, eps)
@@ -42,7 +42,9 @@ def backward(z: Tensor, grad: Tensor, iterations: int, eps: float) -> Tensor:
     """
     if _is_sharp(z, eps) or z.numel() < SCALED_FROM:
         if not eps:
-            return back_over_half_steps(half_steps(z, iterations), grad)
+            halves = room_for_half_steps(z, iterations).unbind(0)
+            half_steps(z, halves)
+            return back_over_half_steps(halves, grad)
         return _back_over_released(z, grad, iterations, eps)
     k = _base(z, eps)
     rows, columns = k.unbind(0), k.unbind(1)
@@ -71,22 +73,29 @@ def _is_sharp(z: Tensor, eps: float) -> bool:
     return not eps and not -float(z.min()) < tame_range(z.dtype, z.shape[0])
 
 
-def half_steps(z: Tensor, iterations: int) -> list[Tensor]:
-    """The logarithm of the matrix after every half step, a call each; any logits will do."""
-    halves = []
-    for _ in range(iterations):
-        for axis in (0, 1):
-            z = torch.log_softmax(z, axis)
-            halves.append(z)
-    return halves
+def half_steps(z: Tensor, halves: Sequence[Tensor]) -> Tensor:
+    """The logarithm of the matrix after every half step, into `halves`; returns the last.
+
+    A call each, and any logits will do.
+    """
+    for step, half in enumerate(halves):
+        torch._log_softmax(z, step % 2, False, out=half)
+        z = half
+    return z
 
 
 def back_over_half_steps(halves: Sequence[Tensor], grad: Tensor) -> Tensor:
     """dL/d logits for `grad` = dL/dP, given the `half_steps`; `grad` is used up."""
-    g = grad.mul_(halves[-1].exp())  # dL/d log of the matrix
+    g, other = grad.mul_(halves[-1].exp()), torch.empty_like(grad)  # g = dL/d log of the matrix
     for step in reversed(range(len(halves))):
-        g = torch._log_softmax_backward_data(g, halves[step], step % 2, g.dtype)
+        torch._log_softmax_backward_data(g, halves[step], step % 2, g.dtype, out=other)
+        g, other = other, g
     return g
+
+
+def room_for_half_steps(z: Tensor, iterations: int) -> Tensor:
+    """Where they can be kept, (2 iterations, n, n, matrices)."""
+    return z.new_empty(2 * iterations, *z.shape)
 
 
 def _released_half_steps(z: Tensor, iterations: int, eps: float) -> Iterator[Tensor]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 import platform
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import closing, suppress
 from dataclasses import dataclass, field, fields, replace
 from importlib.metadata import PackageNotFoundError, version
@@ -147,7 +147,7 @@ def _largest(values: Iterable[float]) -> float:
 
 def recorded(
     records: Generator[Step | Summary, None, None], settings: Settings, path: str | Path
-) -> Iterator[Step | Summary]:
+) -> Generator[Step | Summary, None, None]:
     """What `records` yields, each written to the file `path` before it is passed on.
 
     >>> for record in recorded(train(settings), settings, "hc.jsonl"): ...

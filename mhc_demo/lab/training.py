@@ -61,11 +61,10 @@ def training(settings: Settings) -> Generator[Step | Summary, None, None]:
 
 
 def _on(device: str, examples: Examples, chosen: np.ndarray | slice) -> tuple[Tensor, Tensor]:
-    # ascontiguousarray: the windows of a text overlap in memory, which PyTorch cannot take.
-    return tuple(
-        torch.from_numpy(np.ascontiguousarray(each[chosen])).to(device)
-        for each in (examples.inputs, examples.targets)
-    )  # type: ignore[return-value]
+    inputs, targets = (
+        torch.tensor(each[chosen], device=device) for each in (examples.inputs, examples.targets)
+    )
+    return inputs, targets
 
 
 @torch.no_grad()
@@ -93,7 +92,6 @@ class _Watch:
         with record_mappings(self.network) as mappings:
             self.network(self.inputs)
         tokens = _layers_first(mappings.stack())
-        mean = tokens.mean(1)
         off_diagonal = tokens.abs().sum((-2, -1)) - tokens.diagonal(dim1=-2, dim2=-1).abs().sum(-1)
         return Step(
             step=step,
@@ -103,15 +101,12 @@ class _Watch:
                 direction: _rounded(_log10_mean(tokens.sum(axis).abs().amax(-1).log10()))
                 for direction, axis in zip(DIRECTIONS, (-1, -2), strict=True)
             },
-            composite_gains={
-                "forward": _rounded(_log10_composite(tokens)),
-                "backward": _rounded(_log10_composite(tokens.mT.flip(0)).flip(0)),
-            },
+            composite_gains=dict(zip(DIRECTIONS, _rounded(_log10_composites(tokens)), strict=True)),
             mixing=_rounded(off_diagonal.mean(1) / tokens.shape[-1]),
             seconds=seconds,
             per_second=per_second,
             memory=self._memory(),
-            h_res=mean.cpu().numpy().round(6).tolist(),
+            h_res=_rounded(tokens.mean(1)),
         )
 
     def _memory(self) -> int:
@@ -125,30 +120,34 @@ def _layers_first(matrices: Tensor) -> Tensor:
     return matrices.double().reshape(-1, *matrices.shape[-3:]).movedim(1, 0)
 
 
-def _log10_composite(layers: Tensor) -> Tensor:
-    """log10 of the mean forward gain of H_l ... H_1 for every l, (L, tokens, n, n) -> (L,).
+def _log10_composites(layers: Tensor) -> Tensor:
+    """log10 of the mean gains of the composites, (L, tokens, n, n) -> (2, L), as in `Step`.
 
-    Row sums of a product are what it makes of a vector of ones, so no product is formed.  The
-    vector is rescaled in every layer: nothing overflows at any depth.
+    The row sums of a product are what it makes of a vector of ones, so no product is formed; the
+    column sums of one from the last layer down are those of the transposed matrices.  The vectors
+    are rescaled in every layer: nothing overflows at any depth.
     """
-    sums = torch.ones_like(layers[0, ..., :1])
-    scale = torch.zeros_like(layers[0, :, 0, 0])
-    gains = []
-    for layer in layers:
+    both = torch.stack([layers, layers.mT.flip(0)], dim=1)  # (L, 2, tokens, n, n)
+    sums = torch.ones_like(both[0, ..., :1])
+    growth = []
+    for layer in both.unbind(0):
         sums = layer @ sums
-        largest = sums.abs().amax((-2, -1))
-        scale = scale + largest.log10()
-        gains.append(scale)
-        sums = sums / largest.clamp(min=torch.finfo(sums.dtype).tiny)[:, None, None]
-    return _log10_mean(torch.stack(gains))
+        growth.append(torch.linalg.vector_norm(sums, math.inf, dim=(-2, -1), keepdim=True))
+        sums = sums / growth[-1].clamp_min(_TINY)
+    log10 = torch.stack(growth, dim=1)[..., 0, 0].log10().cumsum(1)  # (2, L, tokens)
+    forward, backward = _log10_mean(log10)
+    return torch.stack([forward, backward.flip(0)])
+
+
+_TINY = torch.finfo(torch.float64).tiny
 
 
 def _log10_mean(log10: Tensor) -> Tensor:
-    """log10 of the mean over the tokens of 10^x, (L, tokens) -> (L,)."""
+    """log10 of the mean over the tokens of 10^x, (..., tokens) -> (...)."""
     ten = math.log(10.0)
     return (torch.logsumexp(log10 * ten, -1) - math.log(log10.shape[-1])) / ten
 
 
-def _rounded(x: Tensor) -> list[float]:
+def _rounded(x: Tensor) -> list:
     """At the sixth decimal: a record is read, and need not be long."""
     return x.cpu().numpy().round(6).tolist()

@@ -21,7 +21,7 @@ def opened(new_explorer: Any, address: str, **settings: int) -> Explorer:
     explorer: Explorer = new_explorer(1400, 900)
     explorer.page.goto(f"{address}?view=lab")
     for label, value in settings.items():
-        field = explorer.page.get_by_role("textbox", name=re.compile(f"^{re.escape(label)}"))
+        field = explorer.page.get_by_role("textbox", name=label, exact=True)
         field.fill(str(value))
         field.press("Enter")
     return explorer
@@ -42,7 +42,9 @@ def test_three_networks_train_and_what_came_out_stays(address: str, new_explorer
     expect(status(explorer)).to_have_text("Done.", timeout=PATIENCE)
     table = explorer.page.locator(".lab-results table")
     for title in CONNECTIONS.values():
-        expect(table.get_by_role("row", name=title)).to_contain_text(f"finished, {steps} steps")
+        expect(table.get_by_role("row", name=re.compile(f"^{title}"))).to_contain_text(
+            f"finished, {steps} steps"
+        )
     drawn = explorer.plotted("lab-gain")
     assert set(drawn) == {
         f"{t}, {d}" for t in CONNECTIONS.values() for d in ("forward", "backward")

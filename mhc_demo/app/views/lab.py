@@ -40,7 +40,12 @@ ASKED = (
 """The settings that are asked for; all connections are trained."""
 
 HEIGHT = "clamp(240px, 34vh, 520px)"
-FIELD: dict[str, Any] = {"size": "small", "margin": (6, 6), "sizing_mode": "stretch_width"}
+FIELD: dict[str, Any] = {
+    "size": "small",
+    "margin": (6, 6),
+    "sizing_mode": "stretch_width",
+    "description": "",
+}
 WITHOUT_SPIN = {"& .MuiInputAdornment-root": {"display": "none"}, "& input": {"pl": "14px"}}
 """Their buttons have no names for a screen reader."""
 
@@ -188,8 +193,8 @@ class LabView(View):
         if training.failure:
             said = f"The training broke off: {escape(training.failure)}"
         else:
-            done, most = training.steps
-            said = "Done." if done == most else f"Cancelled after {done} of {most} steps."
+            done = sum(len(record.steps) for record in training.records)
+            said = f"Cancelled after {done:,} steps." if training.cancelled else "Done."
         self.status.object = f'<p role="status">{said}</p>'
         self.table.object = _results(training.records)
 

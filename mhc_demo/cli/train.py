@@ -1,0 +1,116 @@
+"""`mhc-demo train`: the lab's runs, each kept in a file that survives an interruption."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .options import Run, add_option, one_of
+
+if TYPE_CHECKING:
+    from ..lab import Settings, Summary
+
+
+def train(parser: argparse.ArgumentParser) -> Run:
+    """Train small networks that differ in their residual connection alone, and record how it goes.
+
+    Each run leaves a record of JSON lines, one for every step: with -o run.jsonl and the
+    connections residual,hc,mhc they are run-residual.jsonl, run-hc.jsonl and run-mhc.jsonl.  An
+    interrupted run leaves its record up to there.
+    """
+    import param
+
+    from ..lab import CONNECTIONS, PRESETS, Settings
+    from ..lab.settings import SETTINGS
+
+    parser.add_argument(
+        "-o",
+        "--output",
+        default="run.jsonl",
+        metavar="FILE",
+        help="what the records' names are made of; they are replaced if they are there "
+        "(default: %(default)s)",
+    )
+    shown = "; ".join(f"{name}: {preset.note}" for name, preset in PRESETS.items())
+    parser.add_argument(
+        "--preset",
+        type=one_of(list(PRESETS)),
+        metavar="NAME",
+        help="Settings that show something, but for those that are given. "
+        + shown.replace("%", "%%"),
+    )
+    connections = param.ListSelector(
+        default=list(CONNECTIONS),
+        objects=list(CONNECTIONS),
+        label="Connections",
+        doc="The residual connections, a run each, one after the other.",
+    )
+    add_option(parser, "connections", connections)
+    group = parser.add_argument_group("settings of every run")
+    names = [name for name in SETTINGS if name != "connection"]
+    for name in names:
+        add_option(group, name, Settings.param[name])
+
+    def run(options: argparse.Namespace) -> int:
+        values = dict(PRESETS[options.preset].values) if options.preset else {}
+        given = {name: getattr(options, name) for name in names}
+        values |= {name: value for name, value in given.items() if value is not None}
+        chosen = options.connections or connections.default
+        runs = [Settings(connection=connection, **values) for connection in chosen]
+        try:
+            for settings in runs:
+                settings.check()
+        except (ValueError, ImportError) as error:
+            parser.error(str(error))
+        output = Path(options.output)
+        for settings in runs:
+            path = output.with_stem(f"{output.stem}-{settings.connection}")
+            try:
+                summary = _train(settings, path)
+            except OSError as error:
+                reason = error.strerror or error
+                print(f"mhc-demo: cannot write {path}: {reason}", file=sys.stderr)
+                return 1
+            print(_told(settings, summary, path), flush=True)
+        return 0
+
+    return run
+
+
+def _train(settings: Settings, path: Path) -> Summary:
+    from tqdm import tqdm
+
+    from ..lab import CONNECTIONS, Summary, recorded
+    from ..lab import train as training
+
+    progress = tqdm(
+        total=settings.steps,
+        desc=f"{CONNECTIONS[settings.connection]:<8}",
+        unit=" steps",
+        disable=None,
+        leave=False,
+        file=sys.stderr,
+    )
+    with closing(recorded(training(settings), settings, path)) as records, progress:
+        for record in records:
+            if isinstance(record, Summary):
+                return record
+            gain = max(record.gain.values())
+            progress.set_postfix_str(f"loss {record.loss:.3f}, gain 10^{gain:.1f}", refresh=False)
+            progress.update()
+    raise AssertionError("a run ends with its summary")
+
+
+def _told(settings: Settings, summary: Summary, path: Path) -> str:
+    from ..lab import CONNECTIONS, TASKS
+
+    score = f"{TASKS[settings.task].score} {summary.score:.4g}, " if summary.score > 0 else ""
+    return (
+        f"{CONNECTIONS[settings.connection]}: {summary.outcome} after {summary.steps} steps, "
+        f"loss {summary.loss:.4g}, {score}largest gain 10^{summary.largest_gain:.2f}, "
+        f"largest gradient norm {summary.largest_gradient_norm:.3g}, "
+        f"{1e3 * summary.seconds_per_step:.1f} ms a step: {path}"
+    )

@@ -1,0 +1,396 @@
+"""The training lab: what its runs do, and what their records keep."""
+
+import itertools
+import json
+import math
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+
+import mhc_demo
+from mhc_demo import lab
+from mhc_demo.cli import main
+from mhc_demo.figures.lab import LabFigure
+from mhc_demo.lab import tasks, training
+from mhc_demo.lab.networks import Network
+
+SMALL = {"depth": 3, "width": 8, "steps": 4, "batch": 16}
+
+
+@cache
+def trained(connection, preset=None, **values):
+    settings = lab.PRESETS[preset].settings(**values) if preset else lab.Settings(**values)
+    record = lab.Record(settings.changed(connection=connection))
+    record.extend(lab.train(record.settings))
+    return record
+
+
+def gains(record):
+    return np.array([max(step.gain.values()) for step in record.steps])
+
+
+# What happens
+
+
+@pytest.mark.parametrize("connection", lab.CONNECTIONS)
+def test_in_the_calm_preset_every_network_learns(connection):
+    record = trained(connection, "calm")
+    assert record.outcome == "finished"
+    assert len(record.steps) == record.settings.steps
+    assert record.summary.loss < 0.2 * record.steps[0].loss
+    assert record.summary.score > 0.9
+
+
+def test_in_the_exploding_preset_hc_explodes_and_mhc_does_not():
+    hc, mhc = (trained(connection, "explodes", steps=60) for connection in ("hc", "mhc"))
+    assert hc.summary.largest_gain > 5
+    assert hc.summary.largest_gain > mhc.summary.largest_gain + 2
+    # Rows sum to 1, so nothing can exceed n.  And it is not for want of mixing.
+    assert mhc.summary.largest_gain < math.log10(4)
+    assert mhc.steps[-1].mean_mixing > 2 * mhc.steps[0].mean_mixing
+
+
+def test_in_the_still_preset_nothing_happens():
+    record = trained("hc", "still", steps=30)
+    assert np.abs(gains(record)).max() < 0.02  # decades
+    assert record.steps[-1].mean_mixing < 0.01
+
+
+def test_the_first_layer_does_not_count_as_mixing():
+    step = replace(trained("mhc", **SMALL).steps[0], mixing=[100.0, 0.1, 0.3])
+    assert step.mean_mixing == pytest.approx(0.2)
+
+
+def test_the_transformer_learns_characters():
+    record = trained("mhc", task="text", depth=4, width=32, batch=8, steps=80, learning_rate=0.01)
+    # Of 103 characters log2(103) = 6.7 bits at the start; single letters of English have some 4.5.
+    assert record.summary.score < 4.5
+    assert record.summary.loss < 0.75 * record.steps[0].loss
+
+
+def test_attention_sees_no_character_that_is_yet_to_come():
+    settings = lab.Settings(task="text", depth=2, width=8, connection="residual")
+    data = lab.TASKS["text"].load(0)
+    network = Network(settings, data).eval()
+    x = torch.randint(data.classes, (1, tasks.CONTEXT))
+    changed = x.clone()
+    changed[:, 10:] = 0
+    assert torch.equal(network(x)[:, :10], network(changed)[:, :10])
+
+
+def test_everything_but_the_connection_starts_the_same():
+    data = lab.TASKS["digits"].load(0)
+    networks = [Network(lab.Settings(connection=name, **SMALL), data) for name in lab.CONNECTIONS]
+    branches = [
+        {k: v for k, v in each.state_dict().items() if "mappings" not in k} for each in networks
+    ]
+    assert all(each.keys() == branches[0].keys() for each in branches)
+    assert all(torch.equal(each[name], branches[0][name]) for each in branches for name in each)
+
+
+# What a step says
+
+
+@pytest.mark.parametrize("connection", ["hc", "mhc"])
+def test_a_step_has_every_layer_and_the_mixing_of_its_matrices(connection):
+    step = trained(connection, **SMALL).steps[-1]
+    assert len(step.layer_gains["forward"]) == len(step.mixing) == len(step.h_res) == 3
+    h_res = np.array(step.h_res)
+    assert h_res.shape == (3, 4, 4)
+    if connection == "mhc":  # averages of non-negative matrices: their mixing is its average
+        off_diagonal = h_res.sum(-1) - np.diagonal(h_res, axis1=1, axis2=2)
+        np.testing.assert_allclose(step.mixing, off_diagonal.mean(-1), atol=1e-5)
+
+
+def test_composite_gains_are_those_of_the_products():
+    torch.manual_seed(0)
+    layers = torch.randn(5, 3, 4, 4, dtype=torch.float64)  # (tokens, L, n, n)
+    ours = training._log10_composites(layers.movedim(1, 0))
+    for row, direction in zip(ours, ("forward", "backward"), strict=True):
+        gain = 10.0 ** mhc_demo.compose(layers, direction).log10_gain(direction)
+        torch.testing.assert_close(row, gain.mean(0).log10())
+
+
+def test_composites_beyond_any_float_have_a_logarithm():
+    layers = torch.full((128, 1, 4, 4), 1e30, dtype=torch.float64)
+    forward, backward = training._log10_composites(layers)
+    depths = torch.arange(1, 129, dtype=torch.float64)
+    torch.testing.assert_close(forward, depths * math.log10(4e30))
+    torch.testing.assert_close(backward, forward.flip(0))
+
+
+def without_times(record):
+    steps = [replace(step, seconds=0.0, per_second=0.0, memory=0) for step in record.steps]
+    return steps, replace(record.summary, seconds_per_step=0.0)
+
+
+@pytest.mark.parametrize("task", lab.TASKS)
+def test_two_runs_with_one_seed_agree_to_the_last_digit(task):
+    values = SMALL | {"connection": "mhc", "task": task}
+    first, second, other = (lab.Record(lab.Settings(seed=seed, **values)) for seed in (0, 0, 1))
+    for record in (first, second, other):
+        torch.manual_seed(len(record.steps) + record.settings.seed)  # the lab draws from its own
+        record.extend(lab.train(record.settings))
+    assert without_times(first) == without_times(second)
+    assert first.steps[0].loss != other.steps[0].loss
+
+
+def test_a_run_does_nothing_between_records_and_ends_when_it_is_closed():
+    run = lab.train(lab.Settings(**SMALL))
+    assert next(run).step == 1
+    run.close()
+    assert list(run) == []
+
+
+def test_a_run_that_diverges_says_so_and_its_record_opens(tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "cross_entropy", lambda x, y: x.sum() * math.inf)
+    settings = lab.Settings(connection="hc", **SMALL)
+    *steps, summary = lab.recorded(lab.train(settings), settings, tmp_path / "r.jsonl")
+    assert summary.outcome == "diverged"
+    assert summary.steps == len(steps) == 1
+    record = lab.read_record(tmp_path / "r.jsonl")
+    assert record.outcome == "diverged"
+    assert math.isnan(record.summary.loss)  # JSON has no infinity
+
+
+def test_a_learning_rate_that_is_too_large_diverges_by_itself_or_finishes():
+    record = trained("hc", learning_rate=1.0, **(SMALL | {"depth": 40, "steps": 30}))
+    assert record.outcome in ("finished", "diverged")
+    assert len(record.steps) == record.summary.steps
+
+
+# Files
+
+
+def same(record, other):
+    return json.dumps([vars(x) for x in record.steps], sort_keys=True) == json.dumps(
+        [vars(x) for x in other.steps], sort_keys=True
+    )
+
+
+def test_a_record_is_read_as_it_was_written(tmp_path):
+    settings = lab.Settings(connection="hc", **SMALL)
+    record = lab.Record(settings)
+    record.extend(lab.recorded(lab.train(settings), settings, tmp_path / "r.jsonl"))
+    read = lab.read_record(tmp_path / "r.jsonl")
+    assert read.settings.values_by_name() == settings.values_by_name()
+    assert read.versions["torch"] == torch.__version__
+    record.steps[-1] = replace(record.steps[-1], h_res=[])
+    assert same(read, record)
+    assert read.summary == record.summary
+    assert read.damage == ""
+
+
+@pytest.fixture
+def lines(tmp_path):
+    path = tmp_path / "r.jsonl"
+    settings = lab.Settings(connection="hc", **SMALL)
+    for _ in lab.recorded(lab.train(settings), settings, path):
+        pass
+    return path, path.read_text().splitlines(keepends=True)
+
+
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        ("{\n", "line 4 on: it is not JSON"),
+        ("[1]\n", "not a JSON object"),
+        ('{"step":"<b>"}\n', "step must be a whole number"),
+        ('{"step":1}\n', "it has no loss"),
+        ("[" * 100_000 + "\n", "it is not JSON"),
+        ('{"outcome":"fine"}\n', "outcome must be one of"),
+        ("\x00\xff\n", "it is not JSON"),
+    ],
+)
+def test_nothing_is_read_from_a_bad_line_on_and_it_is_said(lines, bad, said):
+    path, whole = lines
+    path.write_text("".join([*whole[:3], bad, *whole[3:]]))
+    record = lab.read_record(path)
+    assert len(record.steps) == 2
+    assert said in record.damage
+    assert record.outcome == "interrupted"
+
+
+def test_a_half_line_at_the_end_is_what_a_killed_run_leaves(lines):
+    path, whole = lines
+    path.write_text("".join(whole[:3]) + whole[3][:40])
+    record = lab.read_record(path)
+    assert len(record.steps) == 2
+    assert "cut off" in record.damage
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        "",
+        "hello\n",
+        '{"record":2}\n',
+        '{"record":1,"settings":{"depth":1000000},"versions":{}}\n',
+        '{"record":1,"settings":{"name":"x"},"versions":{}}\n',
+        '{"record":1,"settings":[],"versions":{}}\n',
+    ],
+)
+def test_what_is_no_record_is_refused(tmp_path, first):
+    path = tmp_path / "r.jsonl"
+    path.write_text(first)
+    with pytest.raises(ValueError, match=r"r\.jsonl is no record of the lab: "):
+        lab.read_record(path)
+
+
+# The command line
+
+
+def started(tmp_path):
+    """A long run, begun: its process and its record."""
+    command = ["train", "--connections", "hc", "--depth", "4", "--steps", "10000", "-o"]
+    path = tmp_path / "long.jsonl"
+    process = subprocess.Popen([sys.executable, "-m", "mhc_demo.cli", *command, str(path)])
+    path = tmp_path / "long-hc.jsonl"
+    while not path.exists() or path.read_text().count("\n") < 4:
+        assert process.poll() is None
+        time.sleep(0.05)
+    return process, path
+
+
+def test_a_killed_run_leaves_a_record_that_opens(tmp_path):
+    process, path = started(tmp_path)
+    process.kill()
+    process.wait()
+    record = lab.read_record(path)
+    assert record.outcome == "interrupted"
+    assert [step.step for step in record.steps] == list(range(1, len(record.steps) + 1))
+    assert len(record.steps) >= 2
+
+
+def test_ctrl_c_ends_a_run_with_130_and_its_record_with_a_summary(tmp_path):
+    process, path = started(tmp_path)
+    process.send_signal(signal.SIGINT)
+    assert process.wait() == 130
+    record = lab.read_record(path)
+    assert record.outcome == "cancelled"
+    assert record.damage == ""
+    assert record.summary.steps == len(record.steps)
+
+
+def test_each_connection_has_a_record_of_its_own(tmp_path, capsys):
+    options = ["--depth", "2", "--width", "8", "--steps", "2", "-o", str(tmp_path / "a.jsonl")]
+    assert main(["train", "--preset", "explodes", "--connections", "hc,residual", *options]) == 0
+    assert "HC: finished after 2 steps" in capsys.readouterr().out
+    assert {path.name for path in tmp_path.iterdir()} == {"a-hc.jsonl", "a-residual.jsonl"}
+    settings = lab.read_record(tmp_path / "a-hc.jsonl").settings
+    assert settings.learning_rate == lab.PRESETS["explodes"].values["learning_rate"]
+    assert settings.depth == 2
+
+
+def test_what_cannot_be_written_is_said(tmp_path, capsys):
+    assert main(["train", "--steps", "1", "-o", str(tmp_path / "none" / "a.jsonl")]) == 1
+    assert "cannot write" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--depth", "0"], "0 is out of range (1 to 128)"),
+        (["--task", "chess"], "'chess' is not one of digits, text"),
+        (["--connections", "hc,lstm"], "'lstm' is not one of residual, hc, mhc"),
+        (["--projection", "mhc-lite", "--streams", "16"], "takes at most"),
+    ],
+)
+def test_bad_options_are_named(options, said, capsys):
+    with pytest.raises(SystemExit):
+        main(["train", *options])
+    assert said in capsys.readouterr().err
+
+
+# Declarations
+
+
+@pytest.mark.parametrize(
+    ("values", "error", "said"),
+    [
+        ({"depth": 129}, ValueError, "depth"),
+        ({"learning_rate": math.nan}, ValueError, "learning_rate"),
+        ({"steps": True}, TypeError, "steps"),
+        ({"projection": "none"}, ValueError, "projection"),
+        ({"streams": 16, "projection": "mhc-lite"}, ValueError, "at most"),
+        ({"connection": "dense"}, ValueError, "connection"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(values, error, said):
+    with pytest.raises(error, match=said):
+        lab.train(lab.Settings(**values))
+
+
+def test_a_task_that_needs_what_is_not_there_says_what_to_install(monkeypatch):
+    monkeypatch.setattr(tasks, "find_spec", lambda name: None)
+    with pytest.raises(ImportError, match=r"needs sklearn.*mhc-demo\[lab\]"):
+        lab.train(lab.Settings(task="digits"))
+
+
+@pytest.mark.parametrize("name", lab.TASKS)
+def test_every_task_splits_its_data_by_the_seed(name):
+    task = lab.TASKS[name]
+    data, again, other = (task.load(seed) for seed in (0, 0, 1))
+    for part in (data.train, data.validation):
+        assert len(part.inputs) == len(part.targets) > 0
+        assert 0 <= part.targets.min() <= part.targets.max() < data.classes
+    assert np.array_equal(data.validation.inputs, again.validation.inputs)
+    assert not np.array_equal(data.validation.inputs[:100], other.validation.inputs[:100])
+
+
+def test_no_digit_is_in_both_parts():
+    data = lab.TASKS["digits"].load(3)
+    assert len(data.train.inputs) + len(data.validation.inputs) == 1797
+
+
+def test_a_new_task_is_one_entry(monkeypatch):
+    digits = lab.TASKS["digits"]
+    monkeypatch.setitem(lab.TASKS, "digits", digits)  # restored afterwards
+
+    @tasks.task("digits", "Sign of a number", unit="samples", score="accuracy", note="")
+    def sign(seed):
+        x = np.random.default_rng(seed).normal(size=(500, 1)).astype(np.float32)
+        examples = tasks.Examples(x, (x[:, 0] > 0).astype(np.int64))
+        return tasks.Data(examples, examples, classes=2)
+
+    settings = lab.Settings(**(SMALL | {"steps": 40, "learning_rate": 0.01}))
+    *_, summary = lab.train(settings)
+    assert summary.score > 0.9
+
+
+def test_every_preset_is_a_setting_that_can_run():
+    for preset in lab.PRESETS.values():
+        preset.settings().check()
+        assert preset.note
+
+
+# The figure
+
+
+def test_the_figure_follows_the_records():
+    records = [lab.Record(lab.Settings(connection=name, **SMALL)) for name in lab.CONNECTIONS]
+    drawn = LabFigure(records)
+    runs = [lab.train(record.settings) for record in records]
+    for record, run in zip(records, runs, strict=True):
+        record.extend(itertools.islice(run, 2))
+    drawn.update()
+    hc = drawn.figures["gain"].renderers[2]  # the residual's two directions come first
+    assert hc.name == "HC, forward"
+    assert list(hc.data_source.data["step"]) == [1, 2]
+    np.testing.assert_allclose(
+        hc.data_source.data["forward"], [10 ** s.gain["forward"] for s in records[1].steps]
+    )
+    for record, run in zip(records, runs, strict=True):
+        record.extend(run)
+    drawn.update()
+    assert list(hc.data_source.data["step"]) == [1, 2, 3, 4]
+    layers = drawn.figures["layers"].renderers[2].data_source.data
+    assert list(layers["layer"]) == [1, 2, 3]
+    assert lab.plot(records[0]) is not None
