@@ -64,6 +64,7 @@ class LabView(View):
     def build(self, data: None) -> Any:
         self.settings = next(iter(PRESETS.values())).settings()
         self.training: Training | None = None
+        self._alone = False
         self.drawn: LabFigure | None = None
         self.mappings: list[MappingFigure] = []
         self.preset = pmui.Select(
@@ -87,7 +88,7 @@ class LabView(View):
         self.table = html("", "lab-table")
         self.explorer.state.param.watch(self._colour, "theme")
         if pn.state.curdoc is not None and pn.state.curdoc.session_context is not None:
-            pn.state.on_session_destroyed(lambda _: self._stop())
+            pn.state.on_session_destroyed(self._visit_ended)
         self._take_preset()
         return pn.Column(
             self.said,
@@ -142,7 +143,16 @@ class LabView(View):
 
     def _soon(self, training: Training, show: Any) -> Any:
         """What calls `show` in its turn: by now the document may be someone else's to change."""
-        return lambda: pn.state.execute(partial(show, training), schedule=True)
+
+        def soon() -> None:
+            if not self._alone:
+                pn.state.execute(partial(show, training), schedule=True)
+
+        return soon
+
+    def _visit_ended(self, _: Any) -> None:
+        self._alone = True  # there is nothing left to show it in
+        self._stop()
 
     def _stop(self) -> None:
         if self.training is not None:
