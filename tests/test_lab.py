@@ -393,4 +393,9 @@ def test_the_figure_follows_the_records():
     assert list(hc.data_source.data["step"]) == [1, 2, 3, 4]
     layers = drawn.figures["layers"].renderers[2].data_source.data
     assert list(layers["layer"]) == [1, 2, 3]
+    drawn.show_layer(3)
+    cells = drawn.matrices[1].renderers[0].data_source.data
+    assert cells["value"] == list(np.ravel(records[1].summary.h_res[2]))
+    with pytest.raises(ValueError, match="layer must be between 1 and 3, not 4"):
+        drawn.show_layer(4)
     assert lab.plot(records[0]) is not None

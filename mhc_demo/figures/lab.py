@@ -9,15 +9,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from bokeh.layouts import gridplot
-from bokeh.models import ColumnDataSource, DataRange1d, HoverTool, Legend, LegendItem, Line
+from bokeh import layouts
+from bokeh.models import (
+    ColumnDataSource,
+    DataRange1d,
+    HoverTool,
+    Legend,
+    LegendItem,
+    Line,
+    LinearColorMapper,
+    Range1d,
+    Rect,
+    Text,
+)
 from bokeh.plotting import figure
 
+from .._arrays import whole_number
 from ..gains import DIRECTIONS
 from ..lab.records import Record, Step
 from ..lab.settings import CONNECTIONS, SETTINGS
 from . import style
 from .contents import Column, Series, described
+from .matrices import LEGIBLE, PALETTE
 
 COLOURS = {"residual": style.IDENTITY, "hc": style.HC, "mhc": style.PROJECTED}
 MOST_DECADES = 300
@@ -28,8 +41,9 @@ class LabFigure:
     """Loss, gradient norm, composite gain, mixing, and the gain against the layer.
 
     `figures` has them by name: "loss", "gradient_norm", "gain" and "mixing" against the step, and
-    "layers", the composite gain against the layer after the latest step (Fig. 3b, 7b).  `update`
-    draws what the records have got since.
+    "layers", the composite gain against the layer after the latest step (Fig. 3b, 7b).  `matrices`
+    has H_res of one layer for each run, its mean over the tokens; `show_layer` chooses which.
+    `update` draws what the records have got since.
     """
 
     def __init__(self, records: Sequence[Record]) -> None:
@@ -53,7 +67,26 @@ class LabFigure:
                 "layers", "Layer l", "Composite Amax gain", deepest, self._layers, DIRECTIONS, **log
             ),
         }
+        self.layer = 1
+        self._cells = [ColumnDataSource(_cells(None)) for _ in self.records]
+        self.matrices = [
+            _heatmap(title, record, source)
+            for title, record, source in zip(
+                _titles(self.records), self.records, self._cells, strict=True
+            )
+        ]
+        self.show_layer(min(2, deepest))  # no gradient reaches the first one's mixing
         self.update()
+
+    def show_layer(self, layer: int) -> None:
+        """Show H_res of that layer, 1 to the depth of the deepest run."""
+        deepest = max(record.settings.depth for record in self.records)
+        self.layer = whole_number("layer", layer, 1, deepest)
+        for record, source, p in zip(self.records, self._cells, self.matrices, strict=True):
+            last = record.summary or (record.steps[-1] if record.steps else None)
+            shown = last.h_res[self.layer - 1 : self.layer] if last else []
+            source.data = _cells(shown[0] if shown else None)
+            p.title.text = f"{p.title.tags[0]}: H_res of layer {self.layer}"
 
     def update(self) -> None:
         """Draw the steps that were added to the records since."""
@@ -63,13 +96,17 @@ class LabFigure:
                 self._steps[index].stream(_columns(new))
                 self._layers[index].data = _along_layers(new[-1])
                 self._drawn[index] += len(new)
+        self.show_layer(self.layer)
 
     def layout(self) -> Any:
         """All figures in a grid, for a notebook or a page of their own."""
-        figures = list(self.figures.values())
-        for each in figures:
+        plots = list(self.figures.values())
+        for each in plots:
             each.update(sizing_mode="fixed", width=520, height=320)
-        return gridplot(figures, ncols=2, toolbar_location=None)
+        for each in self.matrices:
+            each.update(sizing_mode="fixed", width=260, height=260)
+        grid = layouts.gridplot(plots, ncols=2, toolbar_location=None)
+        return layouts.column(grid, layouts.row(self.matrices))
 
     def _against_steps(self, name: str, label: str, last: int, **options: Any) -> figure:
         return self._plot(name, "Step", label, last, self._steps, [name], **options)
@@ -167,3 +204,53 @@ def _along_layers(step: Step | None) -> dict[str, list[float]]:
 
 def _gain(log10: float) -> float:
     return 10.0 ** min(log10, MOST_DECADES)
+
+
+def _heatmap(title: str, record: Record, source: ColumnDataSource) -> figure:
+    n = record.settings.streams if record.settings.connection != "residual" else 1
+    p = style.plot(
+        f"lab-matrix-{record.settings.connection}",
+        "",
+        "",
+        (0.5, n + 0.5),
+        y_range=Range1d(n + 0.5, 0.5),
+        title=title,
+    )
+    p.title.tags = [title]
+    p.grid.grid_line_color = None
+    p.axis.axis_line_color = None
+    p.axis.ticker = list(range(1, n + 1))
+    p.min_border_left = 28
+    fill = {"field": "value", "transform": LinearColorMapper(palette=PALETTE, low=-1, high=1)}
+    square = Rect(x="column", y="row", width=0.97, height=0.97, line_color=None, fill_color=fill)
+    drawn = style.draw(p, source, square)
+    if n <= LEGIBLE:
+        size = "14px" if n <= 4 else "10px"
+        middle = {"text_align": "center", "text_baseline": "middle", "text_color": "#16191d"}
+        style.draw(p, source, Text(x="column", y="row", text="text", text_font_size=size, **middle))
+    p.add_tools(
+        HoverTool(
+            renderers=[drawn],
+            tooltips=[("row, column", "@row, @column"), ("value", "@value{0.0000}")],
+        )
+    )
+    cells = Series(
+        "matrix",
+        source,
+        Column("row", "row"),
+        [Column("column", "column"), Column("value", "value")],
+    )
+    return described(p, f"H_res of a layer, {title}", cells)
+
+
+def _cells(matrix: list[list[float]] | None) -> dict[str, list]:
+    """One row a cell; row and column count from 1, as the streams do."""
+    cells = [
+        (i, j, value) for i, row in enumerate(matrix or [], 1) for j, value in enumerate(row, 1)
+    ]
+    return {
+        "row": [i for i, _, _ in cells],
+        "column": [j for _, j, _ in cells],
+        "value": [value for _, _, value in cells],
+        "text": [f"{value:.2f}" for _, _, value in cells],
+    }
