@@ -105,6 +105,8 @@ class StreamLayer(nn.Module):
 
     def _read(self, pre: Tensor, h: Tensor) -> Tensor:
         """H_pre x, shape (..., C)."""
+        if pre.ndim == h.ndim - 1 == 2:
+            return torch.bmm(pre.unsqueeze(-2), h).squeeze(-2)
         return (pre.expand(h.shape[:-1]).unsqueeze(-2) @ h).squeeze(-2)
 
     def _merge(self, post: Tensor, res: Tensor, h: Tensor, y: Tensor) -> Tensor:

@@ -393,4 +393,11 @@ def test_the_figure_follows_the_records():
     assert list(hc.data_source.data["step"]) == [1, 2, 3, 4]
     layers = drawn.figures["layers"].renderers[2].data_source.data
     assert list(layers["layer"]) == [1, 2, 3]
+    drawn.show_layer(3)
+    hc_matrix = drawn.matrices[0].figure  # the residual network has none
+    block = np.reshape(hc_matrix.renderers[0].data_source.data["value"], (5, 5))
+    assert block[:4, :4].tolist() == records[1].summary.h_res[2]
+    np.testing.assert_allclose(block[:4, 4], np.sum(records[1].summary.h_res[2], axis=1))
+    with pytest.raises(ValueError, match="layer must be between 1 and 3, not 4"):
+        drawn.show_layer(4)
     assert lab.plot(records[0]) is not None

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from bokeh.layouts import gridplot
+from bokeh import layouts
 from bokeh.models import (
     ColumnDataSource,
     DataRange1d,
@@ -21,6 +21,7 @@ from bokeh.models import (
 )
 from bokeh.plotting import figure
 
+from .._arrays import whole_number
 from ..gains import DIRECTIONS
 from ..lab.records import Record, Step
 from ..lab.settings import CONNECTIONS, SETTINGS
@@ -37,8 +38,9 @@ class LabFigure:
     """Loss, gradient norm, composite gain, mixing, and the gain against the layer.
 
     `figures` has them by name: "loss", "gradient_norm", "gain" and "mixing" against the step, and
-    "layers", the composite gain against the layer after the latest step (Fig. 3b, 7b).  `update`
-    draws what the records have got since.  Without `legends` somebody else says what is what.
+    "layers", the composite gain against the layer after the latest step (Fig. 3b, 7b).  `matrices`
+    has H_res of one layer for each run that mixes; `show_layer` chooses which.  `update` draws what
+    the records have got since.  Without `legends` somebody else says what is what.
     """
 
     def __init__(self, records: Sequence[Record], *, legends: bool = True) -> None:
@@ -63,7 +65,26 @@ class LabFigure:
                 "layers", "Layer l", "Composite Amax gain", deepest, self._layers, DIRECTIONS, **log
             ),
         }
+        titles = _titles(self.records)
+        self.matrices = [
+            MappingFigure(title, record)
+            for title, record in zip(titles, self.records, strict=True)
+            if record.settings.mixes
+        ]
+        self.layer = min(2, deepest)  # no gradient reaches the first one's mixing
         self.update()
+
+    def show_layer(self, layer: int) -> None:
+        """Show H_res of that layer, 1 to the depth of the deepest run."""
+        deepest = max(record.settings.depth for record in self.records)
+        self.layer = whole_number("layer", layer, 1, deepest)
+        for each in self.matrices:
+            each.show(self.layer)
+
+    def colour(self, dark: bool) -> None:
+        """The colours on a light or a dark page."""
+        for each in self.matrices:
+            each.colour(dark)
 
     def update(self) -> None:
         """Draw the steps that were added to the records since."""
@@ -73,13 +94,18 @@ class LabFigure:
                 self._steps[index].stream(_columns(new))
                 self._layers[index].data = _along_layers(new[-1])
                 self._drawn[index] += len(new)
+        self.show_layer(self.layer)
 
     def layout(self) -> Any:
         """All figures in a grid, for a notebook or a page of their own."""
-        figures = list(self.figures.values())
-        for each in figures:
+        plots = list(self.figures.values())
+        matrices = [each.figure for each in self.matrices]
+        for each in plots:
             each.update(sizing_mode="fixed", width=520, height=320)
-        return gridplot(figures, ncols=2, toolbar_location=None)
+        for each in matrices:
+            each.update(sizing_mode="fixed", width=300, height=300)
+        grid = layouts.gridplot(plots, ncols=2, toolbar_location=None)
+        return layouts.column(grid, layouts.row(matrices))
 
     def _against_steps(self, name: str, label: str, last: int, **options: Any) -> figure:
         return self._plot(name, "Step", label, last, self._steps, [name], **options)
@@ -181,9 +207,8 @@ def _gain(log10: float) -> float:
 class MappingFigure:
     """The learned H_res of one layer with its sums, its mean over the tokens."""
 
-    def __init__(self, record: Record, dark: bool = False) -> None:
-        self.record = record
-        self.title = CONNECTIONS[record.settings.connection]
+    def __init__(self, title: str, record: Record) -> None:
+        self.title, self.record = title, record
         n = record.settings.streams
         self.source = ColumnDataSource({"value": np.zeros((n + 1) ** 2)})
         name = f"lab-h-res-{record.settings.connection}"
@@ -191,7 +216,7 @@ class MappingFigure:
         self.figure = described(
             self._drawn.figure, f"H_res of {self.title}", self._drawn.block, kind="matrix"
         )
-        self.colour(dark)
+        self.colour(dark=False)
 
     def colour(self, dark: bool) -> None:
         """The colour of the sums, which stand on the page itself."""
@@ -199,11 +224,13 @@ class MappingFigure:
             sums.text_color = style.ink(dark)
 
     def show(self, layer: int) -> None:
-        """The matrix of a layer (1-based) after the latest step."""
-        if not self.record.steps:
+        """The matrix of a layer (1-based) after the latest step, as far as it is known."""
+        self.figure.title.text = f"{self.title}: H_res of layer {layer}"
+        latest = self.record.summary or (self.record.steps[-1] if self.record.steps else None)
+        found = latest.h_res[layer - 1 : layer] if latest else []
+        if not found:
             return
-        latest = self.record.summary or self.record.steps[-1]
-        h = np.array(latest.h_res[layer - 1])
+        h = np.array(found[0])
         n = len(h)
         block = np.zeros((n + 1, n + 1))
         block[:n, :n], block[:n, n], block[n, :n] = h, h.sum(1), h.sum(0)
@@ -216,7 +243,6 @@ class MappingFigure:
             "text": [_minus(f"{value:.2f}") for value in values[:-1]] + [""],
             "exact": [_minus(f"{value:.6g}") for value in values[:-1]] + [""],
         }
-        self.figure.title.text = f"{self.title}: layer {layer}, step {self.record.steps[-1].step}"
 
 
 def _minus(text: str) -> str:

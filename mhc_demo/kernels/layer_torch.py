@@ -94,12 +94,10 @@ class Merge(_Operation):
         n, grad = post.shape[-1], grads[0].reshape(-1, *h.shape[-2:])
         to_mappings = torch.bmm(grad, _below(h, y).mT)
         to_streams = torch.bmm(_beside(res, post).mT, grad)
-        return (
-            to_mappings[..., n].reshape(post.shape),
-            to_mappings[..., :n].reshape(res.shape),
-            to_streams[:, :n].reshape(h.shape),
-            to_streams[:, n].reshape(y.shape),
-        )
+        to_res, to_post = to_mappings.split((n, 1), -1)
+        to_h, to_y = to_streams.split((n, 1), -2)
+        grads = to_post, to_res, to_h, to_y
+        return tuple(grad.reshape(x.shape) for grad, x in zip(grads, inputs, strict=True))
 
 
 def _beside(res: Tensor, post: Tensor) -> Tensor:
@@ -124,7 +122,7 @@ class Unconstrained(_Operation):
         products, rms = torch.mm(x, theta.t()), _reciprocal_rms(x, *settings)
         turned = (products * rms).tanh_().view(-1, n, 2 + n).mT.contiguous()
         static = torch.cat((b_pre, b_post, b_res.view(-1))).view(2 + n, n)
-        gates = alpha[_rows(n)].unsqueeze(-1)
+        gates = torch.mv(_rows(n, x.dtype), alpha).unsqueeze(-1)
         mappings = torch.addcmul(static, turned, gates).view(*tokens, 2 + n, n)
         outputs = mappings[..., 0, :], mappings[..., 1, :], mappings[..., 2:, :]
         return outputs, (products, rms, turned, gates, theta.detach())
@@ -140,9 +138,11 @@ class Unconstrained(_Operation):
             turned.shape
         )
         to_static = grad.sum(0)
-        to_alpha = _by_alpha(_rows(n), (grad * turned).sum((0, 2)))
+        to_alpha = torch.mv(_rows(n, x.dtype).t(), (grad * turned).sum((0, 2)))
         grad = torch.ops.aten.tanh_backward(grad.mul_(gates), turned).mT.reshape(products.shape)
-        to_x, to_theta = _back_over_norm(grad, products, rms, x, theta)
+        grad.mul_(rms)
+        to_rms = (grad * products).sum(-1, keepdim=True)
+        to_x, to_theta = _back_over_norm(grad, to_rms, rms, x, theta)
         return to_x.view(h.shape), to_theta, to_alpha, to_static[0], to_static[1], to_static[2:]
 
 
@@ -160,10 +160,11 @@ class Manifold(_Operation):
         x = h.reshape(-1, n * h.shape[-1])
         products, rms = torch.mm(x, phi.t()), _reciprocal_rms(x, eps)
         static = torch.cat((b_pre, b_post, b_res.view(-1)))
-        gates = alpha[_parts(n)]
+        gates = torch.mv(_parts(n, x.dtype), alpha)
         logits = torch.addcmul(static, products * rms, gates)
-        shares = torch.sigmoid(logits[:, : 2 * n])
-        to_project = logits[:, 2 * n :]
+        to_share, to_project = logits.split((2 * n, n * n), 1)
+        shares = torch.sigmoid(to_share)
+        pre, post = shares.split(n, 1)
         if to_project.numel() <= KEPT:
             z = to_project.t().contiguous().view(n, n, -1)
             halves = sinkhorn_torch.room_for_half_steps(z, iterations)
@@ -173,8 +174,8 @@ class Manifold(_Operation):
             res = operator.sinkhorn(to_project.view(-1, n, n), iterations)
             halves = to_project
         outputs = (
-            shares[:, :n].view(*tokens, n),
-            (2.0 * shares[:, n:]).view(*tokens, n),
+            pre.view(*tokens, n),
+            (2.0 * post).view(*tokens, n),
             res.view(*tokens, n, n),
         )
         return outputs, (products, rms, shares, halves, gates, phi.detach())
@@ -199,8 +200,10 @@ class Manifold(_Operation):
         grad = torch.cat((torch.ops.aten.sigmoid_backward(to_shares, shares), to_logits), 1)
         to_static = grad.sum(0)
         to_pre, to_post, to_b = to_static.split((n, n, n * n))
-        to_alpha = _by_alpha(_parts(n), (grad * products).mul_(rms).sum(0))
-        to_x, to_phi = _back_over_norm(grad.mul_(gates), products, rms, x, phi)
+        weighted = (grad * products).mul_(rms)
+        to_alpha = torch.mv(_parts(n, x.dtype).t(), weighted.sum(0))
+        to_rms = torch.mv(weighted, gates).unsqueeze(-1)
+        to_x, to_phi = _back_over_norm(grad.mul_(gates).mul_(rms), to_rms, rms, x, phi)
         return to_x.view(h.shape), to_phi, to_alpha, to_pre, to_post, to_b.view(n, n)
 
 
@@ -211,28 +214,24 @@ def _reciprocal_rms(x: Tensor, eps: float) -> Tensor:
 
 
 def _back_over_norm(
-    grad: Tensor, products: Tensor, rms: Tensor, x: Tensor, weight: Tensor
+    grad: Tensor, to_rms: Tensor, rms: Tensor, x: Tensor, weight: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Gradients of x and of the weight, for that of (x weight^T) / RMS(x); `grad` is used up."""
-    # d(1 / RMS) / dx = -x / (d RMS^3); a row of HC's products has its stream's own RMS.
-    to_rms = (grad * products).sum(-1, keepdim=True)
-    grad.mul_(rms)
-    to_x = torch.mm(grad, weight)
-    to_x.addcmul_(x, to_rms.mul_(rms.pow(3)), value=-1.0 / x.shape[-1])
+    """Gradients of x and of the weight, of (x weight^T) / RMS(x).
+
+    `grad` is that of the product, and `to_rms` what 1 / RMS gets, times 1 / RMS; it is used up.
+    """
+    to_x = torch.mm(grad, weight)  # and d(1 / RMS) / dx = -x / (d RMS^3)
+    to_x.addcmul_(x, to_rms.mul_(rms).mul_(rms), value=-1.0 / x.shape[-1])
     return to_x, torch.mm(grad.t(), x)
 
 
-def _by_alpha(which: Tensor, grads: Tensor) -> Tensor:
-    return grads.new_zeros(3).index_add_(0, which, grads)
+@cache
+def _parts(n: int, dtype: torch.dtype) -> Tensor:
+    """Which alpha each of mHC's logits takes, one-hot: pre, post, res."""
+    return torch.eye(3, dtype=dtype, device="cpu")[[0] * n + [1] * n + [2] * n * n]
 
 
 @cache
-def _parts(n: int) -> Tensor:
-    """Which alpha each of mHC's logits takes: pre, post, res."""
-    return torch.tensor([0] * n + [1] * n + [2] * n * n)
-
-
-@cache
-def _rows(n: int) -> Tensor:
-    """Which alpha each row of HC's mappings takes."""
-    return torch.tensor([0, 1] + [2] * n)
+def _rows(n: int, dtype: torch.dtype) -> Tensor:
+    """Which alpha each row of HC's mappings takes, one-hot."""
+    return torch.eye(3, dtype=dtype, device="cpu")[[0, 1] + [2] * n]

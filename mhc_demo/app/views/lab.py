@@ -16,7 +16,7 @@ import panel_material_ui as pmui
 import param
 from bokeh.plotting import figure
 
-from ...figures.lab import LabFigure, MappingFigure
+from ...figures.lab import LabFigure
 from ...lab.records import Record
 from ...lab.settings import CONNECTIONS, PRESETS, Settings
 from ...lab.tasks import TASKS
@@ -66,7 +66,6 @@ class LabView(View):
         self.training: Training | None = None
         self._alone = False
         self.drawn: LabFigure | None = None
-        self.mappings: list[MappingFigure] = []
         self.preset = pmui.Select(
             label="Preset",
             options={preset.title: name for name, preset in PRESETS.items()},
@@ -83,7 +82,7 @@ class LabView(View):
         self.cancel.on_click(lambda _: self._stop())
         self.status = html("", "lab-status")
         self.layer = pmui.IntSlider(label="Layer", start=1, end=2, value=1, margin=(2, 16))
-        self.layer.param.watch(lambda _: self._show_mappings(), "value")
+        self.layer.param.watch(self._show_layer, "value")
         self.pictures = pn.Column(styles=UNLIMITED, sizing_mode="stretch_width", margin=0)
         self.table = html("", "lab-table")
         self.explorer.state.param.watch(self._colour, "theme")
@@ -102,12 +101,14 @@ class LabView(View):
         )
 
     def figures(self) -> list[figure]:
-        drawn = list(self.drawn.figures.values()) if self.drawn else []
-        return drawn + [each.figure for each in self.mappings]
+        if self.drawn is None:
+            return []
+        matrices = [each.figure for each in self.drawn.matrices]
+        return [*self.drawn.figures.values(), *matrices]
 
     def _colour(self, *_: Any) -> None:
-        for each in self.mappings:
-            each.colour(self.explorer.state.theme == "dark")
+        if self.drawn is not None:
+            self.drawn.colour(self.explorer.state.theme == "dark")
 
     # ---- training ---------------------------------------------------------------------------
 
@@ -131,7 +132,7 @@ class LabView(View):
         self.training = training = Training(wishes)
         self.start.disabled, self.cancel.disabled = True, False
         self.table.object = ""
-        self.drawn, self.mappings = None, []
+        self.drawn = None
         self.pictures[:] = []
         pn.state.execute(partial(self._train, training))
 
@@ -162,10 +163,9 @@ class LabView(View):
 
     def _draw(self, records: list[Record]) -> None:
         self.drawn = drawn = LabFigure(records, legends=False)
-        dark = self.explorer.state.theme == "dark"
-        self.mappings = [MappingFigure(each, dark) for each in records if each.settings.mixes]
+        self._colour()
         depth = records[0].settings.depth
-        self.layer.param.update(end=max(2, depth), value=min(max(2, depth // 2), depth))
+        self.layer.param.update(end=max(2, depth), value=drawn.layer)
         f = drawn.figures
         row = partial(plots, height=HEIGHT)
         colours = {"residual": "identity", "hc": "hc", "mhc": "projected"}
@@ -175,10 +175,9 @@ class LabView(View):
                 html(legend([*entries, ("forward", "forward"), ("backward", "backward")])),
                 row(f["gain"], f["loss"]),
                 row(f["gradient_norm"], f["mixing"]),
-                row(f["layers"], *(each.figure for each in self.mappings), shares=(2, 1, 1)),
+                row(f["layers"], *(each.figure for each in drawn.matrices), shares=(2, 1, 1)),
                 self.layer,
             ]
-            self._show_mappings()
             self.set_type()
 
     def _follow(self, training: Training) -> None:
@@ -191,11 +190,11 @@ class LabView(View):
             return
         with pn.io.hold(freeze=True):
             self.drawn.update()
-            self._show_mappings()
 
-    def _show_mappings(self) -> None:
-        for each in self.mappings:
-            each.show(min(self.layer.value, each.record.settings.depth))
+    def _show_layer(self, *_: Any) -> None:
+        if self.drawn is not None:
+            depth = self.drawn.records[0].settings.depth
+            self.drawn.show_layer(min(self.layer.value, depth))
 
     def _ended(self, training: Training) -> None:
         self._follow(training)
