@@ -134,7 +134,7 @@ PRESETS: dict[str, Preset] = {
     "explodes": Preset(
         "HC explodes",
         "HC's composite gain passes 100,000 within 60 steps. mHC's stays below 2 while its mixing "
-        "grows fivefold. HC's loss does not suffer for it: network and run are small.",
+        "grows nearly fivefold. HC's loss does not suffer for it: network and run are small.",
         {"depth": 32, "learning_rate": 0.01},
     ),
     "deep": Preset(
@@ -144,7 +144,8 @@ PRESETS: dict[str, Preset] = {
     ),
     "still": Preset(
         "Small learning rate: nothing happens",
-        "No gain leaves 1, not even HC's: the explosion is something that training does.",
+        "Hardly anything is learned, and no gain grows: HC's drifts down to 0.7, mHC's stays at 1. "
+        "The explosion is something that training does.",
         {"depth": 32, "learning_rate": 0.00003},
     ),
 }
