@@ -14,9 +14,16 @@ from collections.abc import Callable, Sequence
 from ..lab.__main__ import LENGTH
 from ..lab.records import Record
 from ..lab.settings import Settings
+from ..lab.tasks import CONTEXT, TASKS
 
 AT_ONCE = 1
 """Trainings of one server that run at the same time: each takes all cores."""
+
+LONGEST = 600.0
+"""Seconds that one takes at most, for others wait."""
+
+LARGEST = 2**24
+"""Numbers in the streams of all layers and a batch, at most: a GB or two while it trains."""
 
 EVERY = 0.2
 """Seconds between two looks at what has come."""
@@ -37,6 +44,19 @@ class Training:
         self.cancelled = False
         """Whether it was stopped."""
         self._process: Process | None = None
+
+    def check(self) -> None:
+        """What a server does not train for a visitor: ValueError that says so."""
+        for record in self.records:
+            asked = record.settings
+            asked.check()
+            places = CONTEXT if TASKS[asked.task].unit == "tokens" else 1
+            numbers = asked.depth * asked.width * asked.streams * asked.batch * places
+            if numbers > LARGEST:
+                raise ValueError(
+                    f"depth x width x streams x batch is {numbers:,} numbers, of which this page "
+                    f"trains {LARGEST:,} at most; mhc-demo train has no such limit"
+                )
 
     @property
     def before(self) -> int:
@@ -94,6 +114,8 @@ class Training:
         wishes = [record.settings.values_by_name() for record in self.records]
         process.stdin.write(json.dumps(wishes).encode())
         process.stdin.close()
+        if self.cancelled:  # while it was being started
+            process.kill()
         changed()
         told = 0.0
         try:
@@ -102,6 +124,9 @@ class Training:
                 i, record = pickle.loads(await process.stdout.readexactly(length))
                 self.begun = self.begun or time.monotonic()
                 self.records[i].extend([record])
+                if time.monotonic() > self.begun + LONGEST:
+                    self.failure = f"this page trains {LONGEST / 60:g} minutes at most"
+                    self.cancel()
                 if time.monotonic() > told + EVERY:
                     told = time.monotonic()
                     changed()

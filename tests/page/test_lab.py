@@ -88,3 +88,14 @@ def test_a_training_is_cancelled_and_the_next_visitor_waits(
     expect(status(first)).to_contain_text("of 30000 steps", timeout=PATIENCE)
     press(first, "Cancel")
     expect(status(first)).to_contain_text("Cancelled after")
+
+
+def test_what_a_server_does_not_train_for_a_visitor_is_refused(
+    address: str, new_explorer: Any
+) -> None:
+    explorer = opened(new_explorer, address, Batch=4096, **{"Width (C)": 1024})
+    press(explorer, "Start")
+    expect(status(explorer)).to_contain_text(
+        "numbers, of which this page trains 16,777,216 at most"
+    )
+    expect(explorer.page.get_by_role("button", name="Cancel")).to_be_disabled()

@@ -122,14 +122,13 @@ class LabView(View):
         )
 
     def _begin(self) -> None:
-        wishes = [self.settings.changed(connection=name) for name in CONNECTIONS]
+        training = Training([self.settings.changed(connection=name) for name in CONNECTIONS])
         try:
-            for wish in wishes:
-                wish.check()
+            training.check()
         except (ValueError, TypeError, ImportError) as error:
             self.status.object = f"<p>This cannot be trained: {escape(str(error))}.</p>"
             return
-        self.training = training = Training(wishes)
+        self.training = training
         self.start.disabled, self.cancel.disabled = True, False
         self.table.object = ""
         self.drawn = None
