@@ -52,6 +52,14 @@ def test_three_networks_train_and_what_came_out_stays(address: str, new_explorer
     assert all(len(values) == steps and np.all(values > 0) for values in drawn.values())
     np.testing.assert_allclose(drawn["Residual, forward"], 1.0)
     explorer.keeps_nobody_out()
+    alternatives = explorer.page.evaluate(
+        """[...Bokeh.index.query((view) => view.model.type === "Figure")]
+             .map((view) => view.canvas_view.events_el.ariaLabel)"""
+    )
+    assert (
+        len(alternatives) == len(set(alternatives)) == 7
+    )  # five against step and layer, two H_res
+    assert any("Matrix of 4 by 4" in text for text in alternatives)
 
     before = table.inner_text()
     explorer.page.get_by_role("tab", name="Composite gain").click()
