@@ -92,7 +92,7 @@ def test_what_the_container_sets_are_options_of_the_server(
         assert f"--{option} " in text
 
 
-def test_compose_reads_its_file_and_the_proxy_its_own() -> None:
+def test_compose_reads_its_file_and_the_proxy_its_own(tmp_path: Path) -> None:
     done = subprocess.run(
         [tool("docker-compose"), "--file", ROOT / "compose.yaml", "config", "--format", "json"],
         env={"PATH": os.defpath, "HOME": "/", "ORIGIN": "demo.example.org", "PORT": "8080"},
@@ -113,7 +113,7 @@ def test_compose_reads_its_file_and_the_proxy_its_own() -> None:
         assert "ports" not in each  # the proxy is the only way in
     done = subprocess.run(
         [tool("caddy"), "validate", "--config", ROOT / "deploy/Caddyfile"],
-        env={"HOME": "/nonexistent", **proxy["environment"]},
+        env={"HOME": str(tmp_path), **proxy["environment"]},
         capture_output=True,
         text=True,
     )

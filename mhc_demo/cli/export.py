@@ -13,6 +13,7 @@ from .options import (
     Run,
     add_option,
     check_together,
+    failed,
     number,
     one_of,
     several,
@@ -169,9 +170,7 @@ def _written(options: argparse.Namespace, text: str) -> int:
         with replacing(options.file) as part:
             part.write_text(text, "utf-8")
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        print(f"mhc-demo: cannot write {options.file}: {reason}", file=sys.stderr)
-        return 1
+        return failed(options.file, error)
     size = len(gzip.compress(text.encode()))
     print(f"{options.file}: {size / 1000:.0f} kB as it travels (gzip)")
     return 0

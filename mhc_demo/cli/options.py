@@ -220,7 +220,7 @@ def add_output(parser: argparse.ArgumentParser, suffixes: Sequence[str]) -> None
     )
 
 
-def failed(path: str, error: Exception) -> int:
+def failed(path: object, error: Exception) -> int:
     """Say in one line why a file could not be written; returns the exit code."""
     reason = (error.strerror if isinstance(error, OSError) else None) or error
     print(f"mhc-demo: cannot write {path}: {reason}", file=sys.stderr)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .options import Run, add_option, one_of
+from .options import Run, add_option, failed, one_of
 
 if TYPE_CHECKING:
     from ..lab import Settings, Summary
@@ -71,9 +72,7 @@ def train(parser: argparse.ArgumentParser) -> Run:
             try:
                 summary = _train(settings, path)
             except OSError as error:
-                reason = error.strerror or error
-                print(f"mhc-demo: cannot write {path}: {reason}", file=sys.stderr)
-                return 1
+                return failed(path, error)
             print(_told(settings, summary, path), flush=True)
         return 0
 
@@ -107,10 +106,13 @@ def _train(settings: Settings, path: Path) -> Summary:
 def _told(settings: Settings, summary: Summary, path: Path) -> str:
     from ..lab import CONNECTIONS, TASKS
 
-    score = f"{TASKS[settings.task].score} {summary.score:.4g}, " if summary.score > 0 else ""
+    score = f"{TASKS[settings.task].score} {summary.score:.4g}, "
+    if math.isnan(summary.score):  # it did not come to its end
+        score = ""
+    gain = round(summary.largest_gain, 2) + 0.0  # no minus zero
     return (
         f"{CONNECTIONS[settings.connection]}: {summary.outcome} after {summary.steps} steps, "
-        f"loss {summary.loss:.4g}, {score}largest gain 10^{summary.largest_gain:.2f}, "
+        f"loss {summary.loss:.4g}, {score}largest gain 10^{gain:.2f}, "
         f"largest gradient norm {summary.largest_gradient_norm:.3g}, "
         f"{1e3 * summary.seconds_per_step:.1f} ms a step: {path}"
     )

@@ -33,7 +33,7 @@ def _answers(port: int) -> bool:
 
 
 @pytest.fixture
-def hall() -> Iterator[tuple[str, dict[int, subprocess.Popen[bytes]]]]:
+def hall(tmp_path: Path) -> Iterator[tuple[str, dict[int, subprocess.Popen[bytes]]]]:
     """The proxy's address, and the server processes behind it by the depth they open with."""
     with contextlib.ExitStack() as stack:
         probes = [stack.enter_context(socket.socket()) for _ in range(1 + len(DEPTHS))]
@@ -52,7 +52,7 @@ def hall() -> Iterator[tuple[str, dict[int, subprocess.Popen[bytes]]]]:
             command, cwd=ROOT, env=os.environ | setting, stdout=subprocess.DEVNULL
         )
     setting = {
-        "HOME": "/nonexistent",
+        "HOME": str(tmp_path),
         "SITE": f"http://:{port}",
         "UPSTREAMS": " ".join(f"localhost:{own}" for own in ports),
     }
