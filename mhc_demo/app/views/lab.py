@@ -126,7 +126,7 @@ class LabView(View):
         try:
             training.check()
         except (ValueError, TypeError, ImportError) as error:
-            self.status.object = f"<p>This cannot be trained: {escape(str(error))}.</p>"
+            self.status.object = f"<p>This cannot be trained: {escape(str(error).rstrip('.'))}.</p>"
             return
         self.training = training
         self.start.disabled, self.cancel.disabled = True, False
