@@ -281,12 +281,14 @@ class Explorer(pn.viewable.Viewer):
 
     def _first_picture_stands(self, *_: Any) -> None:
         if self.state.embed:
-            self.main.append(self.way_out)
+            below = self.way_out
         else:
-            self.main.append(Saving(query=self.window.param.query, sizing_mode="stretch_width"))
-        for view in self._open.values():
-            view.complete()
-            view.set_type()
+            below = Saving(query=self.window.param.query, sizing_mode="stretch_width")
+        with pn.io.hold(freeze=True):
+            self.main.append(below)
+            for view in self._open.values():
+                view.complete()
+                view.set_type()
         if self._displayed != self._wanted:
             self._compute()
 
@@ -297,9 +299,10 @@ class Explorer(pn.viewable.Viewer):
         if view is None or view.key != self._displayed or view.moved():
             self._compute()
         else:
-            view.cut_anew()
-            self.stage[:] = [view.content]
-            view.set_type()
+            with pn.io.hold(freeze=True):
+                view.cut_anew()
+                self.stage[:] = [view.content]
+                view.set_type()
 
     def _put_on_stage(self, name: str, key: Key, data: Any) -> None:
         """Show a view with what was computed for it, building it if it was never open."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import panel as pn
 import panel_material_ui as pmui
+import param
 from panel.io.resources import LOCAL_DIST
 from panel.util import edit_readonly
 
@@ -78,7 +79,10 @@ def create(state: State | None = None) -> pmui.Page:
         page.busy = explorer.param.computing
     if not state.embed:
         state.param.watch(lambda event: setattr(page, "sidebar_open", not event.new), "present")
-    page.param.watch(
-        lambda event: setattr(state, "theme", "dark" if event.new else "light"), "dark_theme"
-    )
+
+    def themed(event: param.parameterized.Event) -> None:
+        with pn.io.hold():
+            state.theme = "dark" if event.new else "light"
+
+    page.param.watch(themed, "dark_theme")
     return page

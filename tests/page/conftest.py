@@ -21,6 +21,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Error, Locator, Page, e
 
 AXE = Axe()  # comes in a Python package, so that the tests need no other package manager
 ROOT = Path(__file__).resolve().parent.parent.parent
+ORDERLY = Path(__file__).with_name("orderly.py")
 expect.set_options(timeout=15_000)
 
 
@@ -49,7 +50,7 @@ def serve(*options: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     server_of = ["mhc_demo.cli", "serve", *options] if options else ["panel", "serve", "app.py"]
-    command = [sys.executable, "-m", *server_of, "--port", str(port)]
+    command = [sys.executable, str(ORDERLY), *server_of, "--port", str(port)]
     address = f"http://localhost:{port}/app"
     with tempfile.TemporaryFile("w+") as log:
         server = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)

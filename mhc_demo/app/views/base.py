@@ -127,7 +127,8 @@ class View:
 
         def written(attr: str, old: Any, new: Any) -> None:
             if self.large:
-                style.set_type(p, self.large)
+                with pn.io.hold():
+                    style.set_type(p, self.large)
 
         for axis in p.axis:
             axis.on_change("axis_label_text_font_size", written)

@@ -165,7 +165,8 @@ class CostView(View):
     def _measured(self, timed: Timed, measured: ProjectionTimes | None) -> None:
         if timed == self.timed:  # else another projection is shown by now, and measured for itself
             self.measured, self.failed = measured, measured is None
-            self._show()
+            with pn.io.hold(freeze=True):
+                self._show()
 
     def _show(self) -> None:
         surface = self.explorer.surface

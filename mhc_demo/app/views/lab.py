@@ -169,31 +169,30 @@ class LabView(View):
         row = partial(plots, height=HEIGHT)
         colours = {"residual": "identity", "hc": "hc", "mhc": "projected"}
         entries = [(colours[name], title) for name, title in CONNECTIONS.items()]
-        with pn.io.hold(freeze=True):
-            self.pictures[:] = [
-                html(legend([*entries, ("forward", "forward"), ("backward", "backward")])),
-                row(f["gain"], f["loss"]),
-                row(f["gradient_norm"], f["mixing"]),
-                row(f["layers"], *(each.figure for each in drawn.matrices), shares=(2, 1, 1)),
-                self.layer,
-            ]
-            self.set_type()
+        self.pictures[:] = [
+            html(legend([*entries, ("forward", "forward"), ("backward", "backward")])),
+            row(f["gain"], f["loss"]),
+            row(f["gradient_norm"], f["mixing"]),
+            row(f["layers"], *(each.figure for each in drawn.matrices), shares=(2, 1, 1)),
+            self.layer,
+        ]
+        self.set_type()
 
     def _follow(self, training: Training) -> None:
         if training is not self.training:
             return
-        self.status.object = _progress(training)
-        if self.drawn is None:
-            if all(record.steps for record in training.records):
-                self._draw(training.records)
-            return
         with pn.io.hold(freeze=True):
-            self.drawn.update()
+            self.status.object = _progress(training)
+            if self.drawn is not None:
+                self.drawn.update()
+            elif all(record.steps for record in training.records):
+                self._draw(training.records)
 
     def _show_layer(self, *_: Any) -> None:
         if self.drawn is not None:
             depth = self.drawn.records[0].settings.depth
-            self.drawn.show_layer(min(self.layer.value, depth))
+            with pn.io.hold():
+                self.drawn.show_layer(min(self.layer.value, depth))
 
     def _ended(self, training: Training) -> None:
         self._follow(training)

@@ -1,0 +1,28 @@
+"""Run a module's command line, and show who sends Bokeh's messages out of their order.
+
+Panel writes to the websocket at once what changes within its `hold`, or queues it there if the
+socket is busy.  A Bokeh model that is changed outside is written by Bokeh, at the end of its
+callback: maybe before the message that brings that very model to the browser, which then reports
+a "reference that isn't known", and drops the change.  On a machine with time to spare that is
+never seen; here it is, always: with a trace in the server's log, which `serve` looks at.
+"""
+
+import runpy
+import sys
+import traceback
+
+from bokeh.server.connection import ServerConnection
+
+sends = ServerConnection.send_patch_document
+
+
+def shown(self, event):
+    print("Bokeh sends this by itself:", event, file=sys.stderr)
+    traceback.print_stack()
+    return sends(self, event)
+
+
+ServerConnection.send_patch_document = shown
+del sys.argv[0]
+sys.path.insert(0, "")
+runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
