@@ -16,6 +16,9 @@ import torch
 
 import mhc_demo
 from mhc_demo import lab
+from mhc_demo.app import training as training_of_a_page
+from mhc_demo.app.snippet import lab_snippet
+from mhc_demo.app.views.lab import preset_of
 from mhc_demo.cli import main
 from mhc_demo.figures.lab import LabFigure
 from mhc_demo.lab import tasks, training
@@ -371,6 +374,37 @@ def test_every_preset_is_a_setting_that_can_run():
         assert preset.note
 
 
+# What the page says of a run
+
+
+@pytest.mark.parametrize("name", lab.PRESETS)
+def test_settings_are_recognised_as_a_preset_whatever_their_seed(name):
+    asked = lab.PRESETS[name].settings(seed=5).values_by_name()
+    assert preset_of(asked) == name
+    assert preset_of(asked | {"depth": 7}) not in lab.PRESETS
+
+
+def test_copied_as_python_a_run_prints_what_came_out(capsys):
+    values = lab.Settings(**SMALL).values_by_name()
+    del values["connection"]
+    exec(lab_snippet(values), {})
+    printed = capsys.readouterr().out.splitlines()
+    assert len(printed) == 3
+    for line, (connection, title) in zip(printed, lab.CONNECTIONS.items(), strict=True):
+        *_, end = lab.train(lab.Settings(connection=connection, **SMALL))
+        assert line == (
+            f"{title}: finished, {SMALL['steps']} steps, last loss {end.loss:.3g}, accuracy "
+            f"{end.score:.3f}, largest composite gain 10^{end.largest_gain:.2f}, gradient norm "
+            f"{end.largest_gradient_norm:.3g}"
+        )
+
+
+def test_a_server_that_trains_nothing_says_so(monkeypatch):
+    monkeypatch.setattr(training_of_a_page, "at_once", 0)
+    with pytest.raises(ValueError, match="this server trains nothing"):
+        training_of_a_page.Training([lab.Settings(**SMALL)]).check()
+
+
 # The figure
 
 
@@ -391,8 +425,11 @@ def test_the_figure_follows_the_records():
         record.extend(run)
     drawn.update()
     assert list(hc.data_source.data["step"]) == [1, 2, 3, 4]
-    layers = drawn.figures["layers"].renderers[2].data_source.data
-    assert list(layers["layer"]) == [1, 2, 3]
+    end = records[1].steps[-1]
+    for name, gains in (("layer", end.layer_gains), ("layers", end.composite_gains)):
+        along = drawn.figures[name].renderers[2].data_source.data
+        assert list(along["layer"]) == [1, 2, 3]
+        np.testing.assert_allclose(along["backward"], 10.0 ** np.array(gains["backward"]))
     drawn.show_layer(3)
     hc_matrix = drawn.matrices[0].figure  # the residual network has none
     block = np.reshape(hc_matrix.renderers[0].data_source.data["value"], (5, 5))

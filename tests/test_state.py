@@ -18,6 +18,7 @@ from mhc_demo.app.state import (
     limits,
 )
 from mhc_demo.devices import DEVICES
+from mhc_demo.lab import PRESETS
 
 
 def arguments(query: str) -> dict[str, list[bytes]]:
@@ -106,6 +107,30 @@ def test_the_model_that_is_counted_is_in_the_link_when_it_is_another() -> None:
     ]
     state.reset()
     assert "model" not in state.query()
+
+
+def test_what_the_lab_trains_is_in_the_link_where_it_is_not_the_calm_preset() -> None:
+    state = State()
+    calm = PRESETS["calm"].settings().values_by_name()
+    assert state.lab_settings().items() <= calm.items()
+    assert "lab" not in state.query()
+    state.param.update(lab_depth=96, lab_learning_rate=0.02, lab_task="text")
+    assert "&lab_task=text&lab_depth=96&lab_learning_rate=0.02&" in state.query()
+    read = State()
+    read.read(arguments(state.query()))
+    assert read.lab_settings() == state.lab_settings() != calm
+    read.read(arguments("lab_depth=500&lab_task=chess&lab_device=abacus"))
+    assert (read.lab_depth, read.lab_task, read.lab_device) == (128, "text", "cpu")
+    assert read.notices == [
+        "Lab: Task: the value in the link was ignored; it can be digits, text.",
+        "Lab: Depth (layers): set to 128; it ranges from 1 to 128.",
+        "Lab: Device: the value in the link was ignored; it can be cpu, cuda.",
+    ]
+    read.scene = "dial"
+    read.show_scene()
+    assert read.lab_task == "text"  # the story is about something else
+    read.reset()
+    assert "lab" not in read.query()
 
 
 def test_reset_restores_the_defaults_but_not_theme_and_view() -> None:

@@ -15,15 +15,14 @@ import panel_material_ui as pmui
 from ..devices import DEVICES
 from ..projections import PROJECTIONS
 from .components import Share
-from .snippet import snippet
-from .state import COMPUTED_PARAMETERS, State, limits
+from .snippet import lab_snippet, snippet
+from .state import COMPUTED_PARAMETERS, LAB_SETTINGS, State, limits
 from .static import CSS
+from .views import VIEWS
+from .views.base import WIDE, WITHOUT_SPIN
 
 if TYPE_CHECKING:
     from .explorer import Explorer
-
-
-WIDE: dict[str, Any] = {"sizing_mode": "stretch_width", "margin": (6, 12)}
 
 
 # As large as the page's own type, which a lecture enlarges.
@@ -90,11 +89,7 @@ class Controls(pn.viewable.Viewer):
             size="small",
             sizing_mode="stretch_width",
             margin=(6, 4, 6, 12),
-            # The spin buttons have no names for a screen reader, and a seed needs none.
-            sx={
-                "& .MuiInputAdornment-root": {"display": "none"},
-                "& input": {"paddingLeft": "14px"},
-            },
+            sx=WITHOUT_SPIN,
         )
         shuffle = pmui.Button(
             label="Shuffle", icon="casino", variant="outlined", margin=(6, 12, 6, 4)
@@ -102,7 +97,7 @@ class Controls(pn.viewable.Viewer):
         shuffle.on_click(lambda _: state.shuffle())
         reset = pmui.Button(label="Reset", icon="restart_alt", variant="text", **WIDE)
         reset.on_click(lambda _: state.reset())
-        widgets = [
+        experiment = [
             self.streams,
             _spread(state),
             pn.Row(seed, shuffle, sizing_mode="stretch_width", margin=0),
@@ -112,19 +107,38 @@ class Controls(pn.viewable.Viewer):
             pmui.Select.from_param(p.definition, **select),
             self.device,
             self.account,
-            reset,
-            self.share,
         ]
-        for widget in (seed, shuffle, *widgets[:-1]):
+        for widget in (seed, shuffle, reset, *experiment):
             # Panel gathers changes for 50 ms, a third of what a change may take in all.  We
             # gather them ourselves: while a surface is computed, only the last wish counts.
             widget._debounce = 1
-        self._layout = pn.Column(*widgets, sizing_mode="stretch_width", margin=(8, 0))
+        self._experiment = pn.Column(*experiment, sizing_mode="stretch_width", margin=0)
+        self._settings = pn.Column(sizing_mode="stretch_width", margin=0)
+        self._settings_of = ""  # the view whose settings were built
+        self._layout = pn.Column(
+            self._experiment,
+            self._settings,
+            reset,
+            self.share,
+            sizing_mode="stretch_width",
+            margin=(8, 0),
+        )
+        state.param.watch(self._arrange, "view")
         state.param.watch(self._limit, ["projection", "device", "streams"])
-        state.param.watch(self._write_snippet, [*COMPUTED_PARAMETERS, "depth", "iterations"])
+        told = [*COMPUTED_PARAMETERS, "depth", "iterations", "view", *LAB_SETTINGS]
+        state.param.watch(self._write_snippet, told)
         explorer.param.watch(self._give_account, "computing")
+        self._arrange()
         self._limit()
         self._give_account()
+
+    def _arrange(self, *_: Any) -> None:
+        view = VIEWS[self.state.view]
+        if not view.of_experiment and self._settings_of != view.name:
+            self._settings[:] = view.settings(self.state)
+            self._settings_of = view.name
+        self._experiment.visible = view.of_experiment
+        self._settings.visible = not view.of_experiment
 
     def _limit(self, *_: Any) -> None:
         most = limits(dict(self.state.key()))
@@ -143,6 +157,8 @@ class Controls(pn.viewable.Viewer):
         )
 
     def _snippet(self) -> str:
+        if self.state.view == "lab":
+            return lab_snippet(self.state.lab_settings())
         return snippet({**dict(self.state.key()), **self.state.seen()})
 
     def _write_snippet(self, *_: Any) -> None:

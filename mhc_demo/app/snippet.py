@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ..lab.settings import Settings
 from ..surface import EXPERIMENT_PARAMETERS, Experiment
 
 TEMPLATE = """\
@@ -17,6 +18,19 @@ for iterations in (0, {iterations}):  # 0 is HC itself
     for direction in ("forward", "backward"):
         log10_gain = float(gains.sel(iterations=iterations, direction=direction))
         print(f"{{iterations}} iterations, {{direction}}: 10^{{log10_gain:.3f}}")
+"""
+
+LAB_TEMPLATE = """\
+from mhc_demo import lab
+
+settings = lab.Settings({settings})
+for connection, title in lab.CONNECTIONS.items():
+    *steps, end = lab.train(settings.changed(connection=connection))
+    print(
+        f"{{title}}: {{end.outcome}}, {{end.steps}} steps, last loss {{end.loss:.3g}}, "
+        f"{{lab.TASKS[settings.task].score}} {{end.score:.3f}}, largest composite gain "
+        f"10^{{end.largest_gain:.2f}}, gradient norm {{end.largest_gradient_norm:.3g}}"
+    )
 """
 
 
@@ -39,3 +53,13 @@ def snippet(values: Mapping[str, Any]) -> str:
         depth=values["depth"],
         iterations=values["iterations"],
     )
+
+
+def lab_snippet(values: Mapping[str, Any]) -> str:
+    """A script that trains the lab's networks, `values` by setting, and prints what came out.
+
+    >>> print(lab_snippet({"depth": 16, "streams": 4}).splitlines()[2])
+    settings = lab.Settings(depth=16)
+    """
+    given = {n: v for n, v in values.items() if v != Settings.param[n].default}
+    return LAB_TEMPLATE.format(settings=", ".join(f"{n}={v!r}" for n, v in given.items()))

@@ -1,9 +1,9 @@
 """The state of the page, and its way into a URL and out of it.
 
 The state is an `Experiment` with the page's narrower bounds, and what is looked at: depth,
-iterations, view, theme, and the model whose cost is counted.  The URL's parameters are the
-parameters' names, so a new one needs no code here.  A URL is hostile: values are matched against
-a strict pattern, and no text of it is ever repeated on the page.
+iterations, view, theme, the model whose cost is counted, and what the lab trains.  The URL's
+parameters are the parameters' names, so a new one needs no code here.  A URL is hostile: values
+are matched against a strict pattern, and no text of it is ever repeated on the page.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import param
 
 from ..devices import DEVICES
 from ..figures.slices import SLIDERS
+from ..lab.settings import PRESETS, SETTINGS, Settings
 from ..paper import TABLE_5
 from ..projections import PROJECTIONS
 from ..surface import EXPERIMENT_PARAMETERS, MAX_DEPTH, MAX_ITERATIONS, Experiment
@@ -159,7 +160,8 @@ class State(Experiment):
         beginning = _beginning(self.scene)
         if not self.scene:
             beginning["view"] = self.view
-        self.param.update(**beginning, notices=[])
+        of_lab = {name: self.param[name].default for name in LAB_SETTINGS}
+        self.param.update(**beginning, **of_lab, notices=[])
 
     def shuffle(self) -> None:
         """Another seed, short enough to be said aloud."""
@@ -168,6 +170,10 @@ class State(Experiment):
     def show_scene(self) -> None:
         """Begin the present scene."""
         self.param.update(**_beginning(self.scene), notices=[])
+
+    def lab_settings(self) -> dict[str, Any]:
+        """What the lab trains, by the names of `lab.Settings`."""
+        return {name: getattr(self, own) for own, name in LAB_SETTINGS.items()}
 
     def next_scene(self) -> tuple[Key, str, dict[str, int]] | None:
         """What the scene after this one shows: key, view, what is seen; none after the last."""
@@ -179,6 +185,24 @@ class State(Experiment):
         return key, values["view"], {name: values[name] for name in ("depth", "iterations")}
 
 
+LAB_SETTINGS = {f"lab_{name}": name for name in SETTINGS if name != "connection"}
+"""The lab's settings, which all its networks share, by the parameters that carry them."""
+
+
+def _declare_lab() -> None:
+    usual = next(iter(PRESETS.values())).settings()
+    for own, name in LAB_SETTINGS.items():
+        theirs = Settings.param[name]
+        if isinstance(theirs, param.Selector):
+            allowed: dict[str, Any] = {"objects": theirs.names}
+        else:
+            allowed = {"bounds": theirs.bounds}
+        allowed |= {"label": f"Lab: {theirs.label}", "doc": theirs.doc}
+        State.param.add_parameter(own, type(theirs)(default=getattr(usual, name), **allowed))
+
+
+_declare_lab()
+
 COMPUTED_PARAMETERS = (*EXPERIMENT_PARAMETERS, "device")
 """What a new surface is computed for."""
 
@@ -189,7 +213,7 @@ STORY_PARAMETERS = ("scene", "present")
 
 EMBED_PARAMETERS = ("embed", "controls")
 
-UNSAID_PARAMETERS = (*MODEL_PARAMETERS, *STORY_PARAMETERS, *EMBED_PARAMETERS)
+UNSAID_PARAMETERS = (*MODEL_PARAMETERS, *LAB_SETTINGS, *STORY_PARAMETERS, *EMBED_PARAMETERS)
 """What a link says only where it is not the usual."""
 
 URL_PARAMETERS = (
@@ -198,13 +222,14 @@ URL_PARAMETERS = (
     *COMPUTED_PARAMETERS,
     "view",
     *MODEL_PARAMETERS,
+    *LAB_SETTINGS,
     "theme",
     *STORY_PARAMETERS,
     *EMBED_PARAMETERS,
 )
 
-KEPT_PARAMETERS = ("theme", "device", *STORY_PARAMETERS, *EMBED_PARAMETERS)
-"""What no scene and no reset changes."""
+KEPT_PARAMETERS = ("theme", "device", *LAB_SETTINGS, *STORY_PARAMETERS, *EMBED_PARAMETERS)
+"""What no scene changes."""
 
 
 def _beginning(scene: str) -> dict[str, Any]:

@@ -16,8 +16,8 @@ from ..lab.records import Record
 from ..lab.settings import Settings
 from ..lab.tasks import CONTEXT, TASKS
 
-AT_ONCE = 1
-"""Trainings of one server that run at the same time: each takes all cores."""
+at_once = 1
+"""Trainings of this process that run at the same time; `mhc-demo serve --trainings` sets it."""
 
 LONGEST = 600.0
 """Seconds that one takes at most, for others wait."""
@@ -47,6 +47,8 @@ class Training:
 
     def check(self) -> None:
         """What a server does not train for a visitor: ValueError that says so."""
+        if not at_once:
+            raise ValueError("this server trains nothing; mhc-demo train does")
         for record in self.records:
             asked = record.settings
             asked.check()
@@ -61,7 +63,7 @@ class Training:
     @property
     def before(self) -> int:
         """How many must end before this one starts."""
-        return max(0, _line.index(self) - AT_ONCE + 1) if self in _line else 0
+        return max(0, _line.index(self) - at_once + 1) if self in _line else 0
 
     @property
     def steps(self) -> tuple[int, int]:

@@ -60,6 +60,14 @@ def serve(parser: argparse.ArgumentParser) -> Run:
         metavar="N",
         help="processes to share the visitors; 0 is one for each core (default: %(default)s)",
     )
+    server.add_argument(
+        "--trainings",
+        type=number(int, 0, 1024),
+        default=1,
+        metavar="N",
+        help="runs of the lab that a process trains at the same time; the next ones wait. Each "
+        "takes a core or two, and some hundred MB; 0: none is trained (default: %(default)s)",
+    )
     opening = parser.add_argument_group("what the page opens with")
     declared = state_parameters()
     for name, parameter in declared.items():
@@ -127,10 +135,12 @@ def _serve(options: argparse.Namespace, state: Mapping[str, object]) -> int:
     from tornado.process import task_id
     from tornado.web import RequestHandler
 
+    from ..app import training
     from ..app.page import create
 
     # A container or a service manager says by SIGTERM what a person says with Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    training.at_once = options.trainings
     parent = os.getpid()
     opening = urlsplit(page_url("localhost", 0, state)).query
 

@@ -6,7 +6,7 @@ data while it arrives, and a notebook needs no script of ours to draw them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -35,11 +35,12 @@ MOST_DECADES = 300
 
 
 class LabFigure:
-    """Loss, gradient norm, composite gain, mixing, and the gain against the layer.
+    """Loss, gradient norm, composite gain, mixing, and the gains against the layer.
 
-    `figures` has them by name: "loss", "gradient_norm", "gain" and "mixing" against the step, and
-    "layers", the composite gain against the layer after the latest step (Fig. 3b, 7b).  `matrices`
-    has H_res of one layer for each run that mixes; `show_layer` chooses which.  `update` draws what
+    `figures` has them by name: "loss", "gradient_norm", "gain" and "mixing" against the step, and,
+    after the latest step, against the layer: "layer", the gain of that layer alone (Fig. 3a, 7a),
+    and "layers", the composite gain (Fig. 3b, 7b).  `matrices` has H_res of one layer for each run
+    that mixes; `show_layer` chooses which.  `update` draws what
     the records have got since.  Without `legends` somebody else says what is what.
     """
 
@@ -50,7 +51,8 @@ class LabFigure:
         self._legends = legends
         self._drawn = [0] * len(self.records)
         self._steps = [ColumnDataSource(_columns([])) for _ in self.records]
-        self._layers = [ColumnDataSource(_along_layers(None)) for _ in self.records]
+        self._layer = [ColumnDataSource(_along_layers()) for _ in self.records]
+        self._layers = [ColumnDataSource(_along_layers()) for _ in self.records]
         last = max(record.settings.steps for record in self.records)
         deepest = max(record.settings.depth for record in self.records)
         log = {"y_axis_type": "log"}
@@ -61,6 +63,9 @@ class LabFigure:
                 "gain", "Step", "Composite Amax gain", last, self._steps, DIRECTIONS, **log
             ),
             "mixing": self._against_steps("mixing", "Off the diagonal of H_res", last),
+            "layer": self._plot(
+                "layer", "Layer l", "Amax gain of layer l", deepest, self._layer, DIRECTIONS, **log
+            ),
             "layers": self._plot(
                 "layers", "Layer l", "Composite Amax gain", deepest, self._layers, DIRECTIONS, **log
             ),
@@ -92,7 +97,8 @@ class LabFigure:
             new = record.steps[self._drawn[index] :]
             if new:
                 self._steps[index].stream(_columns(new))
-                self._layers[index].data = _along_layers(new[-1])
+                self._layer[index].data = _along_layers(new[-1].layer_gains)
+                self._layers[index].data = _along_layers(new[-1].composite_gains)
                 self._drawn[index] += len(new)
         self.show_layer(self.layer)
 
@@ -194,9 +200,8 @@ def _columns(steps: Sequence[Step]) -> dict[str, list[float]]:
     }
 
 
-def _along_layers(step: Step | None) -> dict[str, list[float]]:
-    gains = step.composite_gains if step else {direction: [] for direction in DIRECTIONS}
-    drawn: dict[str, list[float]] = {d: [_gain(gain) for gain in gains[d]] for d in DIRECTIONS}
+def _along_layers(log10_gains: Mapping[str, Sequence[float]] | None = None) -> dict[str, Any]:
+    drawn = {d: [_gain(g) for g in (log10_gains or {}).get(d, ())] for d in DIRECTIONS}
     return {"layer": list(range(1, len(drawn["forward"]) + 1)), **drawn}
 
 

@@ -30,6 +30,12 @@ UNLIMITED = {"max-height": "none"}
 """Styles of what may be higher than the window: Panel's own limit is 100 % of that, and what
 follows would lie upon the rest."""
 
+WIDE: dict[str, Any] = {"sizing_mode": "stretch_width", "margin": (6, 12)}
+"""How a control stands in the column beside the view."""
+
+WITHOUT_SPIN = {"& .MuiInputAdornment-root": {"display": "none"}, "& input": {"pl": "14px"}}
+"""For a number that is typed: its spin buttons have no names for a screen reader."""
+
 Key: TypeAlias = tuple[tuple[str, Any], ...]
 """An experiment's values and the device that computes it, as something to look results up by."""
 
@@ -67,7 +73,7 @@ class View:
     name: ClassVar[str]
     title: ClassVar[str]
     of_experiment: ClassVar[bool] = True
-    """Whether it shows the experiment that the dial and the headline are about."""
+    """Whether it shows the experiment that the controls, the dial and the headline are about."""
     key: Any = None
     """The experiment that the view shows."""
     large = 0.0
@@ -86,6 +92,11 @@ class View:
     @staticmethod
     def compute(key: Key, seen: State) -> Any:
         """What the view shows beside the gain surface; runs on a thread, and touches no model."""
+
+    @staticmethod
+    def settings(state: Any) -> list[Any]:
+        """What stands beside it in place of the experiment's controls, if that is not shown."""
+        return []
 
     def build(self, data: Any) -> Any:
         """The view, for what `compute` gave."""

@@ -7,6 +7,7 @@ its own (`app/training.py`), goes on while another view is open, and ends with t
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from functools import partial
 from html import escape
 from typing import Any
@@ -22,32 +23,13 @@ from ...lab.settings import CONNECTIONS, PRESETS, Settings
 from ...lab.tasks import TASKS
 from ...paper import MHC_PAPER, TRAINING_OVERHEAD
 from ..training import Training
-from .base import UNLIMITED, Key, View, html, legend, note, paragraph, plots
-
-ASKED = (
-    "task",
-    "depth",
-    "width",
-    "streams",
-    "learning_rate",
-    "steps",
-    "batch",
-    "projection",
-    "iterations",
-    "seed",
-    "device",
-)
-"""The settings that are asked for; all connections are trained."""
+from .base import UNLIMITED, WIDE, WITHOUT_SPIN, Key, View, html, legend, note, paragraph, plots
 
 HEIGHT = "clamp(240px, 34vh, 520px)"
-FIELD: dict[str, Any] = {
-    "size": "small",
-    "margin": (6, 6),
-    "sizing_mode": "stretch_width",
-    "description": "",
-}
-WITHOUT_SPIN = {"& .MuiInputAdornment-root": {"display": "none"}, "& input": {"pl": "14px"}}
-"""Their buttons have no names for a screen reader."""
+OWN = "Your own settings"
+"""What is trained if it is no preset."""
+NO_MATTER = ("seed", "device")
+"""What a preset says holds whatever these are."""
 
 
 class LabView(View):
@@ -61,18 +43,29 @@ class LabView(View):
     def compute(key: Key, seen: Any) -> None:
         return None
 
+    @staticmethod
+    def settings(state: Any) -> list[Any]:
+        from ..state import LAB_SETTINGS  # which imports the views
+
+        return [_field(state.param[own], name) for own, name in LAB_SETTINGS.items()]
+
     def build(self, data: None) -> Any:
-        self.settings = next(iter(PRESETS.values())).settings()
+        from ..state import LAB_SETTINGS
+
+        state = self.explorer.state
         self.training: Training | None = None
         self._alone = False
         self.drawn: LabFigure | None = None
         self.preset = pmui.Select(
             label="Preset",
-            options={preset.title: name for name, preset in PRESETS.items()},
+            options={preset.title: name for name, preset in PRESETS.items()} | {OWN: OWN},
+            size="small",
+            margin=(6, 6),
             styles={"flex": "0 1 320px"},
-            **FIELD,
+            sizing_mode="stretch_width",
         )
         self.preset.param.watch(self._take_preset, "value")
+        state.param.watch(self._describe, list(LAB_SETTINGS))
         self.said = note()
         self.start = pmui.Button(label="Start", icon="play_arrow", margin=(6, 6))
         self.start.on_click(lambda _: self._begin())
@@ -85,14 +78,19 @@ class LabView(View):
         self.layer.param.watch(self._show_layer, "value")
         self.pictures = pn.Column(styles=UNLIMITED, sizing_mode="stretch_width", margin=0)
         self.table = html("", "lab-table")
-        self.explorer.state.param.watch(self._colour, "theme")
+        state.param.watch(self._colour, "theme")
         if pn.state.curdoc is not None and pn.state.curdoc.session_context is not None:
             pn.state.on_session_destroyed(self._visit_ended)
-        self._take_preset()
+        self._describe()
         return pn.Column(
             self.said,
-            _wrapping(self.preset, self.start, self.cancel),
-            _wrapping(*(_field(self.settings, name) for name in ASKED)),
+            pn.Row(
+                *(self.preset, self.start, self.cancel),
+                stylesheets=[":host { flex-wrap: wrap; align-items: center; }"],
+                styles=UNLIMITED,
+                sizing_mode="stretch_width",
+                margin=(0, 8),
+            ),
             self.status,
             self.pictures,
             self.table,
@@ -113,16 +111,29 @@ class LabView(View):
     # ---- training ---------------------------------------------------------------------------
 
     def _take_preset(self, *_: Any) -> None:
-        preset = PRESETS[self.preset.value]
-        asked = preset.settings()
-        self.settings.param.update(**{name: getattr(asked, name) for name in ASKED})
+        if self.preset.value == OWN:
+            return
+        from ..state import LAB_SETTINGS
+
+        asked = PRESETS[self.preset.value].settings().values_by_name()
+        wanted = {o: asked[n] for o, n in LAB_SETTINGS.items() if n not in NO_MATTER}
+        self.explorer.state.param.update(**wanted)
+
+    def _describe(self, *_: Any) -> None:
+        asked = self.explorer.state.lab_settings()
+        name = preset_of(asked)
+        self.preset.value = name
+        shown = PRESETS.get(name)
+        what = f"<b>{shown.title}</b>: {shown.note}" if shown else f"<b>{OWN}</b>."
         self.said.object = paragraph(
-            f"<b>{preset.title}</b>: {preset.note} The plain residual network, HC and mHC train on "
-            "the same data, from the same seed, with the same optimiser (AdamW)."
+            f"{what} The plain residual network, HC and mHC train on the same data, from the same "
+            f"seed, with the same optimiser (AdamW): {asked['depth']} layers of width "
+            f"{asked['width']}, learning rate {asked['learning_rate']:g}."
         )
 
     def _begin(self) -> None:
-        training = Training([self.settings.changed(connection=name) for name in CONNECTIONS])
+        asked = self.explorer.state.lab_settings()
+        training = Training([Settings(connection=name, **asked) for name in CONNECTIONS])
         try:
             training.check()
         except (ValueError, TypeError, ImportError) as error:
@@ -173,7 +184,8 @@ class LabView(View):
             html(legend([*entries, ("forward", "forward"), ("backward", "backward")])),
             row(f["gain"], f["loss"]),
             row(f["gradient_norm"], f["mixing"]),
-            row(f["layers"], *(each.figure for each in drawn.matrices), shares=(2, 1, 1)),
+            row(f["layer"], f["layers"]),
+            row(*(each.figure for each in drawn.matrices)),
             self.layer,
         ]
         self.set_type()
@@ -206,24 +218,25 @@ class LabView(View):
         self.table.object = _results(training.records)
 
 
-def _wrapping(*items: Any) -> pn.Row:
-    return pn.Row(
-        *items,
-        stylesheets=[":host { flex-wrap: wrap; align-items: center; }"],
-        styles=UNLIMITED,
-        sizing_mode="stretch_width",
-        margin=(0, 8),
-    )
+def preset_of(asked: Mapping[str, Any]) -> str:
+    """The preset that has these settings, or `OWN`."""
+
+    def matter(settings: Mapping[str, Any]) -> dict[str, Any]:
+        return {n: v for n, v in settings.items() if n not in (*NO_MATTER, "connection")}
+
+    for name, preset in PRESETS.items():
+        if matter(preset.settings().values_by_name()) == matter(asked):
+            return name
+    return OWN
 
 
-def _field(settings: Settings, name: str) -> Any:
-    """What a setting is typed or chosen in."""
-    parameter = settings.param[name]
+def _field(parameter: param.Parameter, name: str) -> Any:
+    """What a setting is typed or chosen in; by the side of the lab nobody needs to be told so."""
+    options = {"label": Settings.param[name].label, "size": "small", **WIDE}
     if isinstance(parameter, param.Selector):
-        return pmui.Select.from_param(parameter, styles={"flex": "2 1 190px"}, **FIELD)
+        return pmui.Select.from_param(parameter, **options)
     widget = pmui.IntInput if isinstance(parameter, param.Integer) else pmui.FloatInput
-    styles = {"flex": "1 1 120px"}
-    return widget.from_param(parameter, sx=WITHOUT_SPIN, styles=styles, **FIELD)
+    return widget.from_param(parameter, sx=WITHOUT_SPIN, **options)
 
 
 def _progress(training: Training) -> str:
@@ -254,7 +267,7 @@ def _results(records: list[Record]) -> str:
         rows += (
             f'<tr><th scope="row">{CONNECTIONS[name]}</th><td>{end.outcome}, {end.steps} steps</td>'
             f"<td>{_number(end.loss)}</td><td>{_score(end.score, task.score)}</td>"
-            f"<td>{_number(10.0 ** min(end.largest_gain, 300.0))}</td>"
+            f"<td>{_gain(end.largest_gain)}</td>"
             f"<td>{_number(end.largest_gradient_norm)}</td>"
             f"<td>{1e3 * end.seconds_per_step:.3g} ms</td><td>{_number(times)} ×</td></tr>"
         )
@@ -276,6 +289,12 @@ def _score(score: float, kind: str) -> str:
     if not math.isfinite(score):
         return "—"
     return f"{100 * score:.1f} %" if kind == "accuracy" else f"{score:.3f}"
+
+
+def _gain(log10: float) -> str:
+    if abs(log10) < 4:
+        return _number(10.0**log10)
+    return f"10<sup>{log10:.2f}</sup>" if math.isfinite(log10) else "—"
 
 
 def _number(value: float) -> str:
