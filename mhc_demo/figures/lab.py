@@ -29,6 +29,8 @@ from . import style
 from .contents import Column, Series, described
 from .matrices import Heatmap
 
+WIDTHS = {"residual": 6.0, "hc": 2.5, "mhc": 2.5}
+"""In pixels: mHC often lies on the residual network, and both are to be seen."""
 COLOURS = {"residual": style.IDENTITY, "hc": style.HC, "mhc": style.PROJECTED}
 MOST_DECADES = 300
 """Gains beyond are drawn at 10^300: what a browser can hold."""
@@ -126,15 +128,19 @@ class LabFigure:
         columns: Sequence[str],
         **options: Any,
     ) -> figure:
+        """A line for every run and column; `options` are those of the figure."""
         y_range = DataRange1d(default_span=2, range_padding=0.05)
         p = style.plot(f"lab-{name}", x_label, y_label, (0, last + 1), y_range=y_range, **options)
+        if options.get("y_axis_type") == "log":
+            style.live_ticks(p)
         along = x_label.split()[0].lower()
         items, shown, lines = [], [], []
         for title, record, source in zip(_titles(self.records), self.records, sources, strict=True):
             colour = COLOURS[record.settings.connection]
+            width = WIDTHS[record.settings.connection]
             for column in columns:
                 dash = style.DASH.get(column, "solid")
-                line = Line(x=along, y=column, line_color=colour, line_width=2.5, line_dash=dash)
+                line = Line(x=along, y=column, line_color=colour, line_width=width, line_dash=dash)
                 drawn = style.draw(p, source, line)
                 drawn.name = f"{title}, {column}" if len(columns) > 1 else title
                 lines.append(drawn)

@@ -14,6 +14,7 @@ import numpy as np
 from bokeh.models import (
     BasicTicker,
     ColumnDataSource,
+    CustomJSTicker,
     CustomJSTickFormatter,
     FixedTicker,
     Glyph,
@@ -112,6 +113,33 @@ def fit_ticks(p: figure) -> None:
         exponents = range(math.floor(low), math.ceil(high))
         ticks = [math.log10(m) + e for e in exponents for m in (1, 2, 5)]
         p.yaxis.ticker = FixedTicker(ticks=ticks)
+
+
+def live_ticks(p: figure) -> None:
+    """Ticks of a logarithmic y axis whose range follows the data: never so close as to collide.
+
+    Powers of ten, with 2 and 5 between where they are few, and equal steps within a factor of 4.
+    Bokeh's own are equal steps up to a factor of 100, and run into one another at the top.
+    """
+    p.yaxis.ticker = CustomJSTicker(
+        major_code="""
+            const {start, end} = cb_data
+            const decades = Math.log10(end / start)
+            const ticks = []
+            if (decades < 0.6) {
+              const unit = 10 ** Math.floor(Math.log10((end - start) / 3))
+              const step = [5, 2, 1].map((k) => k * unit).find((s) => (end - start) / s >= 2.5)
+              for (let i = Math.ceil(start / step); i * step <= end; i++) ticks.push(i * step)
+              return ticks
+            }
+            const between = decades < 2.5 ? [1, 2, 5] : [1]
+            const stride = Math.ceil(decades / 7)
+            for (let e = Math.floor(Math.log10(start)); e <= Math.log10(end); e++) {
+              if (e % stride === 0) ticks.push(...between.map((m) => m * 10 ** e))
+            }
+            return ticks.filter((tick) => tick >= start && tick <= end)
+        """
+    )
 
 
 def span_of(*values: Any, least: float = 1.0) -> tuple[float, float]:

@@ -182,9 +182,8 @@ class LabView(View):
         entries = [(colours[name], title) for name, title in CONNECTIONS.items()]
         self.pictures[:] = [
             html(legend([*entries, ("forward", "forward"), ("backward", "backward")])),
-            row(f["gain"], f["loss"]),
-            row(f["gradient_norm"], f["mixing"]),
-            row(f["layer"], f["layers"]),
+            row(f["gain"], f["loss"], f["gradient_norm"]),
+            row(f["mixing"], f["layer"], f["layers"]),
             row(*(each.figure for each in drawn.matrices)),
             self.layer,
         ]
