@@ -2,6 +2,7 @@
 
 An operation has the same name in each of its places: `sinkhorn` chooses and differentiates,
 `sinkhorn_triton` and `sinkhorn_torch` compute, and `mhc_demo.projections` specifies, in the few
-lines that every other array library runs.  PyTorch is imported here, so nothing imports this
-before it holds a tensor; Triton is imported when a tensor lies on a GPU.
+lines that every other array library runs.  So with the layers: `layer_torch` and `layer_numba`
+compute what `mhc_demo.nn` specifies.  PyTorch is imported here, so nothing imports this before it
+holds a tensor; Triton is imported when a tensor lies on a GPU, Numba when a layer runs on a CPU.
 """

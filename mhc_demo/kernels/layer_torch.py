@@ -1,9 +1,9 @@
 """A layer's mappings and mixing on a CPU: few calls, both passes written by hand.
 
 What bounds a small layer is the number of calls: autograd makes some 300 of several microseconds
-each for what are a few thousand numbers, most of them in Sinkhorn-Knopp.  What bounds a large one
-is memory: each call streams all nC numbers of every token.  So every operation here is one node of
-the graph, and as few calls as it can be.
+each for what are a few thousand numbers, most of them in Sinkhorn-Knopp: that is `layer_numba`'s,
+if Numba is installed.  What bounds a large one is memory: each call streams all nC numbers of every
+token.  So every operation here is one node of the graph, and as few calls as it can be.
 
 The mathematics is specified in `mhc_demo.nn`, by the lines that run on other devices and under
 `torch.compile`; they are handed over here as `specified`, and second derivatives are theirs.
@@ -20,12 +20,12 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from . import sinkhorn as operator
-from . import sinkhorn_torch
 
-KEPT = 2**13
-"""Logits of a layer up to which the half steps of Sinkhorn-Knopp are kept for the backward pass."""
+FEW = 2**13
+"""Entries of all H_res of a layer up to which they are computed by `layer_numba`."""
 
 Tensors = tuple[Tensor, ...]
+Kept = tuple[Tensor | None, ...]
 
 
 def fits(*inputs: Tensor) -> bool:
@@ -43,7 +43,7 @@ def fits(*inputs: Tensor) -> bool:
 class _Operation(torch.autograd.Function):
     """Outputs of a list of tensors.  A subclass computes them, and their first derivative."""
 
-    compute: ClassVar[Callable[..., tuple[Any, Tensors]]]
+    compute: ClassVar[Callable[..., tuple[Any, Kept]]]
     """(settings, *inputs) -> the outputs, and what to keep for the backward pass."""
     derive: ClassVar[Callable[..., Tensors]]
     """(settings, inputs, kept, *grads) -> the inputs' gradients."""
@@ -84,7 +84,7 @@ class Merge(_Operation):
     @staticmethod
     def compute(
         settings: tuple, post: Tensor, res: Tensor, h: Tensor, y: Tensor
-    ) -> tuple[Tensor, Tensors]:
+    ) -> tuple[Tensor, Kept]:
         merged = torch.bmm(_beside(res, post), _below(h, y))
         return merged.view(h.shape), ()
 
@@ -115,7 +115,7 @@ class Unconstrained(_Operation):
     """
 
     @staticmethod
-    def compute(settings: tuple, h: Tensor, *parameters: Tensor) -> tuple[Tensors, Tensors]:
+    def compute(settings: tuple, h: Tensor, *parameters: Tensor) -> tuple[Tensors, Kept]:
         theta, alpha, b_pre, b_post, b_res = parameters
         n, tokens = h.shape[-2], h.shape[:-2]
         x = h.reshape(-1, h.shape[-1])
@@ -153,7 +153,7 @@ class Manifold(_Operation):
     """
 
     @staticmethod
-    def compute(settings: tuple, h: Tensor, *parameters: Tensor) -> tuple[Tensors, Tensors]:
+    def compute(settings: tuple, h: Tensor, *parameters: Tensor) -> tuple[Tensors, Kept]:
         eps, iterations = settings
         phi, alpha, b_pre, b_post, b_res = parameters
         n, tokens = h.shape[-2], h.shape[:-2]
@@ -162,42 +162,38 @@ class Manifold(_Operation):
         static = torch.cat((b_pre, b_post, b_res.view(-1)))
         gates = torch.mv(_parts(n, x.dtype), alpha)
         logits = torch.addcmul(static, products * rms, gates)
-        to_share, to_project = logits.split((2 * n, n * n), 1)
-        shares = torch.sigmoid(to_share)
-        pre, post = shares.split(n, 1)
-        if to_project.numel() <= KEPT:
-            z = to_project.t().contiguous().view(n, n, -1)
-            halves = sinkhorn_torch.room_for_half_steps(z, iterations)
-            last = sinkhorn_torch.half_steps(z, halves.unbind(0))
-            res = last.exp().view(n * n, -1).t().contiguous()
+        compiled = _compiled() if len(x) * n * n <= FEW else None
+        bounded = compiled and compiled.bounded(logits, n, iterations)
+        shares = None
+        if bounded:
+            pre, post, res = bounded
         else:
+            to_share, to_project = logits.split((2 * n, n * n), 1)
+            shares = torch.sigmoid(to_share)
+            pre, post = shares.split(n, 1)
+            post = 2.0 * post
             res = operator.sinkhorn(to_project.view(-1, n, n), iterations)
-            halves = to_project
-        outputs = (
-            pre.view(*tokens, n),
-            (2.0 * post).view(*tokens, n),
-            res.view(*tokens, n, n),
-        )
-        return outputs, (products, rms, shares, halves, gates, phi.detach())
+        outputs = pre.view(*tokens, n), post.view(*tokens, n), res.view(*tokens, n, n)
+        return outputs, (products, rms, shares, logits, gates, phi.detach())
 
     @staticmethod
     def derive(settings: tuple, inputs: Tensors, kept: Tensors, *grads: Tensor) -> Tensors:
         h, *_ = inputs
-        products, rms, shares, halves, gates, phi = kept
-        n = h.shape[-2]
+        products, rms, shares, logits, gates, phi = kept
+        iterations, n = settings[1], h.shape[-2]
         x = h.reshape(-1, n * h.shape[-1])
-        to_pre, to_post, to_res = (each.reshape(len(x), -1) for each in grads)
-        to_shares = torch.cat((to_pre, 2.0 * to_post), 1)
-        if halves.ndim == 4:
-            to_res = sinkhorn_torch.back_over_half_steps(
-                halves.unbind(0), to_res.t().contiguous().view(n, n, -1)
-            )
-            to_logits = to_res.view(n * n, -1).t()
+        to_pre, to_post, to_res = (
+            each.reshape(len(x), *each.shape[h.ndim - 2 :]) for each in grads
+        )
+        if shares is None:
+            grad = _compiled().back(logits, iterations, to_pre, to_post, to_res)
         else:
-            to_logits = operator.sinkhorn_backward(
-                halves.reshape(-1, n, n), to_res.view(-1, n, n), settings[1]
-            ).view(-1, n * n)
-        grad = torch.cat((torch.ops.aten.sigmoid_backward(to_shares, shares), to_logits), 1)
+            to_shares = torch.cat((to_pre, 2.0 * to_post), 1)
+            to_project = operator.sinkhorn_backward(
+                logits[:, 2 * n :].reshape(-1, n, n), to_res, iterations
+            )
+            to_logits = torch.ops.aten.sigmoid_backward(to_shares, shares)
+            grad = torch.cat((to_logits, to_project.view(-1, n * n)), 1)
         to_static = grad.sum(0)
         to_pre, to_post, to_b = to_static.split((n, n, n * n))
         weighted = (grad * products).mul_(rms)
@@ -205,6 +201,20 @@ class Manifold(_Operation):
         to_rms = torch.mv(weighted, gates).unsqueeze(-1)
         to_x, to_phi = _back_over_norm(grad.mul_(gates).mul_(rms), to_rms, rms, x, phi)
         return to_x.view(h.shape), to_phi, to_alpha, to_pre, to_post, to_b.view(n, n)
+
+
+@cache
+def _compiled() -> Any:
+    """`layer_numba`, where Numba is there to compile it."""
+    try:
+        import numba
+    except ImportError:
+        return None
+    if numba.config.DISABLE_JIT:
+        return None
+    from . import layer_numba
+
+    return layer_numba
 
 
 def _reciprocal_rms(x: Tensor, eps: float) -> Tensor:

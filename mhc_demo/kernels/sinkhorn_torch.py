@@ -25,7 +25,9 @@ def forward(z: Tensor, iterations: int, eps: float) -> Tensor:
     """P of a piece of logits less their column maxima, shape (n, n, matrices); `z` is used up."""
     if _is_sharp(z, eps) or z.numel() < SCALED_FROM:
         if not eps:
-            return half_steps(z, (torch.empty_like(z), z) * iterations).exp_()
+            for half in _half_steps(z, iterations):
+                z = half
+            return z.exp_()
         *_, p = _released_half_steps(z, iterations, eps)
         return p
     k = _base(z, eps)
@@ -42,9 +44,7 @@ def backward(z: Tensor, grad: Tensor, iterations: int, eps: float) -> Tensor:
     """
     if _is_sharp(z, eps) or z.numel() < SCALED_FROM:
         if not eps:
-            halves = room_for_half_steps(z, iterations).unbind(0)
-            half_steps(z, halves)
-            return back_over_half_steps(halves, grad)
+            return _back_over_half_steps(list(_half_steps(z, iterations)), grad)
         return _back_over_released(z, grad, iterations, eps)
     k = _base(z, eps)
     rows, columns = k.unbind(0), k.unbind(1)
@@ -73,29 +73,18 @@ def _is_sharp(z: Tensor, eps: float) -> bool:
     return not eps and not -float(z.min()) < tame_range(z.dtype, z.shape[0])
 
 
-def half_steps(z: Tensor, halves: Sequence[Tensor]) -> Tensor:
-    """The logarithm of the matrix after every half step, into `halves`; returns the last.
-
-    A call each, and any logits will do.
-    """
-    for step, half in enumerate(halves):
-        torch._log_softmax(z, step % 2, False, out=half)
-        z = half
-    return z
+def _half_steps(z: Tensor, iterations: int) -> Iterator[Tensor]:
+    """The logarithm of the matrix after every half step: a call each, and any logits will do."""
+    for step in range(2 * iterations):
+        z = torch._log_softmax(z, step % 2, False)
+        yield z
 
 
-def back_over_half_steps(halves: Sequence[Tensor], grad: Tensor) -> Tensor:
-    """dL/d logits for `grad` = dL/dP, given the `half_steps`; `grad` is used up."""
-    g, other = grad.mul_(halves[-1].exp()), torch.empty_like(grad)  # g = dL/d log of the matrix
+def _back_over_half_steps(halves: Sequence[Tensor], grad: Tensor) -> Tensor:
+    g = grad.mul_(halves[-1].exp())  # dL/d log of the matrix
     for step in reversed(range(len(halves))):
-        torch._log_softmax_backward_data(g, halves[step], step % 2, g.dtype, out=other)
-        g, other = other, g
+        g = torch._log_softmax_backward_data(g, halves[step], step % 2, g.dtype)
     return g
-
-
-def room_for_half_steps(z: Tensor, iterations: int) -> Tensor:
-    """Where they can be kept, (2 iterations, n, n, matrices)."""
-    return z.new_empty(2 * iterations, *z.shape)
 
 
 def _released_half_steps(z: Tensor, iterations: int, eps: float) -> Iterator[Tensor]:
