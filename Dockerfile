@@ -11,6 +11,7 @@
 #                docker build --build-arg EXTRAS=torch --build-arg BASE_IMAGE=python:3.13-trixie \
 #                  -t mhc-demo:cuda .
 #                docker run --gpus all -p 5006:5006 mhc-demo:cuda --device cuda
+#                "lab" adds what the view Lab trains with, PyTorch among it.
 ARG BASE_IMAGE=python:3.13-slim-trixie
 
 FROM ${BASE_IMAGE} AS build

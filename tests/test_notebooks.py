@@ -81,3 +81,25 @@ def test_figures_and_embeds(tmp_path: Path) -> None:
     assert {"explosion.html", "streams.html", "surface.csv"} < written
     assert len(written & {"fig3.png", "fig3.html"}) == 1
     assert "rows: direction iterations depth series log10_gain" in text
+
+
+def test_the_training_lab(tmp_path: Path) -> None:
+    text = printed("4-training-lab.ipynb", tmp_path)
+    gain = {
+        name: number(rf"{name} +largest composite gain 10\^(\S+)", text)
+        for name in ("Residual", "HC", "mHC")
+    }
+    loss = {name: number(rf"{name} .*  loss (\S+)", text) for name in gain}
+    assert gain["Residual"] == 0
+    assert gain["HC"] > 2 + gain["mHC"]  # "explodes"
+    assert gain["mHC"] < 0.3  # "near 1"
+    assert loss["HC"] < min(loss["Residual"], loss["mHC"])  # "falls fastest"
+    swept = re.findall(r"^0\.\d+ +10\^(\S+) +10\^(\S+)", text, re.MULTILINE)
+    hc, mhc = ([float(row[i]) for row in swept] for i in (0, 1))
+    assert len(hc) == 4
+    assert hc == sorted(hc)  # "the learning rate decides"
+    assert max(mhc) < 0.3
+    assert "hc 60 steps, finished" in text
+    assert {f"{name}.jsonl" for name in ("residual", "hc", "mhc")} == {
+        path.name for path in (tmp_path / "out").iterdir()
+    }
