@@ -18,13 +18,31 @@ PATIENCE = 90_000  # milliseconds; PyTorch takes some seconds to be imported
 
 
 def opened(new_explorer: Any, address: str, **settings: int) -> Explorer:
+    """The lab, its fields filled in."""
     explorer: Explorer = new_explorer(1400, 900)
     explorer.page.goto(f"{address}?view=lab")
     for label, value in settings.items():
-        field = explorer.page.get_by_role("textbox", name=label, exact=True)
+        # Its name goes on with what explains it.
+        field = explorer.page.get_by_role("textbox", name=re.compile(f"^{re.escape(label)} "))
         field.fill(str(value))
         field.press("Enter")
     return explorer
+
+
+COLLIDING = """() => {
+  const found = []
+  for (const {model} of Bokeh.index.query((view) => view.model.type === "Figure")) {
+    const ticker = model.left[0].ticker
+    if (ticker.type !== "CustomJSTicker") continue
+    for (const [start, end] of [[1e-8, 1e300], [0.03, 9], [0.9, 1.8], [1, 1.01], [0.4, 70]]) {
+      const {major} = ticker.get_ticks(start, end, model.y_range, NaN)
+      const apart = major.slice(1).map((t, i) => Math.log(t / major[i]) / Math.log(end / start))
+      if (major.length < 2 || Math.min(...apart) < 0.07) found.push([start, end, ...major])
+    }
+  }
+  return found
+}"""
+"""Where ticks of a logarithmic axis would be fewer than two, or less than a line of text apart."""
 
 
 def status(explorer: Explorer) -> Locator:
@@ -56,10 +74,12 @@ def test_three_networks_train_and_what_came_out_stays(address: str, new_explorer
         """[...Bokeh.index.query((view) => view.model.type === "Figure")]
              .map((view) => view.canvas_view.events_el.ariaLabel)"""
     )
-    assert (
-        len(alternatives) == len(set(alternatives)) == 7
-    )  # five against step and layer, two H_res
+    assert len(alternatives) == len(set(alternatives)) == 8  # six against step and layer, two H_res
     assert any("Matrix of 4 by 4" in text for text in alternatives)
+
+    expect(explorer.page).to_have_url(re.compile("view=lab&lab_depth=4&lab_steps=6&"))
+    colliding = explorer.page.evaluate(COLLIDING)
+    assert colliding == []
 
     before = table.inner_text()
     explorer.page.get_by_role("tab", name="Composite gain").click()
