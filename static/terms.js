@@ -2,7 +2,7 @@
    its own (mhc_demo/app/glossary.py).  One box for all of them, in the browser's top layer, where
    no component clips it. */
 "use strict";
-window.mhc.terms = (() => {
+(() => {
   // Browsers draw formulas well with a font that is made for it.  Ours, which not all systems have:
   // STIX Two Math 2.12, cut down to the signs that formulas use (licence: math.OFL.txt).
   const source = document.currentScript?.src;
@@ -109,30 +109,4 @@ window.mhc.terms = (() => {
   window.addEventListener("scroll", () => {
     if (shown && shown.getBoundingClientRect().top !== height_shown) hide();
   }, true);
-
-  // The widget library explains a control by a sign that no keyboard reaches, and by a label on an
-  // element that may have none.  The sign gets both, in every widget below `root`, when it comes.
-  function mend(root) {
-    for (const said of root.querySelectorAll("svg + span[aria-label][sx]")) {
-      const sign = said.previousElementSibling;
-      if (!sign.parentElement.closest("[aria-hidden=true]")) { // else a copy that is not seen
-        sign.setAttribute("tabindex", "0");
-        sign.setAttribute("role", "img");
-        sign.setAttribute("aria-label", said.ariaLabel);
-        sign.removeAttribute("aria-hidden");
-      }
-      said.removeAttribute("aria-label");
-    }
-    for (const inner of root.querySelectorAll("*")) if (inner.shadowRoot) watch(inner.shadowRoot);
-  }
-
-  const watched = new WeakSet();
-  function watch(root) {
-    if (watched.has(root)) return;
-    watched.add(root);
-    new MutationObserver(() => mend(root)).observe(root, {childList: true, subtree: true});
-    mend(root);
-  }
-
-  return {watch};
 })();

@@ -60,6 +60,16 @@ def test_in_the_exploding_preset_hc_explodes_and_mhc_does_not():
     assert mhc.steps[-1].mean_mixing > 2 * mhc.steps[0].mean_mixing
 
 
+def test_in_the_failing_preset_hc_does_not_learn_and_mhc_does():
+    hc, mhc = (trained(connection, "fails", steps=80) for connection in ("hc", "mhc"))
+    assert gains(hc).max() > 20
+    assert hc.summary.score < 0.15
+    assert hc.summary.loss > 2.2  # guessing has log(10) = 2.3
+    assert gains(mhc).max() <= math.log10(4) + 1e-6
+    assert mhc.summary.loss < 1.8
+    assert mhc.summary.score > 2 * hc.summary.score
+
+
 def test_in_the_still_preset_nothing_happens():
     record = trained("hc", "still", steps=30)
     assert np.abs(gains(record)).max() < 0.02  # decades

@@ -177,7 +177,7 @@ def test_a_link_names_the_controls_of_an_embedded_page():
     state.read({"controls": [b"depth,<script>"]})
     assert state.controls == []
     (notice,) = state.notices
-    assert notice.startswith("Controls: those in the link were ignored; they can be any of iter")
+    assert notice.startswith("Controls: the value in the link was ignored; it can have any of iter")
 
 
 def test_an_embedded_page_can_have_every_control_that_a_scene_can():

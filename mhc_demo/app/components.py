@@ -124,7 +124,7 @@ class Share(JSComponent):
         })
         host.append(node)
       }
-      mhc.terms.watch(view.parent.shadow_el)
+      mhc.widgets.watch(view.parent.shadow_el)
       button("Copy link", () => location.href)
       button("Copy as Python", () => model.python)
     }

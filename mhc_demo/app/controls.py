@@ -15,11 +15,12 @@ import panel_material_ui as pmui
 from ..devices import DEVICES
 from ..projections import PROJECTIONS
 from .components import Share
+from .fields import typed
 from .snippet import lab_snippet, snippet
 from .state import COMPUTED_PARAMETERS, LAB_SETTINGS, State, limits
 from .static import CSS
 from .views import VIEWS
-from .views.base import WIDE, WITHOUT_SPIN
+from .views.base import WIDE
 
 if TYPE_CHECKING:
     from .explorer import Explorer
@@ -84,13 +85,7 @@ class Controls(pn.viewable.Viewer):
         self.share = Share(python=self._snippet(), **WIDE)
         # What computed what is seen, and how long the projection took.
         self.account = pn.pane.HTML(stylesheets=[CSS], css_classes=["account"], **WIDE)
-        seed = pmui.IntInput.from_param(
-            p.seed,
-            size="small",
-            sizing_mode="stretch_width",
-            margin=(6, 4, 6, 12),
-            sx=WITHOUT_SPIN,
-        )
+        seed = typed(state, "seed", sizing_mode="stretch_width", margin=(6, 4, 6, 12))
         shuffle = pmui.Button(
             label="Shuffle", icon="casino", variant="outlined", margin=(6, 12, 6, 4)
         )

@@ -8,8 +8,6 @@ are matched against a strict pattern, and no text of it is ever repeated on the 
 
 from __future__ import annotations
 
-import math
-import re
 import secrets
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -24,13 +22,12 @@ from ..paper import TABLE_5
 from ..projections import PROJECTIONS
 from ..surface import EXPERIMENT_PARAMETERS, MAX_DEPTH, MAX_ITERATIONS, Experiment
 from .scenes import SCENES
+from .values import understood, written
 from .views import VIEWS, Key
 
 THEMES = {"Light": "light", "Dark": "dark"}
 COUNTED = TABLE_5["27B"]
 """The model of the paper whose cost is counted until another is asked for."""
-WHOLE = re.compile(r"[+-]?\d{1,15}")
-DECIMAL = re.compile(r"[+-]?(\d{1,15}(\.\d{0,15})?|\.\d{1,15})([eE][+-]?\d{1,3})?")
 
 
 class State(Experiment):
@@ -123,14 +120,14 @@ class State(Experiment):
         values = {name: getattr(self, name) for name in names}
         unsaid = {n: self.param[n].default for n in UNSAID_PARAMETERS}
         told = {n: v for n, v in values.items() if n not in unsaid or v != unsaid[n]}
-        return "?" + urlencode({name: _written(value) for name, value in told.items()}, safe=",")
+        return "?" + urlencode({name: written(value) for name, value in told.items()}, safe=",")
 
     def read(self, arguments: Mapping[str, Iterable[bytes | str]]) -> None:
         """Take over a URL's arguments; what does not fit is corrected or ignored, with a notice."""
         values: dict[str, Any] = {}
         notices: dict[str, str] = {}
         for name in arguments.keys() & set(URL_PARAMETERS):
-            value, notice = _understood(self.param[name], list(arguments[name])[-1])
+            value, notice = understood(self.param[name], list(arguments[name])[-1])
             if notice:
                 notices[name] = notice
             if value is not None:
@@ -257,41 +254,3 @@ def limits(values: Mapping[str, Any]) -> dict[str, tuple[int, str]]:
 def exceeded(values: Mapping[str, Any]) -> dict[str, tuple[int, str]]:
     """Those limits that `values` do not keep."""
     return {name: limit for name, limit in limits(values).items() if values[name] > limit[0]}
-
-
-def _written(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(int(value))
-    if isinstance(value, list):
-        return ",".join(value)
-    return repr(value).removesuffix(".0") if isinstance(value, float) else str(value)
-
-
-def _understood(parameter: param.Parameter, given: bytes | str) -> tuple[Any, str]:
-    """(value or None, notice or ""): one argument of a URL."""
-    text = given.decode("utf-8", "replace") if isinstance(given, bytes) else given
-    if isinstance(parameter, param.Boolean):
-        if text in ("0", "1"):
-            return text == "1", ""
-        return None, "the value in the link was ignored; it can be 0 or 1."
-    if isinstance(parameter, param.ListSelector):
-        names = text.split(",") if text else []
-        if set(names) <= set(parameter.objects):
-            return list(dict.fromkeys(names)), ""
-        allowed = ", ".join(parameter.objects)
-        return None, f"those in the link were ignored; they can be any of {allowed}."
-    if isinstance(parameter, param.Selector):
-        if text in parameter.objects:
-            return text, ""
-        allowed = ", ".join(filter(None, map(str, parameter.objects)))
-        return None, f"the value in the link was ignored; it can be {allowed}."
-    whole = isinstance(parameter, param.Integer)
-    if not (WHOLE if whole else DECIMAL).fullmatch(text.strip()):
-        kind = "a whole number" if whole else "a number"
-        return None, f"the value in the link was ignored; it must be {kind}."
-    value = int(text) if whole else float(text)
-    low, high = parameter.bounds
-    kept = min(max(value, low), high)
-    if kept == value and math.isfinite(value):
-        return value, ""
-    return kept, f"set to {_written(kept)}; it ranges from {_written(low)} to {_written(high)}."

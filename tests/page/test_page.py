@@ -296,6 +296,45 @@ def test_a_projection_that_takes_few_streams_limits_them(explorer: Explorer, add
     expect(explorer.page.locator(".mhc-headline .name").nth(1)).to_contain_text("mHC-lite")
 
 
+def test_a_select_is_opened_and_chosen_from_by_keyboard(explorer: Explorer, address: str) -> None:
+    page = explorer.open(address).page
+    select = page.get_by_role("combobox", name="Projection")
+    for key, projection in (
+        ("Enter", "released"),
+        ("ArrowDown", "sinkhorn"),
+        ("Space", "released"),
+    ):
+        select.focus()
+        page.keyboard.press(key)
+        expect(page.get_by_role("menuitem").first).to_be_focused()
+        if projection == "released":
+            page.keyboard.press("ArrowDown")
+        page.keyboard.press("Enter")
+        expect(page).to_have_url(re.compile(f"projection={projection}&"))
+
+
+def test_a_number_is_typed_again_and_again_and_out_of_range(
+    explorer: Explorer, address: str
+) -> None:
+    page = explorer.open(address).page
+    seed = page.get_by_role("textbox", name=re.compile("^Seed"))
+    for text, kept, said in (
+        ("7", "7", ""),
+        ("8", "8", ""),
+        ("-1", "0", "set to 0; it ranges from 0 to 4294967295."),
+        ("a lot", "0", "what was typed was ignored; it must be a whole number."),
+        ("1,234", "1234", ""),
+    ):
+        seed.fill(text)
+        seed.press("Enter")
+        expect(seed).to_have_value(kept)
+        expect(page).to_have_url(re.compile(f"seed={kept}&"))
+        helper = page.locator(".MuiFormHelperText-root").filter(has_text=re.compile("set to|typed"))
+        expect(helper).to_have_count(int(bool(said)))
+        if said:
+            expect(helper).to_have_text(said)
+
+
 def test_a_device_is_chosen_and_what_is_missing_says_why(explorer: Explorer, address: str) -> None:
     page = explorer.open(address, "?members=4&seed=3").page
     device = page.get_by_role("combobox", name="Device")
@@ -576,7 +615,7 @@ def test_the_cost_calculator_shows_the_librarys_numbers(explorer: Explorer, addr
     page.keyboard.press("Enter")
     expect(page.get_by_role("textbox", name="Width C")).to_have_value("1")
     shows(9, 1, 24, 5)
-    expect(page.get_by_text("a whole number from 1 to")).to_be_visible()
+    expect(page.get_by_text("set to 1; it ranges from 1 to 1048576.")).to_be_visible()
     # What is counted is in the link, and the link is what is counted.
     said = "model_streams=9&model_width=1&model_layers=24&model_block=5"
     expect(page).to_have_url(re.compile(said))

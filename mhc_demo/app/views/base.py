@@ -33,9 +33,6 @@ follows would lie upon the rest."""
 WIDE: dict[str, Any] = {"sizing_mode": "stretch_width", "margin": (6, 12)}
 """How a control stands in the column beside the view."""
 
-WITHOUT_SPIN = {"& .MuiInputAdornment-root": {"display": "none"}, "& input": {"pl": "14px"}}
-"""For a number that is typed: its spin buttons have no names for a screen reader."""
-
 Key: TypeAlias = tuple[tuple[str, Any], ...]
 """An experiment's values and the device that computes it, as something to look results up by."""
 

@@ -8,7 +8,6 @@ the plots have no dots.
 from __future__ import annotations
 
 import asyncio
-import re
 from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -35,6 +34,7 @@ from ...figures.cost import (
 from ...figures.slices import State, table
 from ...paper import TABLE_5
 from ...projections import PAPER_ITERATIONS, PROJECTIONS
+from ..fields import typed
 from .base import TALL, UNLIMITED, Key, View, html, legend, note, paragraph, plot, plots
 
 if TYPE_CHECKING:
@@ -248,7 +248,6 @@ def _gain(log10: float) -> str:
 
 
 OWN = "own"
-WHOLE = re.compile(r"[+-]?[0-9]{1,15}")
 
 
 class Calculator(pn.viewable.Viewer):
@@ -269,22 +268,14 @@ class Calculator(pn.viewable.Viewer):
             styles={"flex": "2 1 250px"},
             **wide,
         )
-        # Not the library's field for numbers: after Enter it takes nothing more until it is left.
         self.fields = {
-            name: pmui.TextInput(
-                label=state.param[name].label,
-                value=str(value),
-                styles={"flex": "1 1 150px"},
-                **wide,
-            )
-            for name, value in self._values().items()
+            name: typed(state, name, styles={"flex": "1 1 150px"}, description="", **wide)
+            for name in self._values()
         }
         self.asked = self._ask()
         self.tables = html("")
         self.set_type(state.present)
         self.model.param.watch(self._choose, "value")
-        for name, field in self.fields.items():
-            field.param.watch(partial(self._type, name), "value")
         state.param.watch(self._calculate, list(self.fields))
         self._calculate()
 
@@ -302,32 +293,12 @@ class Calculator(pn.viewable.Viewer):
         if event.new != OWN:
             self.state.param.update(**_numbers(event.new))
 
-    def _type(self, name: str, event: param.parameterized.Event) -> None:
-        field = self.fields[name]
-        if event.new == str(getattr(self.state, name)):
-            field.helper_text = ""
-            return
-        most = self._most(name)
-        typed = event.new.replace(",", "").strip()
-        if WHOLE.fullmatch(typed):
-            setattr(self.state, name, min(max(int(typed), 1), most))
-        kept = str(getattr(self.state, name))
-        field.value = kept
-        field.helper_text = "" if typed == kept else f"a whole number from 1 to {most:,}"
-
-    def _most(self, name: str) -> int:
-        if name == "model_block":
-            return self.state.model_layers
-        return self.state.param[name].bounds[1]
-
     def _calculate(self, *_: Any) -> None:
         values = self._values()
         if values["model_block"] > values["model_layers"]:
             self.state.model_block = values["model_layers"]
             self.fields["model_block"].helper_text = "at most L"
             return
-        for name, field in self.fields.items():
-            field.value = str(values[name])
         self.model.value = self._name()
         streams, width, layers, block = values.values()
         self.tables.object = (

@@ -22,8 +22,9 @@ from ...lab.records import Record
 from ...lab.settings import CONNECTIONS, PRESETS, Settings
 from ...lab.tasks import TASKS
 from ...paper import MHC_PAPER, TRAINING_OVERHEAD
+from ..fields import typed
 from ..training import Training
-from .base import UNLIMITED, WIDE, WITHOUT_SPIN, Key, View, html, legend, note, paragraph, plots
+from .base import UNLIMITED, WIDE, Key, View, html, legend, note, paragraph, plots
 
 HEIGHT = "clamp(240px, 34vh, 520px)"
 OWN = "Your own settings"
@@ -47,7 +48,7 @@ class LabView(View):
     def settings(state: Any) -> list[Any]:
         from ..state import LAB_SETTINGS  # which imports the views
 
-        return [_field(state.param[own], name) for own, name in LAB_SETTINGS.items()]
+        return [_field(state, own, name) for own, name in LAB_SETTINGS.items()]
 
     def build(self, data: None) -> Any:
         from ..state import LAB_SETTINGS
@@ -229,13 +230,13 @@ def preset_of(asked: Mapping[str, Any]) -> str:
     return OWN
 
 
-def _field(parameter: param.Parameter, name: str) -> Any:
+def _field(state: Any, own: str, name: str) -> Any:
     """What a setting is typed or chosen in; by the side of the lab nobody needs to be told so."""
+    parameter = state.param[own]
     options = {"label": Settings.param[name].label, "size": "small", **WIDE}
     if isinstance(parameter, param.Selector):
         return pmui.Select.from_param(parameter, **options)
-    widget = pmui.IntInput if isinstance(parameter, param.Integer) else pmui.FloatInput
-    return widget.from_param(parameter, sx=WITHOUT_SPIN, **options)
+    return typed(state, own, **options)
 
 
 def _progress(training: Training) -> str:
