@@ -140,9 +140,9 @@ PRESETS: dict[str, Preset] = {
     "fails": Preset(
         "HC fails",
         "At 64 layers and a high learning rate HC learns for ten to twenty steps; then its loss "
-        "surges back with its gradient norm, its gain passes 10²⁰, and it stays at guessing: a tenth "
-        "of the digits. mHC's gain keeps within n, and it learns three quarters or more, the plain residual "
-        "network some six tenths (seeds 0 to 2).",
+        "surges back with its gradient norm, its gain passes 10²⁰, and it stays at guessing: a "
+        "tenth of the digits. mHC's gain keeps within n, and it learns three quarters or more, the "
+        "plain residual network some six tenths (seeds 0 to 2).",
         {"depth": 64, "learning_rate": 0.03},
     ),
     "deep": Preset(
