@@ -361,10 +361,16 @@ def test_the_calculator_follows_its_fields_and_keeps_them_in_range(measurements)
     fields["model_layers"].value = "1,000"
     assert fields["model_layers"].value == "1000"
     assert fields["model_layers"].helper_text == ""
-    for typed, kept in (("-5", "1"), ("", "1"), ("9" * 15, "1048576"), ("1e3", "1048576")):
+    ranges, ignored = "it ranges from 1 to 1048576", "what was typed was ignored"
+    for typed, kept, said in (
+        ("-5", "1", f"set to 1; {ranges}."),
+        ("", "1", f"{ignored}; it must be a whole number."),
+        ("9" * 15, "1048576", f"set to 1048576; {ranges}."),
+        ("1e3", "1048576", f"{ignored}; it must be a whole number."),
+    ):
         fields["model_width"].value = typed
         assert fields["model_width"].value == kept
-        assert fields["model_width"].helper_text == "a whole number from 1 to 1,048,576"
+        assert fields["model_width"].helper_text == said
     fields["model_width"].value = "640"
     assert fields["model_width"].helper_text == ""
     assert overhead_html() in calculator.tables.object

@@ -17,10 +17,11 @@ from ..projections import PROJECTIONS
 from .components import Share
 from .fields import typed
 from .snippet import lab_snippet, snippet
-from .state import COMPUTED_PARAMETERS, LAB_SETTINGS, State, limits
+from .state import COMPUTED_PARAMETERS, State, limits
 from .static import CSS
 from .views import VIEWS
 from .views.base import WIDE
+from .views.lab import LAB_SETTINGS
 
 if TYPE_CHECKING:
     from .explorer import Explorer

@@ -17,13 +17,14 @@ import param
 
 from ..devices import DEVICES
 from ..figures.slices import SLIDERS
-from ..lab.settings import PRESETS, SETTINGS, Settings
+from ..lab.settings import PRESETS, Settings
 from ..paper import TABLE_5
 from ..projections import PROJECTIONS
 from ..surface import EXPERIMENT_PARAMETERS, MAX_DEPTH, MAX_ITERATIONS, Experiment
 from .scenes import SCENES
 from .values import understood, written
 from .views import VIEWS, Key
+from .views.lab import LAB_SETTINGS
 
 THEMES = {"Light": "light", "Dark": "dark"}
 COUNTED = TABLE_5["27B"]
@@ -180,10 +181,6 @@ class State(Experiment):
         values = _beginning(names[names.index(self.scene) + 1]) | {"device": self.device}
         key = tuple((name, values[name]) for name in COMPUTED_PARAMETERS)
         return key, values["view"], {name: values[name] for name in ("depth", "iterations")}
-
-
-LAB_SETTINGS = {f"lab_{name}": name for name in SETTINGS if name != "connection"}
-"""The lab's settings, which all its networks share, by the parameters that carry them."""
 
 
 def _declare_lab() -> None:

@@ -19,12 +19,15 @@ from bokeh.plotting import figure
 
 from ...figures.lab import LabFigure
 from ...lab.records import Record
-from ...lab.settings import CONNECTIONS, PRESETS, Settings
+from ...lab.settings import CONNECTIONS, PRESETS, SETTINGS, Settings
 from ...lab.tasks import TASKS
 from ...paper import MHC_PAPER, TRAINING_OVERHEAD
 from ..fields import typed
 from ..training import Training
 from .base import UNLIMITED, WIDE, Key, View, html, legend, note, paragraph, plots
+
+LAB_SETTINGS = {f"lab_{name}": name for name in SETTINGS if name != "connection"}
+"""The settings that all networks share, by the parameters of the page's state that carry them."""
 
 HEIGHT = "clamp(240px, 34vh, 520px)"
 OWN = "Your own settings"
@@ -46,13 +49,9 @@ class LabView(View):
 
     @staticmethod
     def settings(state: Any) -> list[Any]:
-        from ..state import LAB_SETTINGS  # which imports the views
-
         return [_field(state, own, name) for own, name in LAB_SETTINGS.items()]
 
     def build(self, data: None) -> Any:
-        from ..state import LAB_SETTINGS
-
         state = self.explorer.state
         self.training: Training | None = None
         self._alone = False
@@ -114,8 +113,6 @@ class LabView(View):
     def _take_preset(self, *_: Any) -> None:
         if self.preset.value == OWN:
             return
-        from ..state import LAB_SETTINGS
-
         asked = PRESETS[self.preset.value].settings().values_by_name()
         wanted = {o: asked[n] for o, n in LAB_SETTINGS.items() if n not in NO_MATTER}
         self.explorer.state.param.update(**wanted)
