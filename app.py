@@ -1,5 +1,7 @@
 """What `panel serve app.py` runs."""
 
+from mhc_demo.app.guard import protect_own_server
 from mhc_demo.app.page import create
 
-create().servable()
+protect_own_server()
+create().servable(location=False)  # its parser fails on what a link can hold

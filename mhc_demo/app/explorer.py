@@ -23,7 +23,7 @@ import xarray as xr
 from ..devices import DEVICES
 from ..figures.slices import SLIDERS, gain_columns, table
 from ..projections import PROJECTIONS
-from . import static
+from . import faults, static
 from .components import BrowserWindow, Headline, Slider, Story
 from .controls import CONTROLS, Controls, for_a_lecture
 from .saving import Saving
@@ -65,6 +65,8 @@ class Explorer(pn.viewable.Viewer):
     def __init__(self, state: State | None = None, **params: Any) -> None:
         static.load()
         super().__init__(state=state or State(**params))
+        if pn.state.curdoc is not None:  # of this page; else it would be everybody's
+            pn.config.exception_handler = faults.handler(self._say_that_it_failed)
         self._wanted = self.state.key()
         self._displayed = self._affordable(self._wanted)
         self.surface = surface_of(self._displayed)
@@ -391,6 +393,10 @@ class Explorer(pn.viewable.Viewer):
                 *self._corrections(too_much),
             ],
         )
+
+    def _say_that_it_failed(self) -> None:
+        said = ["Something went wrong here, and was not done; what is shown is the state before."]
+        pn.state.execute(lambda: self.state.param.update(notices=said), schedule=True)
 
     def _corrections(self, too_much: dict[str, tuple[int, str]]) -> list[str]:
         return [

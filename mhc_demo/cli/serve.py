@@ -8,7 +8,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from urllib.parse import urlencode, urlsplit
 
 from .options import Run, add_option, check_together, number, plain, state_parameters
@@ -109,33 +109,13 @@ def _frame_ancestor(text: str) -> str:
     return text
 
 
-def _framed_by(origins: Sequence[str]) -> type:
-    """What gives every answer of the server the header that names the pages it may be framed by.
-
-    Browsers obey it, and show their own refusal elsewhere.  `panel serve` has no place for it.
-    """
-    from tornado.httputil import HTTPHeaders
-    from tornado.web import OutputTransform
-
-    policy = " ".join(["frame-ancestors 'self'", *origins])
-
-    class FramedBy(OutputTransform):
-        def transform_first_chunk(
-            self, status_code: int, headers: HTTPHeaders, chunk: bytes, finishing: bool
-        ) -> tuple[int, HTTPHeaders, bytes]:
-            headers["Content-Security-Policy"] = policy
-            return status_code, headers, chunk
-
-    return FramedBy
-
-
 def _serve(options: argparse.Namespace, state: Mapping[str, object]) -> int:
     import panel as pn
     from tornado.ioloop import PeriodicCallback
     from tornado.process import task_id
     from tornado.web import RequestHandler
 
-    from ..app import training
+    from ..app import guard, training
     from ..app.page import create
 
     # A container or a service manager says by SIGTERM what a person says with Ctrl-C.
@@ -163,15 +143,16 @@ def _serve(options: argparse.Namespace, state: Mapping[str, object]) -> int:
             websocket_origin=_origins(options),
             num_procs=options.num_procs,
             extra_patterns=[(r"/", Root)],
-            transforms=[_framed_by(options.frame_ancestors)],
             liveness=True,  # at /liveness: a health check must not open a visitor's session
             show=False,
             start=False,
             verbose=False,
+            **guard.options(options.frame_ancestors),
         )
     except OSError as error:
         print(f"mhc-demo: {_why_not_listening(options, error)}", file=sys.stderr)
         return 1
+    guard.protect(server._tornado)
     if not task_id():  # one process speaks for all
         url = page_url(options.address, server.port, state)
         print(f"The page is at {url}  (Ctrl-C stops it)", flush=True)

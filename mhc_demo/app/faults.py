@@ -1,0 +1,59 @@
+"""What goes wrong while a page is served: a wrong value costs a line in the log, a fault a trace.
+
+A browser may send anything.  What the frameworks refuse (a value out of range, of another type, for
+a model that is not there) is no fault of ours, and would fill the log with traces.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from traceback import walk_tb
+
+log = logging.getLogger(__name__)
+
+REFUSING = ("param", "bokeh", "panel", "panel_material_ui")
+"""The packages that check values."""
+
+LONGEST = 200
+"""Letters of a line in the log, at most, that say what was wrong."""
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Whether an exception was raised by what checks values."""
+    modules = [frame.f_globals.get("__name__", "") for frame, _ in walk_tb(error.__traceback__)]
+    return bool(modules) and modules[-1].split(".")[0] in REFUSING
+
+
+def one_line(what: object) -> str:
+    """A text or an exception in a line of the log, whatever it holds."""
+    text = f"{type(what).__name__}: {what}" if isinstance(what, BaseException) else str(what)
+    text = " ".join(text.encode("ascii", "backslashreplace").decode().split())
+    return "".join(filter(str.isprintable, text))[:LONGEST]
+
+
+def report(error: BaseException) -> bool:
+    """Write an exception to the log; returns whether it was a fault."""
+    if is_refusal(error):
+        log.warning("a value from a browser was ignored: %s", one_line(error))
+        return False
+    log.error("a callback failed: %s", one_line(error), exc_info=error)
+    return True
+
+
+def handler(tell: Callable[[], None]) -> Callable[[BaseException], None]:
+    """For `pn.config.exception_handler`: reports, and has a fault told on the page."""
+
+    def handle(error: BaseException) -> None:
+        if report(error):
+            tell()
+
+    return handle
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    # Panel writes a trace of what it then hands to the handler above.
+    return not str(record.msg).startswith("Callback failed for object named")
+
+
+logging.getLogger("panel.reactive").addFilter(_is_news)

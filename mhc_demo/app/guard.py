@@ -1,0 +1,200 @@
+"""What stands between a visitor and the server: one rule before all others, and a few settings.
+
+Panel's server is made for people who trust each other.  It imports whatever module a link names
+(`/components/...`), writes what a link says into the page (`bokeh-absolute-url`), lets scripts of
+other sites build pages (`autoload.js`), and takes session ids from links.  The page needs none of
+that, so here stands the list of what it needs, and all else is answered with 404.
+
+`mhc-demo serve` and the notebook start their servers with `options` and `protect` them before the
+first visitor.  `panel serve app.py` has no place for either: there the page itself protects the
+server when it is first opened, as far as that can still be done (`protect_own_server`).
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+import secrets
+from collections.abc import Mapping, Sequence
+from typing import Any
+from weakref import WeakSet
+
+import panel as pn
+from bokeh.server.contexts import ApplicationContext
+from bokeh.server.tornado import BokehTornado
+from bokeh.server.views.ws import WSHandler
+from bokeh.settings import settings
+from tornado.httputil import HTTPHeaders, HTTPServerRequest
+from tornado.routing import Matcher, Rule
+from tornado.web import ErrorHandler, OutputTransform
+
+from .lasting import LastingHandler
+from .state import URL_PARAMETERS
+
+LARGEST_MESSAGE = 2**20
+"""Bytes of a websocket frame from the browser; the page sends a few hundred."""
+
+LARGEST_BODY = 2**16
+"""Bytes of a request's body; the page sends none, and Tornado would keep 100 MB in memory."""
+
+PING = 20
+"""Seconds between two pings of a websocket; a browser that answers none for as long has gone."""
+
+REFUSED_HEADERS = ("Bokeh-Session-Id", "Content-Length", "Transfer-Encoding")
+"""A session's name comes from us; and the arguments of a body would come after the guard."""
+
+UNKNOWN = 9
+"""How many unknown parameters of a link are counted."""
+
+POLICY = {
+    "default-src": "'none'",
+    # 'unsafe-eval': BokehJS makes functions of the texts of its formatters, tickers and callbacks.
+    # blob: Panel's components are modules that the browser loads from there.
+    "script-src": "'self' blob: 'unsafe-eval'",
+    # Styles are set on elements by Bokeh, and written into shadow roots by all of them.
+    "style-src": "'self' blob: 'unsafe-inline'",
+    "img-src": "'self' data: blob:",
+    "font-src": "'self' data:",
+    "connect-src": "'self' data: blob:",
+    "base-uri": "'none'",
+    "form-action": "'none'",
+    "object-src": "'none'",
+}
+"""What a page of ours may load and run; hashes of its own inline scripts are added to it."""
+
+INLINE = re.compile(r"<script(?: type=\"text/javascript\")?>(.*?)</script>", re.DOTALL)
+"""The scripts that Panel's and Bokeh's templates write into a page."""
+
+
+def options(frame_ancestors: Sequence[str] | None = ()) -> dict[str, Any]:
+    """Keyword arguments of `pn.serve` that are the guard's part.
+
+    `frame_ancestors`: the other origins whose pages may show ours in a frame; None is all.
+    """
+    return {
+        "location": False,  # its parser fails on what a link can hold, and the page has its own
+        "secret_key": settings.secret_key_bytes() or secrets.token_bytes(32),
+        "sign_sessions": True,
+        # What a browser sends along is nothing to us, and would be in the page and its token.
+        "include_headers": [],
+        "include_cookies": [],
+        "keep_alive_milliseconds": 0,  # Tornado's own pings notice who does not answer
+        "websocket_ping_interval": PING,
+        "websocket_max_message_size": LARGEST_MESSAGE,
+        "http_server_kwargs": {
+            "max_body_size": LARGEST_BODY,
+            "idle_connection_timeout": 120,
+            "body_timeout": 10,
+        },
+        "transforms": [headers(frame_ancestors)],
+    }
+
+
+def protect(server: BokehTornado) -> None:
+    """Let nothing reach `server` but what the page needs; its websockets are our lasting ones."""
+    server.default_router.rules.insert(0, Rule(Refused(server), ErrorHandler, {"status_code": 404}))
+    for rule in server.wildcard_router.rules:
+        if isinstance(rule.target, type) and issubclass(rule.target, WSHandler):
+            rule.target = LastingHandler
+
+
+class Refused(Matcher):
+    """Matches what the page does not need, and tidies the arguments of what it does."""
+
+    def __init__(self, server: BokehTornado) -> None:
+        prefix = re.escape(server.prefix)
+        apps = "|".join(re.escape(url.rstrip("/")) for url in server.applications)
+        self.needed = re.compile(
+            rf"{prefix}/?|{prefix}/favicon\.ico|{prefix}/liveness"
+            rf"|{prefix}({apps})(/|/ws)?|{prefix}({apps})?/static/.*"
+        )
+
+    def match(self, request: HTTPServerRequest) -> dict[str, Any] | None:
+        names = [name.lower() for name in request.arguments]
+        if (
+            self.needed.fullmatch(request.path)
+            and request.method in ("GET", "HEAD")
+            and not any(name.startswith("bokeh") for name in names)
+            and not any(name in request.headers for name in REFUSED_HEADERS)
+        ):
+            if not request.path.endswith("/ws"):
+                request.arguments = tidied(request.arguments)
+                request.query_arguments = request.arguments
+            return None
+        return {}
+
+
+def tidied(arguments: Mapping[str, Sequence[bytes]]) -> dict[str, list[bytes]]:
+    """A link's arguments: the last value of each that we know, in UTF-8, and how many we do not.
+
+    Panel and Bokeh read some of them too, and stumble over other bytes, and over a name of theirs.
+    """
+    known = {
+        name: [values[-1].decode("utf-8", "replace").encode()]
+        for name, values in arguments.items()
+        if name in URL_PARAMETERS and values
+    }
+    others = min(len(arguments) - len(known), UNKNOWN)
+    return known | {f"unknown {i + 1}": [b""] for i in range(others)}
+
+
+def headers(frame_ancestors: Sequence[str] | None = ()) -> type[OutputTransform]:
+    """What gives every answer of a server its headers."""
+    policy = dict(POLICY)
+    if frame_ancestors is not None:
+        policy["frame-ancestors"] = " ".join(["'self'", *frame_ancestors])
+
+    class Headers(OutputTransform):
+        def transform_first_chunk(
+            self, status_code: int, headers: HTTPHeaders, chunk: bytes, finishing: bool
+        ) -> tuple[int, HTTPHeaders, bytes]:
+            headers.pop("Server", None)
+            headers["X-Content-Type-Options"] = "nosniff"
+            headers["Referrer-Policy"] = "same-origin"
+            own = dict(policy)
+            if headers.get("Content-Type", "").startswith("text/html"):
+                own["script-src"] += hashes(chunk.decode("utf-8", "replace"))
+            headers["Content-Security-Policy"] = "; ".join(map(" ".join, own.items()))
+            return status_code, headers, chunk
+
+    return Headers
+
+
+def hashes(page: str) -> str:
+    """The hashes of a page's inline scripts, for the policy.
+
+    All of them are ours, for nothing of a link is written into a page; what comes into it later
+    has no hash, and does not run.
+    """
+    return "".join(
+        f" 'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+        for text in dict.fromkeys(INLINE.findall(page))
+    )
+
+
+# ---- panel serve app.py ----------------------------------------------------------------------
+
+_unprotected: WeakSet[ApplicationContext] = WeakSet()
+"""Ours, whose servers were started by others."""
+
+
+def protect_own_server() -> None:
+    """Protect the server of this session from its next request on, if nobody did."""
+    context = pn.state.curdoc and pn.state.curdoc.session_context
+    if context is None or getattr(context, "server_context", None) is None:
+        return
+    _unprotected.add(context.server_context.application_context)
+    if BokehTornado.find_handler is not _find_handler:
+        BokehTornado.find_handler = _find_handler
+
+
+def _find_handler(self: BokehTornado, request: HTTPServerRequest, **kwargs: Any) -> Any:
+    # A session does not know its server, but every server comes by here.
+    found = _unprotected.intersection(self.applications.values())
+    if found and not any(isinstance(rule.matcher, Refused) for rule in self.default_router.rules):
+        protect(self)
+        self.transforms.append(headers())
+        self.settings["websocket_max_message_size"] = LARGEST_MESSAGE
+        self.settings["websocket_ping_interval"] = PING
+    return super(BokehTornado, self).find_handler(request, **kwargs)
