@@ -99,7 +99,7 @@ mhc.story = (() => {
     }
 
     function begin() {
-      const bar = element("div", "begin", el);
+      const bar = element("div", "begin", el, {inert: mhc.connection.lost});
       button(bar, `▶ The story, in ${scenes.length} scenes`, () => go(0), "main");
     }
 
@@ -109,7 +109,7 @@ mhc.story = (() => {
       element("p", "text", section, {innerHTML: scene.text});
       if (scene.formula) element("div", "formula", section, {innerHTML: scene.formula});
       element("p", "question", section, {innerHTML: scene.question});
-      const nav = element("nav", "", section, {ariaLabel: "Story"});
+      const nav = element("nav", "", section, {ariaLabel: "Story", inert: mhc.connection.lost});
       button(nav, "◀ Back", () => step(-1)).disabled = i === 0;
       element("span", "where", nav, {textContent: `${i + 1} / ${scenes.length}`});
       button(nav, "Next ▶", () => step(1), "main").disabled = i === scenes.length - 1;
@@ -233,9 +233,13 @@ mhc.story = (() => {
     const sized = new ResizeObserver(measure);
     for (const part of column?.children ?? []) sized.observe(part);
     draw();
+    const stop_listening = mhc.connection.listen(({lost}) => {
+      for (const each of el.querySelectorAll("nav, .begin")) each.inert = lost;
+    });
     return {
       draw,
       stop() {
+        stop_listening();
         window.removeEventListener("keydown", on_key, true);
         window.removeEventListener("pointerdown", first_gesture, true);
         sized.disconnect();

@@ -85,10 +85,12 @@ class Story(JSComponent):
       const host = document.createElement("div")
       el.append(host)
       let wishes = 0
+      const here = ["play", "faster"] // what needs no server
       const story = mhc.story(host, {
         scenes: model.scenes,
         present: () => ({scene: model.scene, presenting: model.present}),
         ask: (what) => {
+          if (mhc.connection.lost && !here.includes(what)) return
           if (what === "play") mhc.play(doc)
           else if (what === "faster") mhc.faster(doc)
           else if (typeof what === "string") model.wish = `${what} ${++wishes}`
@@ -152,17 +154,27 @@ class BrowserWindow(JSComponent):
         document.documentElement.classList.add("mhc-embedded")
         mhc.tell_height(view.parent.el)
       }
+      const doc = view.model.document
       let timer = null
+      let now = {}
+      // Depth and iterations are those of the browser, which Python may not know of yet.
       const write = () => {
         clearTimeout(timer)
-        timer = setTimeout(() => {
-          if (model.query && location.search !== model.query)
-            history.replaceState(history.state, "", model.query + location.hash)
-        }, 200)
+        const query = model.query.replace(
+          /([?&])(depth|iterations)=\\d+/g, (_, before, name) => `${before}${name}=${now[name]}`)
+        if (query && location.search !== query)
+          history.replaceState(history.state, "", query + location.hash)
       }
-      model.on("query", write)
-      write()
-      const doc = view.model.document
+      const soon = () => {
+        clearTimeout(timer)
+        timer = setTimeout(write, 200)
+      }
+      model.on("query", soon)
+      const stops = [
+        mhc.listen(doc, (state) => { now = {...state}; soon() }),
+        mhc.connection.keep(write),
+      ]
+      model.on("remove", () => stops.forEach((stop) => stop()))
       const page = doc.roots().find((root) => root.data?.sidebar_open)
       if (page && innerWidth < 600) page.data.sidebar_open = false
       const stands = () => {

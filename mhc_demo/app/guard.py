@@ -61,6 +61,7 @@ POLICY = {
 }
 """What a page of ours may load and run, beside the scripts that are written into it."""
 
+
 def options(frame_ancestors: Sequence[str] | None = ()) -> dict[str, Any]:
     """Keyword arguments of `pn.serve` that are the guard's part.
 

@@ -5,13 +5,13 @@ comes back has to be built anew.  Here both sides number the frames and keep wha
 acknowledged.  A connection that comes back says how many it has, and gets the rest, in order and
 once.  To Bokeh, on both sides, nothing has happened: no view is built again, a training goes on.
 
-The *line* is the handler that Bokeh knows; its *wire* is the handler of the present connection, at
-first itself.  Frames that begin with MARK are ours: a count of those received, which the browser
+Frames that begin with MARK are ours: a count of those received, which the browser
 (`static/connection.js`) sends every second while its page is seen, and we answer.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import time
@@ -21,12 +21,12 @@ from contextlib import suppress
 from typing import Any
 
 from bokeh.protocol.message import Message
+from bokeh.server.connection import ServerConnection
 from bokeh.server.session import ServerSession
-from bokeh.server.views.ws import WSHandler as BokehHandler
 from bokeh.util.token import check_token_signature, get_session_id, get_token_payload
 from panel.io.server import WSHandler
 from tornado.iostream import StreamClosedError
-from tornado.websocket import WebSocketClosedError, WebSocketHandler
+from tornado.websocket import WebSocketClosedError, WebSocketProtocol
 
 from .faults import one_line, report
 
@@ -47,24 +47,146 @@ MOST_UNREAD = 2**23
 READ = ("PULL-DOC-REQ", "PATCH-DOC", "SERVER-INFO-REQ")
 """The messages that the page sends.  Bokeh would take a whole document from it, too."""
 
-lines: dict[str, LastingHandler] = {}
+lines: dict[str, Line] = {}
 """The lines of this process by their tokens."""
 
 
+class Line:
+    """Frames to and from one page: what Bokeh's handler takes for its websocket's protocol.
+
+    The *home* is the handler that Bokeh knows, of the connection that opened the line; the *wire*
+    is Tornado's protocol of the present connection, at first the home's own.
+    """
+
+    selected_subprotocol = "bokeh"
+
+    def __init__(self, token: str, home: LastingHandler, wire: WebSocketProtocol) -> None:
+        self.token, self.home = token, home
+        self.wire: WebSocketProtocol | None = wire
+        self.ended = False
+        self.sent = self.received = 0
+        self._kept: deque[tuple[str | bytes, bool]] = deque()  # sent, and not acknowledged
+        self._kept_bytes = 0
+        self._expiry: object | None = None
+        lines[token] = self
+        self.say_count()  # so that the browser knows what it can do with us
+
+    # ---- what Tornado's and Panel's code calls -----------------------------------------------
+
+    def is_closing(self) -> bool:
+        """Not because a connection is."""
+        return self.ended
+
+    def write_message(self, message: str | bytes, binary: bool = False) -> Future[None]:
+        """Send a frame, now or when there is a wire again."""
+        self.sent += 1
+        self._kept.append((message, binary))
+        self._kept_bytes += len(message)
+        written = self._put(message, binary)
+        if self._kept_bytes > MOST:
+            self.end("a browser that takes nothing")
+        return written
+
+    def write_ping(self, data: bytes) -> None:
+        """Tornado pings each wire by itself."""
+
+    def close(self, code: int | None = None, reason: str | None = None) -> None:
+        """What Bokeh does on an error of the protocol."""
+        self.end(reason or "")
+
+    # ---- counting ----------------------------------------------------------------------------
+
+    def holds(self, count: int) -> bool:
+        """Whether a browser that has received `count` frames can be sent the rest."""
+        return not self.ended and self.sent - len(self._kept) <= count <= self.sent
+
+    def acknowledge(self, count: int) -> None:
+        """The browser has `count` frames: they need not be kept."""
+        while self.sent - len(self._kept) < count:
+            message, _ = self._kept.popleft()
+            self._kept_bytes -= len(message)
+
+    def say_count(self) -> None:
+        """Tell the browser how many of its frames are here."""
+        self._put(f"{MARK}{self.received}", False)
+
+    def _put(self, message: str | bytes, binary: bool) -> Future[None]:
+        try:
+            if self.wire is None or self.wire.is_closing():
+                raise WebSocketClosedError
+            written = self.wire.write_message(message, binary=binary)
+        except (WebSocketClosedError, StreamClosedError):
+            written = Future()
+            written.set_result(None)  # it is kept
+            return written
+        return asyncio.ensure_future(_settled(written))
+
+    # ---- wires -------------------------------------------------------------------------------
+
+    def resume(self, wire: WebSocketProtocol, count: int) -> None:
+        """Go on with another wire, from where the browser is."""
+        old, self.wire = self.wire, wire
+        if old is not None:  # it went without a word
+            old.close()
+        self._stop_waiting()
+        self.acknowledge(count)
+        self.say_count()
+        for message, binary in self._kept:
+            self._put(message, binary)
+
+    def lose(self, *, left: bool) -> None:
+        """The wire is gone: end if the page was left, else wait for another one."""
+        self.wire = None
+        if left:
+            self.end()
+        elif not self.ended:
+            self._expiry = self.home.application.io_loop.call_later(LASTS, self.end)
+
+    def _stop_waiting(self) -> None:
+        if self._expiry is not None:
+            self.home.application.io_loop.remove_timeout(self._expiry)
+            self._expiry = None
+
+    def end(self, why: str = "") -> None:
+        """Let the page go; `why` is written to the log."""
+        if self.ended:
+            return
+        self.ended = True
+        if why:
+            log.warning("a connection was ended: %s", one_line(why))
+        del lines[self.token]
+        self._stop_waiting()
+        self._kept.clear()
+        wire, self.wire = self.wire, None
+        if wire is not None:
+            wire.close(1000)
+        self.home.leave()
+
+
+async def _settled(written: Future[None]) -> None:
+    with suppress(WebSocketClosedError, StreamClosedError):  # it is kept
+        await written
+
+
 class LastingHandler(WSHandler):
-    """The handler of `*/ws`: a line, or a wire of one that had another before."""
+    """The handler of `*/ws`: the home of a line, or one that brings it another wire."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._protocol: WebSocketProtocol | None = None
+        self._line: Line | None = None
+        self._unread = 0
+        """Bytes of a message that is not complete."""
         super().__init__(*args, **kwargs)
-        self._line: LastingHandler | None = None
-        """Of which this is, or was, the wire."""
-        # What follows is a line's.
-        self._wire: LastingHandler | None = None
-        self._ended = False
-        self._expiry: Any = None
-        self._sent = self._received = 0
-        self._kept: deque[tuple[str | bytes, bool]] = deque()  # sent, and not acknowledged
-        self._kept_bytes = self._unread_bytes = 0
+
+    @property
+    def ws_connection(self) -> Any:
+        """What is written to: the line, if this is its home, for as long as that lasts."""
+        line = self._line
+        return line if line is not None and line.home is self and not line.ended else self._protocol
+
+    @ws_connection.setter
+    def ws_connection(self, protocol: WebSocketProtocol | None) -> None:
+        self._protocol = protocol
 
     # ---- who may connect ---------------------------------------------------------------------
 
@@ -82,19 +204,18 @@ class LastingHandler(WSHandler):
             return 400
         self._token = token = offered[1].strip()
         if "resume" in self.request.arguments:
-            count = self._resumed_at()
-            line = lines.get(token)
-            known = line is not None and count is not None and line._holds(count)
-            return None if known else 410  # the page has to be opened anew
+            return None if self._resumed() else 410  # the page has to be opened anew
         if token in lines:
             return 409  # a page has one line
         return None if self._issued(token) else 403
 
-    def _resumed_at(self) -> int | None:
-        count = COUNT.fullmatch(
-            MARK + self.request.arguments["resume"][-1].decode("ascii", "replace")
-        )
-        return int(count[1]) if count else None
+    def _resumed(self) -> tuple[Line, int] | None:
+        """The line that is asked for, and how many frames the browser has of it."""
+        said = self.request.arguments["resume"][-1].decode("ascii", "replace")
+        count, line = COUNT.fullmatch(MARK + said), lines.get(self._token)
+        if count is None or line is None or not line.holds(int(count[1])):
+            return None
+        return line, int(count[1])
 
     def _issued(self, token: str) -> bool:
         """Whether a server of ours wrote this token, into a page that may still open a session."""
@@ -109,174 +230,102 @@ class LastingHandler(WSHandler):
             return False
 
     def select_subprotocol(self, subprotocols: list[str]) -> str | None:
+        """The token was looked at before."""
         return "bokeh"
 
     def open(self, *args: Any, **kwargs: Any) -> None:
-        """Become the wire of the line that is resumed, or a new line."""
+        """Open a line, or bring one a wire."""
+        assert self._protocol is not None
         if "resume" not in self.request.arguments:
-            lines[self._token] = self._line = self._wire = self
+            self._line = Line(self._token, self, self._protocol)
             super().open(*args, **kwargs)
-            return
-        line, count = lines.get(self._token), self._resumed_at()
-        if line is None or count is None or not line._holds(count):  # since the handshake
-            WebSocketHandler.close(self)
-            return
-        self._line = line
-        line._resume(self, count)
-
-    # ---- the wire ----------------------------------------------------------------------------
-
-    async def on_message(self, fragment: str | bytes) -> None:
-        """A frame from the browser: a count, or a part of one of Bokeh's messages."""
-        line = self._line
-        if line is None or line._wire is not self or line._ended:
-            return
-        if isinstance(fragment, str) and fragment.startswith(MARK):
-            count = COUNT.fullmatch(fragment)
-            if count is None or not line._holds(int(count[1])):
-                line._end("a count that cannot be")
-                return
-            line._acknowledged(int(count[1]))
-            line._say_count()
-        else:
-            line._received += 1
-            await line._take(fragment)
-
-    def on_close(self) -> None:
-        """The connection has ended: the line waits for another, unless the page was left."""
-        line = self._line
-        if line is None or line._wire is not self:
-            return
-        line._wire = None
-        if self.close_code in (1000, 1001):
-            line._end()
-        elif not line._ended:
-            loop = self.application.io_loop
-            line._expiry = loop.call_later(LASTS, line._end)
-
-    # ---- the line ----------------------------------------------------------------------------
-
-    def _holds(self, count: int) -> bool:
-        """Whether a browser that has received `count` frames can be sent the rest."""
-        return not self._ended and self._sent - len(self._kept) <= count <= self._sent
-
-    def _acknowledged(self, count: int) -> None:
-        while self._sent - len(self._kept) < count:
-            message, _ = self._kept.popleft()
-            self._kept_bytes -= len(message)
-
-    def _say_count(self) -> None:
-        self._put(f"{MARK}{self._received}", False)
-
-    def _put(self, message: str | bytes, binary: bool) -> Future[None] | None:
-        assert self._wire is not None
-        try:
-            written = WebSocketHandler.write_message(self._wire, message, binary)
-        except (WebSocketClosedError, StreamClosedError):
-            return None
-        written.add_done_callback(lambda it: it.cancelled() or it.exception())  # nobody need ask
-        return written
-
-    def _resume(self, wire: LastingHandler, count: int) -> None:
-        old, self._wire = self._wire, wire
-        if old is not None:  # it went without a word
-            WebSocketHandler.close(old)
-        if self._expiry is not None:
-            self.application.io_loop.remove_timeout(self._expiry)
-            self._expiry = None
-        self._acknowledged(count)
-        self._say_count()
-        for message, binary in self._kept:
-            self._put(message, binary)
-
-    async def write_message(
-        self, message: bytes | str | dict[str, Any], binary: bool = False, locked: bool = True
-    ) -> None:
-        """Send a frame of Bokeh's, now or when there is a wire again."""
-        if locked:
-            with await self.write_lock.acquire():
-                await self.write_message(message, binary, locked=False)
-            return
-        if self._ended:
-            return
-        assert isinstance(message, str | bytes)
-        self._sent += 1
-        self._kept.append((message, binary))
-        self._kept_bytes += len(message)
-        if self._wire is not None:
-            written = self._put(message, binary)
-            if written is not None:
-                with suppress(WebSocketClosedError, StreamClosedError):
-                    await written
-        if self._kept_bytes > MOST:
-            self._end("a browser that takes nothing")
-
-    def ping(self, data: bytes = b"") -> None:
-        """Tornado pings each wire; Bokeh need not."""
-
-    def close(self, code: int | None = None, reason: str | None = None) -> None:
-        """What Bokeh does on an error of the protocol."""
-        self._end(reason or "")
-
-    def _end(self, why: str = "") -> None:
-        if self._ended:
-            return
-        self._ended = True
-        if why:
-            log.warning("a connection was ended: %s", one_line(why))
-        lines.pop(self._token or "", None)
-        wire, self._wire = self._wire, None
-        if wire is not None:
-            WebSocketHandler.close(wire, 1000)
-        self._kept.clear()
-        if self.connection is not None:
-            self._leave()
-
-    def _leave(self) -> None:
-        assert self.connection is not None
-        session = self.connection.session
-        BokehHandler.on_close(self)
-        session.request_expiration()
+        elif found := self._resumed():
+            self._line, count = found
+            self._line.resume(self._protocol, count)
+        else:  # ended since the handshake began
+            self._protocol.close()
 
     async def _async_open(self, token: str) -> None:
         try:
             await super()._async_open(token)
         except Exception as error:
             report(error)
-            self._end()
-        if self._ended and self.connection is not None:  # who asked for it has left
-            self._leave()
+            self.close()
+        if self._line is None or self._line.ended:  # who asked for it has left
+            self.leave()
 
-    async def _take(self, fragment: str | bytes) -> None:
-        """What Bokeh's `on_message` does, but what it cannot use costs one line in the log."""
-        if self.connection is None:
-            self._end("it spoke before it was asked to")
+    # ---- the wire ----------------------------------------------------------------------------
+
+    async def on_message(self, fragment: str | bytes) -> None:
+        """A frame from the browser: a count, or a part of one of Bokeh's messages."""
+        line = self._line
+        if line is None or line.wire is not self._protocol or line.ended:
             return
-        self._unread_bytes += len(fragment)
+        if not (isinstance(fragment, str) and fragment.startswith(MARK)):
+            line.received += 1
+            await line.home.take(fragment)
+            return
+        count = COUNT.fullmatch(fragment)
+        if count is None or not line.holds(int(count[1])):
+            line.end("a count that cannot be")
+            return
+        line.acknowledge(int(count[1]))
+        line.say_count()
+
+    def on_connection_close(self) -> None:
+        """Tell the wire's protocol, not the line, that its connection has ended."""
+        line, self._line = self._line, None
+        lost = line is not None and line.wire is self._protocol
+        super().on_connection_close()
+        self._line = line
+        if lost:
+            assert line is not None
+            line.lose(left=self.close_code in (1000, 1001))
+
+    def on_close(self) -> None:
+        """Bokeh would give up the session here; `leave` does."""
+
+    # ---- what the page says ------------------------------------------------------------------
+
+    def leave(self) -> None:
+        """Let the session go, as Bokeh does when a connection ends."""
+        connection: ServerConnection | None = self.connection
+        if connection is not None:
+            self.connection, session = None, connection.session
+            session.notify_connection_lost()
+            self.application.client_lost(connection)
+            session.request_expiration()
+
+    async def take(self, fragment: str | bytes) -> None:
+        """What Bokeh's `on_message` does, but what it cannot use costs one line in the log."""
+        assert self._line is not None
+        if self.connection is None:
+            self._line.end("it spoke before it was asked to")
+            return
+        self._unread += len(fragment)
         try:
             message = await self.receiver.consume(fragment)
         except Exception as error:
-            self._end(f"no message of Bokeh's: {one_line(error)}")
+            self._line.end(f"no message of Bokeh's: {one_line(error)}")
             return
         if message is not None:
-            self._unread_bytes = 0
+            self._unread = 0
             await self._do(message)
-        elif self._unread_bytes > MOST_UNREAD:
-            self._end("a message without an end")
+        elif self._unread > MOST_UNREAD:
+            self._line.end("a message without an end")
 
     async def _do(self, message: Message[Any]) -> None:
-        assert self.connection is not None
+        connection = self.connection
+        assert connection is not None
         try:
             if message.msgtype not in READ:
                 raise ValueError(f"the page sends no {message.msgtype}")
             if message.msgtype == "PATCH-DOC":
-                reply = await ServerSession.patch(message, self.connection)
+                reply = await ServerSession.patch(message, connection)
             else:
-                reply = await self.handler.handle(message, self.connection)
+                reply = await self.handler.handle(message, connection)
         except Exception as error:
             report(error)
-            if self.connection is None or self._ended:
-                return
-            reply = self.connection.error(message, "it was ignored")
-        if not self._ended:
+            reply = connection.error(message, "it was ignored")
+        if reply is not None and self.connection is not None:
             await self.send_message(reply)

@@ -1,0 +1,308 @@
+/* The page's one connection to the server: it comes back by itself, and says when it is away.
+
+   Bokeh gets a websocket that never closes.  Frames are counted on both sides and kept until the
+   other side has them, so that a connection that comes back goes on where it was: see
+   mhc_demo/app/lasting.py, which holds the other half.  Where the server does not know the page
+   any more, it is opened anew with the link of what it shows. */
+"use strict";
+mhc.connection = (() => {
+  const Wire = window.WebSocket;
+  const MARK = "~";
+  const ASK = 800; // milliseconds of silence until the server is asked whether it is there
+  const SILENT = 1000; // ... until who does not answer is said to be away
+  const GIVEN_UP = 6000; // ... until another connection is tried
+  const OPENING = 5000; // ... that one may take to open
+  const PAUSES = [0, 500, 1000, 2000, 4000, 8000, 15000];
+  const REFUSALS = 4; // of several processes that share a port, maybe another one has the page
+  const ACKNOWLEDGED = 64; // frames at most that the server keeps because we say nothing
+  const MOST = 20_000; // frames kept for a server that is not there
+
+  const state = {lost: false, waiting: false};
+  const listeners = new Set();
+  const keepers = new Set(); // what writes into the link where we are
+  let leaving = false;
+  addEventListener("beforeunload", () => { leaving = true; });
+  addEventListener("pageshow", () => { leaving = false; });
+
+  class LastingSocket {
+    constructor(url, protocols) {
+      Object.assign(this, {
+        url: url.split("?")[0], protocols, readyState: Wire.CONNECTING, binaryType: "arraybuffer",
+        onopen: null, onmessage: null, onclose: null, onerror: null,
+        wire: null, live: false, opened: false, lasting: false, ended: false,
+        timer: null, watch: null, heard: performance.now(), kept: [], sent: 0, received: 0, acknowledged: 0, failures: 0, refusals: 0,
+      });
+      this.connect();
+      addEventListener("online", () => this.now());
+      document.addEventListener("visibilitychange", () => { if (!document.hidden) this.now(); });
+    }
+
+    addEventListener() {} // nobody need hear of what we mend
+
+    // ---- the wire ------------------------------------------------------------------------
+
+    connect() {
+      clearTimeout(this.timer);
+      const resuming = this.opened;
+      const url = resuming ? `${this.url}?resume=${this.received}` : this.url;
+      const wire = this.wire = new Wire(url, this.protocols);
+      wire.binaryType = "arraybuffer";
+      this.timer = setTimeout(() => { if (!this.live) this.drop(); }, OPENING);
+      wire.onopen = () => {
+        if (resuming) return; // until the server says what it has
+        this.opened = true;
+        this.alive();
+        this.readyState = Wire.OPEN;
+        this.onopen?.(new Event("open"));
+      };
+      wire.onmessage = (event) => { if (wire === this.wire) this.hear(event); };
+      wire.onclose = () => { if (wire === this.wire) this.drop(); };
+    }
+
+    hear(event) {
+      const {data} = event;
+      if (typeof data === "string" && data.startsWith(MARK)) {
+        this.lasting = true;
+        this.has(Number(data.slice(1)));
+        if (!this.live) for (const frame of this.kept) this.wire.send(frame);
+        this.alive();
+        return;
+      }
+      this.received += 1;
+      this.alive();
+      if (this.lasting && this.received - this.acknowledged >= ACKNOWLEDGED) this.tell();
+      this.onmessage?.(event);
+    }
+
+    // The server has `count` of our frames.
+    has(count) {
+      while (this.sent - this.kept.length < count) this.kept.shift();
+    }
+
+    tell() {
+      this.acknowledged = this.received;
+      this.wire.send(`${MARK}${this.received}`);
+    }
+
+    send(frame) {
+      this.sent += 1;
+      this.kept.push(frame);
+      if (this.live) this.wire.send(frame);
+      else if (this.kept.length > MOST) this.anew();
+    }
+
+    close() {
+      this.ended = true;
+      clearTimeout(this.timer);
+      clearTimeout(this.watch);
+      this.wire?.close(1000);
+    }
+
+    // ---- is it there? --------------------------------------------------------------------
+
+    alive() {
+      if (!this.live) clearTimeout(this.timer);
+      this.live = true;
+      this.failures = this.refusals = 0;
+      this.heard = performance.now();
+      tell_all(this, false);
+      this.after(ASK, () => this.ask());
+    }
+
+    // If it is late by much, the page was asleep or busy, and an answer may be waiting to be read.
+    after(milliseconds, then) {
+      clearTimeout(this.watch);
+      const due = performance.now() + milliseconds;
+      this.watch = setTimeout(() => (performance.now() > due + 500 ? this.ask() : then()), milliseconds);
+    }
+
+    ask() {
+      if (!this.live || !this.lasting || this.ended) return;
+      if (document.hidden) return this.after(5 * ASK, () => this.ask());
+      const patience = performance.now() - this.heard > 2 * GIVEN_UP ? 0 : GIVEN_UP - SILENT;
+      this.tell();
+      this.after(SILENT, () => {
+        tell_all(this, true);
+        this.after(patience, () => this.drop());
+      });
+    }
+
+    // Something says that it is worth a try.
+    now() {
+      if (this.ended || leaving) return;
+      if (this.live) this.ask();
+      else if (this.wire === null) this.connect();
+    }
+
+    drop() {
+      const {wire} = this;
+      this.wire = null;
+      this.live = false;
+      clearTimeout(this.watch);
+      clearTimeout(this.timer);
+      if (wire) {
+        wire.onclose = wire.onmessage = wire.onopen = null;
+        wire.close();
+      }
+      if (this.ended || leaving) return;
+      if (this.opened && !this.lasting) return this.end(); // a server that is not ours
+      this.failures += 1;
+      if (this.failures > 1 || !this.opened) tell_all(this, true);
+      else this.watch = setTimeout(() => tell_all(this, true), SILENT); // a blink is not told
+      if (this.failures > 1) this.look();
+      else this.again(0);
+    }
+
+    end() {
+      this.ended = true;
+      this.readyState = Wire.CLOSED;
+      tell_all(this, true);
+      this.onclose?.(new CloseEvent("close", {code: 1006}));
+    }
+
+    again(pause) {
+      this.timer = setTimeout(() => this.connect(), pause * (0.75 + 0.5 * Math.random()));
+    }
+
+    // It did not let us in: is it away, or has it forgotten us?
+    async look() {
+      const there = await answers(new URL("../liveness", this.url.replace(/^ws/, "http")));
+      if (this.live || this.wire || this.ended || leaving) return;
+      if (!there) return this.again(PAUSES[Math.min(this.failures, PAUSES.length - 1)]);
+      this.refusals += 1;
+      if (this.refusals < (this.opened ? REFUSALS : 2)) this.again(150);
+      else this.anew();
+    }
+
+    anew() {
+      this.ended = true;
+      tell_all(this, true);
+      keepers.forEach((keep) => keep());
+      setTimeout(() => { leaving = true; location.reload(); }, remember(state.waiting));
+    }
+  }
+
+  async function answers(url) {
+    try {
+      const {status} = await fetch(url, {cache: "no-store", signal: AbortSignal.timeout(4000)});
+      return status < 500; // a proxy answers for a server that is away
+    } catch {
+      return false;
+    }
+  }
+
+  // Does a frame ask the server for something that is not shown yet?  Depth and iterations, which
+  // the browser looks up by itself, do not; nor do sizes.
+  function asks(frame) {
+    if (typeof frame !== "string" || !frame.includes('"events"')) return false;
+    return JSON.parse(frame).events.some(({model, msg_data}) => {
+      const id = (model ?? msg_data?.values?.model)?.id;
+      const found = window.Bokeh?.documents[0]?.get_model_by_id?.(id);
+      return found?.type?.startsWith("panel.models.esm")
+        && !["Slider", "BrowserWindow", "Page"].includes(found.class_name);
+    });
+  }
+
+  // ---- what the next page is told by this one ------------------------------------------------
+
+  const NOTE = "mhc-opened-anew";
+  const SOON = 60_000; // milliseconds; who is opened anew again within them waits for longer
+
+  function recalled() {
+    try {
+      return JSON.parse(sessionStorage.getItem(NOTE)) ?? {times: 0, at: 0};
+    } catch { // a frame without storage, or what others wrote there
+      return {times: 0, at: 0};
+    }
+  }
+
+  // Returns after how many milliseconds the page may be opened anew: a hall should not do so at once.
+  function remember(dropped) {
+    const {times, at} = recalled();
+    const again = Date.now() - at < SOON ? times : 0;
+    const note = {times: again + 1, at: Date.now(), dropped, told: false};
+    try {
+      sessionStorage.setItem(NOTE, JSON.stringify(note));
+    } catch {}
+    return again ? Math.min(1000 * 2 ** again, 30_000) : 200 * Math.random();
+  }
+
+  // ---- saying it -----------------------------------------------------------------------------
+
+  const SHEET = `
+    .mhc-connection {
+      position: fixed; left: 12px; bottom: 12px; z-index: 6000; max-width: min(34em, calc(100vw - 24px));
+      box-sizing: border-box; padding: 0.5em 0.9em; border-radius: 8px; background: #23272e; color: #fff;
+      font: calc(15px * var(--mhc-type, 1))/1.4 system-ui, sans-serif; box-shadow: 0 2px 10px rgb(0 0 0 / 0.35);
+    }
+    .mhc-connection:empty { display: none; }
+    .mhc-lost { --mhc-served: 0.45; --mhc-served-events: none; }
+    .mhc-waiting { --mhc-shown: 0.35; }`;
+  const AWAY = "No connection to the server. Depth and iterations go on; the rest waits until it is back.";
+  const WAITS = "No connection to the server. What you asked for last waits until it is back; "
+    + "what you see is from before.";
+  const ANEW = "The connection was lost. This page was opened anew, as it was.";
+  const DROPPED = " What you asked for meanwhile was dropped.";
+  const line = Object.assign(document.createElement("div"), {className: "mhc-connection"});
+  line.setAttribute("role", "status");
+
+  function say(text) {
+    if (line.textContent !== text) line.textContent = text;
+  }
+
+  function begin() {
+    document.head.append(Object.assign(document.createElement("style"), {textContent: SHEET}));
+    document.body.append(line);
+    const note = recalled();
+    if (!note.at || note.told) return;
+    say(ANEW + (note.dropped ? DROPPED : ""));
+    setTimeout(() => { if (!state.lost) say(""); }, 10_000);
+    try {
+      sessionStorage.setItem(NOTE, JSON.stringify({...note, told: true}));
+    } catch {}
+  }
+  if (document.body) begin();
+  else addEventListener("DOMContentLoaded", begin);
+
+  function tell_all(socket, lost) {
+    const waiting = lost && (state.waiting || socket.kept.some(asks));
+    if (lost === state.lost && waiting === state.waiting) return;
+    Object.assign(state, {lost, waiting});
+    document.documentElement.classList.toggle("mhc-lost", lost);
+    document.documentElement.classList.toggle("mhc-waiting", waiting);
+    say(lost ? (waiting ? WAITS : AWAY) : "");
+    still();
+    listeners.forEach((listener) => listener(state));
+  }
+
+  // The widgets that ask the server take nothing while it is away.
+  function still() {
+    for (const {model, el} of window.Bokeh?.index?.query?.(() => true) ?? []) {
+      if (model.css_classes?.includes("mhc-stage")) el.style.opacity = state.waiting ? "var(--mhc-shown)" : "";
+      if (model.type !== "panel.models.esm.ReactComponent" || model.class_name === "Page") continue;
+      el.inert = state.lost;
+      el.style.opacity = state.lost ? "var(--mhc-served)" : "";
+    }
+  }
+
+  window.WebSocket = function (url, protocols) {
+    return protocols?.[0] === "bokeh" ? new LastingSocket(url, protocols) : new Wire(url, protocols);
+  };
+  window.WebSocket.prototype = Wire.prototype;
+  for (const name of ["CONNECTING", "OPEN", "CLOSING", "CLOSED"])
+    Object.defineProperty(window.WebSocket, name, {value: Wire[name]});
+
+  return {
+    get lost() { return state.lost; },
+    listen(listener) {
+      listeners.add(listener);
+      listener(state);
+      return () => listeners.delete(listener);
+    },
+    // `keep` is called before the page is opened anew, and brings its link up to date.
+    keep(keep) {
+      keepers.add(keep);
+      return () => keepers.delete(keep);
+    },
+  };
+})();
