@@ -145,9 +145,7 @@ class Explorer(pn.viewable.Viewer):
         self.stage = pn.Column(
             sizing_mode="stretch_width", margin=0, css_classes=["mhc-stage"], styles=UNLIMITED
         )
-        self.tabs.param.watch(
-            lambda event: setattr(self.state, "view", list(VIEWS)[event.new]), "active"
-        )
+        self.tabs.param.watch(self._tab_opened, "active")
         self.scene_controls = pn.Row(
             sizing_mode="stretch_width", styles={"flex": "1 1 300px"}, margin=(2, 4)
         )
@@ -293,6 +291,10 @@ class Explorer(pn.viewable.Viewer):
                 view.set_type()
         if self._displayed != self._wanted:
             self._compute()
+
+    def _tab_opened(self, event: param.parameterized.Event) -> None:
+        if 0 <= event.new < len(VIEWS):  # a browser may send anything
+            self.state.view = list(VIEWS)[event.new]
 
     def _open_view(self, *_: Any) -> None:
         """Show the view of the state, at once if it holds what it shows."""

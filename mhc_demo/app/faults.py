@@ -19,8 +19,14 @@ LONGEST = 200
 """Letters of a line in the log, at most, that say what was wrong."""
 
 
+class UnwantedError(ValueError):
+    """What the page does not send."""
+
+
 def is_refusal(error: BaseException) -> bool:
     """Whether an exception was raised by what checks values."""
+    if isinstance(error, UnwantedError):
+        return True
     modules = [frame.f_globals.get("__name__", "") for frame, _ in walk_tb(error.__traceback__)]
     return bool(modules) and modules[-1].split(".")[0] in REFUSING
 

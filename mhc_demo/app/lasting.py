@@ -18,7 +18,9 @@ import time
 from asyncio import Future
 from collections import deque
 from contextlib import suppress
+from itertools import chain
 from typing import Any
+from urllib.parse import urlsplit
 
 from bokeh.protocol.message import Message
 from bokeh.server.connection import ServerConnection
@@ -28,7 +30,7 @@ from panel.io.server import WSHandler
 from tornado.iostream import StreamClosedError
 from tornado.websocket import WebSocketClosedError, WebSocketProtocol
 
-from .faults import one_line, report
+from .faults import UnwantedError, one_line, report
 
 log = logging.getLogger(__name__)
 
@@ -41,11 +43,25 @@ LASTS = 120.0
 MOST = 2**25
 """Bytes kept for a browser that is not there; a training sends some 100 kB a second."""
 
-MOST_UNREAD = 2**23
-"""Bytes of one message that is not complete."""
+MOST_UNREAD = 2**21
+"""Bytes of one message that is not complete; the page's have no buffers behind them."""
 
 READ = ("PULL-DOC-REQ", "PATCH-DOC", "SERVER-INFO-REQ")
 """The messages that the page sends.  Bokeh would take a whole document from it, too."""
+
+CHANGES = ("ModelChanged", "MessageSent")
+"""The kinds of events in its patches.  Each new root, say, costs the server as much as a page."""
+
+MOST_CHANGES = 1000
+
+VALUES = ("event", "map", "number", "object", "set")
+"""What values are made of beside plain JSON.  Bokeh unpacks others, from few bytes to gigabytes."""
+
+DEEPEST = 64
+"""Levels of a patch; one of the page has a dozen."""
+
+MOST_PARTS = 100_000
+"""Numbers, texts, lists ... of a patch."""
 
 lines: dict[str, Line] = {}
 """The lines of this process by their tokens."""
@@ -176,6 +192,7 @@ class LastingHandler(WSHandler):
         self._line: Line | None = None
         self._unread = 0
         """Bytes of a message that is not complete."""
+        self.connection: ServerConnection | None
         super().__init__(*args, **kwargs)
 
     @property
@@ -199,6 +216,10 @@ class LastingHandler(WSHandler):
             self.finish()
 
     def _refusal(self) -> int | None:
+        try:
+            urlsplit(self.request.headers.get("Origin", ""))  # Tornado fails on what is no address
+        except ValueError:
+            return 403
         offered = self.request.headers.get("Sec-WebSocket-Protocol", "").split(",")
         if len(offered) != 2 or offered[0].strip() != "bokeh":
             return 400
@@ -310,6 +331,9 @@ class LastingHandler(WSHandler):
             return
         if message is not None:
             self._unread = 0
+            if not isinstance(message.header.get("msgid"), str):
+                self._line.end("a message without a name")
+                return
             await self._do(message)
         elif self._unread > MOST_UNREAD:
             self._line.end("a message without an end")
@@ -317,15 +341,48 @@ class LastingHandler(WSHandler):
     async def _do(self, message: Message[Any]) -> None:
         connection = self.connection
         assert connection is not None
+        reply = None
         try:
-            if message.msgtype not in READ:
-                raise ValueError(f"the page sends no {message.msgtype}")
+            try:
+                check(message)
+            except (LookupError, TypeError) as error:
+                raise UnwantedError("a patch of another shape") from error
             if message.msgtype == "PATCH-DOC":
                 reply = await ServerSession.patch(message, connection)
             else:
                 reply = await self.handler.handle(message, connection)
         except Exception as error:
             report(error)
+        if reply is None:  # not above, where Bokeh would send the trace along
             reply = connection.error(message, "it was ignored")
-        if reply is not None and self.connection is not None:
+        if self.connection is not None:
             await self.send_message(reply)
+
+
+def check(message: Message[Any]) -> None:
+    """Raise ValueError for a message that the page does not send, before Bokeh unpacks it."""
+    if message.msgtype not in READ:
+        raise UnwantedError(f"a message {message.msgtype}")
+    if message.msgtype != "PATCH-DOC":
+        return
+    events = message.content["events"]
+    if not isinstance(events, list) or len(events) > MOST_CHANGES:
+        raise UnwantedError("no list of changes, or a very long one")
+    for event in events:
+        if event["kind"] not in CHANGES:
+            raise UnwantedError(f"a change {event['kind']}")
+        if event["kind"] == "MessageSent" and event["msg_type"] != "bokeh_event":
+            raise UnwantedError(f"a message {event['msg_type']}")
+    level, parts = events, 0
+    for _ in range(DEEPEST):
+        dicts = [each for each in level if isinstance(each, dict)]
+        lists = [each for each in level if isinstance(each, list)]
+        for each in dicts:
+            if each.get("type", VALUES[0]) not in VALUES:
+                raise UnwantedError(f"a value {each['type']}")
+        level = list(chain(*lists, *(each.values() for each in dicts)))
+        parts += len(level)
+        if parts > MOST_PARTS:
+            break
+    if level:
+        raise UnwantedError("a value of very many levels or parts")
