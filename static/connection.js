@@ -17,7 +17,9 @@ mhc.connection = (() => {
   const ACKNOWLEDGED = 64; // frames at most that the server keeps because we say nothing
   const MOST = 20_000; // frames kept for a server that is not there
 
-  const state = {lost: false, waiting: false};
+  // `silent`: the server does not answer; what is clicked is sent when it does.  `lost`: there is no
+  // connection, and the widgets take nothing.  `waiting`: something was asked for, and is not shown.
+  const state = {silent: false, lost: false, waiting: false};
   const listeners = new Set();
   const keepers = new Set(); // what writes into the link where we are
   let leaving = false;
@@ -105,7 +107,7 @@ mhc.connection = (() => {
       this.live = true;
       this.failures = this.refusals = 0;
       this.heard = performance.now();
-      tell_all(this, false);
+      tell_all(this, {});
       this.after(ASK, () => this.ask());
     }
 
@@ -122,7 +124,7 @@ mhc.connection = (() => {
       const patience = performance.now() - this.heard > 2 * GIVEN_UP ? 0 : GIVEN_UP - SILENT;
       this.tell();
       this.after(SILENT, () => {
-        tell_all(this, true);
+        tell_all(this, {silent: true});
         this.after(patience, () => this.drop());
       });
     }
@@ -147,8 +149,8 @@ mhc.connection = (() => {
       if (this.ended || leaving) return;
       if (this.opened && !this.lasting) return this.end(); // a server that is not ours
       this.failures += 1;
-      if (this.failures > 1 || !this.opened) tell_all(this, true);
-      else this.watch = setTimeout(() => tell_all(this, true), SILENT); // a blink is not told
+      if (this.failures > 1 || !this.opened) tell_all(this, {silent: true, lost: true});
+      else this.watch = setTimeout(() => tell_all(this, {silent: true, lost: true}), SILENT); // a blink is not told
       if (this.failures > 1) this.look();
       else this.again(0);
     }
@@ -156,7 +158,7 @@ mhc.connection = (() => {
     end() {
       this.ended = true;
       this.readyState = Wire.CLOSED;
-      tell_all(this, true);
+      tell_all(this, {silent: true, lost: true});
       this.onclose?.(new CloseEvent("close", {code: 1006}));
     }
 
@@ -176,7 +178,7 @@ mhc.connection = (() => {
 
     anew() {
       this.ended = true;
-      tell_all(this, true);
+      tell_all(this, {silent: true, lost: true});
       keepers.forEach((keep) => keep());
       setTimeout(() => { leaving = true; location.reload(); }, remember(state.waiting));
     }
@@ -191,15 +193,16 @@ mhc.connection = (() => {
     }
   }
 
-  // Does a frame ask the server for something that is not shown yet?  Depth and iterations, which
-  // the browser looks up by itself, do not; nor do sizes.
+  // Does a frame ask the server for something that is not shown yet?  A click does, and a change of
+  // what Panel keeps of a widget (its types end in a digit); but depth, iterations and sizes, which
+  // the browser looks after by itself, do not.
   function asks(frame) {
     if (typeof frame !== "string" || !frame.includes('"events"')) return false;
-    return JSON.parse(frame).events.some(({model, msg_data}) => {
-      const id = (model ?? msg_data?.values?.model)?.id;
-      const found = window.Bokeh?.documents[0]?.get_model_by_id?.(id);
-      return found?.type?.startsWith("panel.models.esm")
-        && !["Slider", "BrowserWindow", "Page"].includes(found.class_name);
+    return JSON.parse(frame).events.some(({kind, model, attr, msg_data}) => {
+      if (kind === "MessageSent") return msg_data.name === "dom_event";
+      const {type} = window.Bokeh?.documents[0]?.get_model_by_id(model.id) ?? {};
+      if (/^Page\d+$/.test(type)) return attr === "dark_theme";
+      return /\d$/.test(type) && !/^(Slider|BrowserWindow)\d+$/.test(type);
     });
   }
 
@@ -236,11 +239,12 @@ mhc.connection = (() => {
       font: calc(15px * var(--mhc-type, 1))/1.4 system-ui, sans-serif; box-shadow: 0 2px 10px rgb(0 0 0 / 0.35);
     }
     .mhc-connection:empty { display: none; }
-    .mhc-lost { --mhc-served: 0.45; --mhc-served-events: none; }
+    .mhc-silent { --mhc-served: 0.45; }
     .mhc-waiting { --mhc-shown: 0.35; }`;
-  const AWAY = "No connection to the server. Depth and iterations go on; the rest waits until it is back.";
-  const WAITS = "No connection to the server. What you asked for last waits until it is back; "
-    + "what you see is from before.";
+  const SILENCE = "No answer from the server.";
+  const LOST = "No connection to the server.";
+  const GOES_ON = " Depth and iterations go on; the rest waits until it is back.";
+  const WAITS = " What you asked for last waits until it is back; what you see is from before.";
   const ANEW = "The connection was lost. This page was opened anew, as it was.";
   const DROPPED = " What you asked for meanwhile was dropped.";
   const line = Object.assign(document.createElement("div"), {className: "mhc-connection"});
@@ -256,7 +260,7 @@ mhc.connection = (() => {
     const note = recalled();
     if (!note.at || note.told) return;
     say(ANEW + (note.dropped ? DROPPED : ""));
-    setTimeout(() => { if (!state.lost) say(""); }, 10_000);
+    setTimeout(() => { if (!state.silent) say(""); }, 10_000);
     try {
       sessionStorage.setItem(NOTE, JSON.stringify({...note, told: true}));
     } catch {}
@@ -264,24 +268,24 @@ mhc.connection = (() => {
   if (document.body) begin();
   else addEventListener("DOMContentLoaded", begin);
 
-  function tell_all(socket, lost) {
-    const waiting = lost && (state.waiting || socket.kept.some(asks));
-    if (lost === state.lost && waiting === state.waiting) return;
-    Object.assign(state, {lost, waiting});
-    document.documentElement.classList.toggle("mhc-lost", lost);
+  function tell_all(socket, {silent = false, lost = false}) {
+    const waiting = silent && (state.waiting || socket.kept.some(asks));
+    if (silent === state.silent && lost === state.lost && waiting === state.waiting) return;
+    Object.assign(state, {silent, lost, waiting});
+    document.documentElement.classList.toggle("mhc-silent", silent);
     document.documentElement.classList.toggle("mhc-waiting", waiting);
-    say(lost ? (waiting ? WAITS : AWAY) : "");
+    say(silent ? (lost ? LOST : SILENCE) + (waiting ? WAITS : GOES_ON) : "");
     still();
     listeners.forEach((listener) => listener(state));
   }
 
-  // The widgets that ask the server take nothing while it is away.
+  // Widgets that ask the server are dimmed while it is silent, and take nothing without a connection.
   function still() {
     for (const {model, el} of window.Bokeh?.index?.query?.(() => true) ?? []) {
       if (model.css_classes?.includes("mhc-stage")) el.style.opacity = state.waiting ? "var(--mhc-shown)" : "";
       if (model.type !== "panel.models.esm.ReactComponent" || model.class_name === "Page") continue;
       el.inert = state.lost;
-      el.style.opacity = state.lost ? "var(--mhc-served)" : "";
+      el.style.opacity = state.silent ? "var(--mhc-served)" : "";
     }
   }
 

@@ -43,11 +43,6 @@ FRAME = {
         "fontWeight": 600,
         "lineHeight": 1.15,
     },
-    # What the server would have to do waits while it is away.
-    "& .header .MuiIconButton-root": {
-        "opacity": "var(--mhc-served, 1)",
-        "pointerEvents": "var(--mhc-served-events, auto)",
-    },
     "& .header > .MuiLinearProgress-root": {"display": "none"},
     "& .sidebar .MuiToolbar-root": {"minHeight": {"xs": 48, "sm": 52}},
 }
