@@ -2,7 +2,7 @@
 
 Times are medians of many runs, taken in one go; these machines are noisy, so what is compared is
 measured in turn.  Chromium is needed for `page`, `embed` and `memory`, PyTorch for `kernels`,
-`recompute` and `lab`, which needs scikit-learn too.
+`recompute`, `lab` and `lab_memory`; the last two need scikit-learn too.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import os
 import platform
 from collections.abc import Iterable, Iterator
 
-from . import embed, kernels, lab, memory, numerics, page, recompute
+from . import embed, kernels, lab, lab_memory, memory, numerics, page, recompute
 
 SECTIONS = {
     "numerics": numerics.run,
@@ -22,6 +22,7 @@ SECTIONS = {
     "memory": memory.run,
     "recompute": recompute.run,
     "lab": lab.run,
+    "lab_memory": lab_memory.run,
 }
 """Rows of what was measured, its target, median and 95th percentile."""
 

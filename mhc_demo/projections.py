@@ -49,6 +49,8 @@ class Projection:
     bounded: bool = True
     """Products of such matrices stay bounded at every depth."""
     max_streams: int | None = None
+    weights: Callable[[int], int] | None = None
+    """How many numbers, by n, it keeps beside the entries of a matrix; None: none."""
     fused: Mapping[str, Any] | None = None
     """With what arguments `kernels.sinkhorn` computes it, on PyTorch tensors; None: it does not."""
     note: str = ""
@@ -255,6 +257,7 @@ def released_iterates(xp: ModuleType, logits: Array, eps: float | None = None) -
     unit_rows=True,
     unit_columns=True,
     max_streams=6,
+    weights=math.factorial,
     note="A softmax mixture of all n! permutation matrices (arXiv:2601.05732), doubly stochastic "
     "with no iteration. The paper learns n! logits; here permutation p gets the sum of its n "
     "entries of the n x n logits, which is our adaptation.",

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
 import pickle
+import re
+import signal
 import sys
 import time
+from asyncio import IncompleteReadError, StreamReader
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Callable, Sequence
 
 from ..lab.__main__ import LENGTH
+from ..lab.memory import memory
 from ..lab.records import Record
 from ..lab.settings import Settings
-from ..lab.tasks import CONTEXT, TASKS
 
 at_once = 1
 """Trainings of this process that run at the same time; `mhc-demo serve --trainings` sets it."""
@@ -22,8 +26,12 @@ at_once = 1
 LONGEST = 600.0
 """Seconds that one takes at most, for others wait."""
 
-LARGEST = 2**24
-"""Numbers in the streams of all layers and a batch, at most: a GB or two while it trains."""
+MOST_MEMORY = 2e9
+"""Bytes that one takes at most.  What is estimated to take more is not begun; what takes more in
+spite of that, the system ends."""
+
+COMMAND = (sys.executable, "-m", "mhc_demo.lab")
+"""What trains."""
 
 EVERY = 0.2
 """Seconds between two looks at what has come."""
@@ -49,16 +57,17 @@ class Training:
         """What a server does not train for a visitor: ValueError that says so."""
         if not at_once:
             raise ValueError("this server trains nothing; mhc-demo train does")
-        for record in self.records:
-            asked = record.settings
-            asked.check()
-            places = CONTEXT if TASKS[asked.task].unit == "tokens" else 1
-            numbers = asked.depth * asked.width * asked.streams * asked.batch * places
-            if numbers > LARGEST:
-                raise ValueError(
-                    f"depth x width x streams x batch is {numbers:,} numbers, of which this page "
-                    f"trains {LARGEST:,} at most; mhc-demo train has no such limit"
-                )
+        settings = [record.settings for record in self.records]
+        for each in settings:
+            each.check()
+        needed = memory(settings)
+        if needed > MOST_MEMORY:
+            asked = settings[0]
+            raise ValueError(
+                f"depth {asked.depth}, width {asked.width}, streams {asked.streams} and batch "
+                f"{asked.batch} may take {math.ceil(needed / 1e8) / 10:,} GB of memory, and this "
+                f"page gives a training {_most()} at most; mhc-demo train has no such limit"
+            )
 
     @property
     def before(self) -> int:
@@ -102,40 +111,86 @@ class Training:
             self._process.kill()
 
     async def _train(self, changed: Callable[[], None]) -> None:
-        self._process = process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "mhc_demo.lab"),
-            stdin=PIPE,
-            stdout=PIPE,
-            stderr=PIPE,
-            # Threads that wait for one another must not keep the server from its cores.
-            env=os.environ | {"OMP_WAIT_POLICY": "PASSIVE"},
-        )
+        try:
+            self._process = process = await asyncio.create_subprocess_exec(
+                *COMMAND,
+                stdin=PIPE,
+                stdout=PIPE,
+                stderr=PIPE,
+                # Threads that wait for one another must not keep the server from its cores.
+                env=os.environ | {"OMP_WAIT_POLICY": "PASSIVE"},
+            )
+        except OSError as error:
+            self.failure = f"its process could not be started ({error.strerror})"
+            return
         assert process.stdin is not None
         assert process.stdout is not None
         assert process.stderr is not None
-        wishes = [record.settings.values_by_name() for record in self.records]
-        process.stdin.write(json.dumps(wishes).encode())
-        process.stdin.close()
+        asked = {
+            "settings": [record.settings.values_by_name() for record in self.records],
+            "memory": int(MOST_MEMORY),
+        }
+        # It stays open: when it is closed, were it by this server's death, the process ends.
+        process.stdin.write(json.dumps(asked).encode() + b"\n")
         if self.cancelled:  # while it was being started
             process.kill()
         changed()
-        told = 0.0
         try:
-            while True:
-                (length,) = LENGTH.unpack(await process.stdout.readexactly(LENGTH.size))
-                i, record = pickle.loads(await process.stdout.readexactly(length))
-                self.begun = self.begun or time.monotonic()
-                self.records[i].extend([record])
-                if time.monotonic() > self.begun + LONGEST:
-                    self.failure = f"this page trains {LONGEST / 60:g} minutes at most"
-                    self.cancel()
-                if time.monotonic() > told + EVERY:
-                    told = time.monotonic()
-                    changed()
-        except asyncio.IncompleteReadError:  # it has ended, one way or another
-            said = (await process.stderr.read()).decode(errors="replace")
-            if await process.wait() and not self.cancelled:
-                self.failure = (said.strip().splitlines() or ["it ended without a word"])[-1]
+            async with asyncio.timeout(LONGEST):
+                _, said = await asyncio.gather(
+                    self._follow(process.stdout, changed), _end_of(process.stderr)
+                )
+                ended = await process.wait()
+        except TimeoutError:
+            self.failure = f"this page trains {LONGEST / 60:g} minutes at most"
+        else:
+            if ended and not self.cancelled:
+                self.failure = _why(ended, said)
         finally:
+            process.stdin.close()
             if process.returncode is None:
                 process.kill()
+            await process.wait()  # what it had is free for the next one
+
+    async def _follow(self, stdout: StreamReader, changed: Callable[[], None]) -> None:
+        """Take in the records until there are no more."""
+        told = 0.0
+        while True:
+            try:
+                (length,) = LENGTH.unpack(await stdout.readexactly(LENGTH.size))
+                i, record = pickle.loads(await stdout.readexactly(length))
+            except IncompleteReadError:  # the process has ended, one way or another
+                return
+            self.begun = self.begun or time.monotonic()
+            self.records[i].extend([record])
+            if time.monotonic() > told + EVERY:
+                told = time.monotonic()
+                changed()
+
+
+async def _end_of(stream: StreamReader) -> str:
+    """The last thousands of characters: a process that says more must not wait for a reader."""
+    end = b""
+    while more := await stream.read(2**16):
+        end = (end + more)[-(2**13) :]
+    return end.decode(errors="replace").strip()
+
+
+def _why(ended: int, said: str) -> str:
+    """Why a process broke off, in a sentence, of its exit status and what it said."""
+    if OUT_OF_MEMORY.search(said):
+        return f"it ran out of the {_most()} of memory that this page gives a training"
+    if ended < 0:
+        name = signal.Signals(-ended).name
+        if name == "SIGKILL":
+            return "the system ended its process, as it does when the machine runs out of memory"
+        return f"its process crashed ({name})"
+    return (said.splitlines() or ["it ended without a word"])[-1]
+
+
+OUT_OF_MEMORY = re.compile(r"MemoryError|bad_alloc|allocate[\w ]* memory|out of memory", re.I)
+"""How Python, PyTorch, LLVM and a GPU say it."""
+
+
+def _most() -> str:
+    return f"{MOST_MEMORY / 1e9:g} GB"

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
+import signal
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 from playwright.sync_api import Locator, expect
 
 from mhc_demo.lab import CONNECTIONS
 
-from .conftest import Explorer
+from .conftest import Explorer, serve
 
 pytestmark = pytest.mark.browser
 PATIENCE = 90_000  # milliseconds; PyTorch takes some seconds to be imported
@@ -99,7 +101,8 @@ def test_a_training_is_cancelled_and_the_next_visitor_waits(
     first, second = (
         opened(new_explorer, address, **{"Depth (layers)": 2, "Steps": 10_000}) for _ in range(2)
     )
-    press(first, "Start")
+    # A double click begins one: the next visitor waits for one, and goes on when that is cancelled.
+    first.page.get_by_role("button", name="Start", exact=True).dblclick()
     expect(status(first)).to_contain_text("of 30000 steps", timeout=PATIENCE)
     press(second, "Start")
     expect(status(second)).to_have_text(
@@ -123,7 +126,18 @@ def test_what_a_server_does_not_train_for_a_visitor_is_refused(
 ) -> None:
     explorer = opened(new_explorer, address, Batch=4096, **{"Width (C)": 1024})
     press(explorer, "Start")
-    expect(status(explorer)).to_contain_text(
-        "numbers, of which this page trains 16,777,216 at most"
-    )
+    expect(status(explorer)).to_contain_text("GB of memory, and this page gives a training 2 GB at")
     expect(explorer.page.get_by_role("button", name="Cancel")).to_be_disabled()
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGKILL"])
+def test_no_training_outlives_its_server(name: str, new_explorer: Any) -> None:
+    with serve("--trainings", "1") as (address, server):
+        explorer = opened(new_explorer, address, **{"Depth (layers)": 2, "Steps": 10_000})
+        press(explorer, "Start")
+        expect(status(explorer)).to_contain_text("of 30000 steps", timeout=PATIENCE)
+        children = psutil.Process(server.pid).children(recursive=True)
+        assert len(children) == 1
+        server.send_signal(signal.Signals[name])
+        _, alive = psutil.wait_procs(children, 20)
+        assert alive == []

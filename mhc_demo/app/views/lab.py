@@ -53,7 +53,7 @@ class LabView(View):
 
     def build(self, data: None) -> Any:
         state = self.explorer.state
-        self.training: Training | None = None
+        self.training: Training | None = None  # that is under way, be it in line
         self._alone = False
         self.drawn: LabFigure | None = None
         self.preset = pmui.Select(
@@ -130,6 +130,10 @@ class LabView(View):
         )
 
     def _begin(self) -> None:
+        # A second click may have been on its way when the browser heard that there is no more to
+        # start, and two trainings would have one button to cancel them.
+        if self.training is not None or self._alone:
+            return
         asked = self.explorer.state.lab_settings()
         training = Training([Settings(connection=name, **asked) for name in CONNECTIONS])
         try:
@@ -205,6 +209,7 @@ class LabView(View):
 
     def _ended(self, training: Training) -> None:
         self._follow(training)
+        self.training = None
         self.start.disabled, self.cancel.disabled = False, True
         if training.failure:
             said = f"The training broke off: {escape(training.failure)}"

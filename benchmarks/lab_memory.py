@@ -1,0 +1,79 @@
+"""What a training of the page takes in memory, against the estimate by which it is let in."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from mhc_demo.lab import CONNECTIONS, Settings
+from mhc_demo.lab.memory import memory
+
+from .numerics import Row
+
+RUNS: tuple[dict[str, Any], ...] = (
+    {"depth": 1, "width": 4, "streams": 1, "batch": 1},
+    {},
+    {"depth": 96},
+    {"depth": 64, "width": 64, "batch": 256},
+    {"depth": 4, "width": 1024, "streams": 1, "batch": 1},
+    {"depth": 16, "width": 512, "streams": 1, "batch": 1},
+    {"depth": 8, "width": 1024, "batch": 1},
+    {"depth": 4, "width": 512, "streams": 16, "batch": 1},
+    {"depth": 128, "width": 32, "streams": 16, "batch": 16},
+    {"depth": 128, "width": 8, "streams": 16, "batch": 512},
+    {"depth": 128, "width": 4, "streams": 16, "batch": 1024},
+    {"depth": 128, "width": 4, "streams": 1, "batch": 4096},
+    {"depth": 1, "width": 1024, "batch": 4096},
+    {"depth": 16, "width": 64, "batch": 4096},
+    {"depth": 2, "width": 256, "streams": 16, "batch": 2048},
+    {"depth": 32, "width": 128, "streams": 1, "batch": 2048},
+    {"depth": 64, "width": 4, "streams": 6, "batch": 2048, "projection": "mhc-lite"},
+    {"depth": 32, "streams": 16, "batch": 1024, "projection": "rows"},
+    {"depth": 32, "streams": 16, "batch": 1024, "projection": "released"},
+    {"task": "text", "depth": 1, "width": 4, "streams": 1, "batch": 1},
+    {"task": "text", "depth": 32, "batch": 16},
+    {"task": "text", "depth": 8, "width": 128, "batch": 32},
+    {"task": "text", "depth": 2, "width": 1024, "streams": 2, "batch": 16},
+    {"task": "text", "depth": 8, "width": 512, "streams": 2, "batch": 2},
+    {"task": "text", "depth": 64, "width": 8, "streams": 16, "batch": 8},
+    {"task": "text", "depth": 2, "batch": 512},
+    {"task": "text", "depth": 2, "width": 4, "streams": 1, "batch": 4096},
+    {"task": "text", "depth": 64, "width": 64, "streams": 1, "batch": 16},
+)
+"""Settings from the least to some GB, each with something large that is small in others."""
+
+STEPS = 5
+
+
+def peak(settings: Sequence[Settings]) -> int:
+    """Bytes that a process which trains these had in memory at most."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mhc_demo.lab"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    asked = {"settings": [each.values_by_name() for each in settings], "memory": 2**40}
+    process.stdin.write(json.dumps(asked).encode() + b"\n")
+    process.stdin.flush()
+    threading.Thread(target=process.stdout.read, daemon=True).start()
+    _, ended, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(ended)
+    if process.returncode:
+        raise RuntimeError(f"the training ended with {process.returncode}")
+    return used.ru_maxrss * 1024
+
+
+def run() -> Iterator[Row]:
+    """Rows of the table; the target is the estimate."""
+    for values in RUNS:
+        settings = [Settings(connection=name, steps=STEPS, **values) for name in CONNECTIONS]
+        most = memory(settings)
+        taken = peak(settings)
+        what = ", ".join(f"{name} {value}" for name, value in values.items()) or "the defaults"
+        times = f"estimate {most / taken:.2f} x"
+        yield f"{what}: {times}", f"{most / 1e6:,.0f} MB", f"{taken / 1e6:,.0f} MB", ""
