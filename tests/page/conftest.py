@@ -40,15 +40,20 @@ def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[s
     return options
 
 
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
 @contextlib.contextmanager
 def serve(*options: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """`panel serve app.py` on a free port, as the README says; yields its address.
 
     With options, `mhc-demo serve` with them.
     """
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     server_of = ["mhc_demo.cli", "serve", *options] if options else ["panel", "serve", "app.py"]
     command = [sys.executable, str(ORDERLY), *server_of, "--port", str(port)]
     address = f"http://localhost:{port}/app"

@@ -1,0 +1,244 @@
+"""The plug is pulled in the middle of things, and put back: the page is what it was."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Error, Locator, expect
+
+from .conftest import ORDERLY, ROOT, Explorer, free_port
+from .network import Network
+
+pytestmark = pytest.mark.browser
+SAME_PAGE = "window.marked = true"
+RECONNECTS = 40_000  # milliseconds; at last it is tried every quarter of a minute
+
+
+class Site:
+    """A server, which can be killed and started again, and the network in front of it."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self.network = Network(self.port)
+        self.address = f"http://localhost:{self.network.port}/app"
+        self.server: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        origin = f"localhost:{self.network.port}"
+        options = ["--port", str(self.port), "--allow-websocket-origin", origin]
+        command = [sys.executable, str(ORDERLY), "mhc_demo.cli", "serve", *options]
+        self.server = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
+            with contextlib.suppress(OSError):
+                return urllib.request.urlopen(f"http://localhost:{self.port}/liveness").close()
+            time.sleep(0.1)
+        raise TimeoutError("the server does not answer")
+
+    def kill(self) -> None:
+        assert self.server is not None
+        self.server.kill()
+        self.server.wait()
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[Site]:
+    site = Site()
+    with site.network:
+        site.start()
+        yield site
+        site.kill()
+
+
+def line(explorer: Explorer) -> Locator:
+    """What the page says of its connection."""
+    return explorer.page.locator(".mhc-connection")
+
+
+def opened(site: Site, new_explorer: Any, query: str = "") -> Explorer:
+    explorer: Explorer = new_explorer(1400, 900).open(site.address, query)
+    explorer.page.evaluate(SAME_PAGE)
+    return explorer
+
+
+def lose(site: Site, how: str) -> None:
+    site.network.cut() if how == "cut" else site.network.stand_still()
+
+
+def takes_nothing(control: Locator) -> None:
+    """Neither clicks nor keys reach it."""
+    with pytest.raises(Error, match="inert"):
+        control.click(trial=True, timeout=500)
+
+
+def goes_on(explorer: Explorer) -> None:
+    """The same page is connected again, and its server does what it is asked."""
+    expect(line(explorer)).to_be_empty(timeout=RECONNECTS)
+    assert explorer.page.evaluate("window.marked")
+    seed = re.search(r"seed=\d+", explorer.page.url)
+    assert seed
+    explorer.page.get_by_role("button", name="Shuffle").click()
+    expect(explorer.page).not_to_have_url(re.compile(rf"{seed[0]}&"))
+    faults = [each for each in explorer.problems if "WebSocket" not in each and "net::" not in each]
+    assert faults == []
+
+
+@pytest.mark.parametrize(
+    ("how", "seconds"),
+    [
+        ("cut", 3),
+        ("still", 3),
+        *(
+            pytest.param(how, seconds, marks=pytest.mark.long)
+            for how in ("cut", "still")
+            for seconds in (12, 45)
+        ),
+    ],
+)
+def test_a_lost_connection_is_told_and_comes_back(
+    site: Site, new_explorer: Any, how: str, seconds: int
+) -> None:
+    explorer, other = opened(site, new_explorer), opened(site, new_explorer, "?depth=20")
+    page = explorer.page
+    lose(site, how)
+    expect(line(explorer)).to_contain_text("Depth and iterations go on")
+    expect(line(explorer)).to_have_role("status")
+    before = explorer.gain(0)
+    explorer.set("Depth (layers)", 60)
+    assert explorer.gain(0) < before
+    expect(page).to_have_url(re.compile("depth=60&"))  # though the server has not heard of it
+    if how == "cut":  # what needs the server takes nothing
+        takes_nothing(page.get_by_role("button", name="Shuffle"))
+        takes_nothing(page.get_by_role("tab", name="Mixing"))
+    page.wait_for_timeout(1000 * seconds)
+    expect(line(explorer)).not_to_be_empty()
+    site.network.go_on()
+    for each in (explorer, other):
+        goes_on(each)
+    expect(page).to_have_url(re.compile("depth=60&"))  # said by the server now
+    expect(explorer.slider("Depth (layers)")).to_have_value("60")
+    expect(other.page).to_have_url(re.compile("depth=20&"))
+
+
+def test_what_is_clicked_before_the_loss_is_seen_waits_and_is_done_in_order(
+    site: Site, new_explorer: Any
+) -> None:
+    explorer = opened(site, new_explorer)
+    page = explorer.page
+    site.network.stand_still()
+    page.get_by_role("button", name="Shuffle").click()
+    page.get_by_role("tab", name="Mixing").click()
+    expect(line(explorer)).to_contain_text("What you asked for last waits")
+    dimmed = "getComputedStyle(document.documentElement).getPropertyValue('--mhc-shown')"
+    assert float(page.evaluate(dimmed)) < 1
+    expect(page).to_have_url(re.compile("seed=42&.*view=composite&"))
+    site.network.go_on()
+    expect(page).to_have_url(re.compile("view=mixing&"), timeout=RECONNECTS)
+    expect(page).not_to_have_url(re.compile("seed=42&"))
+    expect(page.get_by_role("tab", name="Mixing")).to_have_attribute("aria-selected", "true")
+    assert page.evaluate(dimmed) == ""
+    goes_on(explorer)
+
+
+def test_a_computation_is_there_when_the_connection_is_back(site: Site, new_explorer: Any) -> None:
+    explorer = opened(site, new_explorer, "?members=256")
+    streams = explorer.page.get_by_role("slider", name="Streams (n)")
+    streams.focus()
+    for _ in range(3):
+        streams.press("ArrowRight")
+    site.network.cut()
+    expect(line(explorer)).not_to_be_empty()
+    site.network.go_on()
+    expect(explorer.page).to_have_url(re.compile("streams=7&"), timeout=RECONNECTS)
+    explorer.eventually(lambda: expect(explorer.number(0)).to_have_text(re.compile(r"^102\d\.\d")))
+    goes_on(explorer)
+
+
+def test_a_drag_goes_on_while_the_connection_is_away(site: Site, new_explorer: Any) -> None:
+    explorer = opened(site, new_explorer, "?depth=1")
+    box = explorer.slider("Depth (layers)").bounding_box()
+    assert box
+    mouse, y = explorer.page.mouse, box["y"] + box["height"] / 2
+    mouse.move(box["x"] + 5, y)
+    mouse.down()
+    for share in (0.2, 0.4):
+        mouse.move(box["x"] + share * box["width"], y)
+    site.network.cut()
+    expect(line(explorer)).not_to_be_empty()
+    mouse.move(box["x"] + 0.75 * box["width"], y, steps=10)
+    mouse.up()
+    there = explorer.slider("Depth (layers)").input_value()
+    assert 90 < int(there) < 100
+    site.network.go_on()
+    goes_on(explorer)
+    expect(explorer.page).to_have_url(re.compile(f"depth={there}&"))
+
+
+def test_the_story_stands_still_while_the_connection_is_away(site: Site, new_explorer: Any) -> None:
+    explorer = opened(site, new_explorer, "?scene=explosion")
+    page = explorer.page
+    title = page.locator(".mhc-story h2")
+    told = title.inner_text()
+    site.network.cut()
+    expect(line(explorer)).not_to_be_empty()
+    takes_nothing(page.get_by_role("button", name="Next"))
+    expect(title).to_have_text(told)
+    site.network.go_on()
+    expect(line(explorer)).to_be_empty(timeout=RECONNECTS)
+    page.get_by_role("button", name="Next").click()
+    expect(title).not_to_have_text(told)
+    expect(page).not_to_have_url(re.compile("scene=explosion"))
+    goes_on(explorer)
+
+
+def test_a_training_survives_a_short_loss(site: Site, new_explorer: Any) -> None:
+    explorer = new_explorer(1400, 900)
+    page = explorer.page
+    page.goto(f"{site.address}?view=lab&lab_depth=4&lab_steps=400")
+    status = page.locator(".lab-status p")
+    page.get_by_role("button", name="Start", exact=True).click()
+    expect(status).to_contain_text("of 1200 steps", timeout=90_000)
+    page.evaluate(SAME_PAGE)
+    site.network.cut()
+    expect(line(explorer)).not_to_be_empty()
+    page.wait_for_timeout(3000)
+    site.network.go_on()
+    expect(line(explorer)).to_be_empty(timeout=RECONNECTS)
+    expect(status).to_have_text("Done.", timeout=90_000)
+    assert page.evaluate("window.marked")
+    assert {len(steps) for steps in explorer.plotted("lab-loss").values()} == {400}
+
+
+@pytest.mark.parametrize("query", ["?view=compare&streams=3", "?scene=dial&present=1"])
+def test_after_a_restart_the_page_is_opened_anew_as_it_was(
+    site: Site, new_explorer: Any, query: str
+) -> None:
+    presenting = "present" in query
+    explorer: Explorer = new_explorer(1400, 900)
+    explorer.open(site.address, query, controls=not presenting)
+    page = explorer.page
+    site.kill()
+    expect(line(explorer)).not_to_be_empty()
+    explorer.set("Depth (layers)", 61)
+    expect(page).to_have_url(re.compile("depth=61&"))
+    left, shown = page.url, [explorer.gain(0), explorer.gain(1)]
+    site.start()
+    expect(line(explorer)).to_contain_text("opened anew, as it was", timeout=RECONNECTS)
+    expect(explorer.slider("Depth (layers)")).to_have_value("61")
+    explorer.eventually(lambda: None if page.url == left else pytest.fail(page.url))
+
+    def same_numbers() -> None:
+        assert [explorer.gain(0), explorer.gain(1)] == shown
+
+    explorer.eventually(same_numbers)
+    if presenting:
+        page.keyboard.press("PageDown")
+        expect(page).not_to_have_url(re.compile("scene=dial"))

@@ -1,0 +1,115 @@
+"""What the guard lets pass, in a real browser and in front of each kind of server."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Page
+from tornado.httpclient import HTTPClientError, HTTPRequest
+from tornado.websocket import websocket_connect
+
+from .conftest import serve
+
+pytestmark = pytest.mark.browser
+
+REFUSED = [
+    "/components/test.__main__/x/_css/x",
+    "/app/autoload.js?bokeh-autoload-element=1&bokeh-app-path=/app",
+    "/app/autoload_js",
+    "/app/metadata",
+    "/app?bokeh-absolute-url=http://elsewhere.example",
+    "/app?BOKEH-SESSION-ID=x",
+    "/app?bokeh-token=x",
+    "/static/extensions/mhc-demo/%00",
+]
+
+
+@pytest.fixture(scope="module", params=["mhc-demo serve", "panel serve app.py"])
+def site(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A server's address; it was asked for the page once, as `serve` does."""
+    options = ["--address", "localhost"] if request.param.startswith("mhc") else []
+    with serve(*options) as (address, _):
+        yield address.removesuffix("/app")
+
+
+def status(url: str, **headers: str) -> int:
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, headers=headers)) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+@pytest.mark.parametrize("path", REFUSED)
+def test_what_the_page_does_not_need_is_not_there(site: str, path: str) -> None:
+    assert status(site + path) == 404
+
+
+def test_session_ids_come_from_the_server_alone(site: str) -> None:
+    assert status(f"{site}/app", **{"Bokeh-Session-Id": "mine"}) == 404
+
+
+@pytest.mark.parametrize("query", ["bytes=1", "theme=%ff", "depth=" + 4301 * "9", "x=%E2%91%A0"])
+def test_any_other_link_opens_the_page(site: str, query: str) -> None:
+    assert status(f"{site}/app?{query}") == 200
+
+
+def test_every_answer_says_what_may_be_done_with_it(site: str) -> None:
+    for path in ("/app", "/static/extensions/mhc-demo/mhc.js", "/favicon.ico"):
+        with urllib.request.urlopen(site + path) as answer:
+            assert answer.headers["X-Content-Type-Options"] == "nosniff"
+            assert answer.headers["Referrer-Policy"] == "same-origin"
+            assert answer.headers["Server"] is None
+            policy = answer.headers["Content-Security-Policy"]
+            assert "frame-ancestors 'self'" in policy
+            assert "default-src 'none'" in policy
+            assert "unsafe-inline" not in re.findall(r"script-src[^;]*", policy)[0]
+
+
+def token_of(site: str) -> str:
+    page = urllib.request.urlopen(f"{site}/app").read().decode()
+    return re.findall(r'"token":"([^"]+)"', page)[0]
+
+
+def refusal(site: str, *protocols: str) -> int | None:
+    """The status that a websocket is refused with; it stays open until the tests' loop ends."""
+
+    async def connect() -> int | None:
+        request = HTTPRequest(f"{site.replace('http', 'ws')}/app/ws")
+        try:
+            await websocket_connect(request, subprotocols=list(protocols))
+        except HTTPClientError as error:
+            return error.code
+        return None
+
+    return asyncio.run(connect())
+
+
+def test_a_websocket_takes_the_token_of_a_page_and_no_other(site: str) -> None:
+    token = token_of(site)
+    forged = token[:-4] + ("AAAA" if token[-4:] != "AAAA" else "BBBB")
+    assert refusal(site, "bokeh", forged) == 403
+    assert refusal(site, "bokeh", "e30") == 403
+    assert refusal(site, "bokeh") == 400
+    assert refusal(site, "bokeh", token) is None
+
+
+def test_a_script_that_comes_into_the_page_does_not_run(address: str, page: Page) -> None:
+    said: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
+    page.goto(address)
+    page.evaluate(
+        """() => {
+          const script = Object.assign(document.createElement("script"), {text: "ran = true"})
+          document.body.append(script)
+          document.body.insertAdjacentHTML("beforeend", '<img src="data:," onerror="ran = true">')
+        }"""
+    )
+    page.wait_for_timeout(200)
+    assert page.evaluate("window.ran") is None
+    assert sum("Content Security Policy" in text for text in said) == 2
