@@ -47,6 +47,18 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
+def await_server(server: subprocess.Popen[Any], url: str) -> None:
+    """Wait until a server answers."""
+    for _ in range(600):
+        if server.poll() is not None:
+            raise RuntimeError("the server ended at once")
+        with contextlib.suppress(OSError):
+            urllib.request.urlopen(url, timeout=10).read()
+            return
+        time.sleep(0.1)
+    raise TimeoutError(f"nothing answers at {url}")
+
+
 @contextlib.contextmanager
 def serve(*options: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """`panel serve app.py` on a free port, as the README says; yields its address.
@@ -60,13 +72,7 @@ def serve(*options: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     with tempfile.TemporaryFile("w+") as log:
         server = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)
         try:
-            for _ in range(300):
-                if server.poll() is not None:
-                    raise RuntimeError("the server ended at once")
-                with contextlib.suppress(OSError):
-                    urllib.request.urlopen(address, timeout=10).read()
-                    break
-                time.sleep(0.1)
+            await_server(server, address)
             yield address, server
         finally:
             server.terminate()

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from playwright.sync_api import Error, Locator, expect
 
-from .conftest import ORDERLY, ROOT, Explorer, free_port
+from .conftest import ORDERLY, ROOT, Explorer, await_server, free_port
 from .network import Network
 
 pytestmark = pytest.mark.browser
@@ -36,12 +33,7 @@ class Site:
         options = ["--port", str(self.port), "--allow-websocket-origin", origin]
         command = [sys.executable, str(ORDERLY), "mhc_demo.cli", "serve", *options]
         self.server = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
-        end = time.monotonic() + 60
-        while time.monotonic() < end:
-            with contextlib.suppress(OSError):
-                return urllib.request.urlopen(f"http://localhost:{self.port}/liveness").close()
-            time.sleep(0.1)
-        raise TimeoutError("the server does not answer")
+        await_server(self.server, f"http://localhost:{self.port}/liveness")
 
     def kill(self) -> None:
         assert self.server is not None
