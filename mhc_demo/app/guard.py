@@ -19,6 +19,7 @@ from typing import Any
 from weakref import WeakSet
 
 import panel as pn
+from bokeh.model import Model
 from bokeh.server.contexts import ApplicationContext
 from bokeh.server.tornado import BokehTornado
 from bokeh.server.views.ws import WSHandler
@@ -88,10 +89,19 @@ def options(frame_ancestors: Sequence[str] | None = ()) -> dict[str, Any]:
 
 def protect(server: BokehTornado) -> None:
     """Let nothing reach `server` but what the page needs; its websockets are our lasting ones."""
+    _hush()
     server.default_router.rules.insert(0, Rule(Refused(server), ErrorHandler, {"status_code": 404}))
     for rule in server.wildcard_router.rules:
         if isinstance(rule.target, type) and issubclass(rule.target, WSHandler):
             rule.target = LastingHandler
+
+
+def _hush() -> None:
+    # Every page is told of all widgets there are, and of a default of one that we do not use:
+    # the server's folder.
+    selector = Model.model_class_reverse_map.get("FileSelector1")
+    if selector is not None:
+        selector.lookup("directory").property._default = ""
 
 
 class Refused(Matcher):

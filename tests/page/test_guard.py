@@ -13,7 +13,7 @@ from playwright.sync_api import Page
 from tornado.httpclient import HTTPClientError, HTTPRequest
 from tornado.websocket import websocket_connect
 
-from .conftest import serve
+from .conftest import ROOT, serve
 
 pytestmark = pytest.mark.browser
 
@@ -97,6 +97,26 @@ def test_a_websocket_takes_the_token_of_a_page_and_no_other(site: str) -> None:
     assert refusal(site, "bokeh", "e30") == 403
     assert refusal(site, "bokeh") == 400
     assert refusal(site, "bokeh", token) is None
+
+
+def test_a_page_is_not_told_where_on_its_machine_the_server_is(site: str) -> None:
+    token = token_of(site)
+
+    async def document() -> str:
+        request = HTTPRequest(f"{site.replace('http', 'ws')}/app/ws")
+        socket = await websocket_connect(request, subprotocols=["bokeh", token])
+        frame = ""
+        while "roots" not in frame:
+            if "ACK" in frame:
+                for part in ('{"msgid": "1", "msgtype": "PULL-DOC-REQ"}', "{}", "{}"):
+                    await socket.write_message(part)
+            frame = await socket.read_message()
+            assert isinstance(frame, str)
+        return frame
+
+    told = asyncio.run(document())
+    assert "FileSelector" in told
+    assert str(ROOT) not in told
 
 
 def test_a_script_that_comes_into_the_page_does_not_run(address: str, page: Page) -> None:
