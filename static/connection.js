@@ -8,7 +8,9 @@
 mhc.connection = (() => {
   const Wire = window.WebSocket;
   const MARK = "~";
-  const ASK = 800; // milliseconds of silence until the server is asked whether it is there
+  // Milliseconds of silence until the server is asked whether it is there, which costs it 0.08 ms
+  // of processor (measured with 40 pages, 2026-11): 3 % of a core for a hall of 300.
+  const ASK = 800;
   const SILENT = 1000; // ... until who does not answer is said to be away
   const GIVEN_UP = 6000; // ... until another connection is tried
   const OPENING = 5000; // ... that one may take to open
@@ -234,9 +236,9 @@ mhc.connection = (() => {
 
   const SHEET = `
     .mhc-connection {
-      position: fixed; left: 12px; bottom: 12px; z-index: 6000; max-width: min(34em, calc(100vw - 24px));
-      box-sizing: border-box; padding: 0.5em 0.9em; border-radius: 8px; background: #23272e; color: #fff;
-      font: calc(15px * var(--mhc-type, 1))/1.4 system-ui, sans-serif; box-shadow: 0 2px 10px rgb(0 0 0 / 0.35);
+      position: fixed; left: 8px; bottom: 6px; z-index: 6000; max-width: calc(100vw - 16px);
+      box-sizing: border-box; padding: 0.25em 0.8em; border-radius: 6px; background: #23272e; color: #fff;
+      font: calc(14px * var(--mhc-type, 1))/1.35 system-ui, sans-serif;
     }
     .mhc-connection:empty { display: none; }
     .mhc-silent { --mhc-served: 0.45; }
