@@ -292,7 +292,9 @@ mhc.connection = (() => {
   }
 
   window.WebSocket = function (url, protocols) {
-    return protocols?.[0] === "bokeh" ? new LastingSocket(url, protocols) : new Wire(url, protocols);
+    // Without an origin there can be no connection: static/alone.js says so.
+    const ours = protocols?.[0] === "bokeh" && self.origin !== "null";
+    return ours ? new LastingSocket(url, protocols) : new Wire(url, protocols);
   };
   window.WebSocket.prototype = Wire.prototype;
   for (const name of ["CONNECTING", "OPEN", "CLOSING", "CLOSED"])

@@ -5,6 +5,7 @@ Where a process matters (what it imports, what it prints, how it ends) the test 
 
 from __future__ import annotations
 
+import argparse
 import re
 import signal
 import socket
@@ -23,7 +24,7 @@ from mhc_demo import devices
 from mhc_demo.app.state import State
 from mhc_demo.cli import COMMANDS, main
 from mhc_demo.cli.options import flag, from_environment, plain, state_parameters
-from mhc_demo.cli.serve import page_url
+from mhc_demo.cli.serve import _origins, page_url
 from mhc_demo.projections import PROJECTIONS
 
 PATIENCE = 60  # seconds until a process that hangs is ended; none should come near it
@@ -96,6 +97,10 @@ def test_no_command_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
         ("--port", "70000", "0 to 65535"),
         ("--num-procs", "-2", "0 to 1024"),
         ("--allow-websocket-origin", "http://example.org", "host name or name:port"),
+        ("--allow-websocket-origin", "::1", "an IPv6 address in brackets"),
+        ("--allow-websocket-origin", "[::g]:5006", "an IPv6 address in brackets"),
+        ("--prefix", "/a b", "a path such as /mhc"),
+        ("--prefix", "/mhc/../x", "a path such as /mhc"),
     ],
 )
 def test_a_bad_value_is_refused_by_its_option_with_what_is_allowed(
@@ -198,7 +203,8 @@ def test_a_number_in_the_link_is_one_that_the_page_reads(spread: float) -> None:
         ("0.0.0.0", {}, "http://localhost:5006/app"),
         ("", {"depth": 64}, "http://localhost:5006/app?depth=64"),
         ("::", {"depth": 1}, "http://localhost:5006/app?depth=1"),
-        ("fe80::1", {}, "http://[fe80::1]:5006/app"),
+        ("::1", {}, "http://[::1]:5006/app"),
+        ("fe80::1%eth0", {}, "http://[fe80::1%25eth0]:5006/app"),
         (
             "demo.example.org",
             {"depth": 64, "spread": 1.0, "definition": "worst-case"},
@@ -211,6 +217,16 @@ def test_the_link_holds_what_was_given_and_no_more(
     address: str, state: dict[str, object], url: str
 ) -> None:
     assert page_url(address, 5006, state) == url
+
+
+def test_the_link_leads_below_a_prefix() -> None:
+    assert page_url("localhost", 1, {"depth": 2}, "/mhc") == "http://localhost:1/mhc/app?depth=2"
+
+
+def test_an_address_with_an_interface_is_no_origin() -> None:
+    options = argparse.Namespace(address="fe80::1%eth0", allow_websocket_origin=["[2001:db8::1]"])
+    own = {"localhost:1", "127.0.0.1:1"}
+    assert set(_origins(options, 1)) == own | {"[2001:db8::1]"}
 
 
 def test_a_port_that_is_taken_is_named_in_one_line() -> None:
@@ -274,10 +290,12 @@ def test_serve_prints_the_link_answers_it_and_stops_quietly(
     for path in ("app?depth=64", "liveness"):
         with urllib.request.urlopen(f"{found[1]}/{path}", timeout=PATIENCE) as page:
             assert page.status == 200
-    # The root keeps the query of a link, and without one has the command's.
-    assert _redirected(f"{found[1]}/?depth=64") == "/app?depth=64"
-    assert _redirected(f"{found[1]}/?seed=7") == "/app?seed=7"
-    assert _redirected(f"{found[1]}/") == "/app?depth=64"
+    # The root keeps the query of a link, and without one has the command's.  It says where to go
+    # from where it is, which behind a proxy is somewhere else.
+    assert _redirected(f"{found[1]}/?depth=64") == "app?depth=64"
+    assert _redirected(f"{found[1]}/?seed=7") == "app?seed=7"
+    assert _redirected(f"{found[1]}/") == "app?depth=64"
+    assert _redirected(f"{found[1]}/app/?seed=7") == "../app?seed=7"
     server.send_signal(stop)
     out, err = server.communicate(timeout=PATIENCE)  # returns when the last process has ended
     assert server.returncode in (0, 130)  # 130 by the shells' custom: interrupted

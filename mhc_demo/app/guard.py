@@ -111,7 +111,7 @@ class Refused(Matcher):
         prefix = re.escape(server.prefix)
         apps = "|".join(re.escape(url.rstrip("/")) for url in server.applications)
         self.needed = re.compile(
-            rf"{prefix}/?|{prefix}/favicon\.ico|{prefix}/liveness"
+            rf"{prefix}/?|{prefix}/favicon\.ico|({prefix})?/liveness"
             rf"|{prefix}({apps})(/|/ws)?|{prefix}({apps})?/static/.*"
         )
 

@@ -8,7 +8,7 @@ from bokeh.embed import bundle
 
 from ..scripts import STATIC, text_of
 
-SCRIPTS = ("mhc", "connection", "story", "terms", "widgets", "plots")
+SCRIPTS = ("alone", "mhc", "connection", "story", "terms", "widgets", "plots")
 CSS = text_of("mhc.css")
 
 # `panel serve` hands out no sibling folder of an app; the folder of a Bokeh extension it does.

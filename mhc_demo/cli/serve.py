@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import argparse
 import errno
+import ipaddress
 import os
 import re
 import signal
 import sys
 from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode, urlsplit
 
+from . import processes
 from .options import Run, add_option, check_together, number, plain, state_parameters
 
 
@@ -20,6 +24,7 @@ def serve(parser: argparse.ArgumentParser) -> Run:
     The page opens with what is given here; everything can be changed on the page, and its link
     always says what it shows.
     """
+    _have_a_home()
     server = parser.add_argument_group("server")
     server.add_argument(
         "--port",
@@ -29,8 +34,24 @@ def serve(parser: argparse.ArgumentParser) -> Run:
     )
     server.add_argument(
         "--address",
+        type=_address,
         default="localhost",
-        help="address to listen on; 0.0.0.0 is every one of this machine (default: %(default)s)",
+        help="address to listen on; 0.0.0.0 is every one of this machine, :: those of IPv6 too "
+        "(default: %(default)s)",
+    )
+    server.add_argument(
+        "--prefix",
+        type=_prefix,
+        default="",
+        metavar="PATH",
+        help="path under which the server lives, such as /mhc, for a proxy that passes paths on as "
+        "they are; a proxy that strips it needs nothing here (default: none)",
+    )
+    server.add_argument(
+        "--use-xheaders",
+        action="store_true",
+        help="believe the proxy in front about a visitor's address and scheme (X-Forwarded-For, "
+        "X-Forwarded-Proto); only where nobody reaches the server but through it",
     )
     server.add_argument("--show", action="store_true", help="open the page in a browser")
     server.add_argument(
@@ -40,8 +61,8 @@ def serve(parser: argparse.ArgumentParser) -> Run:
         action="extend",
         default=[],
         metavar="HOST",
-        help="name or name:port (80 if not given) by which other people's browsers reach the page "
-        "(default: only localhost and --address)",
+        help="name or name:port (80 or 443 if not given) by which other people's browsers reach "
+        "the page, an IPv6 address in brackets (default: only localhost and --address)",
     )
     server.add_argument(
         "--frame-ancestors",
@@ -66,7 +87,7 @@ def serve(parser: argparse.ArgumentParser) -> Run:
         default=1,
         metavar="N",
         help="runs of the lab that a process trains at the same time; the next ones wait. Each "
-        "takes a core or two, and some hundred MB; 0: none is trained (default: %(default)s)",
+        "takes a core or two, and 2 GB of memory at most; 0: none is trained (default: %(default)s)",
     )
     opening = parser.add_argument_group("what the page opens with")
     declared = state_parameters()
@@ -82,23 +103,60 @@ def serve(parser: argparse.ArgumentParser) -> Run:
     return run
 
 
-def page_url(address: str, port: int, state: Mapping[str, object]) -> str:
+def _have_a_home() -> None:
+    """A home folder by name: a user of a container may have none, and Bokeh asks when imported."""
+    try:
+        Path.home()
+    except RuntimeError:
+        os.environ["HOME"] = "/"
+
+
+def page_url(address: str, port: int, state: Mapping[str, object], prefix: str = "") -> str:
     """The page's link for a server that listens on `address`, opening with `state`.
 
     >>> page_url("0.0.0.0", 5006, {"depth": 64, "spread": 0.5})
     'http://localhost:5006/app?depth=64&spread=0.5'
     """
-    host = "localhost" if address in ("", "0.0.0.0", "::", "127.0.0.1", "::1") else address
+    host = "localhost" if address in (*EVERYWHERE, "127.0.0.1") else address
     if ":" in host:
-        host = f"[{host}]"
+        host = f"[{host.replace('%', '%25')}]"
     query = urlencode({name: plain(value) for name, value in state.items()})
-    return f"http://{host}:{port}/app" + (f"?{query}" if query else "")
+    return f"http://{host}:{port}{prefix}/app" + (f"?{query}" if query else "")
+
+
+EVERYWHERE = ("", "0.0.0.0", "::")
+"""What `--address` takes for all addresses of this machine."""
+
+
+def _address(text: str) -> str:
+    return text.removeprefix("[").removesuffix("]")
+
+
+def _prefix(text: str) -> str:
+    """A path as Bokeh wants it: with a slash before and none behind, or empty."""
+    path = text.strip("/")
+    parts = path.split("/") if path else []
+    if not all(re.fullmatch(r"[\w.~-]+", part, re.ASCII) and part.strip(".") for part in parts):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a path such as /mhc, of letters, digits and . _ ~ - between slashes"
+        )
+    return f"/{path}" if path else ""
 
 
 def _host(text: str) -> str:
-    if not re.fullmatch(r"[^\s:/]+(:\d+)?", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a host name or name:port")
-    return text
+    """A host as browsers name it: in lower case, an address short, and no port that goes unsaid."""
+    found = re.fullmatch(r"(\[[0-9a-f:.]+\]|[^\s:/\[\]]+)(:\d+)?", text.lower())
+    try:
+        if not found:
+            raise ValueError
+        host, port = found[1], found[2] or ""
+        if host.startswith("["):
+            host = f"[{ipaddress.IPv6Address(host[1:-1]).compressed}]"
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a host name or name:port, nor an IPv6 address in brackets"
+        ) from None
+    return host + (port if port not in (":80", ":443") else "")
 
 
 def _frame_ancestor(text: str) -> str:
@@ -109,11 +167,39 @@ def _frame_ancestor(text: str) -> str:
     return text
 
 
+def _root(opening: str) -> type:
+    """The way from / to /app: Bokeh's own would drop the query of a link.
+
+    Without one the page opens with the state that was asked for.  Where to go is said from where
+    the browser is, which a proxy may have under another path.
+    """
+    from tornado.web import RequestHandler
+
+    class Root(RequestHandler):
+        def get(self) -> None:
+            query = self.request.query or opening
+            here = self.request.path.rpartition("/")[2]  # empty but for a prefix without its slash
+            self.redirect((f"{here}/app" if here else "app") + (f"?{query}" if query else ""))
+
+    return Root
+
+
+def _app_with_slash() -> type:
+    """The way from /app/ to /app: what the page loads is named from there."""
+    from tornado.web import RequestHandler
+
+    class AppWithSlash(RequestHandler):
+        def get(self) -> None:
+            query = self.request.query
+            self.redirect("../app" + (f"?{query}" if query else ""))
+
+    return AppWithSlash
+
+
 def _serve(options: argparse.Namespace, state: Mapping[str, object]) -> int:
     import panel as pn
-    from tornado.ioloop import PeriodicCallback
+    from panel.io.liveness import LivenessHandler
     from tornado.process import task_id
-    from tornado.web import RequestHandler
 
     from ..app import guard, training
     from ..app.page import create
@@ -121,28 +207,22 @@ def _serve(options: argparse.Namespace, state: Mapping[str, object]) -> int:
     # A container or a service manager says by SIGTERM what a person says with Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     training.at_once = options.trainings
-    parent = os.getpid()
+    processes.open_more_files()
+    family = processes.Family()
     opening = urlsplit(page_url("localhost", 0, state)).query
-
-    class Root(RequestHandler):
-        """The way from / to /app: Bokeh's own would drop the query of a link.
-
-        Without one the page opens with the state that was asked for.
-        """
-
-        def get(self) -> None:
-            query = self.request.query or opening
-            self.redirect(f"/app?{query}" if query else "/app")
-
     try:
         server = pn.serve(
             {"app": create},
             title="mHC demo",
             port=options.port,
-            address=options.address or None,
-            websocket_origin=_origins(options),
+            # For Tornado :: is IPv6 alone.
+            address=options.address if options.address not in ("", "::") else None,
+            prefix=options.prefix,
+            use_xheaders=options.use_xheaders,
+            websocket_origin=[h for h in options.allow_websocket_origin if h[0] != "["] or None,
             num_procs=options.num_procs,
-            extra_patterns=[(r"/", Root)],
+            extra_patterns=[(r"/?", _root(opening))],
+            session_token_expiration=TOKENS_LAST,
             liveness=True,  # at /liveness: a health check must not open a visitor's session
             show=False,
             start=False,
@@ -152,33 +232,54 @@ def _serve(options: argparse.Namespace, state: Mapping[str, object]) -> int:
     except OSError as error:
         print(f"mhc-demo: {_why_not_listening(options, error)}", file=sys.stderr)
         return 1
-    guard.protect(server._tornado)
-    if not task_id():  # one process speaks for all
-        url = page_url(options.address, server.port, state)
+    except RuntimeError as error:
+        if "restarts" not in str(error):
+            raise
+        print("mhc-demo: too many of its processes have died; see above", file=sys.stderr)
+        family.dismiss()
+        return 1
+    except KeyboardInterrupt:
+        if options.num_procs != 1:
+            family.dismiss()
+        raise
+    tornado: Any = server._tornado
+    tornado.websocket_origins.update(_origins(options, server.port))
+    with_slash = (f"{options.prefix}/app/", _app_with_slash())
+    # Whoever asks for the server's health knows nothing of prefixes.
+    alive = (r"/liveness", LivenessHandler, {"applications": tornado.applications})
+    tornado.add_handlers(r".*", [with_slash, alive])
+    guard.protect(tornado)
+    if task_id() is not None:
+        family.follow()
+    if family.speaks():
+        url = page_url(options.address, server.port, state, options.prefix)
         print(f"The page is at {url}  (Ctrl-C stops it)", flush=True)
         if options.show:
             import webbrowser
 
             server.io_loop.add_callback(webbrowser.open, url)
-    if task_id() is not None:  # one of several: none outlives the process that started them
-
-        def stop_if_orphan() -> None:
-            if os.getppid() != parent:
-                server.io_loop.stop()
-
-        server.io_loop.add_callback(PeriodicCallback(stop_if_orphan, 500).start)
-    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))  # Panel's: stop the loop
+    processes.stop_by_signal(server.io_loop)
     server.start()
     server.io_loop.start()
     server.stop()
     return 0
 
 
-def _origins(options: argparse.Namespace) -> list[str] | None:
-    # A port of 0 is known only to Bokeh, whose default is localhost at whatever port it gets.
-    own = {"localhost", "127.0.0.1", options.address} - {"", "0.0.0.0"}
-    here = [f"{host}:{options.port}" for host in sorted(own) if options.port and ":" not in host]
-    return here + options.allow_websocket_origin or None
+TOKENS_LAST = 86_400
+"""Seconds in which a page must have met its server once: Bokeh's five minutes are over at once
+where the clock is put right, or a laptop wakes up, between the page and its websocket."""
+
+
+def _origins(options: argparse.Namespace, port: int) -> list[str]:
+    """The origins by which the page is reached without a proxy, and those Bokeh would not read."""
+    own = {"localhost", "127.0.0.1", options.address} - set(EVERYWHERE)
+    if options.address in ("", "::"):
+        own |= {"::1"}
+    own = {host for host in own if "%" not in host}  # no browser names an interface
+    here = [_host(f"[{host}]:{port}" if ":" in host else f"{host}:{port}") for host in own]
+    given = [host for host in options.allow_websocket_origin if host[0] == "["]
+    # Bokeh adds :80 to what has no colon in it, on both sides.
+    return [host if ":" in host else f"{host}:80" for host in here + given]
 
 
 def _why_not_listening(options: argparse.Namespace, error: OSError) -> str:

@@ -68,7 +68,8 @@ def serve(*options: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     port = free_port()
     server_of = ["mhc_demo.cli", "serve", *options] if options else ["panel", "serve", "app.py"]
     command = [sys.executable, str(ORDERLY), *server_of, "--port", str(port)]
-    address = f"http://localhost:{port}/app"
+    prefix = options[options.index("--prefix") + 1] if "--prefix" in options else ""
+    address = f"http://localhost:{port}{prefix}/app"
     with tempfile.TemporaryFile("w+") as log:
         server = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)
         try:

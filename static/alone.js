@@ -1,0 +1,21 @@
+/* Where the page cannot work: in a frame whose sandbox takes its origin away.  No module loads
+   there, and the server refuses the websocket; one sentence says so, and where the page works. */
+"use strict";
+if (self.origin === "null") {
+  addEventListener("DOMContentLoaded", () => {
+    const whole = new URL(location.href);
+    for (const name of ["embed", "controls"]) whole.searchParams.delete(name);
+    const element = (tag, properties) => Object.assign(document.createElement(tag), properties);
+    // The address is written out, for such a frame may not be allowed to open anything.
+    const link = element("a", {
+      href: whole.href, target: "_blank", rel: "noopener", textContent: whole.href});
+    const notice = element("p", {className: "mhc-alone", role: "alert"});
+    notice.append(
+      "The sandbox of this frame (it lacks allow-same-origin) keeps the page from its server; "
+      + "open it in a tab of its own: ", link);
+    document.head.append(element("style", {textContent: `
+      body > :not(.mhc-alone) { display: none !important; }
+      .mhc-alone { margin: 1.5em; font: 1rem/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }`}));
+    document.body.append(notice);
+  });
+}
