@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .ending import tell
 from .options import Run, add_option, failed, one_of
 
 if TYPE_CHECKING:
@@ -71,9 +72,9 @@ def train(parser: argparse.ArgumentParser) -> Run:
             path = output.with_stem(f"{output.stem}-{settings.connection}")
             try:
                 summary = _train(settings, path)
-            except OSError as error:
+            except (OSError, ValueError) as error:
                 return failed(path, error)
-            print(_told(settings, summary, path), flush=True)
+            tell(_told(settings, summary, path))
         return 0
 
     return run
