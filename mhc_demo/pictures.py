@@ -291,6 +291,7 @@ class _Browser(threading.Thread):
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
+                    env={**os.environ, "TMPDIR": str(folder)},  # it tidies up none of its own
                     start_new_session=True,
                 )
                 while not self.unwanted.wait(0.2) and self.ended_with is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import sys
 from contextlib import closing
 from pathlib import Path
@@ -31,6 +32,7 @@ def train(parser: argparse.ArgumentParser) -> Run:
     parser.add_argument(
         "-o",
         "--output",
+        type=_file,
         default="run.jsonl",
         metavar="FILE",
         help="what the records' names are made of; they are replaced if they are there "
@@ -78,6 +80,12 @@ def train(parser: argparse.ArgumentParser) -> Run:
         return 0
 
     return run
+
+
+def _file(text: str) -> str:
+    if Path(text).name in ("", "..") or text.endswith(("/", os.sep)):
+        raise argparse.ArgumentTypeError(f"{text!r} names no file")
+    return text
 
 
 def _train(settings: Settings, path: Path) -> Summary:
