@@ -12,7 +12,7 @@
 #                  -t mhc-demo:cuda .
 #                docker run --gpus all -p 5006:5006 mhc-demo:cuda --device cuda
 #                "lab" adds what the view Lab trains with, PyTorch among it.
-ARG BASE_IMAGE=python:3.13-slim-trixie
+ARG BASE_IMAGE=python:3.13.7-slim-trixie
 
 FROM ${BASE_IMAGE} AS build
 ARG EXTRAS=""

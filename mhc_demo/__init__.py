@@ -7,7 +7,6 @@ numerics come without Panel, and `Explorer`, the page, brings Panel along only w
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -50,11 +49,6 @@ _HOMES = {
 _MODULES = ("lab", "nn")
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
-try:
-    __version__ = version("mhc-demo")
-except PackageNotFoundError:  # run from a checkout that was never installed
-    __version__ = "0+unknown"
-
 __all__ = [
     "DEVICES",
     "INITS",
@@ -85,6 +79,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return _version()
     if name in _MODULES:
         return import_module(f".{name}", __name__)
     if name not in _HOME_OF:
@@ -92,6 +88,15 @@ def __getattr__(name: str) -> Any:
     value = getattr(import_module(f".{_HOME_OF[name]}", __name__), name)
     globals()[name] = value
     return value
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version  # which takes half of an import
+
+    try:
+        return version("mhc-demo")
+    except PackageNotFoundError:  # run from a checkout that was never installed
+        return "0+unknown"
 
 
 def __dir__() -> list[str]:

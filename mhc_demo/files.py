@@ -42,10 +42,10 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise FileNotFoundError(f"the folder {whole.parent} does not exist")
     if whole.exists() and not whole.is_file():
         raise ValueError(f"{path} is not a file")
-    part = whole.with_name(f".{whole.stem[:32]}-{secrets.token_hex(4)}{whole.suffix}")
-    # Not by `tempfile`, whose files are closed to all others, whatever the umask says.
-    os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
-    try:
+    part = whole.with_name(f".{whole.stem[:32]}-{secrets.token_hex(8)}{whole.suffix}")
+    try:  # from here on a signal can come
+        # Not by `tempfile`, whose files are closed to all others, whatever the umask says.
+        os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
         yield part
         os.replace(part, whole)
     except BaseException:
@@ -103,11 +103,12 @@ def _csv(dataset: xr.Dataset, path: Path) -> None:
 
 
 def _parquet(dataset: xr.Dataset, path: Path) -> None:
-    _rows(dataset).to_parquet(path, index=False, engine="pyarrow")
+    path.write_bytes(_rows(dataset).to_parquet(None, index=False, engine="pyarrow"))
 
 
 def _netcdf(dataset: xr.Dataset, path: Path) -> None:
-    dataset.to_netcdf(path, engine="h5netcdf")
+    # HDF5 that finds the disk full ends with the whole process.
+    path.write_bytes(dataset.to_netcdf(None, engine="h5netcdf"))
 
 
 def _json(dataset: xr.Dataset, path: Path) -> None:

@@ -98,24 +98,17 @@ def drawn(
     send = SEND.replace("TYPE", json.dumps(suffix.removeprefix(".")))
     page = _page(layout, title, theme, background, send)
     answers: SimpleQueue[tuple[str, bytes]] = SimpleQueue()
-    with (
-        _server(page, answers) as address,
-        tempfile.TemporaryDirectory(prefix="mhc-", ignore_cleanup_errors=True) as folder,
-        open(Path(folder) / "log", "wb") as log,
-    ):
-        command = [program, *OPTIONS, f"--user-data-dir={folder}"]
-        command += [f"--window-size={layout.width},{layout.height}"]
+    with _server(page, answers) as address:
+        command = [program, *OPTIONS, f"--window-size={layout.width},{layout.height}"]
         command += [f"--force-device-scale-factor={scale}", address]
-        # In a session of its own, it hears of no Ctrl-C, and is ended here.
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-        )
+        browser_runs = _Browser(command)
         try:
-            what, answer = _answer(answers, process)
+            browser_runs.start()
+            what, answer = _answer(answers, browser_runs)
         except NoPictureError as error:
             raise NoPictureError(f"{program} {error}; {ADVICE}") from None
         finally:
-            _end(process)
+            browser_runs.end()
     if what == "failed":
         raise NoPictureError(f"{program} failed: {answer.decode(errors='replace')}; {ADVICE}")
     return answer
@@ -251,10 +244,66 @@ def _server(page: str, answers: SimpleQueue[tuple[str, bytes]]) -> Iterator[str]
         def log_message(self, *_: Any) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+    class Server(ThreadingHTTPServer):
+        def handle_error(self, *about: Any) -> None:
+            if not isinstance(sys.exception(), ConnectionError):  # a browser that was ended
+                super().handle_error(*about)
+
+    with Server(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}{path}"
         server.shutdown()
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix="mhc-"))
+    try:
+        yield folder
+    finally:
+        for _ in range(50):  # what the browser had started may write for a moment yet
+            shutil.rmtree(folder, ignore_errors=True)
+            if not folder.exists():
+                break
+            time.sleep(0.1)
+
+
+class _Browser(threading.Thread):
+    """The browser, from its start to its end in a thread, which no signal can interrupt.
+
+    Else Ctrl-C at the wrong moment would leave it running, or the folder that it writes into.
+    """
+
+    def __init__(self, command: list[str]) -> None:
+        super().__init__()
+        self.command = command
+        self.failure: Exception | None = None
+        self.ended_with: int | None = None
+        self.unwanted = threading.Event()
+
+    def run(self) -> None:
+        try:
+            with _folder() as folder, open(folder / "log", "wb") as log:
+                program, *options = self.command
+                # In a session of its own, it hears of no Ctrl-C.
+                process = subprocess.Popen(
+                    [program, f"--user-data-dir={folder}", *options],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    env={**os.environ, "TMPDIR": str(folder)},  # it tidies up none of its own
+                    start_new_session=True,
+                )
+                while not self.unwanted.wait(0.2) and self.ended_with is None:
+                    self.ended_with = process.poll()
+                _end(process)
+        except Exception as error:
+            self.failure = error
+
+    def end(self) -> None:
+        self.unwanted.set()
+        if self.ident is not None:
+            self.join()
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -270,14 +319,14 @@ def _end(process: subprocess.Popen[bytes]) -> None:
             os.killpg(process.pid, signal.SIGKILL)
 
 
-def _answer(
-    answers: SimpleQueue[tuple[str, bytes]], process: subprocess.Popen[bytes]
-) -> tuple[str, bytes]:
+def _answer(answers: SimpleQueue[tuple[str, bytes]], browser: _Browser) -> tuple[str, bytes]:
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
         try:
             return answers.get(timeout=0.2)
         except Empty:
-            if process.poll() is not None:
-                raise NoPictureError(f"ended with exit code {process.returncode}") from None
+            if browser.failure is not None:
+                raise browser.failure from None
+            if browser.ended_with is not None:
+                raise NoPictureError(f"ended with exit code {browser.ended_with}") from None
     raise NoPictureError(f"has drawn nothing in {PATIENCE} seconds")

@@ -6,6 +6,8 @@ Where a process matters (what it imports, what it prints, how it ends) the test 
 from __future__ import annotations
 
 import argparse
+import errno
+import os
 import re
 import signal
 import socket
@@ -15,6 +17,7 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -301,6 +304,99 @@ def test_serve_prints_the_link_answers_it_and_stops_quietly(
     assert server.returncode in (0, 130)  # 130 by the shells' custom: interrupted
     assert out == ""
     assert "Traceback" not in err
+
+
+FILE = ["export", "-", "--max-depth", "1", "--max-iterations", "0"]
+FULL = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="Linux has a device for it")
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("command", [FILE, ["--version"], ["export", "FILE"]])
+def test_who_reads_no_further_is_not_complained_to(
+    tmp_path: Path, command: list[str], unbuffered: str
+) -> None:
+    command = [str(tmp_path / "a.html") if word == "FILE" else word for word in command]
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-m", "mhc_demo.cli", *command],
+        env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
+        stdout=writer,
+        stderr=subprocess.PIPE,
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+@FULL
+@pytest.mark.parametrize("command", [FILE, ["--version"]])
+def test_standard_output_that_cannot_be_written_is_named_in_a_line(command: list[str]) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "mhc_demo.cli", *command],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    reason = os.strerror(errno.ENOSPC)
+    assert done.stderr == f"mhc-demo: cannot write standard output: {reason}\n"
+    assert done.returncode == 1
+
+
+@FULL
+def test_who_cannot_hear_of_a_failure_has_the_exit_code(tmp_path: Path) -> None:
+    missing = str(tmp_path / "missing" / "a.html")
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "mhc_demo.cli", "export", missing], stdout=full, stderr=full
+        )
+    assert done.returncode == 1
+
+
+def test_a_file_on_standard_output_is_utf_8_wherever_it_is_written() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "mhc_demo.cli", *FILE, "--title", "Σ"],
+        env=os.environ | {"PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        timeout=PATIENCE,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert "<title>Σ</title>" in done.stdout.decode("utf-8")
+
+
+def ended(*lines: str) -> subprocess.CompletedProcess[str]:
+    """A process that runs a command of these lines, to which `signal_me` sends a signal."""
+    return run(
+        "-c",
+        "import os, signal, sys\n"
+        "from mhc_demo.cli.ending import as_process\n"
+        "def signal_me(name): os.kill(os.getpid(), getattr(signal, name))\n"
+        "def command():\n    " + "\n    ".join([*lines, "return 0"]) + "\n"
+        "sys.exit(as_process(command))",
+    )
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_a_second_signal_does_not_interrupt_what_the_first_one_clears_up(
+    name: str, code: int
+) -> None:
+    clear = "    except OSError: signal_me('SIGINT'); print('cleared up')"
+    done = ended(f"try: signal_me({name!r})", "finally:", "    try: open('/missing/file')", clear)
+    assert (done.returncode, done.stdout, done.stderr) == (code, "cleared up\n", "")
+
+
+def test_a_signal_that_some_library_has_swallowed_can_be_sent_again() -> None:
+    done = ended("try: signal_me('SIGINT')", "except: pass", "signal_me('SIGINT')", "print('on')")
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="terminals hang up on POSIX")
+def test_the_end_of_the_terminal_ends_a_command_unless_nohup_has_it_ignored() -> None:
+    assert ended("signal_me('SIGHUP')").returncode == 129
+    ignore = "signal.signal(signal.SIGHUP, signal.SIG_IGN)"
+    code = "import signal, sys; from mhc_demo.cli.ending import as_process; "
+    code += f"{ignore}; sys.exit(as_process(lambda: signal.raise_signal(signal.SIGHUP) or 7))"
+    assert run("-c", code).returncode == 7
 
 
 @pytest.mark.parametrize("origin", ["blog.example.org", "'none'", "https://a.org/x", "https://a;b"])

@@ -68,7 +68,7 @@ def test_the_image_is_small_unprivileged_and_looked_after() -> None:
     bases = [value.split()[0] for name, value in instructions() if name == "FROM"]
     assert set(bases) == {"${BASE_IMAGE}"}
     default = next(v for name, v in instructions() if name == "ARG" and v.startswith("BASE_IMAGE"))
-    assert re.fullmatch(r"BASE_IMAGE=python:3\.\d+-slim-\w+", default)
+    assert re.fullmatch(r"BASE_IMAGE=python:3\.\d+\.\d+-slim-\w+", default)
     user, _, group = only("USER").partition(":")
     assert int(user) > 0
     assert int(group) > 0
@@ -95,7 +95,13 @@ def test_what_the_container_sets_are_options_of_the_server(
 def test_compose_reads_its_file_and_the_proxy_its_own(tmp_path: Path) -> None:
     done = subprocess.run(
         [tool("docker-compose"), "--file", ROOT / "compose.yaml", "config", "--format", "json"],
-        env={"PATH": os.defpath, "HOME": "/", "ORIGIN": "demo.example.org", "PORT": "8080"},
+        env={
+            "PATH": os.defpath,
+            "HOME": "/",
+            "ORIGIN": "demo.example.org",
+            "PORT": "8080",
+            "MEMORY": "3g",
+        },
         capture_output=True,
         text=True,
     )
@@ -111,6 +117,15 @@ def test_compose_reads_its_file_and_the_proxy_its_own(tmp_path: Path) -> None:
         assert origin == "demo.example.org"
         assert each["read_only"]
         assert "ports" not in each  # the proxy is the only way in
+        assert float(each["cpus"]) <= 1  # an engine refuses more than its machine has
+        assert each["mem_limit"] == each["memswap_limit"] == str(3 << 30)
+        assert each["pids_limit"] > 0
+    assert re.fullmatch(r"caddy:\d+\.\d+\.\d+-alpine", proxy["image"])
+    assert {name: on["condition"] for name, on in proxy["depends_on"].items()} == dict.fromkeys(
+        services, "service_healthy"
+    )
+    assert proxy["healthcheck"]["test"][-1].endswith("/liveness")
+    assert {"mem_limit", "cpus", "pids_limit"} <= proxy.keys()
     done = subprocess.run(
         [tool("caddy"), "validate", "--config", ROOT / "deploy/Caddyfile"],
         env={"HOME": str(tmp_path), **proxy["environment"]},

@@ -5,6 +5,7 @@ What is drawn by a browser is looked at in tests/page/test_pictures.py.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -226,8 +227,10 @@ def test_progress_hears_of_every_member() -> None:
     assert sum(heard) == 38
 
 
-def interrupted(folder: Path, *arguments: str) -> str:
-    """What a command says that gets a Ctrl-C when its file has been begun."""
+def stopped(
+    folder: Path, number: signal.Signals, *arguments: str
+) -> subprocess.CompletedProcess[str]:
+    """A command that gets a signal when its folder holds what it has begun."""
     process = subprocess.Popen(
         [sys.executable, "-m", "mhc_demo.cli", *arguments],
         stdout=subprocess.PIPE,
@@ -240,21 +243,26 @@ def interrupted(folder: Path, *arguments: str) -> str:
             assert process.poll() is None, process.communicate()
             assert time.monotonic() < end
             time.sleep(0.02)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         out, err = process.communicate(timeout=PATIENCE)
     finally:
         process.kill()
         process.wait()
-    assert (process.returncode, out) == (130, "")
-    return err
+    return subprocess.CompletedProcess(arguments, process.returncode, out, err)
 
 
-def test_ctrl_c_while_it_computes_leaves_the_file_that_was_there(tmp_path: Path) -> None:
+SIGNALS = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+
+
+@SIGNALS
+def test_a_signal_while_it_computes_leaves_the_file_that_was_there(
+    tmp_path: Path, number: signal.Signals
+) -> None:
     path = tmp_path / "gains.csv"
     path.write_text("old")
     # An hour's work: only what has begun is ended.
-    err = interrupted(tmp_path, "surface", "--members", "1000000", "-o", str(path))
-    assert err == ""
+    done = stopped(tmp_path, number, "surface", "--members", "1000000", "-o", str(path))
+    assert (done.returncode, done.stdout, done.stderr) == (128 + number, "", "")
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -269,14 +277,56 @@ def sleeper(folder: Path) -> Path:
     return program
 
 
-def test_ctrl_c_while_a_browser_draws_leaves_nothing(tmp_path: Path) -> None:
-    folder = tmp_path / "here"
+@SIGNALS
+def test_a_signal_while_a_browser_draws_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    folder, temporary = tmp_path / "here", tmp_path / "temporary"
     folder.mkdir()
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
     asked = ["plot", "fig8", "-o", str(folder / "a.png"), "--browser", str(sleeper(folder))]
-    assert interrupted(folder, *asked) == ""
+    done = stopped(folder, number, *asked)
+    assert (done.returncode, done.stdout, done.stderr) == (128 + number, "", "")
     (left,) = folder.iterdir()
     with pytest.raises(ProcessLookupError):
         os.kill(int(left.read_text()), 0)
+    assert list(temporary.iterdir()) == []
+
+
+def on_a_full_disk(size: int, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """A command of which no file may grow beyond `size` bytes: it fails as on a full disk."""
+    limited = f"""
+import resource, sys
+from mhc_demo.cli import main
+resource.setrlimit(resource.RLIMIT_FSIZE, ({size}, {size}))
+sys.exit(main())
+"""
+    return subprocess.run(
+        [sys.executable, "-c", limited, *arguments], capture_output=True, text=True
+    )
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the limit is POSIX's")
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [
+        *((f"a{suffix}", "surface --members 2 -o") for suffix in FORMATS),
+        ("a.html", "export"),
+        ("b.html", "plot fig8 --members 2 -o"),
+    ],
+)
+def test_a_full_disk_is_named_with_the_file_and_leaves_what_was_there(
+    tmp_path: Path, name: str, command: str
+) -> None:
+    path = tmp_path / name
+    path.write_text("old")
+    done = on_a_full_disk(3000, *command.split(), str(path))
+    reason = os.strerror(errno.EFBIG)
+    assert done.stderr == f"mhc-demo: cannot write {path}: {reason}\n"
+    assert (done.returncode, done.stdout) == (1, "")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_without_a_browser_it_is_said_what_was_looked_for_and_what_to_do(

@@ -1,8 +1,10 @@
 """The training lab: what its runs do, and what their records keep."""
 
+import errno
 import itertools
 import json
 import math
+import os
 import signal
 import subprocess
 import sys
@@ -241,6 +243,37 @@ def test_a_half_line_at_the_end_is_what_a_killed_run_leaves(lines):
     assert "cut off" in record.damage
 
 
+@pytest.fixture
+def limited():
+    """Sets how large a file may grow: what is written beyond that fails as on a full disk."""
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_disk_that_gets_full_leaves_every_whole_line(lines, limited, tmp_path):
+    _, whole = lines
+    settings = lab.Settings(connection="hc", **SMALL)
+    path = tmp_path / "full.jsonl"
+    limited(sum(map(len, whole[:3])) + 40)
+    with pytest.raises(OSError, match=os.strerror(errno.EFBIG)):
+        list(lab.recorded(lab.train(settings), settings, path))
+    record = lab.read_record(path)
+    assert [step.step for step in record.steps] == [1, 2]
+    assert "cut off" in record.damage
+
+
+def test_a_record_is_replaced_only_when_the_new_one_can_be_opened(lines, limited):
+    path, whole = lines
+    settings = lab.Settings(connection="hc", **SMALL)
+    limited(40)
+    with pytest.raises(OSError, match=os.strerror(errno.EFBIG)):
+        next(lab.recorded(lab.train(settings), settings, path))
+    assert path.read_text() == "".join(whole)
+    assert list(path.parent.iterdir()) == [path]
+
+
 @pytest.mark.parametrize(
     "first",
     [
@@ -284,10 +317,11 @@ def test_a_killed_run_leaves_a_record_that_opens(tmp_path):
     assert len(record.steps) >= 2
 
 
-def test_ctrl_c_ends_a_run_with_130_and_its_record_with_a_summary(tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_run_and_its_record_with_a_summary(tmp_path, number):
     process, path = started(tmp_path)
-    process.send_signal(signal.SIGINT)
-    assert process.wait() == 130
+    process.send_signal(number)
+    assert process.wait() == 128 + number
     record = lab.read_record(path)
     assert record.outcome == "cancelled"
     assert record.damage == ""
@@ -302,6 +336,14 @@ def test_each_connection_has_a_record_of_its_own(tmp_path, capsys):
     settings = lab.read_record(tmp_path / "a-hc.jsonl").settings
     assert settings.learning_rate == lab.PRESETS["explodes"].values["learning_rate"]
     assert settings.depth == 2
+
+
+@pytest.mark.parametrize("output", ["", ".", "..", "/", "a/"])
+def test_what_names_no_file_is_refused(capsys, output):
+    with pytest.raises(SystemExit) as stop:
+        main(["train", "--steps", "1", "-o", output])
+    assert stop.value.code == 2
+    assert f"argument -o/--output: {output!r} names no file" in capsys.readouterr().err
 
 
 def test_what_cannot_be_written_is_said(tmp_path, capsys):

@@ -109,7 +109,7 @@ class Refused(Matcher):
 
     def __init__(self, server: BokehTornado) -> None:
         prefix = re.escape(server.prefix)
-        apps = "|".join(re.escape(url.rstrip("/")) for url in server.applications)
+        apps = "|".join(url.rstrip("/") for url in server.applications)  # patterns, some of them
         self.needed = re.compile(
             rf"{prefix}/?|{prefix}/favicon\.ico|({prefix})?/liveness"
             rf"|{prefix}({apps})(/|/ws)?|{prefix}({apps})?/static/.*"

@@ -2,53 +2,104 @@
 
 A frame, because a page writes its address, listens to keys and brings its type along, all of which
 would be the notebook's; so the notebook needs no extension, no two explorers meet, and no other
-host is asked for anything.  A thread of its own, because then the page also answers while a cell
-runs.  The page has a state of its own too, and each side tells the other what changes: what belongs
-to a page is touched by its server's thread alone.
+host is asked for anything.  A server in a thread of its own, because then the page also answers
+while a cell runs; one for all frames, each of which has an address that cannot be guessed.  The
+page has a state of its own too, and each side tells the other what changes: what belongs to a page
+is touched by its server's thread alone.
 """
 
 from __future__ import annotations
 
 import asyncio
+import secrets
+from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import dataclass, field
 from threading import Thread
+from typing import Any
+from weakref import WeakKeyDictionary, ref
 
 import panel as pn
-import panel_material_ui as pmui
 import param
 
+from . import guard
 from .page import create
 from .state import URL_PARAMETERS, State
 
 HEIGHT = 760
 """Of the frame, in pixels: the headline, the dial and a first plot."""
 
+NAMES = list(URL_PARAMETERS)
+
+
+@dataclass
+class Shown:
+    """What a frame shows, of an explorer that the notebook may have let go since."""
+
+    state: ref[State]
+    kernel: asyncio.AbstractEventLoop
+    values: dict[str, Any]
+    """The state's, as they are or last were."""
+    tell_page: list[Callable[[dict[str, Any]], None]] = field(default_factory=list)
+    """One for each page that is open."""
+
+    def changed(self, *events: param.parameterized.Event) -> None:
+        values = {event.name: event.new for event in events}
+        self.values.update(values)
+        for tell in list(self.tell_page):
+            tell(values)
+
+
+_shown: dict[str, Shown] = {}
+"""By the key in the frame's address: a few words each, as long as the kernel runs."""
+
+_keys: WeakKeyDictionary[State, str] = WeakKeyDictionary()
+
+_port: Future[int] | None = None
+
 
 def frame(state: State) -> str:
     """HTML that shows the page with `state`, and keeps the two equal while the kernel runs.
 
+    However often it is shown, it has one address, and this process one server.  Nothing here keeps
+    the state alive: without it, its frame goes on by itself.
+
     Raises RuntimeError where no event loop runs: it is for what a notebook's cell displays.
     """
     kernel = asyncio.get_running_loop()
-    port: Future[int] = Future()
-    Thread(target=_serve, args=(state, kernel, port), daemon=True).start()
+    key = _keys.setdefault(state, secrets.token_urlsafe())
+    if key not in _shown:
+        _shown[key] = Shown(ref(state), kernel, {name: getattr(state, name) for name in NAMES})
+        state.param.watch(_shown[key].changed, NAMES)
     return (
-        f'<iframe src="http://localhost:{port.result()}/app" width="100%" height="{HEIGHT}" '
-        'style="border: 0" title="Explorer of the gain of composite mappings"></iframe>'
+        f'<iframe src="http://localhost:{_server_port()}/explorer/{key}" width="100%" '
+        f'height="{HEIGHT}" style="border: 0" '
+        'title="Explorer of the gain of composite mappings"></iframe>'
     )
 
 
-def _serve(state: State, kernel: asyncio.AbstractEventLoop, port: Future[int]) -> None:
+def _server_port() -> int:
+    """The port of this process' server, which is started if there is none."""
+    global _port
+    if _port is None or (_port.done() and _port.exception()):
+        _port = Future()
+        Thread(target=_serve, args=(_port,), daemon=True).start()
+    return _port.result()
+
+
+def _serve(port: Future[int]) -> None:
     asyncio.set_event_loop(asyncio.new_event_loop())
     try:
         server = pn.serve(
-            {"app": lambda: _page(state, kernel)},
+            {"/explorer/{key}": _page},
             address="localhost",
             title="mHC demo",
             show=False,
             start=False,
             verbose=False,
+            **guard.options(frame_ancestors=None),  # any notebook's
         )
+        guard.protect(server._tornado)
         server.start()
     except BaseException as error:
         port.set_exception(error)
@@ -57,27 +108,34 @@ def _serve(state: State, kernel: asyncio.AbstractEventLoop, port: Future[int]) -
     server.io_loop.start()
 
 
-def _page(theirs: State, kernel: asyncio.AbstractEventLoop) -> pmui.Page:
+def _page() -> pn.viewable.Viewable:
     """The page of one frame, tied to the state of the explorer that the notebook holds."""
     document = pn.state.curdoc
-    names = list(URL_PARAMETERS)
-    ours = State(**{name: getattr(theirs, name) for name in names})
+    shown = _shown.get(pn.state.route_params["key"])
+    if shown is None:
+        return pn.pane.Str("The kernel that showed this explorer has ended: run its cell again.")
+    ours = State(**shown.values)
     page = create(ours)
-    heard: dict[str, object] = {}  # from the page, by the kernel: not to be sent back there
+    heard: dict[str, Any] = {}  # from the page, by the kernel: not to be sent back there
 
     def tell_kernel(*events: param.parameterized.Event) -> None:
-        kernel.call_soon_threadsafe(hear, {event.name: event.new for event in events})
+        values = {event.name: event.new for event in events}
+        if shown.state() is None:
+            shown.values.update(values)
+        else:
+            shown.kernel.call_soon_threadsafe(hear, values)
 
-    def hear(values: dict[str, object]) -> None:
-        heard.update(values)
-        theirs.param.update(**values)
-        heard.clear()
+    def hear(values: dict[str, Any]) -> None:
+        if (theirs := shown.state()) is not None:
+            heard.update(values)
+            theirs.param.update(**values)
+            heard.clear()
 
-    def tell_page(*events: param.parameterized.Event) -> None:
-        values = {event.name: event.new for event in events if event.name not in heard}
-        document.add_next_tick_callback(lambda: ours.param.update(**values))
+    def tell_page(values: dict[str, Any]) -> None:
+        new = {name: value for name, value in values.items() if name not in heard}
+        document.add_next_tick_callback(lambda: ours.param.update(**new))
 
-    ours.param.watch(tell_kernel, names)
-    told = theirs.param.watch(tell_page, names)
-    pn.state.on_session_destroyed(lambda _: theirs.param.unwatch(told))
+    ours.param.watch(tell_kernel, NAMES)
+    shown.tell_page.append(tell_page)
+    pn.state.on_session_destroyed(lambda _: shown.tell_page.remove(tell_page))
     return page

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from .ending import as_process, stopped, tell
 from .export import export
 from .options import Run, from_environment
 from .plot import plot
@@ -59,17 +60,25 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Options of the environment (`from_environment`) come before it, so that it has the last word.
 
-    0: done.  1: it could not be done.  2: the options were wrong (raised as SystemExit).  130, by
-    the shells' custom: stopped by Ctrl-C.
+    0: done.  1: it could not be done.  2: the options were wrong.  128 and the number of a signal,
+    by the shells' custom: stopped by it (130: Ctrl-C, 143: SIGTERM).  141: nobody reads on.
+
+    What `sys.argv` says is what the process is for (`as_process`).  Of another `argv` signals are
+    left to the caller, and some exit codes are raised as SystemExit.
     """
-    arguments = sys.argv[1:] if argv is None else list(argv)
+    if argv is None:
+        return as_process(lambda: _run(sys.argv[1:]))
+    try:
+        return _run(list(argv))
+    except KeyboardInterrupt as stop:
+        return stopped(stop)
+
+
+def _run(arguments: list[str]) -> int:
     if arguments and arguments[0] in COMMANDS:
         arguments[1:1] = from_environment(arguments[0])
-    try:
-        options = _parser(arguments).parse_args(arguments)
-        return options.run(options)
-    except KeyboardInterrupt:
-        return 130
+    options = _parser(arguments).parse_args(arguments)
+    return options.run(options)
 
 
 def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
@@ -100,5 +109,5 @@ class _Version(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
         from .. import __version__
 
-        print(f"mhc-demo {__version__}")
+        tell(f"mhc-demo {__version__}")
         parser.exit()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import gzip
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from .ending import tell
 from .options import (
     Run,
     add_option,
@@ -162,7 +162,7 @@ def _made(options: argparse.Namespace, state: dict[str, Any]) -> str:
 
 def _written(options: argparse.Namespace, text: str) -> int:
     if str(options.file) == "-":
-        sys.stdout.write(text)
+        tell(text.encode())
         return 0
     from ..files import replacing
 
@@ -172,5 +172,5 @@ def _written(options: argparse.Namespace, text: str) -> int:
     except (OSError, ValueError) as error:
         return failed(options.file, error)
     size = len(gzip.compress(text.encode()))
-    print(f"{options.file}: {size / 1000:.0f} kB as it travels (gzip)")
+    tell(f"{options.file}: {size / 1000:.0f} kB as it travels (gzip)")
     return 0

@@ -13,6 +13,8 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from .ending import complain
+
 Run = Callable[[argparse.Namespace], int]
 """Does the work of a subcommand and returns the exit code."""
 
@@ -223,7 +225,7 @@ def add_output(parser: argparse.ArgumentParser, suffixes: Sequence[str]) -> None
 def failed(path: object, error: Exception) -> int:
     """Say in one line why a file could not be written; returns the exit code."""
     reason = (error.strerror if isinstance(error, OSError) else None) or error
-    print(f"mhc-demo: cannot write {path}: {reason}", file=sys.stderr)
+    complain(f"cannot write {path}: {reason}")
     return 1
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from . import processes
+from .ending import tell
 from .options import Run, add_option, check_together, number, plain, state_parameters
 
 
@@ -87,7 +88,8 @@ def serve(parser: argparse.ArgumentParser) -> Run:
         default=1,
         metavar="N",
         help="runs of the lab that a process trains at the same time; the next ones wait. Each "
-        "takes a core or two, and 2 GB of memory at most; 0: none is trained (default: %(default)s)",
+        "takes a core or two, and 2 GB of memory at most; 0: none is trained "
+        "(default: %(default)s)",
     )
     opening = parser.add_argument_group("what the page opens with")
     declared = state_parameters()
@@ -253,7 +255,7 @@ def _serve(options: argparse.Namespace, state: Mapping[str, object]) -> int:
         family.follow()
     if family.speaks():
         url = page_url(options.address, server.port, state, options.prefix)
-        print(f"The page is at {url}  (Ctrl-C stops it)", flush=True)
+        tell(f"The page is at {url}  (Ctrl-C stops it)")
         if options.show:
             import webbrowser
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import sys
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .ending import tell
 from .options import Run, add_option, failed, one_of
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ def train(parser: argparse.ArgumentParser) -> Run:
     parser.add_argument(
         "-o",
         "--output",
+        type=_file,
         default="run.jsonl",
         metavar="FILE",
         help="what the records' names are made of; they are replaced if they are there "
@@ -71,12 +74,18 @@ def train(parser: argparse.ArgumentParser) -> Run:
             path = output.with_stem(f"{output.stem}-{settings.connection}")
             try:
                 summary = _train(settings, path)
-            except OSError as error:
+            except (OSError, ValueError) as error:
                 return failed(path, error)
-            print(_told(settings, summary, path), flush=True)
+            tell(_told(settings, summary, path))
         return 0
 
     return run
+
+
+def _file(text: str) -> str:
+    if Path(text).name in ("", "..") or text.endswith(("/", os.sep)):
+        raise argparse.ArgumentTypeError(f"{text!r} names no file")
+    return text
 
 
 def _train(settings: Settings, path: Path) -> Summary:

@@ -22,6 +22,7 @@ from typing import Any, TextIO
 import numpy as np
 
 from .._arrays import choice, whole_number
+from ..files import replacing
 from ..gains import DIRECTIONS
 from .settings import SETTINGS, Settings
 
@@ -152,14 +153,16 @@ def recorded(
 
     >>> for record in recorded(train(settings), settings, "hc.jsonl"): ...
 
-    The file is replaced if it is there.  If this generator is closed, or the training interrupted,
-    the record ends with a summary that says "cancelled".  Raises OSError as `open` does.
+    A file that is there is replaced when the first line of the new one stands.  If this generator
+    is closed, or the training interrupted, the record ends with a summary that says "cancelled".
+    Raises what `replacing` does, and OSError if a line cannot be written: then the record holds all
+    lines before it.
     """
     kept = Record(settings)
-    with open(path, "w", encoding="utf-8") as file, closing(records):
-        _write(
-            file, {"record": FORMAT, "settings": settings.values_by_name(), "versions": _versions()}
-        )
+    opening = {"record": FORMAT, "settings": settings.values_by_name(), "versions": _versions()}
+    with replacing(path) as part, open(part, "w", encoding="utf-8") as file:
+        _write(file, opening)
+    with open(path, "a", encoding="utf-8") as file, closing(records):
         try:
             for record in records:
                 kept.extend([record])

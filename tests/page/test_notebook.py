@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -60,3 +61,45 @@ def test_the_explorer_in_a_notebook_and_python_tell_each_other_what_changes(
     expect(numbers.nth(1)).to_contain_text("10")
     expect(second.get_by_role("slider", name="Streams (n)", exact=True)).to_have_value("2")
     assert page.url == "about:blank"  # the address is the notebook's
+
+
+def test_however_often_explorers_are_displayed_one_server_shows_them(
+    page: Page, run: Callable[[str], nbformat.NotebookNode], explorer: Explorer
+) -> None:
+    """And what the notebook lets go of is not kept, not even by an open page."""
+    # Not as the last expression of a cell, which IPython keeps.
+    display = run("""import mhc_demo as mhc
+from IPython.display import display
+explorer = mhc.Explorer(depth=32)
+display(explorer)""").outputs[-1]
+    html = display.data["text/html"]
+    page.set_content(html)
+    depth = page.frame_locator("iframe").get_by_role("slider", name="Depth (layers)", exact=True)
+    expect(depth).to_have_value("32")
+    run("""import gc, threading, weakref
+before = threading.active_count()
+again = {explorer._repr_mimebundle_()["text/html"] for _ in range(3)}
+other = mhc.Explorer(depth=32)._repr_mimebundle_()["text/html"]
+more = threading.active_count() - before
+state = weakref.ref(explorer.state)""")
+    assert run("print(more, again)").outputs[0].text == f"0 {{{html!r}}}\n"
+    address, key = re.search(r'src="(.*/)([\w-]+)"', html).groups()
+    assert len(key) > 40  # what nobody guesses
+    assert run("print(other)").outputs[0].text.startswith(f'<iframe src="{address}')
+    assert key not in run("print(other)").outputs[0].text
+
+    run("explorer.state.depth = 48")
+    expect(depth).to_have_value("48")
+    run("del explorer")
+
+    def state_is_gone() -> None:
+        assert run("gc.collect()\nprint(state())").outputs[-1].text == "None\n"
+
+    explorer.eventually(state_is_gone)
+    depth.press("ArrowRight")
+    expect(depth).to_have_value("49")
+    page.reload()  # it goes on by itself, from where it is
+    page.set_content(html)
+    expect(depth).to_have_value("49")
+    page.set_content(html.replace(key, "x" * len(key)))
+    expect(page.frame_locator("iframe").locator("body")).to_contain_text("run its cell again")
