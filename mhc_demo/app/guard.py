@@ -104,12 +104,17 @@ def _hush() -> None:
         selector.lookup("directory").property._default = ""
 
 
+NAME = re.compile(r"\(\?P<\w+>")
+"""Of a group in the pattern of an address."""
+
+
 class Refused(Matcher):
     """Matches what the page does not need, and tidies the arguments of what it does."""
 
     def __init__(self, server: BokehTornado) -> None:
         prefix = re.escape(server.prefix)
-        apps = "|".join(url.rstrip("/") for url in server.applications)  # patterns, some of them
+        apps = "|".join(url.rstrip("/") for url in server.applications)
+        apps = NAME.sub("(?:", apps)  # it is there twice
         self.needed = re.compile(
             rf"{prefix}/?|{prefix}/favicon\.ico|({prefix})?/liveness"
             rf"|{prefix}({apps})(/|/ws)?|{prefix}({apps})?/static/.*"
