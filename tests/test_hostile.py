@@ -63,7 +63,6 @@ class Server:
 
     def __init__(self, log: Path) -> None:
         self.log = log
-        self.start()
 
     def start(self) -> None:
         with socket.socket() as probe:
@@ -185,8 +184,11 @@ def meanwhile(step: Callable[[], None]) -> Iterator[None]:
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     server = Server(tmp_path_factory.mktemp("hostile") / "log")
-    yield server
-    server.stop()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
 
 
 @pytest.fixture
