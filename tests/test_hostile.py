@@ -80,7 +80,7 @@ class Server:
     def stop(self) -> None:
         self.process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(5)
+            self.process.wait(10)
         self.process.kill()
         self.process.wait()
 
@@ -815,7 +815,7 @@ def titled(title: object) -> list[object]:
 
 
 def gzipped() -> dict[str, object]:
-    packed = gzip.compress(b"0" * 100_000_000)
+    packed = gzip.compress(b"0" * 60_000_000)
     return {"type": "bytes", "data": base64.b64encode(packed).decode()}
 
 
