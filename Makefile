@@ -23,12 +23,12 @@ endef
 # and Playwright leaves its event loop in a worker.  Of a choice by PYTEST_ARGS one of the two may be empty (pytest's exit code 5).
 pytest = $(BIN)/python -m pytest $(1) $(PYTEST_ARGS) || [ $$? = 5 ]
 
-.PHONY: help demo test bench lint clean chromium
+.PHONY: help demo test test-all bench lint clean chromium
 .DEFAULT_GOAL := help
 
 help: ## this list
 	@echo "make TARGET, where TARGET is"
-	@sed -n 's/^\([a-z]*\):.*## /  \1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-8s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*## /  \1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-10s %s\n", $$1, $$2 }'
 	@echo "Variables: PYTHON=python3.13  PORT=5007  ARGS='--streams 8'  PYTEST_ARGS='-k port'  BENCH=numerics"
 
 demo: .venv/.demo ## serve the page on http://localhost:5006 (PORT, ARGS: see mhc-demo serve --help)
@@ -37,6 +37,10 @@ demo: .venv/.demo ## serve the page on http://localhost:5006 (PORT, ARGS: see mh
 test: lint chromium ## lint, types, and every test in a real browser (PYTEST_ARGS)
 	$(call pytest,-n auto -m "not browser")
 	$(call pytest,-n auto -m browser)
+
+test-all: ## the same, with an hour of attacks on the server
+test-all: override PYTEST_ARGS += --long
+test-all: test
 
 lint: .venv/.dev ## ruff and mypy
 	$(BIN)/ruff check .

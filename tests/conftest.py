@@ -20,6 +20,18 @@ settings.register_profile("mhc", derandomize=True, deadline=None, max_examples=6
 settings.load_profile("mhc")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="attack the server for an hour")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What the tests measured: nothing fails by it, but the numbers should be seen."""
+    if terminalreporter.config.getoption("--long"):
+        for report in terminalreporter.getreports("passed"):
+            for name, value in report.user_properties:
+                terminalreporter.write_line(f"{report.nodeid}: {name}: {value}")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The browser's tests come last.
 
