@@ -21,7 +21,7 @@ settings.load_profile("mhc")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--long", action="store_true", help="attack the server for an hour")
+    parser.addoption("--long", action="store_true", help="also what takes minutes each")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -32,10 +32,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
                 terminalreporter.write_line(f"{report.nodeid}: {name}: {value}")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The browser's tests come last.
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The browser's tests come last, and those that take minutes only if asked for.
 
     Playwright leaves its event loop running in this thread, and an Explorer that finds a running
     loop computes beside it instead of at once, as the tests without a browser expect.
     """
     items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
+    if not config.getoption("--long"):
+        long = [item for item in items if item.get_closest_marker("long")]
+        items[:] = [item for item in items if item not in long]
+        config.hook.pytest_deselected(items=long)

@@ -7,7 +7,7 @@ import logging
 import param
 import pytest
 
-from mhc_demo.app.faults import LONGEST, handler, one_line
+from mhc_demo.app.faults import LONGEST, Trickle, handler, one_line
 from mhc_demo.app.state import State
 
 
@@ -48,3 +48,16 @@ def test_a_line_of_the_log_is_a_line(text: str) -> None:
     assert line.isascii()
     assert len(line.splitlines()) == 1
     assert len(line) <= LONGEST
+
+
+def test_a_flood_of_lines_is_a_trickle_and_counted(caplog: pytest.LogCaptureFixture) -> None:
+    log, trickle = logging.getLogger("test_faults.flood"), Trickle()
+    log.addFilter(trickle)
+    for _ in range(3 * Trickle.MOST):
+        log.warning("a link of %s", "somebody")
+    assert len(caplog.records) == Trickle.MOST
+    trickle.begun -= Trickle.SECONDS
+    log.warning("a link of %s", "somebody else")
+    assert caplog.records[-1].getMessage() == (
+        "a link of somebody else (before it, 200 lines were left out)"
+    )

@@ -7,6 +7,7 @@ a model that is not there) is no fault of ours, and would fill the log with trac
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from traceback import walk_tb
 
@@ -57,9 +58,48 @@ def handler(tell: Callable[[], None]) -> Callable[[BaseException], None]:
     return handle
 
 
-def _is_news(record: logging.LogRecord) -> bool:
-    # Panel writes a trace of what it then hands to the handler above.
-    return not str(record.msg).startswith("Callback failed for object named")
+class Without(logging.Filter):
+    """Drops what begins in a certain way."""
+
+    def __init__(self, beginning: str) -> None:
+        super().__init__()
+        self.beginning = beginning
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether a record is written."""
+        return not str(record.msg).startswith(self.beginning)
 
 
-logging.getLogger("panel.reactive").addFilter(_is_news)
+DROPPED = {
+    "panel.reactive": "Callback failed for object named",  # a trace, of what `handler` gets too
+    "bokeh.protocol": "Bad header with no msgtype",  # as long as what a browser sent
+    "bokeh.core.has_props": "JSON had attr",  # a line for each change of a patch
+}
+"""Loggers, and what of theirs is of browsers alone, and said here if it matters."""
+
+for _name, _beginning in DROPPED.items():
+    logging.getLogger(_name).addFilter(Without(_beginning))
+
+
+class Trickle(logging.Filter):
+    """Lets some records through and counts the others, so that no visitor can fill a disk."""
+
+    MOST, SECONDS = 100, 10.0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun, self.written, self.left_out = -self.SECONDS, 0, 0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether a record is written."""
+        if time.monotonic() > self.begun + self.SECONDS:
+            if self.left_out:
+                record.msg = f"{record.msg} (before it, {self.left_out:,} lines were left out)"
+            self.begun, self.written, self.left_out = time.monotonic(), 0, 0
+        self.written += 1
+        self.left_out += self.written > self.MOST
+        return self.written <= self.MOST
+
+
+for _name in (__name__, "mhc_demo.app.lasting", "tornado.access", "bokeh.server.views.ws"):
+    logging.getLogger(_name).addFilter(Trickle())

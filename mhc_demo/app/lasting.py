@@ -275,6 +275,11 @@ class LastingHandler(WSHandler):
         if self._line is None or self._line.ended:  # who asked for it has left
             self.leave()
 
+    async def send_message(self, message: Message[Any]) -> None:
+        """As Bokeh does, but to nobody where nobody is left."""
+        if self._line is not None and not self._line.ended:
+            await super().send_message(message)
+
     # ---- the wire ----------------------------------------------------------------------------
 
     async def on_message(self, fragment: str | bytes) -> None:
