@@ -8,8 +8,10 @@ inside what they run, so that `mhc-demo --help` answers at once.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from .ending import as_process, stopped, tell
@@ -67,11 +69,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     left to the caller, and some exit codes are raised as SystemExit.
     """
     if argv is None:
+        _have_a_home()
         return as_process(lambda: _run(sys.argv[1:]))
     try:
         return _run(list(argv))
     except KeyboardInterrupt as stop:
         return stopped(stop)
+
+
+def _have_a_home() -> None:
+    """A home folder by name: a user of a container may have none, and Bokeh asks when imported."""
+    try:
+        Path.home()
+    except RuntimeError:
+        os.environ["HOME"] = "/"
 
 
 def _run(arguments: list[str]) -> int:

@@ -5,12 +5,10 @@ from __future__ import annotations
 import argparse
 import errno
 import ipaddress
-import os
 import re
 import signal
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -25,7 +23,6 @@ def serve(parser: argparse.ArgumentParser) -> Run:
     The page opens with what is given here; everything can be changed on the page, and its link
     always says what it shows.
     """
-    _have_a_home()
     server = parser.add_argument_group("server")
     server.add_argument(
         "--port",
@@ -103,14 +100,6 @@ def serve(parser: argparse.ArgumentParser) -> Run:
         return _serve(options, state)
 
     return run
-
-
-def _have_a_home() -> None:
-    """A home folder by name: a user of a container may have none, and Bokeh asks when imported."""
-    try:
-        Path.home()
-    except RuntimeError:
-        os.environ["HOME"] = "/"
 
 
 def page_url(address: str, port: int, state: Mapping[str, object], prefix: str = "") -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -15,8 +16,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import psutil
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
 from .conftest import ROOT, Explorer, serve
 
@@ -86,6 +88,20 @@ def test_a_page_asks_no_other_host_whichever_process_has_its_websocket(new_explo
         for _ in range(4):  # the system gives a connection to one of the two
             explorer = new_explorer(1000, 700).open(address)
             assert explorer.hosts == {urlsplit(address).netloc}
+
+
+def test_a_process_that_dies_is_replaced_and_its_visitors_come_back(new_explorer: Any) -> None:
+    with serve("--num-procs", "2") as (address, server):
+        explorer = new_explorer(1000, 700).open(address, "?depth=20&view=mixing")
+        explorer.set("Depth (layers)", 23)
+        expect(explorer.page).to_have_url(re.compile("depth=23&"))
+        for process in psutil.Process(server.pid).children():
+            process.kill()
+        said = explorer.page.locator(".mhc-connection")
+        expect(said).to_contain_text("opened anew, as it was", timeout=40_000)
+        expect(explorer.slider("Depth (layers)")).to_have_value("23")
+        expect(explorer.page).to_have_url(re.compile("depth=23&.*view=mixing&"))
+        shuffle(explorer)
 
 
 @pytest.mark.skipif(CADDY is None, reason="caddy has no package for this machine")
