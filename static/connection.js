@@ -25,7 +25,7 @@ mhc.connection = (() => {
   const listeners = new Set();
   const keepers = new Set(); // what writes into the link where we are
   let leaving = false;
-  addEventListener("beforeunload", () => { leaving = true; });
+  addEventListener("pagehide", () => { leaving = true; });
   addEventListener("pageshow", () => { leaving = false; });
 
   class LastingSocket {
@@ -34,7 +34,8 @@ mhc.connection = (() => {
         url: url.split("?")[0], protocols, readyState: Wire.CONNECTING, binaryType: "arraybuffer",
         onopen: null, onmessage: null, onclose: null, onerror: null,
         wire: null, live: false, opened: false, lasting: false, ended: false,
-        timer: null, watch: null, heard: performance.now(), kept: [], sent: 0, received: 0, acknowledged: 0, failures: 0, refusals: 0,
+        timer: null, watch: null, heard: performance.now(), failures: 0, refusals: 0,
+        kept: [], sent: 0, received: 0, acknowledged: 0,
       });
       this.connect();
       addEventListener("online", () => this.now());
@@ -89,6 +90,7 @@ mhc.connection = (() => {
     }
 
     send(frame) {
+      if (!this.lasting) return this.wire.send(frame);
       this.sent += 1;
       this.kept.push(frame);
       if (this.live) this.wire.send(frame);
@@ -151,8 +153,9 @@ mhc.connection = (() => {
       if (this.ended || leaving) return;
       if (this.opened && !this.lasting) return this.end(); // a server that is not ours
       this.failures += 1;
-      if (this.failures > 1 || !this.opened) tell_all(this, {silent: true, lost: true});
-      else this.watch = setTimeout(() => tell_all(this, {silent: true, lost: true}), SILENT); // a blink is not told
+      const tell = () => tell_all(this, {silent: true, lost: true});
+      if (this.failures > 1 || !this.opened) tell();
+      else this.watch = setTimeout(tell, SILENT); // a blink is not told
       if (this.failures > 1) this.look();
       else this.again(0);
     }
@@ -240,7 +243,7 @@ mhc.connection = (() => {
       box-sizing: border-box; padding: 0.25em 0.8em; border-radius: 6px; background: #23272e; color: #fff;
       font: calc(14px * var(--mhc-type, 1))/1.35 system-ui, sans-serif;
     }
-    .mhc-connection:empty { display: none; }
+    .mhc-connection:empty { padding: 0; } /* and yet there, or nobody would be told of a change */
     .mhc-silent { --mhc-served: 0.45; }
     .mhc-waiting { --mhc-shown: 0.35; }`;
   const SILENCE = "No answer from the server.";

@@ -1,7 +1,9 @@
 """A websocket that outlives its connection: phones sleep, and a hall's Wi-Fi comes and goes.
 
 Bokeh's own ends with the connection; what is sent meanwhile is lost, on both sides, and a page that
-comes back has to be built anew.  Here both sides number the frames and keep what the other has not
+comes back would have to be built anew (Bokeh 3.9.2 tries, `config.reconnect` in Panel, and fails
+on any document with an array in it; it does not notice silence, nor a server that started anew).
+Here both sides number the frames and keep what the other has not
 acknowledged.  A connection that comes back says how many it has, and gets the rest, in order and
 once.  To Bokeh, on both sides, nothing has happened: no view is built again, a training goes on.
 
