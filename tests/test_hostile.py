@@ -400,7 +400,7 @@ def test_a_link_says_what_it_likes_and_the_page_opens(
     server: Server, many: Many, record_property: Record
 ) -> None:
     draw = random.Random(1)
-    links = [odd_link(draw) for _ in range(many(30, 5000))]
+    links = [odd_link(draw) for _ in range(many(20, 5000))]
     wrong, sessions = [], 0.0
     with server.heard(record_property):
         for number, link in enumerate(links):
@@ -994,4 +994,4 @@ def test_odd_messages_cost_a_line_each_and_do_others_no_harm(
                 await served_rightly(bystander, page, depth, seed)
 
     with server.heard(record_property):
-        asyncio.run(attacks(many(150, 2000)))
+        asyncio.run(attacks(many(100, 2000)))
