@@ -400,20 +400,20 @@ def test_a_link_says_what_it_likes_and_the_page_opens(
     server: Server, many: Many, record_property: Record
 ) -> None:
     draw = random.Random(1)
-    links = [odd_link(draw) for _ in range(many(30, 5000))]
-    wrong = []
-    early = 0.0
+    links = [odd_link(draw) for _ in range(many(20, 5000))]
+    wrong, sessions = [], 0.0
     with server.heard(record_property):
-        for i, link in enumerate(links):
+        for number, link in enumerate(links):
             answer = server.ask(link)
             if answer.status != 200 or b'"token"' not in answer.body or b"<xss" in answer.body:
                 wrong.append((answer.status, link[:200]))
-            if i == 1000:
-                early = server.memory()
+            if number == 1000:  # as many as there are before the first ones go
+                sessions = server.memory()
+            # Nobody comes for them: the first ones must be gone when the last ones are made.
+            assert not sessions or server.memory() - sessions < 100
     assert wrong[:5] == []
-    if early:
-        record_property("memory after 1,000 links and after all, MB", (early, server.memory()))
-        assert server.memory() - early < ROOM  # nobody came for those sessions: they are gone
+    if sessions:
+        record_property("memory after 1,000 links and all, MB", (sessions, server.memory()))
 
 
 # ---- websockets ------------------------------------------------------------------------------
@@ -994,4 +994,4 @@ def test_odd_messages_cost_a_line_each_and_do_others_no_harm(
                 await served_rightly(bystander, page, depth, seed)
 
     with server.heard(record_property):
-        asyncio.run(attacks(many(150, 2000)))
+        asyncio.run(attacks(many(100, 2000)))
