@@ -14,6 +14,7 @@ import html
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
+from weakref import WeakMethod
 
 import panel as pn
 import panel_material_ui as pmui
@@ -66,7 +67,9 @@ class Explorer(pn.viewable.Viewer):
         static.load()
         super().__init__(state=state or State(**params))
         if pn.state.curdoc is not None:  # of this page; else it would be everybody's
-            pn.config.exception_handler = faults.handler(self._say_that_it_failed)
+            # Weakly, for Panel keeps it as long as anything knows the document.
+            tell = WeakMethod(self._say_that_it_failed)
+            pn.config.exception_handler = faults.handler(lambda: (say := tell()) and say())
         self._wanted = self.state.key()
         self._displayed = self._affordable(self._wanted)
         self.surface = surface_of(self._displayed)

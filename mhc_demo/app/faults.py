@@ -48,7 +48,7 @@ def report(error: BaseException) -> bool:
     return True
 
 
-def handler(tell: Callable[[], None]) -> Callable[[BaseException], None]:
+def handler(tell: Callable[[], object]) -> Callable[[BaseException], None]:
     """For `pn.config.exception_handler`: reports, and has a fault told on the page."""
 
     def handle(error: BaseException) -> None:

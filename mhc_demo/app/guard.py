@@ -25,6 +25,7 @@ from bokeh.server.tornado import BokehTornado
 from bokeh.server.views.ws import WSHandler
 from bokeh.settings import settings
 from tornado.httputil import HTTPHeaders, HTTPServerRequest
+from tornado.ioloop import PeriodicCallback
 from tornado.routing import Matcher, Rule
 from tornado.web import ErrorHandler, OutputTransform
 
@@ -39,6 +40,13 @@ LARGEST_BODY = 2**16
 
 PING = 20
 """Seconds between two pings of a websocket; a browser that answers none for as long has gone."""
+
+MOST_WAITING = 100
+"""Pages that were asked for and have no websocket yet; beyond that the oldest are let go, and built
+again if they come after all.  Each takes some 2 MB."""
+
+CLEARING = 5
+"""Seconds between two times that sessions without a websocket are looked at."""
 
 REFUSED_HEADERS = ("Bokeh-Session-Id", "Content-Length", "Transfer-Encoding")
 """A session's name comes from us; and the arguments of a body would come after the guard."""
@@ -75,6 +83,7 @@ def options(frame_ancestors: Sequence[str] | None = ()) -> dict[str, Any]:
         # What a browser sends along is nothing to us, and would be in the page and its token.
         "include_headers": [],
         "include_cookies": [],
+        "check_unused_sessions_milliseconds": 1000 * CLEARING,
         "keep_alive_milliseconds": 0,  # Tornado's own pings notice who does not answer
         "websocket_ping_interval": PING,
         "websocket_max_message_size": LARGEST_MESSAGE,
@@ -94,6 +103,15 @@ def protect(server: BokehTornado) -> None:
     for rule in server.wildcard_router.rules:
         if isinstance(rule.target, type) and issubclass(rule.target, WSHandler):
             rule.target = LastingHandler
+    PeriodicCallback(lambda: _make_room(server), 1000 * CLEARING).start()
+
+
+def _make_room(server: BokehTornado) -> None:
+    for app in server.applications.values():
+        waiting = [s for s in app.sessions if not s.connection_count and not s.expiration_requested]
+        waiting.sort(key=lambda session: session.milliseconds_since_last_unsubscribe)
+        for session in waiting[MOST_WAITING:]:
+            session.request_expiration()
 
 
 def _hush() -> None:
