@@ -5,6 +5,7 @@ anything imports Triton.
 """
 
 import os
+import signal
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # several at a time: each has a core, not all of them
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -18,6 +19,12 @@ if not torch.cuda.is_available():
 
 settings.register_profile("mhc", derandomize=True, deadline=None, max_examples=60)
 settings.load_profile("mhc")
+
+
+# In the background, or under nohup, these are ignored, and would be by what the tests start.
+for _number in (signal.SIGINT, signal.SIGHUP):
+    if signal.getsignal(_number) == signal.SIG_IGN:
+        signal.signal(_number, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -322,8 +322,10 @@ def test_the_steps_of_the_dockerfile_give_a_server_that_answers_and_stops(tmp_pa
             ("http://b.example.org", False),
             ("http://c.example.org", False),
         ):
-            refused = get("/app/ws", Origin=origin, **upgrade)[0] == 403
-            assert refused is not welcome, origin
+            (token,) = re.findall(r'"token":"([^"]+)"', get("/app")[1].decode())
+            upgrade["Sec-WebSocket-Protocol"] = f"bokeh, {token}"
+            status, _ = get("/app/ws", Origin=origin, **upgrade)
+            assert status == (101 if welcome else 403), origin
         server.send_signal(signal.Signals[only("STOPSIGNAL")])
         server.communicate(timeout=PATIENCE)
     assert server.returncode == 0
