@@ -16,7 +16,8 @@ mhc.connection = (() => {
   const OPENING = 5000; // ... that one may take to open
   const PAUSES = [0, 500, 1000, 2000, 4000, 8000, 15000];
   const REFUSALS = 4; // of several processes that share a port, maybe another one has the page
-  const ACKNOWLEDGED = 64; // frames at most that the server keeps because we say nothing
+  const ACKNOWLEDGED = 64; // frames, and bytes, at most that the server keeps because we say nothing
+  const ACKNOWLEDGED_BYTES = 2 ** 20;
   const MOST = 20_000; // frames kept for a server that is not there
 
   // `silent`: the server does not answer; what is clicked is sent when it does.  `lost`: there is no
@@ -24,6 +25,7 @@ mhc.connection = (() => {
   const state = {silent: false, lost: false, waiting: false};
   const listeners = new Set();
   const keepers = new Set(); // what writes into the link where we are
+  const here = document.currentScript.src; // of the server itself, below whatever path it is
   let leaving = false;
   addEventListener("pagehide", () => { leaving = true; });
   addEventListener("pageshow", () => { leaving = false; });
@@ -35,7 +37,7 @@ mhc.connection = (() => {
         onopen: null, onmessage: null, onclose: null, onerror: null,
         wire: null, live: false, opened: false, lasting: false, ended: false,
         timer: null, watch: null, heard: performance.now(), failures: 0, refusals: 0,
-        kept: [], sent: 0, received: 0, acknowledged: 0,
+        kept: [], sent: 0, received: 0, acknowledged: 0, bytes: 0, greeted: false,
       });
       this.connect();
       addEventListener("online", () => this.now());
@@ -52,11 +54,11 @@ mhc.connection = (() => {
       const url = resuming ? `${this.url}?resume=${this.received}` : this.url;
       const wire = this.wire = new Wire(url, this.protocols);
       wire.binaryType = "arraybuffer";
-      this.timer = setTimeout(() => { if (!this.live) this.drop(); }, OPENING);
+      this.greeted = false;
+      this.timer = setTimeout(() => { if (!this.greeted) this.drop(); }, OPENING);
       wire.onopen = () => {
         if (resuming) return; // until the server says what it has
-        this.opened = true;
-        this.alive();
+        this.opened = this.live = true;
         this.readyState = Wire.OPEN;
         this.onopen?.(new Event("open"));
       };
@@ -74,8 +76,10 @@ mhc.connection = (() => {
         return;
       }
       this.received += 1;
+      this.bytes += data.byteLength ?? data.length;
       this.alive();
-      if (this.lasting && this.received - this.acknowledged >= ACKNOWLEDGED) this.tell();
+      const much = this.received - this.acknowledged >= ACKNOWLEDGED || this.bytes >= ACKNOWLEDGED_BYTES;
+      if (this.lasting && much) this.tell();
       this.onmessage?.(event);
     }
 
@@ -86,6 +90,7 @@ mhc.connection = (() => {
 
     tell() {
       this.acknowledged = this.received;
+      this.bytes = 0;
       this.wire.send(`${MARK}${this.received}`);
     }
 
@@ -107,8 +112,8 @@ mhc.connection = (() => {
     // ---- is it there? --------------------------------------------------------------------
 
     alive() {
-      if (!this.live) clearTimeout(this.timer);
-      this.live = true;
+      if (!this.greeted) clearTimeout(this.timer);
+      this.live = this.greeted = true;
       this.failures = this.refusals = 0;
       this.heard = performance.now();
       tell_all(this, {});
@@ -151,7 +156,7 @@ mhc.connection = (() => {
         wire.close();
       }
       if (this.ended || leaving) return;
-      if (this.opened && !this.lasting) return this.end(); // a server that is not ours
+      if (this.opened && !this.lasting) return this.received ? this.end() : this.anew();
       this.failures += 1;
       const tell = () => tell_all(this, {silent: true, lost: true});
       if (this.failures > 1 || !this.opened) tell();
@@ -160,6 +165,7 @@ mhc.connection = (() => {
       else this.again(0);
     }
 
+    // A server that is not ours, and speaks Bokeh alone.
     end() {
       this.ended = true;
       this.readyState = Wire.CLOSED;
@@ -173,7 +179,7 @@ mhc.connection = (() => {
 
     // It did not let us in: is it away, or has it forgotten us?
     async look() {
-      const there = await answers(new URL("../liveness", this.url.replace(/^ws/, "http")));
+      const there = await answers();
       if (this.live || this.wire || this.ended || leaving) return;
       if (!there) return this.again(PAUSES[Math.min(this.failures, PAUSES.length - 1)]);
       this.refusals += 1;
@@ -184,14 +190,20 @@ mhc.connection = (() => {
     anew() {
       this.ended = true;
       tell_all(this, {silent: true, lost: true});
-      keepers.forEach((keep) => keep());
-      setTimeout(() => { leaving = true; location.reload(); }, remember(state.waiting));
+      const open = async () => {
+        if (!await answers()) return setTimeout(open, PAUSES.at(-1)); // it went again
+        keepers.forEach((keep) => keep());
+        leaving = true;
+        location.reload();
+      };
+      setTimeout(open, remember(state.waiting));
     }
   }
 
-  async function answers(url) {
+  async function answers() {
     try {
-      const {status} = await fetch(url, {cache: "no-store", signal: AbortSignal.timeout(4000)});
+      const asked = {method: "HEAD", cache: "no-store", signal: AbortSignal.timeout(4000)};
+      const {status} = await fetch(here, asked);
       return status < 500; // a proxy answers for a server that is away
     } catch {
       return false;

@@ -12,8 +12,11 @@ import panel as pn
 import pytest
 
 import mhc_demo as mhc
+from mhc_demo.app.components import BrowserWindow
 from mhc_demo.app.controls import Controls
 from mhc_demo.app.page import create
+from mhc_demo.app.saving import Saving
+from mhc_demo.app.state import State
 from mhc_demo.app.views import VIEWS
 from mhc_demo.devices import DEVICES, Device
 from mhc_demo.projections import PROJECTIONS
@@ -31,6 +34,22 @@ def test_a_page_leaves_nothing_behind_in_the_server() -> None:
     for _ in range(3):
         create()
     assert watchers_of_the_server() == before
+
+
+def test_two_clicks_that_arrive_together_are_both_done() -> None:
+    explorer = mhc.Explorer(scene="dial", present=True)
+    explorer.story.param.update(scene="", present=False)  # Close the story, Leave
+    assert (explorer.state.scene, explorer.state.present) == ("", False)
+
+
+def test_a_browser_that_says_again_and_again_that_its_picture_stands_gets_nothing_more() -> None:
+    page = create(State())
+    (sidebar,) = page.sidebar
+    window = next(iter(page.main[0].select(BrowserWindow)))
+    for stands in (True, False, True, False, True):
+        window.first_picture = stands
+    assert len(sidebar) == 1
+    assert len(list(page.main[0].select(Saving))) == 1
 
 
 def test_the_explorer_follows_its_state() -> None:

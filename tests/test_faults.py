@@ -41,6 +41,18 @@ def test_a_callback_that_fails_is_a_trace_and_told_once(caplog: pytest.LogCaptur
     assert told == [None]
 
 
+def test_a_watcher_of_ours_that_cannot_be_called_is_a_fault(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    state, told = State(), []
+    state.param.watch(lambda event: None, ["depth", "seed"])
+    with pytest.raises(TypeError) as caught:
+        state.param.update(depth=2, seed=3)
+    handler(lambda: told.append(None))(caught.value)
+    assert told == [None]
+    assert caplog.records[0].exc_info
+
+
 @pytest.mark.parametrize("text", ["a\nb", "a\x1b[31mb", "a\r\nTraceback\u2028b", "é" * 5000])
 def test_a_line_of_the_log_is_a_line(text: str) -> None:
     line = one_line(ValueError(text))
@@ -59,5 +71,5 @@ def test_a_flood_of_lines_is_a_trickle_and_counted(caplog: pytest.LogCaptureFixt
     trickle.begun -= Trickle.SECONDS
     log.warning("a link of %s", "somebody else")
     assert caplog.records[-1].getMessage() == (
-        "a link of somebody else (before it, 200 lines were left out)"
+        "(200 lines before were left out) a link of somebody else"
     )

@@ -480,7 +480,7 @@ async def admitted(server: Server, *subprotocols: str, origin: str | None = "sam
     """Whether the server lets us in; it must not leave us waiting."""
     try:
         connection = await connect(server, *subprotocols, origin=origin)
-    except HTTPClientError:
+    except (HTTPClientError, OSError):  # refused, or not even read
         return False
     first = await asyncio.wait_for(connection.read_message(), WAIT)
     connection.close(1000)  # as a browser does when a page is closed

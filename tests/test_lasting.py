@@ -34,6 +34,9 @@ class Wire:
     def close(self, code: int | None = None) -> None:
         self.closed = True
 
+    def _abort(self) -> None:
+        self.closed = True
+
 
 class Loop:
     """A clock that stands still."""
@@ -147,6 +150,8 @@ def test_a_browser_that_takes_nothing_costs_so_much_and_no_more(
 ) -> None:
     monkeypatch.setattr(lasting, "MOST", 100)
 
+    monkeypatch.setattr(lasting, "MOST_READ", 50)
+
     async def story(line: Line, wire: Wire, home: Home) -> None:
         line.lose(left=False)
         await line.write_message("x" * 60)
@@ -155,6 +160,28 @@ def test_a_browser_that_takes_nothing_costs_so_much_and_no_more(
         assert line.is_closing()
 
     run(story)
+
+
+def test_lines_that_keep_most_or_waited_longest_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lasting, "MOST_IN_ALL", 100)
+    monkeypatch.setattr(lasting, "MOST_LOST", 2)
+
+    async def told() -> None:
+        few, much = (Line(name, Home(), Wire()) for name in ("few", "much"))  # type: ignore[arg-type]
+        await few.write_message("x" * 30)
+        await much.write_message("x" * 90)
+        lasting.make_room()
+        assert (few.ended, much.ended) == (False, True)
+        more = [Line(str(i), Home(), Wire()) for i in range(3)]  # type: ignore[arg-type]
+        for i, line in enumerate(more):
+            line.lose(left=False)
+            line.lost_at = float(i)
+        lasting.make_room()
+        assert [line.ended for line in more] == [True, False, False]
+        for line in list(lines.values()):
+            line.end()
+
+    asyncio.run(told())
 
 
 def patch(content: str) -> Any:
@@ -182,7 +209,8 @@ def test_what_the_page_sends_passes(events: str) -> None:
         '[{"kind": "ModelChanged", "new": [[{"type": "ndarray", "dtype": "S10000000"}]]}]',
         '[{"kind": "ModelChanged", "new": ' + 70 * "[" + 70 * "]" + "}]",
         '[{"kind": "ModelChanged", "new": [' + ",".join(100_001 * "1") + "]}]",
-        "[" + ",".join(1001 * ['{"kind": "ModelChanged"}']) + "]",
+        "[" + ",".join(301 * ['{"kind": "ModelChanged"}']) + "]",
+        "[" + ",".join(6 * ['{"kind": "MessageSent", "msg_type": "bokeh_event"}']) + "]",
         '{"kind": "ModelChanged"}',
     ],
 )

@@ -80,6 +80,7 @@ class Explorer(pn.viewable.Viewer):
             state=self.state.seen(),
         )
         self._working = False
+        self._complete = False
         self._at_hand: dict[tuple[Key, str], tuple[xr.Dataset, Any]] = {}
         self._controls: Controls | None = None
         self._open: dict[str, View] = {}
@@ -192,10 +193,10 @@ class Explorer(pn.viewable.Viewer):
 
     # ---- the story --------------------------------------------------------------------------
 
-    def _told(self, event: param.parameterized.Event) -> None:
-        """Another scene, or another layout, all of it in one message to the browser."""
+    def _told(self, *events: param.parameterized.Event) -> None:
+        """Another scene, another layout, or both, all of it in one message to the browser."""
         with pn.io.hold(freeze=True):
-            setattr(self.state, event.name, event.new)
+            self.state.param.update(**{event.name: event.new for event in events})
 
     def _scene_begins(self, *_: Any) -> None:
         if self.state.scene:
@@ -282,7 +283,10 @@ class Explorer(pn.viewable.Viewer):
             if view is None or view.moved():
                 self._compute_anew()
 
-    def _first_picture_stands(self, *_: Any) -> None:
+    def _first_picture_stands(self, event: param.parameterized.Event) -> None:
+        if not event.new or self._complete:  # a browser may say so again and again
+            return
+        self._complete = True
         if self.state.embed:
             below = self.way_out
         else:

@@ -13,8 +13,8 @@ from traceback import walk_tb
 
 log = logging.getLogger(__name__)
 
-REFUSING = ("param", "bokeh", "panel", "panel_material_ui")
-"""The packages that check values."""
+REFUSING = ("bokeh", "panel", "panel_material_ui")
+"""The packages that check values, and fail in many ways; `param` raises ValueError."""
 
 LONGEST = 200
 """Letters of a line in the log, at most, that say what was wrong."""
@@ -29,7 +29,8 @@ def is_refusal(error: BaseException) -> bool:
     if isinstance(error, UnwantedError):
         return True
     modules = [frame.f_globals.get("__name__", "") for frame, _ in walk_tb(error.__traceback__)]
-    return bool(modules) and modules[-1].split(".")[0] in REFUSING
+    package = modules[-1].split(".")[0] if modules else ""
+    return package in REFUSING or (package == "param" and isinstance(error, ValueError))
 
 
 def one_line(what: object) -> str:
@@ -82,7 +83,7 @@ for _name, _beginning in DROPPED.items():
 
 
 class Trickle(logging.Filter):
-    """Lets some records through and counts the others, so that no visitor can fill a disk."""
+    """Lets some records through, shortened, and counts the others: no visitor can fill a disk."""
 
     MOST, SECONDS = 100, 10.0
 
@@ -94,12 +95,16 @@ class Trickle(logging.Filter):
         """Whether a record is written."""
         if time.monotonic() > self.begun + self.SECONDS:
             if self.left_out:
-                record.msg = f"{record.msg} (before it, {self.left_out:,} lines were left out)"
+                record.msg = f"({self.left_out:,} lines before were left out) {record.msg}"
             self.begun, self.written, self.left_out = time.monotonic(), 0, 0
         self.written += 1
         self.left_out += self.written > self.MOST
+        record.msg, record.args = one_line(record.getMessage()), ()
         return self.written <= self.MOST
 
 
-for _name in (__name__, "mhc_demo.app.lasting", "tornado.access", "bokeh.server.views.ws"):
+for _name in (
+    *(__name__, "mhc_demo.app.lasting", "bokeh.server.views.ws", "bokeh.server.protocol_handler"),
+    *("asyncio", "tornado.access", "tornado.application", "tornado.general"),
+):
     logging.getLogger(_name).addFilter(Trickle())

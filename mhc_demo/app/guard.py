@@ -24,12 +24,14 @@ from bokeh.server.contexts import ApplicationContext
 from bokeh.server.tornado import BokehTornado
 from bokeh.server.views.ws import WSHandler
 from bokeh.settings import settings
+from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPHeaders, HTTPServerRequest
 from tornado.ioloop import PeriodicCallback
+from tornado.iostream import IOStream
 from tornado.routing import Matcher, Rule
 from tornado.web import ErrorHandler, OutputTransform
 
-from .lasting import LastingHandler
+from .lasting import LastingHandler, make_room
 from .state import URL_PARAMETERS
 
 LARGEST_MESSAGE = 2**20
@@ -38,10 +40,13 @@ LARGEST_MESSAGE = 2**20
 LARGEST_BODY = 2**16
 """Bytes of a request's body; the page sends none, and Tornado would keep 100 MB in memory."""
 
+LARGEST_HEADER = 2**15
+"""Bytes of a request's headers; a browser sends the cookies of all servers of a machine."""
+
 PING = 20
 """Seconds between two pings of a websocket; a browser that answers none for as long has gone."""
 
-MOST_WAITING = 100
+MOST_WAITING = 50
 """Pages that were asked for and have no websocket yet; beyond that the oldest are let go, and built
 again if they come after all.  Each takes some 2 MB."""
 
@@ -89,7 +94,8 @@ def options(frame_ancestors: Sequence[str] | None = ()) -> dict[str, Any]:
         "websocket_max_message_size": LARGEST_MESSAGE,
         "http_server_kwargs": {
             "max_body_size": LARGEST_BODY,
-            "idle_connection_timeout": 120,
+            "max_header_size": LARGEST_HEADER,
+            "idle_connection_timeout": 20,
             "body_timeout": 10,
         },
         "transforms": [headers(frame_ancestors)],
@@ -106,7 +112,29 @@ def protect(server: BokehTornado) -> None:
     PeriodicCallback(lambda: _make_room(server), 1000 * CLEARING).start()
 
 
+def keep_some_files(server: HTTPServer) -> None:
+    """Close new connections while nine tenths of the files that this process may open are open.
+
+    Where none is left, Python's loop tries to take a connection again and again, and says so.
+    """
+    try:
+        import resource
+    except ImportError:  # not on Windows
+        return
+    most = 0.9 * resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    take = server.handle_stream
+
+    def handle_stream(stream: IOStream, address: tuple[Any, ...]) -> Any:
+        if stream.socket.fileno() > most:  # the lowest number that was free
+            stream.close()
+            return None
+        return take(stream, address)
+
+    server.handle_stream = handle_stream  # type: ignore[method-assign]
+
+
 def _make_room(server: BokehTornado) -> None:
+    make_room()
     for app in server.applications.values():
         waiting = [s for s in app.sessions if not s.connection_count and not s.expiration_requested]
         waiting.sort(key=lambda session: session.milliseconds_since_last_unsubscribe)

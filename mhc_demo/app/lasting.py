@@ -45,16 +45,26 @@ LASTS = 120.0
 MOST = 2**25
 """Bytes kept for a browser that is not there; a training sends some 100 kB a second."""
 
+MOST_READ = 2**23
+"""Bytes kept for one that is: it acknowledges each megabyte."""
+
+MOST_IN_ALL = 2**28
+"""Bytes kept for all browsers."""
+
+MOST_LOST = 300
+"""Lines without a wire."""
+
 MOST_UNREAD = 2**21
 """Bytes of one message that is not complete; the page's have no buffers behind them."""
 
-READ = ("PULL-DOC-REQ", "PATCH-DOC", "SERVER-INFO-REQ")
+READ = ("PULL-DOC-REQ", "PATCH-DOC")
 """The messages that the page sends.  Bokeh would take a whole document from it, too."""
 
 CHANGES = ("ModelChanged", "MessageSent")
 """The kinds of events in its patches.  Each new root, say, costs the server as much as a page."""
 
-MOST_CHANGES = 1000
+MOST_CHANGES, MOST_CLICKS = 300, 5
+"""In a patch; the page sends two dozen and one.  What a click does is done at once."""
 
 VALUES = ("event", "map", "number", "object", "set")
 """What values are made of beside plain JSON.  Bokeh unpacks others, from few bytes to gigabytes."""
@@ -65,8 +75,20 @@ DEEPEST = 64
 MOST_PARTS = 100_000
 """Numbers, texts, lists ... of a patch."""
 
+MOST_ORIGIN = 300
+"""Letters of an address that a page may come from; Bokeh repeats it in the log."""
+
 lines: dict[str, Line] = {}
 """The lines of this process by their tokens."""
+
+
+def make_room() -> None:
+    """End the lines that keep most, or have waited longest, if there are too many."""
+    lost = [line for line in lines.values() if line.lost_at is not None]
+    for line in sorted(lost, key=lambda line: line.lost_at or 0.0)[: max(0, len(lost) - MOST_LOST)]:
+        line.end()
+    while sum(line.kept_bytes for line in lines.values()) > MOST_IN_ALL:
+        max(lines.values(), key=lambda line: line.kept_bytes).end("there is no room for it")
 
 
 class Line:
@@ -84,7 +106,8 @@ class Line:
         self.ended = False
         self.sent = self.received = 0
         self._kept: deque[tuple[str | bytes, bool]] = deque()  # sent, and not acknowledged
-        self._kept_bytes = 0
+        self.kept_bytes = 0
+        self.lost_at: float | None = None
         self._expiry: object | None = None
         lines[token] = self
         self.say_count()  # so that the browser knows what it can do with us
@@ -99,9 +122,9 @@ class Line:
         """Send a frame, now or when there is a wire again."""
         self.sent += 1
         self._kept.append((message, binary))
-        self._kept_bytes += len(message)
+        self.kept_bytes += len(message)
         written = self._put(message, binary)
-        if self._kept_bytes > MOST:
+        if self.kept_bytes > (MOST if self.wire is None else MOST_READ):
             self.end("a browser that takes nothing")
         return written
 
@@ -122,7 +145,7 @@ class Line:
         """The browser has `count` frames: they need not be kept."""
         while self.sent - len(self._kept) < count:
             message, _ = self._kept.popleft()
-            self._kept_bytes -= len(message)
+            self.kept_bytes -= len(message)
 
     def say_count(self) -> None:
         """Tell the browser how many of its frames are here."""
@@ -144,8 +167,8 @@ class Line:
     def resume(self, wire: WebSocketProtocol, count: int) -> None:
         """Go on with another wire, from where the browser is."""
         old, self.wire = self.wire, wire
-        if old is not None:  # it went without a word
-            old.close()
+        if old is not None:  # it went without a word, and would be waited for
+            old._abort()
         self._stop_waiting()
         self.acknowledge(count)
         self.say_count()
@@ -158,9 +181,11 @@ class Line:
         if left:
             self.end()
         elif not self.ended:
+            self.lost_at = time.monotonic()
             self._expiry = self.home.application.io_loop.call_later(LASTS, self.end)
 
     def _stop_waiting(self) -> None:
+        self.lost_at = None
         if self._expiry is not None:
             self.home.application.io_loop.remove_timeout(self._expiry)
             self._expiry = None
@@ -218,9 +243,12 @@ class LastingHandler(WSHandler):
             self.finish()
 
     def _refusal(self) -> int | None:
+        origin = self.request.headers.get("Origin", "")
         try:
-            urlsplit(self.request.headers.get("Origin", ""))  # Tornado fails on what is no address
+            urlsplit(origin)  # Tornado fails on what is no address
         except ValueError:
+            return 403
+        if len(origin) > MOST_ORIGIN:
             return 403
         offered = self.request.headers.get("Sec-WebSocket-Protocol", "").split(",")
         if len(offered) != 2 or offered[0].strip() != "bokeh":
@@ -342,6 +370,7 @@ class LastingHandler(WSHandler):
                 self._line.end("a message without a name")
                 return
             await self._do(message)
+            await asyncio.sleep(0)  # the others' turn
         elif self._unread > MOST_UNREAD:
             self._line.end("a message without an end")
 
@@ -380,6 +409,8 @@ def check(message: Message[Any]) -> None:
             raise UnwantedError(f"a change {event['kind']}")
         if event["kind"] == "MessageSent" and event["msg_type"] != "bokeh_event":
             raise UnwantedError(f"a message {event['msg_type']}")
+    if sum(event["kind"] == "MessageSent" for event in events) > MOST_CLICKS:
+        raise UnwantedError("more clicks than a hand does")
     level, parts = events, 0
     for _ in range(DEEPEST):
         dicts = [each for each in level if isinstance(each, dict)]

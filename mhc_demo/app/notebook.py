@@ -100,6 +100,7 @@ def _serve(port: Future[int]) -> None:
             **guard.options(frame_ancestors=None),  # any notebook's
         )
         guard.protect(server._tornado)
+        guard.keep_some_files(server._http)
         server.start()
     except BaseException as error:
         port.set_exception(error)

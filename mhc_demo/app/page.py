@@ -60,7 +60,12 @@ def create(state: State | None = None) -> pmui.Page:
     explorer = Explorer(state)
     sidebar = pn.Column(sizing_mode="stretch_width", margin=0)
     if not state.embed:
-        explorer.window.param.watch(lambda _: sidebar.append(Controls(explorer)), "first_picture")
+
+        def add_controls(*_: object) -> None:
+            if not sidebar.objects:
+                sidebar.append(Controls(explorer))
+
+        explorer.window.param.watch(add_controls, "first_picture")
     page = pmui.Page(
         title=TITLE,
         sidebar=[sidebar],

@@ -33,6 +33,9 @@ spite of that, the system ends."""
 COMMAND = (sys.executable, "-m", "mhc_demo.lab")
 """What trains."""
 
+LONGEST_LINE = 30
+"""Trainings that train or wait, at most."""
+
 EVERY = 0.2
 """Seconds between two looks at what has come."""
 
@@ -57,6 +60,8 @@ class Training:
         """What a server does not train for a visitor: ValueError that says so."""
         if not at_once:
             raise ValueError("this server trains nothing; mhc-demo train does")
+        if len(_line) >= LONGEST_LINE:
+            raise ValueError(f"{len(_line)} trainings are in line already; try again later")
         settings = [record.settings for record in self.records]
         for each in settings:
             each.check()
@@ -93,8 +98,11 @@ class Training:
         """Wait for a place, train, and call `changed` some times a second while there is news."""
         _line.append(self)
         try:
+            before = 0
             while self.before and not self.cancelled:
-                changed()
+                if self.before != before:
+                    before = self.before
+                    changed()
                 await asyncio.sleep(EVERY)
             if not self.cancelled:
                 await self._train(changed)

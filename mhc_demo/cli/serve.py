@@ -240,6 +240,7 @@ def _serve(options: argparse.Namespace, state: Mapping[str, object]) -> int:
     alive = (r"/liveness", LivenessHandler, {"applications": tornado.applications})
     tornado.add_handlers(r".*", [with_slash, alive])
     guard.protect(tornado)
+    guard.keep_some_files(server._http)
     if task_id() is not None:
         family.follow()
     if family.speaks():

@@ -6,7 +6,9 @@ import asyncio
 import re
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from playwright.sync_api import Page
@@ -76,6 +78,12 @@ def token_of(site: str) -> str:
     return re.findall(r'"token":"([^"]+)"', page)[0]
 
 
+def run(talk: Coroutine[Any, Any, Any]) -> Any:
+    """In a thread of its own: Playwright's loop runs in this one."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, talk).result()
+
+
 def refusal(site: str, *protocols: str) -> int | None:
     """The status that a websocket is refused with; it stays open until the tests' loop ends."""
 
@@ -87,7 +95,7 @@ def refusal(site: str, *protocols: str) -> int | None:
             return error.code
         return None
 
-    return asyncio.run(connect())
+    return run(connect())
 
 
 def test_a_websocket_takes_the_token_of_a_page_and_no_other(site: str) -> None:
@@ -114,7 +122,7 @@ def test_a_page_is_not_told_where_on_its_machine_the_server_is(site: str) -> Non
             assert isinstance(frame, str)
         return frame
 
-    told = asyncio.run(document())
+    told = run(document())
     assert "FileSelector" in told
     assert str(ROOT) not in told
 
