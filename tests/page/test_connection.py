@@ -194,10 +194,10 @@ def test_the_story_stands_still_while_the_connection_is_away(site: Site, new_exp
 def test_a_training_survives_a_short_loss(site: Site, new_explorer: Any) -> None:
     explorer = new_explorer(1400, 900)
     page = explorer.page
-    page.goto(f"{site.address}?view=lab&lab_depth=4&lab_steps=400")
+    page.goto(f"{site.address}?view=lab&lab_depth=4&lab_steps=300")
     status = page.locator(".lab-status p")
     page.get_by_role("button", name="Start", exact=True).click()
-    expect(status).to_contain_text("of 1200 steps", timeout=90_000)
+    expect(status).to_contain_text("of 900 steps", timeout=90_000)
     page.evaluate(SAME_PAGE)
     site.network.cut()
     expect(line(explorer)).not_to_be_empty()
@@ -206,7 +206,7 @@ def test_a_training_survives_a_short_loss(site: Site, new_explorer: Any) -> None
     expect(line(explorer)).to_be_empty(timeout=RECONNECTS)
     expect(status).to_have_text("Done.", timeout=90_000)
     assert page.evaluate("window.marked")
-    assert {len(steps) for steps in explorer.plotted("lab-loss").values()} == {400}
+    assert {len(steps) for steps in explorer.plotted("lab-loss").values()} == {300}
 
 
 @pytest.mark.parametrize("query", ["?view=compare&streams=3", "?scene=dial&present=1"])
