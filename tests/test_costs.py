@@ -28,6 +28,7 @@ from mhc_demo.numerics.costs import (
     residual_traffic,
     stored_activations,
 )
+from mhc_demo.numerics.devices import place
 from mhc_demo.numerics.paper import TABLE_5, TRAINING_OVERHEAD
 from mhc_demo.numerics.projections import PROJECTIONS
 
@@ -188,7 +189,7 @@ def test_times_are_positive_and_say_what_was_timed(device):
     np.testing.assert_allclose(timed.nanoseconds, timed.seconds / 5 * 1e9)
     assert (timed.projection, timed.streams, timed.matrices) == ("sinkhorn", 3, 5)
     assert 1 <= timed.rounds <= 2
-    assert timed.device == mhc.devices.place(device).title
+    assert timed.device == place(device).title
     assert np.isfinite(timed.line).all()
 
 

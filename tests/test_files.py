@@ -27,6 +27,7 @@ from mhc_demo.cli import main
 from mhc_demo.export import files, pictures
 from mhc_demo.export.files import FORMATS
 from mhc_demo.export.slides import SLIDES
+from mhc_demo.numerics import surface
 from mhc_demo.numerics.replacing import replacing
 
 PATIENCE = 60  # seconds until a process that hangs is ended; none should come near it
@@ -204,7 +205,7 @@ def test_a_folder_that_is_missing_is_named_before_anything_is_computed(
     capsys: pytest.CaptureFixture[str],
     command: list[str],
 ) -> None:
-    monkeypatch.setattr(mhc.surface, "gain_surface", None)
+    monkeypatch.setattr(surface, "gain_surface", None)
     path = tmp_path / "missing" / ("a.csv" if command == ["surface"] else "a.html")
     assert main([*command, "-o", str(path)]) == 1
     assert f"cannot write {path}: the folder {path.parent} does not" in capsys.readouterr().err
