@@ -42,10 +42,11 @@ test-all: ## the same, with an hour of attacks on the server
 test-all: override PYTEST_ARGS += --long
 test-all: test
 
-lint: .venv/.dev ## ruff and mypy
+lint: .venv/.dev ## ruff, mypy, and the directions of the imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 bench: chromium ## measure the speed promised (BENCH: one section, such as numerics)
 	$(BIN)/python -m benchmarks $(BENCH)

@@ -23,7 +23,7 @@ from panel.io.state import set_curdoc
 from playwright.sync_api import Browser, Page
 
 from mhc_demo.app.explorer import Explorer
-from mhc_demo.app.scenes import SCENES
+from mhc_demo.story.scenes import SCENES
 
 from .browser import chromium, served
 from .numerics import Row, summary

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
 from mhc_demo import nn as mnn
-from mhc_demo.costs import best_recompute_block
+from mhc_demo.numerics.costs import best_recompute_block
 
 from .numerics import Row, in_turn
 

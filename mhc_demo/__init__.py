@@ -9,17 +9,20 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from .version import version
+
 if TYPE_CHECKING:
     from . import lab, nn
     from .app import Explorer
-    from .comparison import compare, distance_from_doubly_stochastic, phase_map
-    from .devices import DEVICES
-    from .embed import export_html
-    from .gains import METRICS, Composite, amax_gain, compose
-    from .mixing import INITS, gaussian_growth, sample_mixing
-    from .paper import figure8
-    from .projections import PROJECTIONS, project, sinkhorn_knopp
-    from .surface import (
+    from .export.embed import export_html
+    from .numerics.comparison import compare, distance_from_doubly_stochastic, phase_map
+    from .numerics.devices import DEVICES
+    from .numerics.gains import METRICS, Composite, amax_gain, compose
+    from .numerics.mixing import INITS, gaussian_growth, sample_mixing
+    from .numerics.paper import figure8
+    from .numerics.projecting import project, sinkhorn_knopp
+    from .numerics.projections import PROJECTIONS
+    from .numerics.surface import (
         Experiment,
         gain_surface,
         layer_axis_gains,
@@ -29,14 +32,15 @@ if TYPE_CHECKING:
     )
 
 _HOMES = {
-    "comparison": ("compare", "distance_from_doubly_stochastic", "phase_map"),
-    "devices": ("DEVICES",),
-    "embed": ("export_html",),
-    "gains": ("METRICS", "Composite", "amax_gain", "compose"),
-    "mixing": ("INITS", "gaussian_growth", "sample_mixing"),
-    "paper": ("figure8",),
-    "projections": ("PROJECTIONS", "project", "sinkhorn_knopp"),
-    "surface": (
+    "numerics.comparison": ("compare", "distance_from_doubly_stochastic", "phase_map"),
+    "numerics.devices": ("DEVICES",),
+    "export.embed": ("export_html",),
+    "numerics.gains": ("METRICS", "Composite", "amax_gain", "compose"),
+    "numerics.mixing": ("INITS", "gaussian_growth", "sample_mixing"),
+    "numerics.paper": ("figure8",),
+    "numerics.projecting": ("project", "sinkhorn_knopp"),
+    "numerics.projections": ("PROJECTIONS",),
+    "numerics.surface": (
         "Experiment",
         "gain_surface",
         "layer_axis_gains",
@@ -80,7 +84,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        return _version()
+        return version()
     if name in _MODULES:
         return import_module(f".{name}", __name__)
     if name not in _HOME_OF:
@@ -88,15 +92,6 @@ def __getattr__(name: str) -> Any:
     value = getattr(import_module(f".{_HOME_OF[name]}", __name__), name)
     globals()[name] = value
     return value
-
-
-def _version() -> str:
-    from importlib.metadata import PackageNotFoundError, version  # which takes half of an import
-
-    try:
-        return version("mhc-demo")
-    except PackageNotFoundError:  # run from a checkout that was never installed
-        return "0+unknown"
 
 
 def __dir__() -> list[str]:

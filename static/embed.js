@@ -1,4 +1,4 @@
-/* The standalone file and the fragment (mhc_demo/embed.py): what the page has a server for.
+/* The standalone file and the fragment (mhc_demo/export/embed.py): what the page has a server for.
 
    Each stands in a shadow root of its own, which Python has written, so that neither the host's
    styles nor a second one beside it get in the way. */

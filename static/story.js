@@ -1,5 +1,5 @@
 /* The story: one scene at a time, and the presenter's keys.  Python holds the scenes and their
-   states (mhc_demo/app/scenes.py); this file shows the present one and asks for the next. */
+   states (mhc_demo/story/scenes.py); this file shows the present one and asks for the next. */
 "use strict";
 mhc.story = (() => {
   const KEYS = [

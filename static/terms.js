@@ -1,5 +1,5 @@
 /* Explanations of words and symbols, on hover, focus or tap: whatever has the class "term" carries
-   its own (mhc_demo/app/glossary.py).  One box for all of them, in the browser's top layer, where
+   its own (mhc_demo/story/glossary.py).  One box for all of them, in the browser's top layer, where
    no component clips it. */
 "use strict";
 (() => {

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mhc_demo.surface import QUANTILES
+from mhc_demo.numerics.surface import QUANTILES
 
 
 def series_of(values):

@@ -11,9 +11,10 @@ import pytest
 import torch
 
 import mhc_demo as mhc
-from mhc_demo.gains import METRICS, log10_composite_gains
-from mhc_demo.mixing import gaussian_growth, sample_noise
-from mhc_demo.projections import PROJECTIONS, iterates
+from mhc_demo.numerics.gains import METRICS, log10_composite_gains
+from mhc_demo.numerics.mixing import gaussian_growth, sample_noise
+from mhc_demo.numerics.projecting import iterates
+from mhc_demo.numerics.projections import PROJECTIONS
 
 pytestmark = pytest.mark.filterwarnings("error")
 

@@ -23,12 +23,12 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 import mhc_demo
-from mhc_demo import devices
 from mhc_demo.app.state import State
 from mhc_demo.cli import COMMANDS, main
 from mhc_demo.cli.options import flag, from_environment, plain, state_parameters
 from mhc_demo.cli.serve import _origins, page_url
-from mhc_demo.projections import PROJECTIONS
+from mhc_demo.numerics import devices
+from mhc_demo.numerics.projections import PROJECTIONS
 
 PATIENCE = 60  # seconds until a process that hangs is ended; none should come near it
 

@@ -10,12 +10,12 @@ import xarray as xr
 from naive import products, series_of
 
 import mhc_demo as mhc
-from mhc_demo.comparison import MIXING
 from mhc_demo.figures.compare import GROUPS, QUANTITIES, ROUNDING, CompareFigure, look
-from mhc_demo.gains import DEFINITIONS, DIRECTIONS, METRICS
-from mhc_demo.mixing import INITS
-from mhc_demo.projections import PROJECTIONS
-from mhc_demo.surface import SERIES, Experiment
+from mhc_demo.numerics.comparison import MIXING
+from mhc_demo.numerics.gains import DEFINITIONS, DIRECTIONS, METRICS
+from mhc_demo.numerics.mixing import INITS
+from mhc_demo.numerics.projections import PROJECTIONS
+from mhc_demo.numerics.surface import SERIES, Experiment
 
 pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
 

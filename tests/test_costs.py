@@ -12,10 +12,11 @@ import pytest
 import torch
 
 import mhc_demo as mhc
-from mhc_demo import costs
 from mhc_demo.app.state import State
 from mhc_demo.app.views import cost as view
-from mhc_demo.costs import (
+from mhc_demo.figures.cost import activations_html, count_html, overhead_html, traffic_html
+from mhc_demo.numerics import costs
+from mhc_demo.numerics.costs import (
     Activations,
     ProjectionTimes,
     Traffic,
@@ -27,9 +28,9 @@ from mhc_demo.costs import (
     residual_traffic,
     stored_activations,
 )
-from mhc_demo.figures.cost import activations_html, count_html, overhead_html, traffic_html
-from mhc_demo.paper import TABLE_5, TRAINING_OVERHEAD
-from mhc_demo.projections import PROJECTIONS
+from mhc_demo.numerics.devices import place
+from mhc_demo.numerics.paper import TABLE_5, TRAINING_OVERHEAD
+from mhc_demo.numerics.projections import PROJECTIONS
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -188,7 +189,7 @@ def test_times_are_positive_and_say_what_was_timed(device):
     np.testing.assert_allclose(timed.nanoseconds, timed.seconds / 5 * 1e9)
     assert (timed.projection, timed.streams, timed.matrices) == ("sinkhorn", 3, 5)
     assert 1 <= timed.rounds <= 2
-    assert timed.device == mhc.devices.place(device).title
+    assert timed.device == place(device).title
     assert np.isfinite(timed.line).all()
 
 
@@ -218,7 +219,7 @@ def test_a_measurement_ends_soon_after_its_limit(monkeypatch):
 
 def test_nothing_here_brings_pytorch_along():
     check = (
-        "import sys, mhc_demo.costs as c; c.projection_times(matrices=2, repeats=1); "
+        "import sys, mhc_demo.numerics.costs as c; c.projection_times(matrices=2, repeats=1); "
         "assert 'torch' not in sys.modules and 'panel' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", check], check=True, timeout=120)

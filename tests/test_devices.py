@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import mhc_demo as mhc
-from mhc_demo import devices
+from mhc_demo.numerics import devices
 
 
 @pytest.fixture(autouse=True)
@@ -108,7 +108,7 @@ def test_an_unknown_device_is_refused():
     [
         "import mhc_demo as mhc; mhc.gain_surface(mhc.Experiment(members=1))",
         "from mhc_demo.app.page import create; create()",
-        "from mhc_demo.devices import DEVICES; [d.missing() for d in DEVICES.values()]",
+        "from mhc_demo.numerics.devices import DEVICES; [d.missing() for d in DEVICES.values()]",
     ],
     ids=["the library", "the page", "asking for devices"],
 )

@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 
 import mhc_demo as mhc
-from mhc_demo import embed
-from mhc_demo.app.scenes import SCENES, big
 from mhc_demo.app.state import State
 from mhc_demo.cli import main
+from mhc_demo.export import embed
 from mhc_demo.figures.packed import GAINS, PER_UNIT, PLAIN, pack
 from mhc_demo.figures.slices import SLIDERS
+from mhc_demo.story.scenes import SCENES, big
 
 FEW = mhc.Experiment(members=2)
 HOSTILE = "</script></title><img src=x onerror=alert(1)>'\"&{}"

@@ -18,8 +18,8 @@ from mhc_demo.app.page import create
 from mhc_demo.app.saving import Saving
 from mhc_demo.app.state import State
 from mhc_demo.app.views import VIEWS
-from mhc_demo.devices import DEVICES, Device
-from mhc_demo.projections import PROJECTIONS
+from mhc_demo.numerics.devices import DEVICES, Device
+from mhc_demo.numerics.projections import PROJECTIONS
 
 
 def watchers_of_the_server() -> int:

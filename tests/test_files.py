@@ -23,10 +23,12 @@ import pytest
 import xarray as xr
 
 import mhc_demo as mhc
-from mhc_demo import files, pictures
 from mhc_demo.cli import main
-from mhc_demo.figures.slides import SLIDES
-from mhc_demo.files import FORMATS, replacing
+from mhc_demo.export import files, pictures
+from mhc_demo.export.files import FORMATS
+from mhc_demo.export.slides import SLIDES
+from mhc_demo.numerics import surface
+from mhc_demo.numerics.replacing import replacing
 
 PATIENCE = 60  # seconds until a process that hangs is ended; none should come near it
 
@@ -203,7 +205,7 @@ def test_a_folder_that_is_missing_is_named_before_anything_is_computed(
     capsys: pytest.CaptureFixture[str],
     command: list[str],
 ) -> None:
-    monkeypatch.setattr(mhc.surface, "gain_surface", None)
+    monkeypatch.setattr(surface, "gain_surface", None)
     path = tmp_path / "missing" / ("a.csv" if command == ["surface"] else "a.html")
     assert main([*command, "-o", str(path)]) == 1
     assert f"cannot write {path}: the folder {path.parent} does not" in capsys.readouterr().err
@@ -380,7 +382,7 @@ def test_a_figure_as_html_asks_nobody_and_holds_no_more_than_it_shows(
 
 
 def test_a_figure_of_random_matrices_says_that_it_is_not_the_paper_s() -> None:
-    from mhc_demo.figures.slides import Asked
+    from mhc_demo.export.slides import Asked
 
     asked = Asked(mhc.Experiment(members=2), depth=8, iterations=1)
     for name, where in (("fig3", "Figure 3"), ("fig7", "Figure 7")):
@@ -389,7 +391,7 @@ def test_a_figure_of_random_matrices_says_that_it_is_not_the_paper_s() -> None:
 
 
 def test_the_dial_s_title_gives_the_gains_that_it_shows() -> None:
-    from mhc_demo.figures.slides import Asked
+    from mhc_demo.export.slides import Asked
 
     experiment = mhc.Experiment(members=5, spread=5.0)
     here = mhc.gain_surface(experiment, depth=20)["log10_gain"].sel(depth=20, series="median")

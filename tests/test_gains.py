@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import mhc_demo as mhc
-from mhc_demo import gains
-from mhc_demo.gains import (
+from mhc_demo.numerics import gains
+from mhc_demo.numerics.gains import (
     DEFINITIONS,
     DIRECTIONS,
     METRICS,

@@ -7,9 +7,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-from mhc_demo.app.formulas import FORMULAS
-from mhc_demo.app.glossary import TERMS, explained, typeset
-from mhc_demo.app.scenes import SCENES
+from mhc_demo.story.formulas import FORMULAS
+from mhc_demo.story.glossary import TERMS, explained, typeset
+from mhc_demo.story.scenes import SCENES
 
 SYMBOL = re.compile(r"<(\w+)>")
 

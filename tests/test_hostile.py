@@ -35,8 +35,8 @@ from bokeh.util.token import generate_jwt_token
 from tornado.httpclient import HTTPClientError, HTTPRequest
 from tornado.websocket import WebSocketClientConnection, WebSocketClosedError, websocket_connect
 
+from mhc_demo.app.computing import surface_of
 from mhc_demo.app.state import URL_PARAMETERS, State
-from mhc_demo.app.views import surface_of
 from mhc_demo.figures.slices import gain_columns
 
 ROOT = Path(__file__).resolve().parent.parent

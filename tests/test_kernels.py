@@ -1,7 +1,7 @@
 """The kernels against their specification, on the GPU if there is one, else interpreted.
 
-`mhc_demo.projections` says what Sinkhorn-Knopp is, in lines that autograd differentiates; what
-`kernels` computes, forward and back, must be that to rounding.
+`mhc_demo.numerics.projections` says what Sinkhorn-Knopp is, in lines that autograd differentiates;
+what `kernels` computes, forward and back, must be that to rounding.
 """
 
 from __future__ import annotations
@@ -19,9 +19,14 @@ import pytest
 import torch
 
 import mhc_demo as mhc
-from mhc_demo.kernels import sinkhorn as kernels
-from mhc_demo.kernels import sinkhorn_torch
-from mhc_demo.projections import RELEASED_EPS, released_iterates, sinkhorn_iterates, tame_range
+from mhc_demo.numerics.kernels import sinkhorn as kernels
+from mhc_demo.numerics.kernels import sinkhorn_torch
+from mhc_demo.numerics.projections import (
+    RELEASED_EPS,
+    released_iterates,
+    sinkhorn_iterates,
+    tame_range,
+)
 
 pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning:mhc_demo")
 
@@ -290,7 +295,7 @@ def test_at_n_4_everything_stays_in_registers_and_memory_is_read_in_wide_steps(t
         import triton, triton.language as tl
         from triton.backends.compiler import GPUTarget
         from triton.compiler import ASTSource
-        from mhc_demo.kernels import sinkhorn, sinkhorn_triton as kernels
+        from mhc_demo.numerics.kernels import sinkhorn, sinkhorn_triton as kernels
 
         tools = pathlib.Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
         settings = dict(n=4, N=4, EPS=0.0, TAME=40.0, SWAPPED=False, REAL=tl.float32,

@@ -22,8 +22,8 @@ from mhc_demo.app import training as training_of_a_page
 from mhc_demo.app.snippet import lab_snippet
 from mhc_demo.app.views.lab import preset_of
 from mhc_demo.cli import main
-from mhc_demo.figures.lab import LabFigure
 from mhc_demo.lab import tasks, training
+from mhc_demo.lab.figure import LabFigure
 from mhc_demo.lab.networks import Network
 
 SMALL = {"depth": 3, "width": 8, "steps": 4, "batch": 16}

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from mhc_demo import nn as mnn
-from mhc_demo.kernels import layer_numba, layer_torch
-from mhc_demo.projections import tame_range
+from mhc_demo.nn import layer_numba, layer_torch
+from mhc_demo.numerics.projections import tame_range
 
 
 def specified(logits: Tensor, streams: int, iterations: int) -> tuple[Tensor, ...]:

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import mhc_demo as mhc
-from mhc_demo.gains import DIRECTIONS, log10_composite_gains
-from mhc_demo.mixing import INITS, MAX_SEED, gaussian_growth, sample_mixing, sample_noise
+from mhc_demo.numerics.gains import DIRECTIONS, log10_composite_gains
+from mhc_demo.numerics.mixing import INITS, MAX_SEED, gaussian_growth, sample_mixing, sample_noise
 
 pytestmark = pytest.mark.filterwarnings("error")
 

@@ -23,8 +23,8 @@ from torch.profiler import ProfilerActivity, profile
 
 import mhc_demo as mhc
 from mhc_demo import nn as mnn
-from mhc_demo.costs import best_recompute_block
-from mhc_demo.projections import PROJECTIONS
+from mhc_demo.numerics.costs import best_recompute_block
+from mhc_demo.numerics.projections import PROJECTIONS
 
 BOUNDED = [p.name for p in PROJECTIONS.values() if p.bounded and p.takes_logits]
 KINDS = {

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import mhc_demo as mhc
-from mhc_demo.paper import FIGURE_8_TITLES, MHC_PAPER, figure8_source
+from mhc_demo.numerics.paper import FIGURE_8_TITLES, MHC_PAPER, figure8_source
 
 pytestmark = pytest.mark.filterwarnings("error")
 

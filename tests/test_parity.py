@@ -18,7 +18,7 @@ from torch import nn
 from torch.func import functional_call
 
 import mhc_demo as mhc
-from mhc_demo.projections import RELEASED_EPS
+from mhc_demo.numerics.projections import RELEASED_EPS
 
 EPS = {torch.float32: 2.0**-23, torch.float64: 2.0**-52}
 DTYPES = pytest.mark.parametrize("dtype", EPS, ids=str)

@@ -8,11 +8,11 @@ import pytest
 import xarray as xr
 
 import mhc_demo as mhc
-from mhc_demo.comparison import SWEPT
 from mhc_demo.figures import phase
-from mhc_demo.gains import DEFINITIONS, DIRECTIONS
-from mhc_demo.projections import PROJECTIONS
-from mhc_demo.surface import Experiment
+from mhc_demo.numerics.comparison import SWEPT
+from mhc_demo.numerics.gains import DEFINITIONS, DIRECTIONS
+from mhc_demo.numerics.projections import PROJECTIONS
+from mhc_demo.numerics.surface import Experiment
 
 pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
 

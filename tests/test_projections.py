@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import mhc_demo as mhc
-from mhc_demo import projections
-from mhc_demo.projections import PROJECTIONS, iterates, project, sinkhorn_knopp
+from mhc_demo.numerics import projections
+from mhc_demo.numerics.projecting import iterates, project, sinkhorn_knopp
+from mhc_demo.numerics.projections import PROJECTIONS
 
 pytestmark = pytest.mark.filterwarnings("error")
 

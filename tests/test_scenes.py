@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from mhc_demo.app.scenes import CITED, NUMBER, NUMBERS, SCENES, Scene, Seen, markup
 from mhc_demo.app.state import URL_PARAMETERS, State
+from mhc_demo.story.scenes import CITED, NUMBER, NUMBERS, SCENES, Scene, Seen, markup
 
 EVERY = pytest.mark.parametrize("scene", SCENES.values(), ids=SCENES)
 

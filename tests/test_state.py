@@ -10,15 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mhc_demo.app.controls import CONTROLS
-from mhc_demo.app.state import (
-    COMPUTED_PARAMETERS,
-    MODEL_PARAMETERS,
-    URL_PARAMETERS,
-    State,
-    limits,
-)
-from mhc_demo.devices import DEVICES
+from mhc_demo.app.state import COMPUTED_PARAMETERS, URL_PARAMETERS, State, limits
+from mhc_demo.app.views.cost import MODEL_PARAMETERS
 from mhc_demo.lab import PRESETS
+from mhc_demo.numerics.devices import DEVICES
 
 
 def arguments(query: str) -> dict[str, list[bytes]]:

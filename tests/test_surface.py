@@ -13,13 +13,13 @@ from array_api_compat import array_namespace
 from naive import products, series_of
 
 import mhc_demo as mhc
-from mhc_demo import surface as surfaces
-from mhc_demo._arrays import batch_innermost
-from mhc_demo.devices import place
-from mhc_demo.gains import DEFINITIONS, DIRECTIONS, METRICS
-from mhc_demo.mixing import INITS
-from mhc_demo.projections import PROJECTIONS
-from mhc_demo.surface import (
+from mhc_demo.numerics import surface as surfaces
+from mhc_demo.numerics._arrays import batch_innermost
+from mhc_demo.numerics.devices import place
+from mhc_demo.numerics.gains import DEFINITIONS, DIRECTIONS, METRICS
+from mhc_demo.numerics.mixing import INITS
+from mhc_demo.numerics.projections import PROJECTIONS
+from mhc_demo.numerics.surface import (
     EXPERIMENT_PARAMETERS,
     MAX_DEPTH,
     MAX_ITERATIONS,

@@ -1,6 +1,6 @@
 """The page: Panel around the figures.  Delete this folder and a good library is left.
 
-Panel is imported when the page is asked for: the story (`scenes.py`) can be read without it.
+Panel is imported when the page is asked for: the numerics and the story do without it.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .explorer import Explorer
+    from .notebook import Explorer
 
 __all__ = ["Explorer"]
 
@@ -16,6 +16,6 @@ __all__ = ["Explorer"]
 def __getattr__(name: str) -> Any:
     if name != "Explorer":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from .explorer import Explorer
+    from .notebook import Explorer
 
     return Explorer

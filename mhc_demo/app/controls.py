@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import panel as pn
 import panel_material_ui as pmui
 
-from ..devices import DEVICES
-from ..projections import PROJECTIONS
+from ..numerics.devices import DEVICES
+from ..numerics.projections import PROJECTIONS
 from .components import Share
 from .fields import typed
 from .snippet import lab_snippet, snippet

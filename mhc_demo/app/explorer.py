@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import html
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 from weakref import WeakMethod
@@ -21,21 +20,18 @@ import panel_material_ui as pmui
 import param
 import xarray as xr
 
-from ..devices import DEVICES
 from ..figures.slices import SLIDERS, gain_columns, table
-from ..projections import PROJECTIONS
+from ..numerics.devices import DEVICES
+from ..numerics.projections import PROJECTIONS
+from ..story.scenes import SCENES, told
 from . import faults, static
 from .components import BrowserWindow, Headline, Slider, Story
+from .computing import QUEUES, Key, device_of, surface_of
 from .controls import CONTROLS, Controls, for_a_lecture
 from .saving import Saving
-from .scenes import SCENES, told
 from .state import COMPUTED_PARAMETERS, URL_PARAMETERS, State, exceeded
-from .views import VIEWS, Key, View, surface_of
-from .views.base import UNLIMITED, device_of, note
-
-QUEUES = {name: ThreadPoolExecutor(1) for name in DEVICES if name != "numpy"}
-"""A device of PyTorch does one thing at a time: who waits for it waits here, and takes no thread
-from those who do not."""
+from .views import VIEWS, View
+from .views.base import UNLIMITED, note
 
 AT_HAND = 16
 """Results that a page keeps, to show them at once: each view, and the scenes on both sides."""
@@ -55,7 +51,7 @@ CLOSE_TABS = {
 
 
 class Explorer(pn.viewable.Viewer):
-    """The interactive explorer; shows itself in a notebook, `.servable()` in an app.
+    """The interactive explorer: `.servable()` in an app.
 
     Keyword arguments are the parameters of `State`: `Explorer(depth=64, iterations=1)`.
     """
@@ -184,12 +180,6 @@ class Explorer(pn.viewable.Viewer):
             self._controls = Controls(self)
         beside = pn.Column(self._controls, width=290)
         return pn.Row(beside, self.main, sizing_mode="stretch_width")
-
-    def _repr_mimebundle_(self, *_: Any, **__: Any) -> dict[str, str]:
-        """What a notebook displays."""
-        from .notebook import frame  # which builds on this
-
-        return {"text/plain": repr(self), "text/html": frame(self.state)}
 
     # ---- the story --------------------------------------------------------------------------
 

@@ -22,7 +22,7 @@ from weakref import WeakKeyDictionary, ref
 import panel as pn
 import param
 
-from . import guard
+from . import explorer, guard
 from .page import create
 from .state import URL_PARAMETERS, State
 
@@ -56,6 +56,17 @@ _shown: dict[str, Shown] = {}
 _keys: WeakKeyDictionary[State, str] = WeakKeyDictionary()
 
 _port: Future[int] | None = None
+
+
+class Explorer(explorer.Explorer):
+    """The interactive explorer; shows itself in a notebook, `.servable()` in an app.
+
+    Keyword arguments are the parameters of `State`: `Explorer(depth=64, iterations=1)`.
+    """
+
+    def _repr_mimebundle_(self, *_: Any, **__: Any) -> dict[str, str]:
+        """What a notebook displays."""
+        return {"text/plain": repr(self), "text/html": frame(self.state)}
 
 
 def frame(state: State) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..lab.settings import Settings
-from ..surface import EXPERIMENT_PARAMETERS, Experiment
+from ..numerics.surface import EXPERIMENT_PARAMETERS, Experiment
 
 TEMPLATE = """\
 import mhc_demo as mhc

@@ -15,15 +15,17 @@ from urllib.parse import urlencode
 
 import param
 
-from ..devices import DEVICES
 from ..figures.slices import SLIDERS
 from ..lab.settings import PRESETS, Settings
-from ..paper import TABLE_5
-from ..projections import PROJECTIONS
-from ..surface import EXPERIMENT_PARAMETERS, MAX_DEPTH, MAX_ITERATIONS, Experiment
-from .scenes import SCENES
+from ..numerics.devices import DEVICES
+from ..numerics.paper import TABLE_5
+from ..numerics.projections import PROJECTIONS
+from ..numerics.surface import EXPERIMENT_PARAMETERS, MAX_DEPTH, MAX_ITERATIONS, Experiment
+from ..story.scenes import SCENES
+from .computing import Key
 from .values import understood, written
-from .views import VIEWS, Key
+from .views import VIEWS
+from .views.cost import MODEL_PARAMETERS
 from .views.lab import LAB_SETTINGS
 
 THEMES = {"Light": "light", "Dark": "dark"}
@@ -199,9 +201,6 @@ _declare_lab()
 
 COMPUTED_PARAMETERS = (*EXPERIMENT_PARAMETERS, "device")
 """What a new surface is computed for."""
-
-MODEL_PARAMETERS = ("model_streams", "model_width", "model_layers", "model_block")
-"""Of the model whose cost is counted."""
 
 STORY_PARAMETERS = ("scene", "present")
 

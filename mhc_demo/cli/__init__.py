@@ -118,7 +118,7 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
 
 class _Version(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
-        from .. import __version__
+        from ..version import version
 
-        tell(f"mhc-demo {__version__}")
+        tell(f"mhc-demo {version()}")
         parser.exit()

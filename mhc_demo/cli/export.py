@@ -43,7 +43,7 @@ def export(parser: argparse.ArgumentParser) -> Run:
     of a blog post; as high as a frame is to be, it says so itself (a message of type
     "mhc-height"), or is told by --height.
     """
-    from ..embed import HEIGHTS, PLOTS, THEMES, plots_of
+    from ..export.embed import HEIGHTS, PLOTS, THEMES, plots_of
     from ..figures.slices import SLIDERS
 
     declared = state_parameters()
@@ -127,14 +127,14 @@ def _told(state: dict[str, Any]) -> dict[str, Any]:
     """What is given, upon what its scene sets."""
     if not state.get("scene"):
         return state
-    from ..app.scenes import SCENES
+    from ..story.scenes import SCENES
 
     return {**SCENES[state["scene"]].state, **state}
 
 
 def _made(options: argparse.Namespace, state: dict[str, Any]) -> str:
-    from ..embed import export_html
-    from ..surface import Experiment
+    from ..export.embed import export_html
+    from ..numerics.surface import Experiment
 
     told = _told(state)
     streams: Sequence[int] = options.streams or ()
@@ -164,7 +164,7 @@ def _written(options: argparse.Namespace, text: str) -> int:
     if str(options.file) == "-":
         tell(text.encode())
         return 0
-    from ..files import replacing
+    from ..numerics.replacing import replacing
 
     try:
         with replacing(options.file) as part:

@@ -158,7 +158,7 @@ def add_option(group: Any, name: str, parameter: Any) -> None:
 def check_together(parser: argparse.ArgumentParser, state: Mapping[str, Any], alone: bool) -> None:
     """What is wrong with no option by itself: a projection that has too many streams, say."""
     from ..app.state import exceeded
-    from ..devices import DEVICES
+    from ..numerics.devices import DEVICES
 
     values = {name: p.default for name, p in state_parameters().items()} | dict(state)
     # A process that has asked for CUDA can have no children that use it: they will ask.
@@ -174,9 +174,9 @@ def add_experiment(parser: argparse.ArgumentParser) -> Callable[[argparse.Namesp
 
     Returns what makes of parsed options the experiment, checked as far as it can be beforehand.
     """
-    from ..devices import DEVICES, place
-    from ..projections import PROJECTIONS
-    from ..surface import EXPERIMENT_PARAMETERS, Experiment
+    from ..numerics.devices import DEVICES, place
+    from ..numerics.projections import PROJECTIONS
+    from ..numerics.surface import EXPERIMENT_PARAMETERS, Experiment
 
     group = parser.add_argument_group("experiment")
     for name in EXPERIMENT_PARAMETERS:

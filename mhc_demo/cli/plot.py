@@ -17,8 +17,8 @@ def plot(parser: argparse.ArgumentParser) -> Run:
     PNG and SVG are drawn by a browser without a window, of Chromium's kind; HTML needs none, and
     its values can be read by hovering.
     """
-    from ..figures.slides import SLIDES
-    from ..surface import MAX_DEPTH, MAX_ITERATIONS
+    from ..export.slides import SLIDES
+    from ..numerics.surface import MAX_DEPTH, MAX_ITERATIONS
 
     parser.add_argument(
         "figure",
@@ -62,7 +62,7 @@ def plot(parser: argparse.ArgumentParser) -> Run:
     experiment_of = add_experiment(parser)
 
     def run(options: argparse.Namespace) -> int:
-        from ..pictures import NoPictureError
+        from ..export.pictures import NoPictureError
 
         experiment = experiment_of(options)
         try:
@@ -76,9 +76,9 @@ def plot(parser: argparse.ArgumentParser) -> Run:
 def _draw(options: argparse.Namespace, experiment: Any) -> int:
     from pathlib import Path
 
-    from ..figures.slides import HEIGHT, SLIDES, WIDTH, Asked, background, laid_out, theme
-    from ..files import replacing
-    from ..pictures import drawn, found, html
+    from ..export.pictures import drawn, found, html
+    from ..export.slides import HEIGHT, SLIDES, WIDTH, Asked, background, laid_out, theme
+    from ..numerics.replacing import replacing
 
     slide, dark = SLIDES[options.figure], options.theme == "dark"
     suffix = Path(options.output).suffix.lower()

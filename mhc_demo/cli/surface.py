@@ -14,9 +14,9 @@ def surface(parser: argparse.ArgumentParser) -> Run:
     log10 of the composite Amax gain at every count of iterations (0 is HC, unprojected) and every
     depth, forward and backward: of one network, and quantiles over the ensemble.
     """
-    from ..files import FORMATS
-    from ..gains import DIRECTIONS
-    from ..surface import MAX_DEPTH, MAX_ITERATIONS, SERIES
+    from ..export.files import FORMATS
+    from ..numerics.gains import DIRECTIONS
+    from ..numerics.surface import MAX_DEPTH, MAX_ITERATIONS, SERIES
 
     add_output(parser, list(FORMATS))
     experiment_of = add_experiment(parser)
@@ -52,9 +52,10 @@ def surface(parser: argparse.ArgumentParser) -> Run:
 
 
 def _write(options: argparse.Namespace, experiment: Any, kept: dict[str, list[str]]) -> int:
-    from .. import __version__
-    from ..files import format_of, replacing
-    from ..surface import gain_surface
+    from ..export.files import format_of
+    from ..numerics.replacing import replacing
+    from ..numerics.surface import gain_surface
+    from ..version import version
 
     chosen = format_of(options.output)
     with replacing(options.output) as part, bar(experiment.members) as progress:
@@ -66,6 +67,6 @@ def _write(options: argparse.Namespace, experiment: Any, kept: dict[str, list[st
             progress=progress.update,
         ).sel(kept)
         del dataset.attrs["projected"], dataset.attrs["projection_seconds"]  # differ in every run
-        dataset.attrs["version"] = f"mhc-demo {__version__}"
+        dataset.attrs["version"] = f"mhc-demo {version()}"
         chosen.write(dataset, part)
     return 0

@@ -29,9 +29,9 @@ from bokeh.models import (
 from bokeh.plotting import figure
 from numpy.typing import NDArray
 
-from ..comparison import MIXING
-from ..gains import DIRECTIONS
-from ..projections import PROJECTIONS
+from ..numerics.comparison import MIXING
+from ..numerics.gains import DIRECTIONS
+from ..numerics.projections import PROJECTIONS
 from . import style
 from .contents import Column, Series, described, log10
 from .curves import depth_plot

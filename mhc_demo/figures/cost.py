@@ -27,7 +27,7 @@ from bokeh.models import (
 )
 from numpy.typing import NDArray
 
-from ..costs import (
+from ..numerics.costs import (
     Activations,
     ProjectionTimes,
     Traffic,
@@ -38,8 +38,8 @@ from ..costs import (
     residual_traffic,
     stored_activations,
 )
-from ..paper import MHC_PAPER, TRAINING_OVERHEAD
-from ..projections import PROJECTIONS
+from ..numerics.paper import MHC_PAPER, TRAINING_OVERHEAD
+from ..numerics.projections import PROJECTIONS
 from . import style
 from .contents import Column, Series, described, medians
 from .curves import chosen_iterations, gain_hover

@@ -19,8 +19,8 @@ from bokeh.models import ColumnDataSource, HoverTool, Range1d, Text
 from bokeh.plotting import figure
 from numpy.typing import NDArray
 
-from ..gains import amax_gain
-from ..paper import PrintedMatrix, figure8, figure8_source
+from ..numerics.gains import amax_gain
+from ..numerics.paper import PrintedMatrix, figure8, figure8_source
 from . import style
 from .matrices import tinted
 

@@ -7,7 +7,7 @@ import xarray as xr
 from bokeh.models import BasicTickFormatter, ColumnDataSource, HoverTool, Line, Range1d
 from numpy.typing import NDArray
 
-from ..gains import METRICS
+from ..numerics.gains import METRICS
 from . import style
 from .contents import Column, Series, described
 from .curves import depth_plot

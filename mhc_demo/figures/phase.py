@@ -31,8 +31,8 @@ from bokeh.models import (
 from bokeh.plotting import figure
 from numpy.typing import NDArray
 
-from ..comparison import SWEPT
-from ..surface import MAX_DEPTH, MAX_ITERATIONS
+from ..numerics.comparison import SWEPT
+from ..numerics.surface import MAX_DEPTH, MAX_ITERATIONS
 from . import style
 from .contents import Column, Series, described, log10
 from .curves import DEPTH_TICKS

@@ -29,7 +29,7 @@ import xarray as xr
 from bokeh.models import ColumnDataSource, CustomJS, Model
 from numpy.typing import NDArray
 
-from ..surface import MAX_DEPTH, MAX_ITERATIONS
+from ..numerics.surface import MAX_DEPTH, MAX_ITERATIONS
 
 State = Mapping[str, int]
 """{"depth": ..., "iterations": ...}: what the browser looks up by itself."""

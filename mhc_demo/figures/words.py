@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable
 
 import xarray as xr
 
-from ..gains import METRICS
-from ..mixing import gaussian_growth
-from ..projections import PROJECTIONS
-from ..surface import Experiment
+from ..numerics.gains import METRICS
+from ..numerics.mixing import gaussian_growth
+from ..numerics.projections import PROJECTIONS
+from ..numerics.surface import Experiment
 
 Entry = tuple[str, str]
 """Of a legend: class of the swatch (`static/mhc.css`), text."""

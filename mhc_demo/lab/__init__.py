@@ -53,6 +53,6 @@ def train(settings: Settings) -> Generator[Step | Summary, None, None]:
 
 def plot(records: Record | Iterable[Record]) -> Any:
     """Runs as the page draws them, a Bokeh layout: `bokeh.io.show(lab.plot(record))`."""
-    from ..figures.lab import LabFigure
+    from .figure import LabFigure
 
     return LabFigure([records] if isinstance(records, Record) else list(records)).layout()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..projections import PROJECTIONS
+from ..numerics.projections import PROJECTIONS
 from .settings import Settings
 from .tasks import CONTEXT, TASKS
 

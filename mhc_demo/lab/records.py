@@ -21,9 +21,9 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from .._arrays import choice, whole_number
-from ..files import replacing
-from ..gains import DIRECTIONS
+from ..numerics._arrays import choice, whole_number
+from ..numerics.gains import DIRECTIONS
+from ..numerics.replacing import replacing
 from .settings import SETTINGS, Settings
 
 OUTCOMES = ("finished", "diverged", "cancelled")

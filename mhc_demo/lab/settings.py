@@ -12,10 +12,10 @@ from typing import Any
 
 import param
 
-from .._arrays import whole_number
-from ..devices import DEVICES
-from ..mixing import MAX_SEED, nonnegative
-from ..projections import PAPER_ITERATIONS, PROJECTIONS
+from ..numerics._arrays import whole_number
+from ..numerics.devices import DEVICES
+from ..numerics.mixing import MAX_SEED, nonnegative
+from ..numerics.projections import PAPER_ITERATIONS, PROJECTIONS
 from .tasks import TASKS
 
 CONNECTIONS = {"residual": "Residual", "hc": "HC", "mhc": "mHC"}

@@ -18,8 +18,8 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torch.nn.utils import get_total_norm
 
-from ..gains import DIRECTIONS
 from ..nn import parameter_groups, record_mappings
+from ..numerics.gains import DIRECTIONS
 from .networks import Network
 from .records import Record, Step, Summary
 from .settings import Settings

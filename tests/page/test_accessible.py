@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
-from mhc_demo.app.formulas import FORMULAS
-from mhc_demo.app.glossary import TERMS
+from mhc_demo.story.formulas import FORMULAS
+from mhc_demo.story.glossary import TERMS
 
 from .conftest import Explorer
 

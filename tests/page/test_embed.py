@@ -14,7 +14,7 @@ from bokeh.util.paths import bokehjs_path
 from playwright.sync_api import Browser, Frame, Page, expect
 
 import mhc_demo as mhc
-from mhc_demo.app.scenes import SCENES, big
+from mhc_demo.story.scenes import SCENES, big
 
 from .conftest import Explorer
 

@@ -10,13 +10,13 @@ import pytest
 from playwright.sync_api import expect
 
 import mhc_demo as mhc
-from mhc_demo import costs
 from mhc_demo.app.views import VIEWS
-from mhc_demo.comparison import MIXING
-from mhc_demo.devices import DEVICES
 from mhc_demo.figures import phase, style
 from mhc_demo.figures.compare import look
-from mhc_demo.projections import PROJECTIONS
+from mhc_demo.numerics import costs
+from mhc_demo.numerics.comparison import MIXING
+from mhc_demo.numerics.devices import DEVICES
+from mhc_demo.numerics.projections import PROJECTIONS
 
 from .conftest import Explorer, serve
 

@@ -11,8 +11,8 @@ import pytest
 from playwright.sync_api import Page
 
 from mhc_demo.cli import main
-from mhc_demo.figures.slides import SLIDES
-from mhc_demo.paper import figure8
+from mhc_demo.export.slides import SLIDES
+from mhc_demo.numerics.paper import figure8
 
 pytestmark = pytest.mark.browser
 

@@ -21,9 +21,9 @@ from mhc_demo.app.views import VIEWS
 from mhc_demo.figures import mixing, phase
 from mhc_demo.figures.compare import look
 from mhc_demo.figures.figure8 import figure8_csv
-from mhc_demo.gains import METRICS
-from mhc_demo.paper import figure8
-from mhc_demo.projections import PROJECTIONS
+from mhc_demo.numerics.gains import METRICS
+from mhc_demo.numerics.paper import figure8
+from mhc_demo.numerics.projections import PROJECTIONS
 
 from .conftest import Explorer
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from mhc_demo.app.scenes import SCENES
+from mhc_demo.story.scenes import SCENES
 
 from .conftest import Explorer
 

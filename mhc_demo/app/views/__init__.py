@@ -8,7 +8,7 @@ imports is that of the tabs.
 """
 
 # isort: off
-from .base import VIEWS, Key, View, surface_of
+from .base import VIEWS, View
 from . import composite
 from . import layers
 from . import layer_axis
@@ -24,7 +24,6 @@ from . import lab
 
 __all__ = [
     "VIEWS",
-    "Key",
     "View",
     "compare",
     "composite",
@@ -37,5 +36,4 @@ __all__ = [
     "matrices",
     "mixing",
     "phase",
-    "surface_of",
 ]

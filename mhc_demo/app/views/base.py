@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakKeyDictionary
 
 import panel as pn
-import xarray as xr
 from bokeh.model import Model
 from bokeh.plotting import figure
 
 from ...figures import style, words
 from ...figures.slices import State, recut, ruled
-from ...surface import Experiment, gain_surface, mixing_surface
-from ..glossary import explained
+from ...story.glossary import explained
+from ..computing import Key
 from ..static import CSS
 
 if TYPE_CHECKING:
@@ -32,36 +30,6 @@ follows would lie upon the rest."""
 
 WIDE: dict[str, Any] = {"sizing_mode": "stretch_width", "margin": (6, 12)}
 """How a control stands in the column beside the view."""
-
-Key: TypeAlias = tuple[tuple[str, Any], ...]
-"""An experiment's values and the device that computes it, as something to look results up by."""
-
-
-@lru_cache(maxsize=64)
-def surface_of(key: Key) -> xr.Dataset:
-    """The gain surface of an experiment, shared by all visitors who look at the same one."""
-    return gain_surface(experiment_of(key), device=device_of(key))
-
-
-def mixing_of(key: Key) -> xr.Dataset:
-    """The mixing metrics of an experiment's first network, shared in the same way."""
-    of_all = ("members", "definition", "device")
-    return _mixing_of(tuple(item for item in key if item[0] not in of_all))
-
-
-@lru_cache(maxsize=64)
-def _mixing_of(key: Key) -> xr.Dataset:
-    return mixing_surface(experiment_of(key))
-
-
-def experiment_of(key: Key) -> Experiment:
-    """The experiment of a key."""
-    return Experiment(**{name: value for name, value in key if name != "device"})
-
-
-def device_of(key: Key) -> str:
-    """The device of a key."""
-    return dict(key)["device"]
 
 
 class View:

@@ -11,15 +11,16 @@ import xarray as xr
 from bokeh.plotting import figure
 from panel.custom import JSComponent
 
-from ...comparison import MIXING, compare
 from ...figures import CompareFigure
 from ...figures.compare import look
 from ...figures.slices import State
-from ...gains import METRICS
-from ...projections import PROJECTIONS
-from ..glossary import explained, term
+from ...numerics.comparison import MIXING, compare
+from ...numerics.gains import METRICS
+from ...numerics.projections import PROJECTIONS
+from ...story.glossary import explained, term
+from ..computing import Key, experiment_of
 from ..static import CSS
-from .base import UNLIMITED, Key, View, experiment_of, note, paragraph, plots
+from .base import UNLIMITED, View, note, paragraph, plots
 
 MOST_NUMBERS = 2**9
 """Members times n^2 at most: comparing takes the time of two iterative surfaces and more."""

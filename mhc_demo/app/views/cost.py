@@ -19,7 +19,6 @@ import param
 from bokeh.models import Range1d
 from bokeh.plotting import figure
 
-from ...costs import ProjectionTimes, projection_times
 from ...figures.cost import (
     DIRECTION,
     TimeFigure,
@@ -32,13 +31,18 @@ from ...figures.cost import (
     traffic_html,
 )
 from ...figures.slices import State, table
-from ...paper import TABLE_5
-from ...projections import PAPER_ITERATIONS, PROJECTIONS
+from ...numerics.costs import ProjectionTimes, projection_times
+from ...numerics.paper import TABLE_5
+from ...numerics.projections import PAPER_ITERATIONS, PROJECTIONS
+from ..computing import QUEUES, Key
 from ..fields import typed
-from .base import TALL, UNLIMITED, Key, View, html, legend, note, paragraph, plot, plots
+from .base import TALL, UNLIMITED, View, html, legend, note, paragraph, plot, plots
 
 if TYPE_CHECKING:
     from ..state import State as PageState
+
+MODEL_PARAMETERS = ("model_streams", "model_width", "model_layers", "model_block")
+"""The page's parameters of the model whose cost is counted."""
 
 Timed: TypeAlias = tuple[str, int, str]
 """What is timed: projection, streams, device."""
@@ -149,8 +153,6 @@ class CostView(View):
             pn.state.execute(partial(self._measure_beside, anew))
 
     async def _measure_beside(self, anew: bool) -> None:
-        from ..explorer import QUEUES  # which imports the views
-
         timed = self.timed
         measured = None
         await asyncio.sleep(SETTLED)
@@ -280,8 +282,6 @@ class Calculator(pn.viewable.Viewer):
         self._calculate()
 
     def _values(self) -> dict[str, int]:
-        from ..state import MODEL_PARAMETERS  # which imports the views
-
         return {name: getattr(self.state, name) for name in MODEL_PARAMETERS}
 
     def _name(self) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from ..formulas import FORMULAS
-from ..glossary import explained
+from ...story.formulas import FORMULAS
+from ...story.glossary import explained
 from .base import View, html
 
 

@@ -17,14 +17,15 @@ import panel_material_ui as pmui
 import param
 from bokeh.plotting import figure
 
-from ...figures.lab import LabFigure
+from ...lab.figure import LabFigure
 from ...lab.records import Record
 from ...lab.settings import CONNECTIONS, PRESETS, SETTINGS, Settings
 from ...lab.tasks import TASKS
-from ...paper import MHC_PAPER, TRAINING_OVERHEAD
+from ...numerics.paper import MHC_PAPER, TRAINING_OVERHEAD
+from ..computing import Key
 from ..fields import typed
 from ..training import Training
-from .base import UNLIMITED, WIDE, Key, View, html, legend, note, paragraph, plots
+from .base import UNLIMITED, WIDE, View, html, legend, note, paragraph, plots
 
 LAB_SETTINGS = {f"lab_{name}": name for name in SETTINGS if name != "connection"}
 """The settings that all networks share, by the parameters of the page's state that carry them."""

@@ -10,8 +10,9 @@ from bokeh.plotting import figure
 
 from ...figures import LayerAxisFigure, words
 from ...figures.slices import State, gain_columns, label, table
-from ...surface import layer_axis_gains
-from .base import Key, View, device_of, experiment_of, html, lines_legend, note, plots
+from ...numerics.surface import layer_axis_gains
+from ..computing import Key, device_of, experiment_of
+from .base import View, html, lines_legend, note, plots
 
 
 class LayerAxisView(View):

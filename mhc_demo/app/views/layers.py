@@ -11,8 +11,9 @@ from bokeh.plotting import figure
 
 from ...figures import LayersFigure, words
 from ...figures.slices import DRAWN, State, gain_columns, table
-from ...surface import layer_gains
-from .base import Key, View, device_of, experiment_of, html, lines_legend, note, paragraph, plots
+from ...numerics.surface import layer_gains
+from ..computing import Key, device_of, experiment_of
+from .base import View, html, lines_legend, note, paragraph, plots
 
 
 class LayersView(View):

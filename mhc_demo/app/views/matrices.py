@@ -12,10 +12,11 @@ from bokeh.plotting import figure
 from ...figures import MatricesFigure, words
 from ...figures.matrices import PANELS, matrix_columns
 from ...figures.slices import State, label, table
-from ...gains import METRICS
-from ...projections import PROJECTIONS
-from ...surface import member_matrices
-from .base import UNLIMITED, Key, View, experiment_of, mixing_of, note, paragraph, plots
+from ...numerics.gains import METRICS
+from ...numerics.projections import PROJECTIONS
+from ...numerics.surface import member_matrices
+from ..computing import Key, experiment_of, mixing_of
+from .base import UNLIMITED, View, note, paragraph, plots
 
 HEIGHT = "clamp(300px, 26vw, 460px)"
 SHIPPED_WHOLE = 4

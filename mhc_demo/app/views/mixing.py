@@ -11,7 +11,8 @@ from bokeh.plotting import figure
 from ...figures import MixingFigure, words
 from ...figures.mixing import mixing_columns
 from ...figures.slices import State, table
-from .base import Key, View, html, legend, mixing_of, note, plots
+from ..computing import Key, mixing_of
+from .base import View, html, legend, note, plots
 
 
 class MixingView(View):

@@ -10,12 +10,13 @@ import panel as pn
 from bokeh.plotting import figure
 from numpy.typing import NDArray
 
-from ...comparison import phase_map
 from ...figures import PhaseFigure
 from ...figures.phase import spread_column, streams_column
 from ...figures.slices import State
-from ...projections import PROJECTIONS
-from .base import Key, View, experiment_of, note, paragraph, plots
+from ...numerics.comparison import phase_map
+from ...numerics.projections import PROJECTIONS
+from ..computing import Key, experiment_of
+from .base import View, note, paragraph, plots
 
 MEMBERS = 3
 """Networks whose median a cell shows."""

@@ -3,7 +3,7 @@
 `sinkhorn_triton` on a GPU, `sinkhorn_torch` elsewhere.  To PyTorch they are one custom operator:
 `torch.compile` neither traces into it nor breaks its graph at the look at the logits' range, and
 its gradient is the operator's own.  There is no mathematics in this file.  The specification is in
-`mhc_demo.projections`, and second derivatives are taken of that.
+`mhc_demo.numerics.projections`, and second derivatives are taken of that.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ class _Derivative(torch.autograd.Function):
 
 
 def _specified(logits: Tensor, iterations: int, rows_first: bool, eps: float) -> Tensor:
-    """What `mhc_demo.projections` says."""
+    """What `mhc_demo.numerics.projections` says."""
     z = logits.mT if rows_first else logits
     steps = released_iterates(xp, z, eps) if eps else sinkhorn_iterates(xp, z)
     p = next(islice(steps, iterations - 1, None))

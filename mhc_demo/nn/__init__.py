@@ -27,11 +27,12 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 from torch.utils.checkpoint import checkpoint
 
-from ._arrays import choice, whole_number
-from .costs import best_recompute_block
-from .kernels import layer_torch
-from .mixing import nonnegative
-from .projections import PAPER_ITERATIONS, PROJECTIONS, projected
+from ..numerics._arrays import choice, whole_number
+from ..numerics.costs import best_recompute_block
+from ..numerics.mixing import nonnegative
+from ..numerics.projecting import projected
+from ..numerics.projections import PAPER_ITERATIONS, PROJECTIONS
+from . import layer_torch
 
 START_GATE = 0.01
 """What the alphas start from: a small dynamic part (both papers)."""

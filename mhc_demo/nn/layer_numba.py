@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..projections import tame_range
+from ..numerics.projections import tame_range
 
 LANES = 16
 

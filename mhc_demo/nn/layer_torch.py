@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from . import sinkhorn as operator
+from ..numerics.kernels import sinkhorn as operator
 
 FEW = 2**13
 """Entries of all H_res of a layer up to which they are computed by `layer_numba`."""

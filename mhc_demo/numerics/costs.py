@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from ._arrays import batch_innermost, choice, whole_number
 from .devices import place
-from .projections import PROJECTIONS, projected
+from .projecting import projected
+from .projections import PROJECTIONS
 
 # Memory traffic (Table 2, section 4.3.1)
 

@@ -36,7 +36,8 @@ from .devices import Place, place
 from .gains import DEFINITIONS, DIRECTIONS, METRICS, compose, log10_composite_gains, log10_gain
 from .mixing import INITS, MAX_SEED, _noise_of, nonnegative
 from .paper import MHC_PAPER
-from .projections import PROJECTIONS, iterates
+from .projecting import iterates
+from .projections import PROJECTIONS
 
 Floats: TypeAlias = NDArray[np.float64]
 

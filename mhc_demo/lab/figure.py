@@ -21,13 +21,13 @@ from bokeh.models import (
 )
 from bokeh.plotting import figure
 
-from .._arrays import whole_number
-from ..gains import DIRECTIONS
-from ..lab.records import Record, Step
-from ..lab.settings import CONNECTIONS, SETTINGS
-from . import style
-from .contents import Column, Series, described
-from .matrices import Heatmap
+from ..figures import style
+from ..figures.contents import Column, Series, described
+from ..figures.matrices import Heatmap
+from ..numerics._arrays import whole_number
+from ..numerics.gains import DIRECTIONS
+from .records import Record, Step
+from .settings import CONNECTIONS, SETTINGS
 
 WIDTHS = {"residual": 6.0, "hc": 2.5, "mhc": 2.5}
 """In pixels: mHC often lies on the residual network, and both are to be seen."""

@@ -14,7 +14,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from itertools import islice, permutations
+from itertools import permutations
 from types import ModuleType
 from typing import Any
 
@@ -22,7 +22,7 @@ import numpy as np
 from array_api_compat import device
 from numpy.typing import NDArray
 
-from ._arrays import Array, choice, scalar, square_matrices, whole_number, widened
+from ._arrays import Array, scalar
 
 PAPER_ITERATIONS = 20
 """t_max of the paper (section 4.2)."""
@@ -77,105 +77,6 @@ def projection(name: str, title: str, **promises: Any) -> Callable[[Callable], C
         return function
 
     return register
-
-
-def project(
-    logits: Array, projection: str = "sinkhorn", iterations: int = PAPER_ITERATIONS
-) -> Array:
-    """The projection of each matrix of `logits`, shape (..., n, n), as the same kind of array.
-
-    `iterations` counts full iterations (for Sinkhorn-Knopp: columns, then rows); 0 returns the
-    input itself, which is HC.  Projections that do not iterate ignore any other count.
-
-    >>> import numpy as np
-    >>> bool(np.allclose(project(np.zeros((3, 4, 4)), "mhc-lite"), 1 / 4))
-    True
-
-    Raises ValueError or TypeError for an unknown name, iterations < 0, matrices that are not
-    square or not finite, and more streams than the projection can take.
-    """
-    chosen = PROJECTIONS[choice("projection", projection, PROJECTIONS)]
-    iterations = whole_number("iterations", iterations, 0)
-    xp, logits = square_matrices(logits, "logits")
-    chosen.check(logits.shape[-1])
-    return projected(xp, chosen, logits, iterations)
-
-
-def projected(xp: ModuleType, chosen: Projection, logits: Array, iterations: int) -> Array:
-    """`project` with nothing checked: what a layer calls in every step of training.
-
-    NaN in, NaN out; to look for it would make a GPU wait for the answer.
-    """
-    if iterations == 0:
-        return logits
-    if chosen.fused is not None and _is_torch(xp):
-        from .kernels.sinkhorn import sinkhorn  # brings PyTorch along, which is there by now
-
-        return sinkhorn(logits, iterations, **chosen.fused)
-    dtype = logits.dtype
-    logits = widened(xp, logits)
-    if chosen.iterative:
-        result = next(islice(chosen.function(xp, logits), iterations - 1, None))
-    else:
-        result = chosen.function(xp, logits)
-    return xp.astype(result, dtype, copy=False)
-
-
-def _is_torch(xp: ModuleType) -> bool:
-    # By name: array-api-compat's own question has a cache, which the compiler warns of.
-    return xp.__name__.endswith("torch")
-
-
-def sinkhorn_knopp(
-    logits: Array, iterations: int = PAPER_ITERATIONS, *, order: str = "columns"
-) -> Array:
-    """Sinkhorn-Knopp, shape (..., n, n) -> (..., n, n) (Eq. 8, 9).
-
-    exp, then `iterations` times: divide each column by its sum, then each row by its sum.  The
-    rows of the result sum to 1 exactly (to rounding); the columns only in the limit.  0
-    iterations return the input.  Always finite, non-negative and row-stochastic, for logits up
-    to +-1e4 and beyond.
-
-    That is the paper's order, "columns" first; `order="rows"` takes rows first and columns
-    second, as several public implementations do.
-
-    A PyTorch tensor is projected on its own device (on CUDA by a Triton kernel, if Triton is
-    there), differentiably: the gradient is that of the truncated iteration.
-
-    Raises ValueError or TypeError as `project` does, and for an unknown order.
-    """
-    chosen = PROJECTIONS["sinkhorn"]
-    iterations = whole_number("iterations", iterations, 0)
-    xp, logits = square_matrices(logits, "logits")
-    if choice("order", order, ("columns", "rows")) == "columns":
-        return projected(xp, chosen, logits, iterations)
-    if iterations and _is_torch(xp):
-        from .kernels.sinkhorn import sinkhorn
-
-        return sinkhorn(logits, iterations, rows_first=True)
-    turned = projected(xp, chosen, xp.matrix_transpose(logits), iterations)
-    return xp.matrix_transpose(turned)
-
-
-def iterates(logits: Array, projection: str, count: int) -> Iterator[Array]:
-    """The results of `project` for iterations 1, ..., count, one after the other.
-
-    A projection that does not iterate yields its single result once, or nothing for count 0.
-    """
-    chosen = PROJECTIONS[choice("projection", projection, PROJECTIONS)]
-    xp, logits = square_matrices(logits, "logits")
-    chosen.check(logits.shape[-1])
-    if chosen.fused is not None and _is_torch(xp):
-        from .kernels.sinkhorn import has_kernel, sinkhorn
-
-        # Each from the start: a kernel moves a matrix twice, a step of the generator six times.
-        if has_kernel(logits):
-            yield from (sinkhorn(logits, t, **chosen.fused) for t in range(1, count + 1))
-            return
-    if chosen.iterative:
-        yield from islice(chosen.function(xp, logits), count)
-    elif count > 0:
-        yield chosen.function(xp, logits)
 
 
 @projection(

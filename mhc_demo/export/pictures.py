@@ -31,7 +31,7 @@ from bokeh.models import LayoutDOM
 from bokeh.resources import Resources
 from bokeh.themes import Theme
 
-from .scripts import text_of
+from ..scripts import text_of
 
 BROWSERS = (
     "chromium",

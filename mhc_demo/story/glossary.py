@@ -18,7 +18,7 @@ from functools import cache
 
 from latex2mathml.converter import convert
 
-from ..gains import METRICS
+from ..numerics.gains import METRICS
 
 
 @dataclass(frozen=True)

@@ -23,15 +23,15 @@ from bokeh.models import (
 from bokeh.plotting import figure
 from bokeh.themes import Theme
 
-from ..paper import FIGURE_8_TITLES, figure8_source
-from ..projections import PAPER_ITERATIONS, PROJECTIONS
-from ..surface import Experiment, Progress, gain_surface, layer_axis_gains, layer_gains
-from . import style, words
-from .composite import CompositeFigure, IterationsFigure
-from .curves import DIRECTIONS, NETWORKS, Network
-from .figure8 import figure8_plots
-from .layers import LayerAxisFigure, LayersFigure
-from .slices import DRAWN, gain_columns, table
+from ..figures import style, words
+from ..figures.composite import CompositeFigure, IterationsFigure
+from ..figures.curves import DIRECTIONS, NETWORKS, Network
+from ..figures.figure8 import figure8_plots
+from ..figures.layers import LayerAxisFigure, LayersFigure
+from ..figures.slices import DRAWN, gain_columns, table
+from ..numerics.paper import FIGURE_8_TITLES, figure8_source
+from ..numerics.projections import PAPER_ITERATIONS, PROJECTIONS
+from ..numerics.surface import Experiment, Progress, gain_surface, layer_axis_gains, layer_gains
 
 PAPER_LAYERS = 60
 """Residual layers of the paper's 27B model (section 3.1)."""

@@ -19,11 +19,11 @@ from typing import Any
 
 import xarray as xr
 
-from ..costs import hyper_connection_traffic, residual_traffic
-from ..gains import amax_gain
-from ..mixing import gaussian_growth
-from ..paper import TABLE_5, figure8
-from ..surface import (
+from ..numerics.costs import hyper_connection_traffic, residual_traffic
+from ..numerics.gains import amax_gain
+from ..numerics.mixing import gaussian_growth
+from ..numerics.paper import TABLE_5, figure8
+from ..numerics.surface import (
     EXPERIMENT_PARAMETERS,
     Experiment,
     gain_surface,

@@ -24,9 +24,7 @@ from bokeh.models import ColumnDataSource, Range1d
 from bokeh.plotting import figure
 from bokeh.util.paths import bokehjs_path
 
-from . import __version__
-from ._arrays import choice, whole_number
-from .figures import (
+from ..figures import (
     CompositeFigure,
     IterationsFigure,
     LayerAxisFigure,
@@ -37,15 +35,15 @@ from .figures import (
     style,
     words,
 )
-from .figures.composite import gain_range, theory_columns
-from .figures.matrices import PANELS, matrix_columns
-from .figures.mixing import DRAWN as METRICS_DRAWN
-from .figures.packed import GAINS, PLAIN, Cells, pack
-from .figures.slices import DRAWN, SLIDERS, State, gain_columns, table
-from .paper import MHC_PAPER
-from .projections import PROJECTIONS
-from .scripts import text_of
-from .surface import (
+from ..figures.composite import gain_range, theory_columns
+from ..figures.matrices import PANELS, matrix_columns
+from ..figures.mixing import DRAWN as METRICS_DRAWN
+from ..figures.packed import GAINS, PLAIN, Cells, pack
+from ..figures.slices import DRAWN, SLIDERS, State, gain_columns, table
+from ..numerics._arrays import choice, whole_number
+from ..numerics.paper import MHC_PAPER
+from ..numerics.projections import PROJECTIONS
+from ..numerics.surface import (
     MAX_DEPTH,
     MAX_ITERATIONS,
     Experiment,
@@ -55,9 +53,11 @@ from .surface import (
     member_matrices,
     mixing_surface,
 )
+from ..scripts import text_of
+from ..version import version
 
 if TYPE_CHECKING:
-    from .app.scenes import Scene
+    from ..story.scenes import Scene
 
 TITLE = "mHC: why stacked mixing explodes, and what stops it"
 BEGINS = {"depth": 64, "iterations": 1}
@@ -399,7 +399,7 @@ class Export:
         return [*notes, self._caption(self.asked.experiments[i])]
 
     def _caption(self, experiment: Experiment) -> str:
-        made = f"Source: {MHC_PAPER}. Made with mhc-demo {__version__}."
+        made = f"Source: {MHC_PAPER}. Made with mhc-demo {version()}."
         if all(not plot.figures for plot in self.plots):
             return made
         networks = "1 network" if experiment.members == 1 else f"{experiment.members:,} networks"
@@ -547,7 +547,7 @@ def export_html(
       beside it has precedence; its words are left out where they would not be true.
     - `streams`: several numbers of streams to choose from; it opens with the experiment's own if
       that is among them, else with the first.
-    - `plots`: of `mhc_demo.embed.PLOTS`; default "composite", "iterations".
+    - `plots`: of `mhc_demo.export.embed.PLOTS`; default "composite", "iterations".
     - `controls`: which sliders there are, of "iterations" and "depth"; default both, or the
       scene's.
     - `max_depth`, `max_iterations`: where they end.  Less makes a smaller file.
@@ -650,13 +650,13 @@ def _names(name: str, given: Any, allowed: Any) -> None:
 def _scene(name: str | None) -> Scene | None:
     if not name:
         return None
-    from .app.scenes import SCENES
+    from ..story.scenes import SCENES
 
     return SCENES[choice("scene", name, SCENES)]
 
 
 def _lead(scene: Scene) -> str:
-    from .app.scenes import markup
+    from ..story.scenes import markup
 
     return (
         f'<p class="lead">{markup(scene.text)}</p>'

@@ -1,0 +1,47 @@
+"""What the page computes, and who waits for whom: keys to look results up by, caches, queues."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from typing import Any, TypeAlias
+
+import xarray as xr
+
+from ..numerics.devices import DEVICES
+from ..numerics.surface import Experiment, gain_surface, mixing_surface
+
+Key: TypeAlias = tuple[tuple[str, Any], ...]
+"""An experiment's values and the device that computes it, as something to look results up by."""
+
+
+@lru_cache(maxsize=64)
+def surface_of(key: Key) -> xr.Dataset:
+    """The gain surface of an experiment, shared by all visitors who look at the same one."""
+    return gain_surface(experiment_of(key), device=device_of(key))
+
+
+def mixing_of(key: Key) -> xr.Dataset:
+    """The mixing metrics of an experiment's first network, shared in the same way."""
+    of_all = ("members", "definition", "device")
+    return _mixing_of(tuple(item for item in key if item[0] not in of_all))
+
+
+@lru_cache(maxsize=64)
+def _mixing_of(key: Key) -> xr.Dataset:
+    return mixing_surface(experiment_of(key))
+
+
+def experiment_of(key: Key) -> Experiment:
+    """The experiment of a key."""
+    return Experiment(**{name: value for name, value in key if name != "device"})
+
+
+def device_of(key: Key) -> str:
+    """The device of a key."""
+    return dict(key)["device"]
+
+
+QUEUES = {name: ThreadPoolExecutor(1) for name in DEVICES if name != "numpy"}
+"""A device of PyTorch does one thing at a time: who waits for it waits here, and takes no thread
+from those who do not."""

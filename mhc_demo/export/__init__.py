@@ -1,0 +1,1 @@
+"""What leaves the house: HTML files, pictures, slides and data files.  No Panel."""

@@ -1,0 +1,1 @@
+"""The story as text and states: scenes, formulas, glossary.  No Bokeh, no Panel."""
