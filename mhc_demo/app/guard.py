@@ -12,6 +12,7 @@ server when it is first opened, as far as that can still be done (`protect_own_s
 
 from __future__ import annotations
 
+import asyncio
 import re
 import secrets
 from collections.abc import Mapping, Sequence
@@ -24,6 +25,7 @@ from bokeh.server.contexts import ApplicationContext
 from bokeh.server.tornado import BokehTornado
 from bokeh.server.views.ws import WSHandler
 from bokeh.settings import settings
+from panel.io.server import DocHandler
 from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPHeaders, HTTPServerRequest
 from tornado.ioloop import PeriodicCallback
@@ -55,6 +57,12 @@ CLEARING = 5
 
 REFUSED_HEADERS = ("Bokeh-Session-Id", "Content-Length", "Transfer-Encoding")
 """A session's name comes from us; and the arguments of a body would come after the guard."""
+
+TURN = "turn to build a page"
+"""Of a server's settings: the lock that its handlers share."""
+
+PAUSE = 0.01
+"""Seconds between two pages, in which a request is taken, read and answered."""
 
 UNKNOWN = 9
 """How many unknown parameters of a link are counted."""
@@ -106,9 +114,12 @@ def protect(server: BokehTornado) -> None:
     """Let nothing reach `server` but what the page needs; its websockets are our lasting ones."""
     _hush()
     server.default_router.rules.insert(0, Rule(Refused(server), ErrorHandler, {"status_code": 404}))
+    server.settings[TURN] = asyncio.Lock()
     for rule in server.wildcard_router.rules:
         if isinstance(rule.target, type) and issubclass(rule.target, WSHandler):
             rule.target = LastingHandler
+        elif rule.target is DocHandler:
+            rule.target = PageHandler
     PeriodicCallback(lambda: _make_room(server), 1000 * CLEARING).start()
 
 
@@ -152,6 +163,27 @@ def _hush() -> None:
 
 NAME = re.compile(r"\(\?P<\w+>")
 """Of a group in the pattern of an address."""
+
+
+class PageHandler(DocHandler):
+    """Builds one page at a time; between two of them the server answers whoever else asks.
+
+    Without that, pages that are asked for at once are built in one go, and nobody hears of the
+    server meanwhile.
+    """
+
+    _left = False
+
+    def on_connection_close(self) -> None:
+        """Nobody waits for this page any more."""
+        self._left = True
+
+    async def get(self, *args: Any, **kwargs: Any) -> None:
+        """The page."""
+        async with self.settings[TURN]:
+            await asyncio.sleep(PAUSE)
+            if not self._left:
+                await super().get(*args, **kwargs)
 
 
 class Refused(Matcher):

@@ -8,6 +8,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -71,6 +72,18 @@ def test_every_answer_says_what_may_be_done_with_it(site: str) -> None:
             assert "frame-ancestors 'self'" in policy
             assert "default-src 'none'" in policy
             assert "unsafe-inline" not in re.findall(r"script-src[^;]*", policy)[0]
+
+
+def test_pages_that_are_asked_for_at_once_leave_room_for_others(site: str) -> None:
+    opened: list[int] = []
+    visitors = [Thread(target=lambda: opened.append(status(f"{site}/app"))) for _ in range(10)]
+    for each in visitors:
+        each.start()
+    assert status(f"{site}/static/extensions/mhc-demo/mhc.js") == 200
+    assert len(opened) < len(visitors)  # it did not have to wait for all of them
+    for each in visitors:
+        each.join()
+    assert opened == [200] * len(visitors)
 
 
 def token_of(site: str) -> str:
