@@ -37,7 +37,7 @@ from .lasting import LastingHandler, make_room
 from .state import URL_PARAMETERS
 
 LARGEST_MESSAGE = 2**20
-"""Bytes of a websocket frame from the browser; the page sends a few hundred."""
+"""Bytes of a websocket frame from the browser."""
 
 LARGEST_BODY = 2**16
 """Bytes of a request's body; the page sends none, and Tornado would keep 100 MB in memory."""

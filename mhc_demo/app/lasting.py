@@ -40,10 +40,10 @@ MARK = "~"
 COUNT = re.compile(MARK + r"(\d{1,15})")
 
 LASTS = 120.0
-"""Seconds that a line is kept without a wire; its page costs some 4 MB."""
+"""Seconds that a line is kept without a wire; its page costs some 3 MB (benchmark `memory`)."""
 
 MOST = 2**25
-"""Bytes kept for a browser that is not there; a training sends some 100 kB a second."""
+"""Bytes kept for a browser that is not there, and may have a training going on."""
 
 MOST_READ = 2**23
 """Bytes kept for one that is: it acknowledges each megabyte."""
@@ -64,13 +64,13 @@ CHANGES = ("ModelChanged", "MessageSent")
 """The kinds of events in its patches.  Each new root, say, costs the server as much as a page."""
 
 MOST_CHANGES, MOST_CLICKS = 300, 5
-"""In a patch; the page sends two dozen and one.  What a click does is done at once."""
+"""In a patch; of the page's, none was seen with more than 14 and one.  A click is done at once."""
 
 VALUES = ("event", "map", "number", "object", "set")
 """What values are made of beside plain JSON.  Bokeh unpacks others, from few bytes to gigabytes."""
 
 DEEPEST = 64
-"""Levels of a patch; one of the page has a dozen."""
+"""Levels of a patch."""
 
 MOST_PARTS = 100_000
 """Numbers, texts, lists ... of a patch."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -151,6 +152,36 @@ def test_a_computation_is_there_when_the_connection_is_back(site: Site, new_expl
     site.network.go_on()
     expect(explorer.page).to_have_url(re.compile("streams=7&"), timeout=RECONNECTS)
     explorer.eventually(lambda: expect(explorer.number(0)).to_have_text(re.compile(r"^102\d\.\d")))
+    goes_on(explorer)
+
+
+@pytest.mark.parametrize(
+    "sign",
+    [
+        "window.dispatchEvent(new Event('online'))",
+        "document.dispatchEvent(new Event('visibilitychange'))",
+    ],
+)
+def test_a_sign_that_the_network_is_back_is_not_waited_for(
+    site: Site, new_explorer: Any, sign: str
+) -> None:
+    explorer = opened(site, new_explorer)
+    page = explorer.page
+    wires: list[object] = []
+    page.on("websocket", lambda wire: wires.append(wire))
+    page.clock.install()
+    page.clock.pause_at(time.time() + 60)  # no pause between two attempts ends by itself
+    site.network.cut()
+    site.network.go_on()
+    page.wait_for_timeout(1000)
+    assert wires == []
+
+    def tried_again() -> None:
+        page.evaluate(sign)
+        assert wires
+
+    explorer.eventually(tried_again)
+    page.clock.resume()
     goes_on(explorer)
 
 
