@@ -10,7 +10,8 @@ import xarray as xr
 from naive import products, series_of
 
 import mhc_demo as mhc
-from mhc_demo.figures.compare import GROUPS, QUANTITIES, ROUNDING, CompareFigure, look
+from mhc_demo.figures import style
+from mhc_demo.figures.compare import GROUPS, QUANTITIES, ROUNDING, STROKES, CompareFigure
 from mhc_demo.numerics.comparison import MIXING
 from mhc_demo.numerics.gains import DEFINITIONS, DIRECTIONS, METRICS
 from mhc_demo.numerics.mixing import INITS
@@ -257,6 +258,10 @@ def test_the_still_axis_holds_all_that_is_bounded(streams, spread):
 
 
 def test_every_projection_has_a_look_and_no_two_the_same():
-    looks = [look(name) for name in PROJECTIONS]
-    assert len({(each.colour, each.dash) for each in looks}) == len(looks)
-    assert len({each.label for each in looks}) == len(looks)
+    assert STROKES.keys() == PROJECTIONS.keys()
+    assert len({(each.colour, each.dash) for each in STROKES.values()}) == len(PROJECTIONS)
+    assert len({each.label for each in PROJECTIONS.values()}) == len(PROJECTIONS)
+
+
+def test_a_family_of_lines_may_grow_to_36():
+    assert len({(each.colour, each.dash) for each in map(style.stroke, range(36))}) == 36

@@ -22,6 +22,7 @@ import xarray as xr
 
 from ..figures.slices import SLIDERS, gain_columns, table
 from ..numerics.devices import DEVICES
+from ..numerics.paper import MHC
 from ..numerics.projections import PROJECTIONS
 from ..story.scenes import SCENES, told
 from . import faults, static
@@ -238,7 +239,7 @@ class Explorer(pn.viewable.Viewer):
         query = html.escape(self.state.query(embedded=False))
         self.way_out.object = (
             f'<p><a href="{query}" target="_blank" rel="noopener">Open the whole page</a> · '
-            "mHC: Xie et al., arXiv:2512.24880</p>"
+            f"mHC: {MHC.short}</p>"
         )
 
     def _show_notices(self, *_: Any) -> None:

@@ -37,7 +37,7 @@ from ..figures import (
 )
 from ..figures.composite import gain_range, theory_columns
 from ..figures.matrices import PANELS, matrix_columns
-from ..figures.mixing import DRAWN as METRICS_DRAWN
+from ..figures.mixing import STROKES as METRIC_STROKES
 from ..figures.packed import GAINS, PLAIN, Cells, pack
 from ..figures.slices import DRAWN, SLIDERS, State, gain_columns, table
 from ..numerics._arrays import choice, whole_number
@@ -287,7 +287,7 @@ class Mixing(Plot):
     def build(self) -> None:
         found = [mixing_surface(each, **self.asked.most) for each in self.asked.experiments]
         first = found[0]
-        columns = [{name: each[name].values.ravel() for name in METRICS_DRAWN} for each in found]
+        columns = [{name: each[name].values.ravel() for name in METRIC_STROKES} for each in found]
         source = table({}, first["iterations"].values, first["depth"].values)
         drawn = MixingFigure(first, self.hold(source, columns, *PLAIN), self.asked.state)
         drawn.update(_together(found))

@@ -35,7 +35,7 @@ from ..numerics.projections import PROJECTIONS
 from . import style
 from .contents import Column, Series, described, log10
 from .curves import depth_plot
-from .slices import State, sliced, table
+from .slices import State, depth_ticks, sliced, table
 
 QUANTITIES = (*DIRECTIONS, "distance", *MIXING)
 """What the tables hold of each projection."""
@@ -46,33 +46,17 @@ ROUNDING = 1e-13
 AXIS_LABELS = {"forward": "Forward composite gain", "backward": "Backward composite gain"}
 
 
-@dataclass(frozen=True)
-class Look:
-    """How a projection is drawn, and its name at the end of the line."""
-
-    label: str
-    colour: str
-    dash: tuple[int, ...] = ()
-    width: float = 3
-    """Lines often coincide: the narrower lies upon the wider, and both are seen."""
-
-
-LOOKS = {
-    "sinkhorn": Look("Sinkhorn", style.PROJECTED, (), 4.5),
-    "released": Look("Released", "#b87f00", (7, 7), 2),
-    "mhc-lite": Look("mHC-lite", "#2f9e44", (3, 6), 5),
-    "rows": Look("Rows only", "#9c6ade", (8, 3, 2, 3), 3),
-    "columns": Look("Columns only", "#c2508f", (4, 4), 3),
-    "exp": Look("exp only", "#8d6e63", (12, 3), 3),
-    "none": Look("HC", style.HC, (), 3),
-    "identity": Look("Identity", style.IDENTITY, (), 8),
+REFERENCES = {
+    "none": style.Stroke(style.HC),
+    "identity": style.Stroke(style.IDENTITY, width=8),
 }
-"""Of those that have one of their own."""
+"""What everything is compared with, in the colours that it has in every plot."""
 
-
-def look(name: str) -> Look:
-    """The look of a projection."""
-    return LOOKS.get(name) or Look(PROJECTIONS[name].title, style.SHADE)
+STROKES = REFERENCES | {
+    name: style.stroke(k)
+    for k, name in enumerate(name for name in PROJECTIONS if name not in REFERENCES)
+}
+"""How each projection is drawn, by its name."""
 
 
 @dataclass(frozen=True)
@@ -156,8 +140,8 @@ class CompareFigure:
             now = sliced(held, "cells", here, state, late=True)
             now.name = f"compare-{group.name}"
             now.data["projection"] = list(group.members)
-            now.data["colour"] = [look(n).colour for n in group.members]
-            now.data["label"] = [look(n).label for n in group.members]
+            now.data["colour"] = [STROKES[n].colour for n in group.members]
+            now.data["label"] = [PROJECTIONS[n].label for n in group.members]
             self.tables.append(held)
             self.lines.append(lines)
             self.now.append(now)
@@ -184,7 +168,7 @@ class CompareFigure:
             if isinstance(beyond, BoxAnnotation):
                 beyond.right = self.last + 1
         p.xaxis.bounds = (0, self.last + 1)
-        p.xaxis.ticker = [1, 32, 64, 96, 128]
+        p.xaxis.ticker = depth_ticks(4)
         p.x_range.syncable = False
         style.powers_of_ten(p)
         p.ygrid.grid_line_color = None
@@ -201,14 +185,14 @@ class CompareFigure:
         style.draw(p, self.guides, guide, "underlay")
         drawn = []
         for group, lines, now in zip(GROUPS, self.lines, self.now, strict=True):
-            for name in sorted(group.members, key=lambda name: -look(name).width):
-                column, drawing = _title(name, direction), look(name)
+            for name in sorted(group.members, key=lambda name: -STROKES[name].width):
+                column, stroke = _title(name, direction), STROKES[name]
                 curve = Line(
                     x="depth",
                     y=column,
-                    line_color=drawing.colour,
-                    line_width=drawing.width,
-                    line_dash=list(drawing.dash),
+                    line_color=stroke.colour,
+                    line_width=stroke.width,
+                    line_dash=list(stroke.dash),
                 )
                 drawn.append(style.draw(p, lines, curve, group.level))
                 drawn[-1].name = column
@@ -227,7 +211,7 @@ class CompareFigure:
         self._label(p, direction)
         shown = [
             Series(
-                look(name).label,
+                PROJECTIONS[name].label,
                 lines,
                 Column("depth", "depth"),
                 [log10("median", _title(name, direction))],
@@ -307,7 +291,7 @@ class CompareFigure:
 
 def _title(name: str, direction: str) -> str:
     """Of a line, which is also its column."""
-    return f"{look(name).label}, {direction}"
+    return f"{PROJECTIONS[name].label}, {direction}"
 
 
 def _gain_range(found: xr.Dataset) -> tuple[float, float]:

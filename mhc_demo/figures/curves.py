@@ -26,10 +26,10 @@ from bokeh.plotting import figure
 
 from . import style
 from .contents import Column, Series, medians
-from .slices import State, follows
+from .slices import State, depth_ticks, follows
 
 DIRECTIONS = ("forward", "backward")
-DEPTH_TICKS = [1, 16, 32, 48, 64, 80, 96, 112, 128]
+DEPTH_TICKS = depth_ticks(8)
 
 
 @dataclass(frozen=True)

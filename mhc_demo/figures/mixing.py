@@ -8,22 +8,22 @@ from bokeh.models import BasicTickFormatter, ColumnDataSource, HoverTool, Line, 
 from numpy.typing import NDArray
 
 from ..numerics.gains import METRICS
+from ..numerics.surface import MAX_DEPTH
 from . import style
 from .contents import Column, Series, described
 from .curves import depth_plot
 from .slices import State, sliced
 
-DRAWN: dict[str, tuple[str, str | list[int]]] = {
-    "second_singular_value": (style.PROJECTED, "solid"),
-    "uniform_distance": ("#2f9e44", [7, 4]),
-    "stream_disagreement": ("#e8a317", [2, 6]),
+STROKES = {
+    name: style.stroke(k)
+    for k, name in enumerate(name for name, metric in METRICS.items() if metric.plotted)
 }
-"""The metrics drawn, which share a scale from 0 (all alike) up."""
+"""How each of the plotted metrics is drawn, by its name."""
 
 
 def mixing_columns(mixing: xr.Dataset) -> dict[str, NDArray[np.float32]]:
-    """Columns of the table of mixing metrics, one per metric drawn."""
-    return {name: mixing[name].values.astype(np.float32).ravel() for name in DRAWN}
+    """Columns of the table of mixing metrics, one per plotted metric."""
+    return {name: mixing[name].values.astype(np.float32).ravel() for name in STROKES}
 
 
 class MixingFigure:
@@ -47,18 +47,26 @@ class MixingFigure:
             x_axis_type="log",
         )
         p.x_range.start = 1  # doubling depth by doubling, for most of it is lost in a few layers
-        p.xaxis.ticker = [1, 2, 4, 8, 16, 32, 64, 128]
+        p.xaxis.ticker = [2**k for k in range(MAX_DEPTH.bit_length())]
         p.xaxis.formatter = BasicTickFormatter()
         lines, shown = [], []
-        for name, (colour, dash) in DRAWN.items():
+        for name, stroke in STROKES.items():
             source = sliced(table, "row", {"value": name}, state, late=True)
             source.data["depth"] = depths
-            curve = Line(x="depth", y="value", line_color=colour, line_width=3, line_dash=dash)
+            curve = Line(
+                x="depth",
+                y="value",
+                line_color=stroke.colour,
+                line_width=3,
+                line_dash=list(stroke.dash),
+            )
             lines.append(style.draw(p, source, curve, style.MOVING))
             title = lines[-1].name = METRICS[name].title
             columns = [Column("value", "value")]
             along = Column("depth", "depth")
-            shown.append(Series(title, source, along, columns, colour=colour, dash=dash))
+            shown.append(
+                Series(title, source, along, columns, colour=stroke.colour, dash=stroke.dash)
+            )
         described(p, "Difference left between streams against depth", *shown, along="depth")
         p.add_tools(
             HoverTool(
@@ -76,5 +84,5 @@ class MixingFigure:
 
 
 def _top(mixing: xr.Dataset) -> float:
-    values = np.stack([mixing[name].values for name in DRAWN])
+    values = np.stack([mixing[name].values for name in STROKES])
     return 1.05 * max(1.0, float(np.nanmax(values)) if np.isfinite(values).any() else 1.0)

@@ -46,9 +46,18 @@ class Slider:
     """The values that are written below it."""
 
 
+def depth_ticks(parts: int) -> list[int]:
+    """1, and the ends of so many equal parts of the range of depths.
+
+    >>> depth_ticks(4)
+    [1, 32, 64, 96, 128]
+    """
+    return [1, *(MAX_DEPTH * k // parts for k in range(1, parts + 1))]
+
+
 SLIDERS = {
     "iterations": Slider("Sinkhorn iterations", 0, MAX_ITERATIONS, (0, 1, 5, 10, 20, 30)),
-    "depth": Slider("Depth (layers)", 1, MAX_DEPTH, (1, 32, 64, 96, 128)),
+    "depth": Slider("Depth (layers)", 1, MAX_DEPTH, tuple(depth_ticks(4))),
 }
 
 

@@ -8,6 +8,7 @@ contrast on white and on near-black, so nothing is recoloured when the theme cha
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,38 @@ SHADE = "#868e96"
 MOVING = "overlay"
 """Level of whatever a slider moves: Bokeh paints it on a canvas of its own, so that a move does
 not paint the axes, the grid and the still lines again, which takes more than half of a paint."""
+
+
+@dataclass(frozen=True)
+class Stroke:
+    """How one line among several is drawn."""
+
+    colour: str
+    dash: tuple[int, ...] = ()
+    width: float = 3
+    """Lines often coincide: the narrower lies on the wider, and both are visible."""
+
+
+_STROKES = (
+    Stroke(PROJECTED, (), 4.5),
+    Stroke("#b87f00", (7, 7), 2),
+    Stroke("#2f9e44", (3, 6), 5),
+    Stroke("#9c6ade", (8, 3, 2, 3), 3),
+    Stroke("#c2508f", (4, 4), 3),
+    Stroke("#8d6e63", (12, 3), 3),
+)
+
+
+def stroke(k: int) -> Stroke:
+    """The k-th of a family of lines: whoever joins the family needs no entry here.
+
+    The first six differ in colour and dash; after that a colour returns with another dash, so
+    that 36 lines are all different.
+    """
+    count = len(_STROKES)
+    of_colour, of_dash = _STROKES[k % count], _STROKES[(k + k // count) % count]
+    return Stroke(of_colour.colour, of_dash.dash, of_dash.width)
+
 
 DASH: dict[str, str | list[int]] = {"forward": "solid", "backward": [7, 4]}
 

@@ -13,9 +13,11 @@ from ..numerics.gains import METRICS
 from ..numerics.mixing import gaussian_growth
 from ..numerics.projections import PROJECTIONS
 from ..numerics.surface import Experiment
+from .mixing import STROKES
+from .style import Stroke
 
-Entry = tuple[str, str]
-"""Of a legend: class of the swatch (`static/mhc.css`), text."""
+Entry = tuple[str | Stroke, str]
+"""Of a legend: the swatch, as a class of `static/mhc.css` or as the line's own stroke; text."""
 
 LAYER_AXIS = (
     "As in the paper’s Figures 3b and 7b: one network of L layers (the chosen depth). "
@@ -42,12 +44,18 @@ def legend(entries: Iterable[Entry], mark_up: Callable[[str], str] = str) -> str
     """A legend that wraps on a phone; `mark_up` is for the texts."""
     return (
         '<ul class="legend">'
-        + "".join(
-            f'<li class="{mark}"><span class="swatch {mark.split()[0]}"></span>'
-            f"<span>{mark_up(text)}</span></li>"
-            for mark, text in entries
-        )
+        + "".join(f"{_item(swatch)}<span>{mark_up(text)}</span></li>" for swatch, text in entries)
         + "</ul>"
+    )
+
+
+def _item(swatch: str | Stroke) -> str:
+    if isinstance(swatch, str):
+        return f'<li class="{swatch}"><span class="swatch {swatch.split()[0]}"></span>'
+    dash = " ".join(map(str, swatch.dash))
+    return (
+        '<li><svg class="stroke" width="26" height="6" aria-hidden="true"><path d="M0 3H26" '
+        f'stroke="{swatch.colour}" stroke-width="3" stroke-dasharray="{dash}"/></svg>'
     )
 
 
@@ -79,12 +87,7 @@ def theory(surface: xr.Dataset) -> list[Entry]:
 
 def metrics() -> list[Entry]:
     """The lines of the mixing metrics."""
-    marks = {
-        "projected": "second_singular_value",
-        "uniform": "uniform_distance",
-        "disagreement": "stream_disagreement",
-    }
-    return [(mark, METRICS[name].title) for mark, name in marks.items()]
+    return [(stroke, METRICS[name].title) for name, stroke in STROKES.items()]
 
 
 def composite(experiment: Experiment) -> str:

@@ -16,6 +16,7 @@ from ..numerics._arrays import whole_number
 from ..numerics.devices import DEVICES
 from ..numerics.mixing import MAX_SEED, nonnegative
 from ..numerics.projections import PAPER_ITERATIONS, PROJECTIONS
+from ..numerics.surface import MAX_DEPTH
 from .tasks import TASKS
 
 CONNECTIONS = {"residual": "Residual", "hc": "HC", "mhc": "mHC"}
@@ -42,7 +43,10 @@ class Settings(param.Parameterized):
         doc="The residual connection around every layer.",
     )
     depth = param.Integer(
-        32, bounds=(1, 128), label="Depth (layers)", doc="Residual layers; a block of text has two."
+        32,
+        bounds=(1, MAX_DEPTH),
+        label="Depth (layers)",
+        doc="Residual layers; a block of text has two.",
     )
     width = param.Integer(32, bounds=(4, 1024), label="Width (C)", doc="Numbers in a stream.")
     streams = param.Integer(

@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 from array_api_compat import array_namespace, device
@@ -317,6 +318,8 @@ class Metric:
     title: str
     function: Callable[[ModuleType, Array], Array]
     note: str
+    plotted: bool = False
+    """Whether the plot of mixing shows it: 0 there is "all streams alike"."""
 
     def __call__(self, matrices: Array) -> Array:
         """The metric of each matrix, shape (..., n, n) -> (...)."""
@@ -324,25 +327,14 @@ class Metric:
         return self.function(xp, widened(xp, matrices))
 
 
-def metric(name: str, title: str, note: str) -> Callable[[Callable], Callable]:
+def metric(name: str, title: str, note: str, **more: Any) -> Callable[[Callable], Callable]:
     """Register a function (xp, matrices (..., n, n)) -> (...)."""
 
     def register(function: Callable) -> Callable:
-        METRICS[name] = Metric(name, title, function, note)
+        METRICS[name] = Metric(name, title, function, note, **more)
         return function
 
     return register
-
-
-@metric(
-    "uniform_distance",
-    "Distance from uniform",
-    "Frobenius distance from the matrix with 1/n everywhere: 0 when every stream has become the "
-    "average of all, sqrt(n - 1) for a permutation.",
-)
-def _uniform_distance(xp: ModuleType, matrices: Array) -> Array:
-    offset = matrices - 1.0 / matrices.shape[-1]
-    return xp.sqrt(xp.sum(offset * offset, axis=(-2, -1)))
 
 
 @metric(
@@ -350,6 +342,7 @@ def _uniform_distance(xp: ModuleType, matrices: Array) -> Array:
     "Second singular value",
     "How strongly the best-preserved difference between streams survives; 1 for a permutation, "
     "0 for the uniform matrix. 0 at n = 1, where there is no second stream.",
+    plotted=True,
 )
 def _second_singular_value(xp: ModuleType, matrices: Array) -> Array:
     if matrices.shape[-1] == 1:
@@ -363,6 +356,7 @@ def _second_singular_value(xp: ModuleType, matrices: Array) -> Array:
     "Dobrushin's coefficient: half the 1-norm between the two most different rows. For a "
     "row-stochastic matrix 0 means that every stream carries the same mixture, 1 that two "
     "streams share nothing.",
+    plotted=True,
 )
 def _stream_disagreement(xp: ModuleType, matrices: Array) -> Array:
     # One offset between rows at a time: all pairs at once would take n times the memory.
@@ -371,6 +365,18 @@ def _stream_disagreement(xp: ModuleType, matrices: Array) -> Array:
         difference = xp.abs(matrices - xp.roll(matrices, offset, axis=-2))
         largest = xp.maximum(largest, xp.max(xp.sum(difference, axis=-1), axis=-1))
     return 0.5 * largest
+
+
+@metric(
+    "uniform_distance",
+    "Distance from uniform",
+    "Frobenius distance from the matrix with 1/n everywhere: 0 when every stream has become the "
+    "average of all, sqrt(n - 1) for a permutation.",
+    plotted=True,
+)
+def _uniform_distance(xp: ModuleType, matrices: Array) -> Array:
+    offset = matrices - 1.0 / matrices.shape[-1]
+    return xp.sqrt(xp.sum(offset * offset, axis=(-2, -1)))
 
 
 @metric(

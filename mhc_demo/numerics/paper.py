@@ -14,7 +14,40 @@ from importlib.resources import files
 import numpy as np
 from numpy.typing import NDArray
 
-MHC_PAPER = "Xie et al., mHC: Manifold-Constrained Hyper-Connections, arXiv:2512.24880v2"
+
+@dataclass(frozen=True)
+class Paper:
+    """A paper on arXiv, as it is cited: the one place where its number stands."""
+
+    authors: str
+    title: str
+    arxiv: str
+    """Its number there, with the version that was read."""
+
+    @property
+    def number(self) -> str:
+        """Its number without the version."""
+        return "arXiv:" + self.arxiv.partition("v")[0]
+
+    @property
+    def short(self) -> str:
+        """Authors and number, for running text."""
+        return f"{self.authors}, {self.number}"
+
+    @property
+    def cited(self) -> str:
+        """In full, with the version."""
+        return f"{self.authors}, {self.title}, arXiv:{self.arxiv}"
+
+
+MHC = Paper("Xie et al.", "mHC: Manifold-Constrained Hyper-Connections", "2512.24880v2")
+HYPER_CONNECTIONS = Paper("Zhu et al.", "Hyper-Connections", "2409.19606")
+MHC_LITE = Paper(
+    "Yang and Gao", "mHC-lite: You Don't Need 20 Sinkhorn-Knopp Iterations", "2601.05732"
+)
+IDENTITY_MAPPINGS = Paper("He et al.", "Identity Mappings in Deep Residual Networks", "1603.05027")
+
+MHC_PAPER = MHC.cited
 
 FIGURE_8_TITLES = {
     "layer_1": "Layer 1",

@@ -23,6 +23,7 @@ from array_api_compat import device
 from numpy.typing import NDArray
 
 from ._arrays import Array, scalar
+from .paper import MHC_LITE
 
 PAPER_ITERATIONS = 20
 """t_max of the paper (section 4.2)."""
@@ -38,6 +39,8 @@ class Projection:
     name: str
     title: str
     function: Callable[[ModuleType, Array], Any]
+    short: str = ""
+    """Its name where there is little room; the title by itself."""
     iterative: bool = False
     takes_logits: bool = True
     """False where the input is HC's own H_res, not logits ("none")."""
@@ -55,6 +58,11 @@ class Projection:
     """With what arguments `kernels.sinkhorn` computes it, on PyTorch tensors; None: it does not."""
     note: str = ""
     """One sentence for the reader, with its source."""
+
+    @property
+    def label(self) -> str:
+        """Its name at the end of a line."""
+        return self.short or self.title
 
     def check(self, streams: int) -> None:
         """ValueError if the projection does not exist for that many streams."""
@@ -82,6 +90,7 @@ def projection(name: str, title: str, **promises: Any) -> Callable[[Callable], C
 @projection(
     "sinkhorn",
     "Sinkhorn–Knopp (mHC)",
+    short="Sinkhorn",
     iterative=True,
     unit_rows=True,
     fused={"eps": 0.0},
@@ -133,6 +142,7 @@ def _softmax(xp: ModuleType, x: Array, axis: int) -> Array:
 @projection(
     "released",
     "DeepSeek's release (ε = 1e-6)",
+    short="Released",
     iterative=True,
     fused={"eps": RELEASED_EPS},
     note="As in DeepSeek's TileKernels: eps is added to the first softmax and to every sum, so "
@@ -155,11 +165,12 @@ def released_iterates(xp: ModuleType, logits: Array, eps: float | None = None) -
 @projection(
     "mhc-lite",
     "mHC-lite (permutation mixture)",
+    short="mHC-lite",
     unit_rows=True,
     unit_columns=True,
     max_streams=6,
     weights=math.factorial,
-    note="A softmax mixture of all n! permutation matrices (arXiv:2601.05732), doubly stochastic "
+    note=f"A softmax mixture of all n! permutation matrices ({MHC_LITE.number}), doubly stochastic "
     "with no iteration. The paper learns n! logits; here permutation p gets the sum of its n "
     "entries of the n x n logits, which is our adaptation.",
 )
@@ -180,6 +191,7 @@ def _permutation_matrices(n: int) -> NDArray[np.float64]:
 @projection(
     "rows",
     "Rows only (softmax)",
+    short="Rows only",
     unit_rows=True,
     note="Half an iteration: each row divided by its sum. The forward gain is 1, and the backward "
     "gain can never exceed n, because a product of row-stochastic matrices is row-stochastic.",
@@ -191,6 +203,7 @@ def _rows(xp: ModuleType, logits: Array) -> Array:
 @projection(
     "columns",
     "Columns only (softmax)",
+    short="Columns only",
     unit_columns=True,
     note="The other half: each column divided by its sum. The backward gain is 1, the forward "
     "gain can never exceed n.",
@@ -219,6 +232,7 @@ def _exp(xp: ModuleType, logits: Array) -> Array:
 @projection(
     "none",
     "None (HC)",
+    short="HC",
     takes_logits=False,
     nonnegative=False,
     bounded=False,
@@ -231,6 +245,7 @@ def _none(xp: ModuleType, logits: Array) -> Array:
 @projection(
     "identity",
     "Identity (no mixing)",
+    short="Identity",
     unit_rows=True,
     unit_columns=True,
     note="The plain residual stream, n times over: nothing explodes and nothing mixes.",

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..numerics.paper import IDENTITY_MAPPINGS, MHC
 from .glossary import typeset
 
-MHC = "mHC paper (arXiv:2512.24880)"
+MHC_PAPER = f"mHC paper ({MHC.number})"
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ FORMULAS: dict[str, Formula] = {
         r"<x>_{<l>+1} = <x>_{<l>} + <F>(<x>_{<l>})",
         "the next x is x plus F of x",
         "One residual stream; the identity path from x to the next x has gain 1.",
-        "He et al., Identity Mappings in Deep Residual Networks (arXiv:1603.05027)",
+        IDENTITY_MAPPINGS.cited,
     ),
     "layer": Formula(
         "Hyper-Connections",
@@ -43,14 +44,14 @@ FORMULAS: dict[str, Formula] = {
         r"<F>(<h_pre>_l <x>_{<l>})",
         "the next x is H res times x, plus H post transposed times F of H pre times x",
         "x now has n rows, one for each stream, and three mappings between them and the branch.",
-        MHC + ", Eq. 3",
+        MHC_PAPER + ", Eq. 3",
     ),
     "hc": Formula(
         "HC’s mapping: bounded by nothing",
         r"<h_res> = <alpha> \tanh(<theta> <x_norm>^{\top}) + <b>",
         "H res is alpha times tanh of theta times normalised x, plus b",
         "A part that depends on the input and a static part, both learned.",
-        MHC + ", Eq. 5",
+        MHC_PAPER + ", Eq. 5",
     ),
     "mhc": Formula(
         "mHC’s mapping: doubly stochastic",
@@ -58,7 +59,7 @@ FORMULAS: dict[str, Formula] = {
         "H res is Sinkhorn-Knopp of the logits, which are alpha times normalised x times phi, "
         "plus b",
         "The logits come from all n streams at once, normalised together.",
-        MHC + ", Eq. 7 and 8",
+        MHC_PAPER + ", Eq. 7 and 8",
     ),
     "mhc_branch": Formula(
         "mHC’s way into the branch and out",
@@ -66,7 +67,7 @@ FORMULAS: dict[str, Formula] = {
         r"<h_post> = 2 <sigmoid>\bigl(\tilde H^{\text{post}}\bigr)",
         "H pre is the logistic function of its logits, H post twice that of its own",
         "Non-negative, so that streams do not cancel where they are read and written.",
-        MHC + ", Eq. 8",
+        MHC_PAPER + ", Eq. 8",
     ),
     "sinkhorn": Formula(
         "Sinkhorn–Knopp: the dial",
@@ -76,14 +77,14 @@ FORMULAS: dict[str, Formula] = {
         "divided by their sums, then its rows",
         "Columns first, rows second, 20 times in the paper. Here 0 iterations are HC itself, "
         "without the exponential.",
-        MHC + ", Eq. 9; Sinkhorn and Knopp 1967",
+        MHC_PAPER + ", Eq. 9; Sinkhorn and Knopp 1967",
     ),
     "composite": Formula(
         "Composite mapping",
         r"<composite> = <h_res>_{<L>}\, <h_res>_{<L>-1} \cdots <h_res>_2\, <h_res>_1",
         "P is the product of all L mixing matrices",
         "What the residual path does to the streams through all layers together.",
-        MHC + ", section 3.1",
+        MHC_PAPER + ", section 3.1",
     ),
     "forward": Formula(
         "Amax gain, forward",
@@ -91,14 +92,14 @@ FORMULAS: dict[str, Formula] = {
         "the forward gain of A is its largest absolute row sum",
         "What a signal shared by all streams becomes. Over all inputs the worst case is the "
         "largest sum of absolute values: choose it under Gain definition.",
-        MHC + ", section 3.1",
+        MHC_PAPER + ", section 3.1",
     ),
     "backward": Formula(
         "Amax gain, backward",
         r"<backward> = \max_j \left| \sum_{i=1}^{<n>} A_{ij} \right|",
         "the backward gain of A is its largest absolute column sum",
         "A gradient passes through the transposed matrices, in the other order.",
-        MHC + ", section 3.1",
+        MHC_PAPER + ", section 3.1",
     ),
     "closed": Formula(
         "Closed under multiplication",
@@ -107,7 +108,7 @@ FORMULAS: dict[str, Formula] = {
         "if the rows of A and of B sum to 1, then so do the rows of A B",
         "The same for columns. With non-negative entries all n² of them sum to n, so that no "
         "column sum can exceed n: one exact direction caps the other, at any depth.",
-        MHC + ", section 4.1, for doubly stochastic matrices",
+        MHC_PAPER + ", section 4.1, for doubly stochastic matrices",
     ),
     "gaussian": Formula(
         "Random logits",
@@ -139,7 +140,7 @@ FORMULAS: dict[str, Formula] = {
         r"<uniform> = \tfrac{1}{<n>} <ones> <ones>^{\top}",
         "the product of many layers tends to the matrix with 1 over n everywhere",
         "If the layers mix: products of permutations never get there.",
-        MHC + ", section 4.1 and Fig. 8",
+        MHC_PAPER + ", section 4.1 and Fig. 8",
     ),
     "distance": Formula(
         "How alike the streams are",
@@ -156,14 +157,14 @@ FORMULAS: dict[str, Formula] = {
         "numbers read by H C over numbers read by a residual connection: five n plus one times C, "
         "plus n squared plus two n, over two C",
         "For each token and layer, the branch left out.",
-        MHC + ", Table 2",
+        MHC_PAPER + ", Table 2",
     ),
     "recompute": Formula(
         "The best block to recompute",
         r"<L_r>^{*} \approx \sqrt{\frac{<n> <L>}{<n>+2}}",
         "the best block is about the square root of n L over n plus 2",
         "It balances the states that are stored at each block’s start against those inside one.",
-        MHC + ", Eq. 20",
+        MHC_PAPER + ", Eq. 20",
     ),
 }
 """Every formula by its name, in the order in which the page builds them up."""

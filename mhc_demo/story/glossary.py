@@ -19,6 +19,7 @@ from functools import cache
 from latex2mathml.converter import convert
 
 from ..numerics.gains import METRICS
+from ..numerics.paper import HYPER_CONNECTIONS, MHC
 
 
 @dataclass(frozen=True)
@@ -86,14 +87,14 @@ TERMS: dict[str, Term] = {
     # The two methods
     "hc": Term(
         "Hyper-Connections (HC)",
-        "n residual streams, mixed in every layer by a learned matrix that nothing bounds (Zhu et "
-        "al., arXiv:2409.19606).",
+        "n residual streams, mixed in every layer by a learned matrix that nothing bounds "
+        f"({HYPER_CONNECTIONS.short}).",
         words=("Hyper-Connections", "HC"),
     ),
     "mhc": Term(
         "Manifold-Constrained Hyper-Connections (mHC)",
-        "Hyper-Connections with every mixing matrix projected onto the doubly stochastic ones (Xie "
-        "et al., arXiv:2512.24880).",
+        "Hyper-Connections with every mixing matrix projected onto the doubly stochastic ones "
+        f"({MHC.short}).",
         words=("mHC",),
     ),
     "logits": Term(

@@ -12,7 +12,6 @@ from playwright.sync_api import expect
 import mhc_demo as mhc
 from mhc_demo.app.views import VIEWS
 from mhc_demo.figures import phase, style
-from mhc_demo.figures.compare import look
 from mhc_demo.numerics import costs
 from mhc_demo.numerics.comparison import MIXING
 from mhc_demo.numerics.devices import DEVICES
@@ -634,7 +633,7 @@ def compared(explorer: Explorer, direction: str) -> dict[str, np.ndarray]:
     """What the comparison's plot of a direction draws, by the projection's name."""
     drawn = explorer.plotted(f"compare-{direction}")
     assert len(drawn) == len(PROJECTIONS)
-    return {name: drawn[f"{look(name).label}, {direction}"] for name in PROJECTIONS}
+    return {name: drawn[f"{PROJECTIONS[name].label}, {direction}"] for name in PROJECTIONS}
 
 
 def comparison_is_of(
@@ -723,7 +722,7 @@ def test_the_names_of_compared_lines_do_not_overlap(
                 })()""",
             )
             assert {text.split(" ↑")[0].split(" ↓")[0] for text in texts} == {
-                look(name).label for name in PROJECTIONS
+                PROJECTIONS[name].label for name in PROJECTIONS
             }
             pixels = np.sort((high - np.array(places)) / (high - low) * height)
             points = float(size.removesuffix("px"))

@@ -19,7 +19,6 @@ from playwright.sync_api import expect
 import mhc_demo as mhc
 from mhc_demo.app.views import VIEWS
 from mhc_demo.figures import mixing, phase
-from mhc_demo.figures.compare import look
 from mhc_demo.figures.figure8 import figure8_csv
 from mhc_demo.numerics.gains import METRICS
 from mhc_demo.numerics.paper import figure8
@@ -182,7 +181,7 @@ def _compare() -> dict[str, Shown]:
     return {
         f"{d.title()} composite gain of every projection against depth": curves(
             {
-                look(name).label: {
+                PROJECTIONS[name].label: {
                     "depth": gains["depth"],
                     "log10 median": gains.sel(
                         projection=name,

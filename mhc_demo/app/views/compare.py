@@ -12,7 +12,7 @@ from bokeh.plotting import figure
 from panel.custom import JSComponent
 
 from ...figures import CompareFigure
-from ...figures.compare import look
+from ...figures.compare import STROKES
 from ...figures.slices import State
 from ...numerics.comparison import MIXING, compare
 from ...numerics.gains import METRICS
@@ -70,9 +70,9 @@ class CompareView(View):
                 {
                     "name": name,
                     "title": term(chosen.title, chosen.title, chosen.note),
-                    "short": term(look(name).label, chosen.title, chosen.note),
-                    "colour": look(name).colour,
-                    "dash": " ".join(map(str, look(name).dash)),
+                    "short": term(chosen.label, chosen.title, chosen.note),
+                    "colour": STROKES[name].colour,
+                    "dash": " ".join(map(str, STROKES[name].dash)),
                 }
                 for name, chosen in PROJECTIONS.items()
             ],
