@@ -4,4 +4,4 @@ from mhc_demo.app.guard import protect_own_server
 from mhc_demo.app.page import create
 
 protect_own_server()
-create().servable(location=False)  # its parser fails on what a link can hold
+create().servable(location=False)  # Panel's own URL parser fails on some links

@@ -1,7 +1,7 @@
 """mHC, explained and computed: what 60 mixing matrices do to a signal, and what bounds them.
 
-Every public name is imported when it is first used: the command line answers at once, the
-numerics come without Panel, and `Explorer`, the page, brings Panel along only when asked for.
+Every public name is imported on first use, so that the command line starts at once and the
+numerics do not need Panel: only `Explorer`, the page, imports it.
 """
 
 from __future__ import annotations

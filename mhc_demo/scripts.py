@@ -1,4 +1,4 @@
-"""Where the scripts and styles are that the page and the standalone file share."""
+"""Where to find the scripts and styles that the page and the standalone file share."""
 
 from __future__ import annotations
 
@@ -13,5 +13,5 @@ STATIC = next(
 
 
 def text_of(name: str) -> str:
-    """The text of one of them."""
+    """The text of the file `name` in `STATIC`."""
     return (STATIC / name).read_text("utf-8")

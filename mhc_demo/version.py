@@ -1,11 +1,11 @@
-"""The version of what is installed; a leaf, for all rooms write it into what they make."""
+"""The installed version, in a module that imports nothing of ours: every package writes it."""
 
 from __future__ import annotations
 
 
 def version() -> str:
     """The version, such as 0.1.0."""
-    from importlib import metadata  # which takes half of the package's import
+    from importlib import metadata  # half of the package's import time
 
     try:
         return metadata.version("mhc-demo")

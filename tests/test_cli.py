@@ -153,7 +153,7 @@ def test_a_device_that_cannot_be_had_is_refused_with_the_reason(
     devices._no_torch.cache_clear()
     message = refusal(capsys, "serve", "--device", "cpu")
     devices._no_torch.cache_clear()
-    assert "argument --device: cpu cannot be had: PyTorch is not installed" in message
+    assert "argument --device: cpu is not available: PyTorch is not installed" in message
 
 
 def test_the_environment_sets_options_and_the_command_line_has_the_last_word(

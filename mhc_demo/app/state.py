@@ -140,7 +140,7 @@ class State(Experiment):
         reason = DEVICES[values.get("device", self.device)].missing()
         if reason is not None:
             values["device"] = self.param.device.default
-            notices["device"] = f"the one in the link cannot be had: {reason}"
+            notices["device"] = f"the one in the link is not available: {reason}"
         present = {name: getattr(self, name) for name in URL_PARAMETERS} | values
         for name, (most, who) in exceeded(present).items():
             values[name] = most

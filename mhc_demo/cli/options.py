@@ -164,7 +164,7 @@ def check_together(parser: argparse.ArgumentParser, state: Mapping[str, Any], al
     # A process that has asked for CUDA can have no children that use it: they will ask.
     reason = DEVICES[values["device"]].missing() if alone else None
     if reason is not None:
-        parser.error(f"argument --device: {values['device']} cannot be had: {reason}")
+        parser.error(f"argument --device: {values['device']} is not available: {reason}")
     for name, (most, who) in exceeded(values).items():
         parser.error(f"argument {flag(name)}: at most {most}, the most that {who}")
 

@@ -106,7 +106,7 @@ class Settings(param.Parameterized):
         PROJECTIONS[self.projection].check(self.streams)
         for reason in (DEVICES["cpu"].missing(), DEVICES[self.device].missing()):
             if reason is not None:
-                raise ValueError(f"device {self.device!r} cannot be had: {reason}")
+                raise ValueError(f"device {self.device!r} is not available: {reason}")
         TASKS[self.task].check()
 
 

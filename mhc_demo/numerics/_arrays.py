@@ -1,13 +1,13 @@
 """The one place that knows there is more than one array library.
 
 Everything numerical is written against the Python array API standard, so that NumPy and
-PyTorch run the same lines.  An array library is never imported here: whoever passes one of
-its arrays has imported it already.
+PyTorch run the same lines.  Apart from NumPy no array library is imported here: a caller that
+passes one of its arrays has imported it already.
 
-The matrices live in the last two axes, shape (..., n, n).  In memory they lie the other way
-round wherever we allocate them, batch innermost (`batch_innermost`): a sum over an axis of
-length four is then four additions of long vectors instead of a million tiny loops, which is
-worth a factor of five to ten in NumPy and costs the formulas nothing.
+The matrices are the last two axes, shape (..., n, n).  In memory we allocate them the other way
+round, batch innermost (`batch_innermost`): a sum over an axis of length four is then four
+additions of long vectors instead of a million tiny loops.  That makes NumPy five to ten times
+faster and does not touch the formulas.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ Array: TypeAlias = Any
 def as_floating(x: Any, name: str) -> tuple[ModuleType, Array]:
     """`x` as a real floating-point array, with its array namespace.
 
-    Lists and integers become NumPy float64.  Raises TypeError, naming the argument, for what is
-    not an array of real numbers.
+    Lists and integers become NumPy float64.  Raises TypeError, naming the argument, for anything
+    but an array of real numbers.
     """
     if not array_api_compat.is_array_api_obj(x):
         try:
@@ -47,8 +47,8 @@ def as_floating(x: Any, name: str) -> tuple[ModuleType, Array]:
 def square_matrices(x: Any, name: str) -> tuple[ModuleType, Array]:
     """`as_floating`, and ValueError unless `x` is (..., n, n) with n >= 1 and finite.
 
-    A PyTorch tensor is not searched for NaN: a GPU would have to be waited for, and neither
-    `torch.compile` nor `vmap` could look through it.  There NaN in gives NaN out.
+    A PyTorch tensor is not checked for NaN or infinity: the check would wait for the GPU, and
+    neither `torch.compile` nor `vmap` can trace it.  In a tensor, NaN in gives NaN out.
     """
     xp, x = as_floating(x, name)
     if x.ndim < 2 or x.shape[-1] != x.shape[-2] or x.shape[-1] < 1:
@@ -62,7 +62,7 @@ def square_matrices(x: Any, name: str) -> tuple[ModuleType, Array]:
 
 
 def widened(xp: ModuleType, x: Array) -> Array:
-    """`x`, in float32 if its dtype is narrower: float16 and bfloat16 are for keeping numbers."""
+    """`x`, in float32 if its dtype is narrower: float16 and bfloat16 are for storage only."""
     return xp.astype(x, xp.float32) if xp.finfo(x.dtype).bits < 32 else x
 
 
@@ -79,12 +79,12 @@ def batch_innermost(xp: ModuleType, x: Array) -> Array:
 
 
 def scalar(x: Array) -> float:
-    """A 0-d array as a float; torch warns if one that carries a gradient is converted as it is."""
+    """A 0-d array as a float, detached first: PyTorch warns about a tensor with a gradient."""
     return float(x.detach() if hasattr(x, "detach") else x)
 
 
 def choice(name: str, value: Any, allowed: Any) -> Any:
-    """`value` if it is among `allowed`; else ValueError that lists what is."""
+    """`value` if it is one of `allowed`; otherwise a ValueError that lists them."""
     options = list(allowed)
     if not isinstance(value, Hashable) or value not in options:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, options))}, not {value!r}")
@@ -92,7 +92,7 @@ def choice(name: str, value: Any, allowed: Any) -> Any:
 
 
 def whole_number(name: str, value: Any, low: int, high: int | None = None) -> int:
-    """`value` as an int within [low, high]; TypeError or ValueError that names it otherwise."""
+    """`value` as an int within [low, high]; otherwise a TypeError or ValueError that names it."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
         raise TypeError(f"{name} must be a whole number, not {value!r}")
     if value < low or (high is not None and value > high):

@@ -1,9 +1,9 @@
 """All projections on the same networks, and one experiment over a range of one parameter.
 
-Both are loops over what `surface.py` computes: the projections differ in nothing but the
-projection, since all of them take the same noise; the cells of a phase map differ in nothing but
-the parameter.  What a single layer leaves to be desired is measured in the same pass as the
-gains, while its matrices are in cache.
+Both are loops over what `surface.py` computes.  All projections take the same noise, so that
+nothing but the projection differs; in a phase map nothing but the parameter does.  How far each
+layer is from doubly stochastic is measured in the same pass as the gains, while its matrices are
+in cache.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ from .surface import (
 )
 
 MIXING = ("second_singular_value", "stream_disagreement")
-"""The mixing metrics by which projections are compared, of `METRICS`."""
+"""The metrics, of `METRICS`, by which projections are compared."""
 
 SWEPT = {"spread": tuple(step / 2 for step in range(21)), "streams": tuple(range(1, 17))}
-"""The parameters that a phase map runs over, and the values it takes by itself."""
+"""The parameters that a phase map can vary, and their default values."""
 
 
 def distance_from_doubly_stochastic(matrices: Array) -> Array:
     """The largest |row sum - 1| or |column sum - 1| of each matrix, shape (..., n, n) -> (...).
 
-    It is 0 for a doubly stochastic matrix, and n - 1 at most for one that is stochastic in one
-    direction.  The signs of the entries are not looked at: HC's matrices have negative ones.
+    It is 0 for a doubly stochastic matrix, and at most n - 1 for one that is stochastic in one
+    direction.  Only the sums count: negative entries, which HC's matrices have, are allowed.
 
     >>> distance_from_doubly_stochastic([[0.5, 0.5], [0.25, 0.75]])
     np.float64(0.25)
@@ -58,8 +58,10 @@ def distance_from_doubly_stochastic(matrices: Array) -> Array:
 
 def _distance(matrices: Array) -> Array:
     xp = array_namespace(matrices)
-    off = [xp.max(xp.abs(xp.sum(matrices, axis=axis) - 1.0), axis=-1) for axis in (-1, -2)]
-    return xp.maximum(*off)
+    rows, columns = (
+        xp.max(xp.abs(xp.sum(matrices, axis=axis) - 1.0), axis=-1) for axis in (-1, -2)
+    )
+    return xp.maximum(rows, columns)
 
 
 def compare(
@@ -69,27 +71,27 @@ def compare(
     depth: int = MAX_DEPTH,
     iterations: int = MAX_ITERATIONS,
 ) -> xr.Dataset:
-    """What each projection makes of the same networks; the experiment's own one is not looked at.
+    """The same networks under each projection; the experiment's own projection is ignored.
 
-    `projections` are names of `PROJECTIONS`; by themselves all that exist for that many streams.
+    `projections` are names of `PROJECTIONS`; by default, all that exist for that many streams.
     Variables, each with a dimension `projection`:
 
-    - `log10_gain` (direction, iterations, depth, series): as of `gain_surface`.
+    - `log10_gain` (direction, iterations, depth, series): as in `gain_surface`.
     - `distance` (iterations, depth, series): of the single layer at that depth, see
       `distance_from_doubly_stochastic`.
     - `second_singular_value`, `stream_disagreement` (iterations, depth): of the first network's
-      composite, as of `mixing_surface`; NaN at iterations 0 and where nothing is bounded.
+      composite, as in `mixing_surface`; NaN at iterations 0 and for unbounded projections.
 
     As everywhere, iterations 0 is HC, and a projection that does not iterate is the same at
     every other count.
 
-    >>> found = compare(Experiment(members=4), ["sinkhorn", "rows"], depth=64, iterations=20)
-    >>> gains = found["log10_gain"].sel(depth=64, direction="backward", series="median")
+    >>> comparison = compare(Experiment(members=4), ["sinkhorn", "rows"], depth=64, iterations=20)
+    >>> gains = comparison["log10_gain"].sel(depth=64, direction="backward", series="median")
     >>> bool(gains.sel(projection="sinkhorn")[20] < gains.sel(projection="rows")[20])
     True
 
-    Raises ValueError or TypeError for an unknown projection, or one that does not exist for that
-    many streams, none at all, depth < 1 and iterations < 0.
+    Raises ValueError or TypeError for an unknown projection, one that does not exist for that
+    many streams, no projections at all, depth < 1 and iterations < 0.
     """
     _check(experiment)
     depth = whole_number("depth", depth, 1)
@@ -102,20 +104,21 @@ def compare(
         names = [choice("projections", name, PROJECTIONS) for name in projections]
     if not names:
         raise ValueError("projections must hold at least one name, not none")
-    each = [_with(experiment, projection=name) for name in names]
-    measured = np.stack(
+    experiments = [_with(experiment, projection=name) for name in names]
+    measures = np.stack(
         [
-            _over_ensemble(one, depth, iterations, _gains_and_distance, "numpy", _Clock())
-            for one in each
+            _over_ensemble(each, depth, iterations, _gains_and_distance, "numpy", _Clock())
+            for each in experiments
         ]
     )
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        mixing = np.stack(list(pool.map(lambda one: _mixing(one, depth, iterations), each)))
+        metrics = pool.map(lambda each: _mixing(each, depth, iterations), experiments)
+        mixing = np.stack(list(metrics))
     grid = ("projection", "iterations", "depth")
     return xr.Dataset(
         {
-            "log10_gain": (("projection", "direction", *grid[1:], "series"), measured[:, :-1]),
-            "distance": ((*grid, "series"), measured[:, -1]),
+            "log10_gain": (("projection", "direction", *grid[1:], "series"), measures[:, :-1]),
+            "distance": ((*grid, "series"), measures[:, -1]),
             **{name: (grid, mixing[:, k]) for k, name in enumerate(MIXING)},
         },
         coords={
@@ -139,16 +142,16 @@ def phase_map(
 ) -> xr.DataArray:
     """Median log10 composite gains of an experiment at every value of one of its parameters.
 
-    `along` is "spread" or "streams"; `values`, by themselves those of `SWEPT`, take the place of
-    the experiment's own.  Dimensions (along, direction, iterations, depth): every image over two
+    `along` is "spread" or "streams"; `values`, by default those of `SWEPT`, replace the
+    experiment's own.  Dimensions (along, direction, iterations, depth): an image over any two
     of them is a slice.  NaN where the projection does not exist for that many streams.
 
-    >>> found = phase_map(Experiment(members=3), "spread", [0.5, 1.0, 2.0], depth=64)
-    >>> dict(found.sizes)
+    >>> gains = phase_map(Experiment(members=3), "spread", [0.5, 1.0, 2.0], depth=64)
+    >>> dict(gains.sizes)
     {'spread': 3, 'direction': 2, 'iterations': 31, 'depth': 64}
 
-    Raises ValueError or TypeError for another parameter, a value out of its range, none at all,
-    depth < 1 and iterations < 0.
+    Raises ValueError or TypeError for another parameter, a value out of its range, no values at
+    all, depth < 1 and iterations < 0.
     """
     _check(experiment)
     along = choice("along", along, SWEPT)
@@ -156,25 +159,25 @@ def phase_map(
     iterations = whole_number("iterations", iterations, 0)
     if values is not None and not isinstance(values, Iterable):
         raise TypeError(f"values must be a collection, not {values!r}")
-    places = list(SWEPT[along] if values is None else values)
-    if not places:
+    steps = list(SWEPT[along] if values is None else values)
+    if not steps:
         raise ValueError("values must hold at least one, not none")
 
-    def gains(one: Experiment) -> Floats:
-        if not _exists(one.projection, one.streams):
+    def medians(each: Experiment) -> Floats:
+        if not _exists(each.projection, each.streams):
             return np.full((len(DIRECTIONS), iterations + 1, depth), np.nan)
-        surface = gain_surface(one, depth=depth, iterations=iterations)
+        surface = gain_surface(each, depth=depth, iterations=iterations)
         return surface["log10_gain"].sel(series="median").values
 
-    each = [_with(experiment, **{along: value}) for value in places]
+    experiments = [_with(experiment, **{along: value}) for value in steps]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        # The largest networks first, so that no core ends with one of them alone.
-        found = np.stack(list(pool.map(gains, reversed(each)))[::-1])
+        # The largest networks first, so that none of them runs last while the other cores idle.
+        gains = np.stack(list(pool.map(medians, reversed(experiments)))[::-1])
     return xr.DataArray(
-        found,
+        gains,
         dims=(along, "direction", "iterations", "depth"),
         coords={
-            along: places,
+            along: steps,
             "direction": list(DIRECTIONS),
             "iterations": np.arange(iterations + 1),
             "depth": np.arange(1, depth + 1),
@@ -184,25 +187,24 @@ def phase_map(
 
 
 def _exists(projection: str, streams: int) -> bool:
-    most = PROJECTIONS[projection].max_streams
-    return most is None or streams <= most
+    limit = PROJECTIONS[projection].max_streams
+    return limit is None or streams <= limit
 
 
-def _with(experiment: Experiment, **changed: Any) -> Experiment:
-    one = Experiment(**{**experiment.values_of_experiment(), **changed})
-    _check(one)
-    return one
+def _with(experiment: Experiment, **changes: Any) -> Experiment:
+    copy = Experiment(**{**experiment.values_of_experiment(), **changes})
+    _check(copy)
+    return copy
 
 
-def _attributes(experiment: Experiment, without: str) -> dict[str, Any]:
+def _attributes(experiment: Experiment, varied: str) -> dict[str, Any]:
     values = experiment.values_of_experiment()
-    return {name: value for name, value in values.items() if name != without} | {
-        "source": MHC_PAPER
-    }
+    fixed = {name: value for name, value in values.items() if name != varied}
+    return fixed | {"source": MHC_PAPER}
 
 
 def _gains_and_distance(matrices: Array, definition: str) -> Array:
-    # (matrices (t, members, depth, n, n)) -> (3, t, members, depth)
+    # (t, members, depth, n, n) -> (3, t, members, depth)
     xp = array_namespace(matrices)
     gains = log10_composite_gains(matrices, "forward", definition)
     return xp.concat([gains, _distance(matrices)[None, ...]])

@@ -1,8 +1,8 @@
-"""What mHC costs: the paper's counts as formulas, and the projection's time as measured here.
+"""What mHC costs: the paper's counts as formulas, and the projection's time, measured here.
 
-The counts are of elements, per token, for any n, C and L; what the paper measured itself stands
-in `paper.py`, for nothing here can confirm it.  Times are taken, never modelled: they are those
-of the machine that runs this, and say what they were taken of.
+The counts are in elements per token, for any n, C and L; what the paper itself measured is in
+`paper.py`, since nothing here can confirm it.  Times are measured, never modelled: they are those
+of the machine that runs this code, and each says exactly what was timed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from .projections import PROJECTIONS
 
 @dataclass(frozen=True)
 class Traffic:
-    """Elements moved per token and layer in the forward pass, the layer's own F left out."""
+    """Elements moved per token and layer in the forward pass, without the layer's own F."""
 
     read: int
     written: int
@@ -46,7 +46,7 @@ def residual_traffic(width: int) -> Traffic:
 
 
 def hyper_connection_traffic(streams: int, width: int) -> Traffic:
-    """Hyper-connections, one operation after the other (Table 2).
+    """Hyper-connections, one operation after another (Table 2).
 
     Read (5n + 1)C + n^2 + 2n, written (3n + 1)C + n^2 + 2n.
 
@@ -61,16 +61,16 @@ def hyper_connection_traffic(streams: int, width: int) -> Traffic:
 
 
 def fused_traffic(streams: int, width: int) -> Traffic:
-    """The same with H_post, H_res and the merge in one kernel (section 4.3.1).
+    """Hyper-connections with H_post, H_res and the merge in one kernel (section 4.3.1).
 
     That kernel reads (n + 1)C instead of (3n + 1)C and writes nC instead of 3nC; the rest of
-    Table 2 stays.  The coefficients, n^2 + 2n, are read and written as before.
+    Table 2 is unchanged.  The coefficients, n^2 + 2n, are read and written as before.
 
     Raises TypeError or ValueError unless both are whole numbers from 1.
     """
-    apart = hyper_connection_traffic(streams, width)
-    spared = 2 * int(streams) * int(width)
-    return Traffic(apart.read - spared, apart.written - spared)
+    separate = hyper_connection_traffic(streams, width)
+    saved = 2 * int(streams) * int(width)
+    return Traffic(separate.read - saved, separate.written - saved)
 
 
 # Activations kept for the backward pass (Table 3, Eq. 20)
@@ -78,12 +78,12 @@ def fused_traffic(streams: int, width: int) -> Traffic:
 
 @dataclass(frozen=True)
 class Activations:
-    """Elements kept per token for the backward pass, over all layers, the inside of F left out."""
+    """Elements kept per token for the backward pass, over all layers, without the inside of F."""
 
     resident: int
     """From the forward pass on."""
     transient: int
-    """On top of it while the backward pass is in a block, that is at the peak."""
+    """On top of that while the backward pass is in a block, that is, at the peak."""
 
     @property
     def peak(self) -> int:
@@ -95,15 +95,15 @@ def stored_activations(
 ) -> Activations:
     """Activations of `depth` residual layers (L), recomputed in blocks of `block` layers (L_r).
 
-    With recomputation (Table 3, Eq. 20): the input of each block, nC * ceil(L / L_r), and F's
-    output of every layer, C * L, throughout; (n + 2)C * L_r within the block at work.  Without
-    (`block` None) every row of Table 3 is kept for every layer: (n + 3)C * L.
+    With recomputation (Table 3, Eq. 20): throughout, the input of each block, nC * ceil(L / L_r),
+    and F's output of every layer, C * L; within the block being recomputed, (n + 2)C * L_r.
+    Without (`block` None), every row of Table 3 is kept for every layer: (n + 3)C * L.
 
     >>> stored_activations(4, 2560, 60, block=6).peak / 2560
     136.0
 
-    Raises TypeError or ValueError for what is not a whole number from 1, and a block longer than
-    the network.
+    Raises TypeError or ValueError for anything but a whole number from 1, and for a block longer
+    than the network.
     """
     n, width = whole_number("streams", streams, 1), whole_number("width", width, 1)
     depth = whole_number("depth", depth, 1)
@@ -115,10 +115,10 @@ def stored_activations(
 
 
 def best_recompute_block(depth: int, streams: int) -> int:
-    """Layers per block for which the least is stored: L_r* of Eq. 20, the smaller one of a tie.
+    """The number of layers per block that stores least: L_r* of Eq. 20, the smaller in a tie.
 
-    The minimum itself and not its estimate sqrt(nL / (n + 2)), which leaves out that the number
-    of blocks is whole: of 36 layers with n = 4 the estimate rounds to 5, and stores more than 4.
+    This is the exact minimum.  The estimate sqrt(nL / (n + 2)) ignores that the number of blocks
+    is whole: for 36 layers with n = 4 it rounds to 5, and blocks of 5 store more than blocks of 4.
 
     >>> best_recompute_block(60, 4), best_recompute_block(36, 4)
     (6, 4)
@@ -126,7 +126,7 @@ def best_recompute_block(depth: int, streams: int) -> int:
     Raises TypeError or ValueError unless both are whole numbers from 1.
     """
     depth, streams = whole_number("depth", depth, 1), whole_number("streams", streams, 1)
-    # Beyond twice the estimate the block alone takes more than all does at the estimate.
+    # Beyond twice the estimate, the block alone stores more than the total at the estimate.
     longest = min(depth, int(2 * best_block_estimate(depth, streams)) + 2)
     return min(
         range(1, longest + 1),
@@ -144,34 +144,34 @@ def best_block_estimate(depth: int, streams: int) -> float:
 
 
 ELEMENTS, ELEMENTS_ON_A_GPU = 2**13, 2**22
-"""Numbers in the matrices that are timed at a time.
+"""Entries of all the matrices in one timed call, on a CPU and on a GPU.
 
-In a core's cache, and soon done: a long call is seldom left alone on a busy machine.  On a GPU
-enough to keep it busy.
+On a CPU they fit into a core's cache and the call is short, because on a busy machine a long call
+is seldom undisturbed.  On a GPU there are enough to keep it busy.
 """
 
 LONGEST = 0.5
-"""Seconds after which no further round is begun."""
+"""Seconds after which no further round starts."""
 
-_ALONE = Lock()
-"""Held by the one measurement that runs: two at once would measure each other."""
+_ONE_AT_A_TIME = Lock()
+"""Held during a measurement: two at once would measure each other."""
 
 
 @dataclass(frozen=True, eq=False)
 class ProjectionTimes:
-    """How long a projection took, and what exactly was timed."""
+    """How long a projection took, and exactly what was timed."""
 
     projection: str
     streams: int
     matrices: int
-    """Projected in one call."""
+    """Matrices projected in one call."""
     counts: tuple[int, ...]
-    """Iterations."""
+    """Numbers of iterations."""
     seconds: NDArray[np.float64]
-    """Of one call, the fastest of the rounds, for each of `counts`."""
+    """The time of one call, the fastest of all rounds, for each of `counts`."""
     rounds: int
     device: str
-    """What computed it, for the reader."""
+    """The title of what computed it."""
 
     @property
     def nanoseconds(self) -> NDArray[np.float64]:
@@ -180,17 +180,17 @@ class ProjectionTimes:
 
     @property
     def line(self) -> tuple[float, float]:
-        """(start, slope) of the straight line through the counts from 1 on, by least squares.
+        """(intercept, slope) of the least-squares line through the counts from 1 on.
 
-        The slope is what a further iteration takes, in nanoseconds per matrix.  NaN where fewer
-        than two such counts were measured, or the projection does not iterate.
+        The slope is what one more iteration takes, in nanoseconds per matrix.  Both are NaN if
+        fewer than two such counts were measured or the projection does not iterate.
         """
         counts = np.asarray(self.counts)
         iterated = counts >= 1
         if not PROJECTIONS[self.projection].iterative or len(set(counts[iterated])) < 2:
             return math.nan, math.nan
-        slope, start = np.polyfit(counts[iterated], self.nanoseconds[iterated], 1)
-        return float(start), float(slope)
+        slope, intercept = np.polyfit(counts[iterated], self.nanoseconds[iterated], 1)
+        return float(intercept), float(slope)
 
 
 def projection_times(
@@ -202,19 +202,19 @@ def projection_times(
     device: str = "numpy",
     repeats: int = 15,
 ) -> ProjectionTimes:
-    """Measure the time of a projection on this machine against its number of iterations.
+    """Measure how the time of a projection on this machine grows with its iterations.
 
-    One call projects `matrices` random matrices, logits of N(0, 1), laid out as the gain surface
-    has them; by default so many that a device is busy with them (512 of 4 x 4 on a CPU).  The
-    counts take turns, in `repeats` rounds after one that warms up; after `LONGEST` seconds no
-    further round is begun.  What is reported is the fastest call, as `timeit` advises: whatever
-    else the machine does can only add to it.  (The median was tried: on two busy cores it came
-    out up to four times too long for a count here and there.)  0 iterations hand the matrices
-    back; a projection that does not iterate is measured once.
+    One call projects `matrices` random matrices of N(0, 1) logits, in the memory layout of the
+    gain surface; the default is enough to keep the device busy (512 of 4 x 4 on a CPU).  After one
+    round to warm up, each of up to `repeats` rounds times every count once; after `LONGEST` seconds
+    no further round starts.  The result is the fastest call, as `timeit` advises: whatever else
+    the machine does can only add to it.  (The median was tried: on two busy cores it came out up
+    to four times too long for some counts.)  0 iterations return the matrices themselves; a
+    projection that does not iterate is measured once.
 
-    Blocks for as long as it measures: call it on a thread where others are waiting.
+    Blocks while it measures: where others are waiting, call it on a thread.
 
-    Raises ValueError or TypeError for unknown names, a device that cannot be had, more streams
+    Raises ValueError or TypeError for unknown names, a device that is not available, more streams
     than the projection takes, and numbers that are not whole or too small.
     """
     chosen = PROJECTIONS[choice("projection", projection, PROJECTIONS)]
@@ -226,37 +226,38 @@ def projection_times(
     if not counts:
         raise ValueError("counts must hold at least one count of iterations, not none")
     repeats = whole_number("repeats", repeats, 1)
-    on = place(device)
+    target = place(device)
     if matrices is None:
-        matrices = max(1, (ELEMENTS_ON_A_GPU if on.gpu else ELEMENTS) // streams**2)
+        matrices = max(1, (ELEMENTS_ON_A_GPU if target.gpu else ELEMENTS) // streams**2)
     matrices = whole_number("matrices", matrices, 1)
 
-    logits = on.array(np.random.default_rng(0).standard_normal((matrices, streams, streams)))
-    if not on.gpu:
-        logits = batch_innermost(on.xp, logits)
+    noise = np.random.default_rng(0).standard_normal((matrices, streams, streams))
+    logits = target.array(noise)
+    if not target.gpu:
+        logits = batch_innermost(target.xp, logits)
 
     def seconds(iterations: int) -> float:
         start = time.perf_counter()
-        projected(on.xp, chosen, logits, iterations)
-        on.finished()
+        projected(target.xp, chosen, logits, iterations)
+        target.wait()
         return time.perf_counter() - start
 
-    different = [t if chosen.iterative else min(t, 1) for t in counts]
-    order = sorted(set(different))
+    effective = [t if chosen.iterative else min(t, 1) for t in counts]
+    distinct = sorted(set(effective))
     rounds: list[list[float]] = []
-    with _ALONE:
-        for t in order:
+    with _ONE_AT_A_TIME:
+        for t in distinct:
             seconds(t)
         start = time.perf_counter()
         while not rounds or (len(rounds) < repeats and time.perf_counter() - start < LONGEST):
-            rounds.append([seconds(t) for t in order])
-    fastest = dict(zip(order, np.min(rounds, axis=0), strict=True))
+            rounds.append([seconds(t) for t in distinct])
+    fastest = dict(zip(distinct, np.min(rounds, axis=0), strict=True))
     return ProjectionTimes(
         projection=projection,
         streams=streams,
         matrices=matrices,
         counts=counts,
-        seconds=np.array([fastest[t] for t in different]),
+        seconds=np.array([fastest[t] for t in effective]),
         rounds=len(rounds),
-        device=on.title,
+        device=target.title,
     )

@@ -1,8 +1,8 @@
 """What computes a gain surface: NumPy, or PyTorch on the CPU or on a GPU.
 
-Whether a device can be had is found out without importing PyTorch, which takes longer than the
-page takes to open: its version file says what it was built for, and CUDA's driver library says
-what is there.  PyTorch is imported when one of its devices is first used.
+Whether a device is available is found out without importing PyTorch, which would take longer than
+opening the page: PyTorch's version file says what it was built for, and CUDA's driver library says
+what the machine has.  PyTorch is imported when one of its devices is first used.
 
 To add a device, add an entry to `DEVICES`.
 """
@@ -27,26 +27,26 @@ from ._arrays import Array, choice
 
 @dataclass(frozen=True)
 class Place:
-    """A device that is there, ready to compute on."""
+    """An available device, ready to compute on."""
 
     xp: ModuleType
     """The array namespace."""
     device: Any
-    """What the namespace calls it."""
+    """The device as the namespace names it."""
     dtype: Any
     title: str
-    """What it is, for the reader."""
+    """What it is, in words."""
     parallel: bool = False
-    """Whether its operations use all of it by themselves, so that one computation has it alone."""
+    """Whether each operation uses the whole device, so that computations must take turns."""
     gpu: bool = False
-    """Whether it wants large pieces, in the order of the kernels."""
+    """Whether it needs large pieces of work, in the memory layout of the kernels."""
 
     def array(self, x: np.ndarray) -> Array:
-        """`x`, there."""
+        """`x` on this device."""
         return self.xp.asarray(x, dtype=self.dtype, device=self.device)
 
-    def finished(self) -> None:
-        """Wait for what was asked for; a GPU answers before it is done."""
+    def wait(self) -> None:
+        """Wait until all computations are done: calls to a GPU return before that."""
         if self.gpu and "cuda" in str(self.device):
             import torch
 
@@ -55,29 +55,29 @@ class Place:
 
 @dataclass(frozen=True)
 class Device:
-    """A device by its name, there or not."""
+    """A device that may or may not be available."""
 
     name: str
     title: str
     missing: Callable[[], str | None]
-    """Why it cannot be had, in a sentence; None if it can."""
+    """Why it is not available, in a sentence; None if it is."""
     place: Callable[[], Place]
     most_members: int
-    """Members of an ensemble that the page lets a visitor ask of it ..."""
+    """The largest ensemble that a visitor of the page may choose on it, ..."""
     most_entries: int
-    """... and entries of all their matrices in one layer, members * n^2."""
+    """... and the most entries in all its matrices of one layer, members * n^2."""
 
 
 def place(device: str) -> Place:
-    """The device of that name.
+    """The device named `device`, ready to compute on.
 
-    Raises ValueError for a name that is not in `DEVICES`, and for a device that cannot be had,
+    Raises ValueError for a name that is not in `DEVICES`, and for a device that is not available,
     with the reason.
     """
     chosen = DEVICES[choice("device", device, DEVICES)]
     reason = chosen.missing()
     if reason is not None:
-        raise ValueError(f"device {device!r} cannot be had: {reason}")
+        raise ValueError(f"device {device!r} is not available: {reason}")
     return chosen.place()
 
 
@@ -91,7 +91,7 @@ def _torch(device: str) -> Place:
 
     if device == "cpu":
         return Place(xp, "cpu", xp.float64, f"PyTorch {torch.__version__}, CPU", parallel=True)
-    # Single precision: a GPU is for large ensembles, and most have little of the other.
+    # Single precision: a GPU is for large ensembles, and most are slow in double precision.
     name = torch.cuda.get_device_name(device)
     return Place(xp, device, xp.float32, name, parallel=True, gpu=True)
 
@@ -105,7 +105,7 @@ def _no_torch() -> str | None:
 
 @cache
 def _no_cuda() -> str | None:
-    """Why PyTorch would find no GPU; never raises."""
+    """Why PyTorch would find no GPU; None if it would find one.  Never raises."""
     if reason := _no_torch():
         return reason
     built = _cuda_that_torch_was_built_for()
@@ -125,15 +125,15 @@ def _cuda_that_torch_was_built_for() -> int | None:
     """CUDA's major version; None for a build without it.  Drivers serve every minor version."""
     spec = find_spec("torch")
     try:
-        written = Path(spec.origin).with_name("version.py").read_text()  # type: ignore[union-attr, arg-type]
+        source = Path(spec.origin).with_name("version.py").read_text()  # type: ignore[union-attr, arg-type]
     except (OSError, TypeError, AttributeError):
         return None
-    found = re.search(r"^cuda\b.*=\s*['\"](\d+)", written, re.MULTILINE)
-    return int(found[1]) if found else None
+    match = re.search(r"^cuda\b.*=\s*['\"](\d+)", source, re.MULTILINE)
+    return int(match[1]) if match else None
 
 
 def _cuda_of_the_driver() -> int | None:
-    """The newest major version of CUDA that the driver knows; None without a driver or a GPU."""
+    """The newest major version of CUDA that the driver supports; None if it or a GPU is missing."""
     try:
         driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
         version, count = ctypes.c_int(), ctypes.c_int()

@@ -1,9 +1,9 @@
 """Amax gains, exact composites, and how much a composite mixes.
 
-The gain of a product of 128 matrices may be 10^357 or 10^-90, beyond any float.  A `Composite`
-therefore carries every product as a matrix and an integer power of two: rescaling by powers of
-two is exact, so nothing is lost but the rounding of the products themselves.  Gains leave as
-log10.
+The gain of a product of 128 matrices may be 10^357, beyond any float, or 10^-90, beyond float32.
+A `Composite` therefore carries every product as a matrix and an integer power of two: rescaling by
+powers of two is exact, so the only errors are the rounding of the products themselves.  Gains are
+returned as log10.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ LOG10_2 = math.log10(2.0)
 DIRECTIONS = ("forward", "backward")
 """forward: signals, row sums; backward: gradients, column sums (section 3.1)."""
 DEFINITIONS = ("paper", "worst-case")
-"""paper: the largest |row or column sum|; worst-case: the induced norm, the sum inside |.|."""
+"""paper: the largest |row or column sum|; worst-case: the induced norm, sums of |entries|."""
 
 
 def amax_gain(matrices: Array, direction: str = "forward", definition: str = "paper") -> Array:
@@ -44,7 +44,7 @@ def amax_gain(matrices: Array, direction: str = "forward", definition: str = "pa
 
 
 def log10_gain(matrices: Array, direction: str, definition: str) -> Array:
-    """log10 of `amax_gain`, for matrices that are known to be square and finite."""
+    """log10 of `amax_gain`, for matrices known to be square and finite."""
     xp = array_namespace(matrices)
     return log10(xp, _gain(xp, matrices, direction, definition))
 
@@ -88,7 +88,7 @@ class Composite:
     def matrix(self, at: int) -> Array:
         """The composite at depth `at` (1-based), shape (..., n, n).
 
-        Raises OverflowError if an entry is beyond the dtype; `scaled` has it all the same.
+        Raises OverflowError if an entry is beyond the dtype; `scaled` works all the same.
         """
         xp = array_namespace(self.mantissa)
         matrix = _restored(xp, *self.scaled(at))
@@ -125,14 +125,14 @@ def log10_composite_gains(
 ) -> Array:
     """Gains of all composites of `compose(matrices, direction)`, shape (len(gains), ..., depth).
 
-    The first axis is the direction of the gain, as in `gains`.  The same numbers as
-    `compose(...).log10_gain(...)` gives; but no composite is kept, so that a large ensemble is
+    The first axis is the direction of the gain, as in `gains`.  The numbers are those of
+    `compose(...).log10_gain(...)`, but no composite is kept, so that a large ensemble is
     multiplied and measured in cache.
     """
     xp, matrices = _layers(matrices)
     bytes_per_depth = 8 * math.prod(matrices.shape) // matrices.shape[-3]
     block = max(1, _CACHE_BYTES // max(bytes_per_depth, 1))
-    if "cuda" in str(device(matrices)):  # launches cost more there than the cache saves
+    if "cuda" in str(device(matrices)):  # kernel launches cost more than the cache saves
         block = matrices.shape[-3]
     pieces = [
         xp.stack([piece.log10_gain(d, definition) for d in gains])
@@ -144,7 +144,7 @@ def log10_composite_gains(
 
 
 _CACHE_BYTES = 2**19
-"""Composites worked on at a time, well inside a core's second-level cache."""
+"""Bytes of composites worked on at a time, well within a core's second-level cache."""
 
 
 def _layers(matrices: Array) -> tuple[ModuleType, Array]:
@@ -158,7 +158,7 @@ def _layers(matrices: Array) -> tuple[ModuleType, Array]:
 
 
 def _pieces(xp: ModuleType, matrices: Array, direction: str, block: int) -> Iterator[Composite]:
-    """The composites of all depths in the order they are multiplied, `block` depths at a time."""
+    """The composites of all depths, in the order of multiplication, `block` depths at a time."""
     backward = choice("direction", direction, DIRECTIONS) == "backward"
     depth = matrices.shape[-3]
     products: list[Array] = []
@@ -176,19 +176,19 @@ def _pieces(xp: ModuleType, matrices: Array, direction: str, block: int) -> Iter
 
 
 def _products(xp: ModuleType, matrices: Array, backward: bool) -> Iterator[tuple[Array, Array]]:
-    """Every composite as (mantissa, power of two), one layer more each time.
+    """Every composite as (mantissa, power of two), each with one more layer than the last.
 
-    A run of layers is multiplied as it is, and then the product is rescaled.  Nothing overflows
-    within a run; but a product can shrink without limit (nearly nilpotent layers, cancellation).
-    If it has shrunk so far that something may have been lost, the run is done again with every
-    factor rescaled, which takes twice the time.
+    A run of layers is multiplied without rescaling, and then the product is rescaled.  Nothing
+    overflows within a run, but a product can shrink without limit (nearly nilpotent layers,
+    cancellation).  If it has shrunk so far that digits may have been lost, the run is repeated
+    with every factor rescaled, which takes twice as long.
     """
     layers = xp.moveaxis(matrices, -3, 0)
     depth = layers.shape[0]
     order = range(depth - 1, -1, -1) if backward else range(depth)
-    length, least = _safe_run(xp, matrices)
+    length, smallest = _safe_run(xp, matrices)
     shift = xp.zeros(matrices.shape[:-3], dtype=xp.int64, device=device(matrices))
-    alive = xp.ones(matrices.shape[:-3], dtype=xp.bool, device=device(matrices))
+    nonzero = xp.ones(matrices.shape[:-3], dtype=xp.bool, device=device(matrices))
     product: Array | None = None
 
     def extended(product: Array | None, layer: Array) -> Array:
@@ -202,7 +202,7 @@ def _products(xp: ModuleType, matrices: Array, backward: bool) -> Iterator[tuple
         for layer in run if length > 1 else []:
             plain.append(extended(plain[-1] if plain else product, layer))
         largest: Array = _largest_entry(xp, plain[-1]) if plain else None
-        if plain and not bool(xp.any(alive & (largest < least))):
+        if plain and not bool(xp.any(nonzero & (largest < smallest))):
             yield from ((each, shift) for each in plain[:-1])
             product, shift = _rescale(xp, plain[-1], shift, largest)
             yield product, shift
@@ -211,16 +211,16 @@ def _products(xp: ModuleType, matrices: Array, backward: bool) -> Iterator[tuple
                 layer, shift = _rescale(xp, layer, shift)
                 product, shift = _rescale(xp, extended(product, layer), shift)
                 yield product, shift
-            alive = _largest_entry(xp, product) > 0
+            nonzero = _largest_entry(xp, product) > 0
 
 
 def multiply(xp: ModuleType, left: Array, right: Array) -> Array:
     """Matrix products left @ right, shape (..., n, n).
 
-    Small matrices go along the batch, which lies innermost, while matmul starts anew for each
-    4 x 4 matrix and gives the result another layout, which costs ten times as much in the sums
-    that follow.  Neither function is in the array API standard: NumPy has einsum, which does
-    just that; PyTorch's would call matmul, but it has a fused multiply-add.
+    For small matrices the inner loop should run along the batch, which is innermost in memory.
+    matmul starts anew for each 4 x 4 matrix and returns another layout, which makes the sums that
+    follow ten times as slow.  The array API standard has no function for this: NumPy's einsum
+    does it; PyTorch's einsum would call matmul, but PyTorch has a fused multiply-add.
     """
     if left.shape[-1] <= 6 and hasattr(xp, "addcmul"):
         product = left[..., :, :1] * right[..., :1, :]
@@ -233,24 +233,25 @@ def multiply(xp: ModuleType, left: Array, right: Array) -> Array:
 
 
 _LONGEST_RUN = 64
-"""Layers between two rescalings at most: enough that rescaling costs next to nothing."""
+"""The most layers between two rescalings: enough that rescaling costs next to nothing."""
 
 
 def _safe_run(xp: ModuleType, matrices: Array) -> tuple[int, float]:
-    """How many layers to multiply before rescaling, and the least largest entry to expect then.
+    """How many layers to multiply before rescaling, and how small the largest entry may be then.
 
-    The largest entry grows per layer by n times the largest of all layers at most; a run may use
-    two fifths of the dtype's exponents for that, upward.  So if the product has not fallen below
-    the same two fifths at its end, it was nowhere below four fifths, where every entry that
-    matters is still represented in full.  A run of 1 means: rescale every factor.
+    Per layer, the largest entry grows by at most n times the largest entry of all layers; a run
+    may use two fifths of the dtype's exponents, the `room`, for that growth.  So if the product's
+    largest entry is above 2**-room at the end of the run, it was above 2**(-2 * room) throughout,
+    where every entry that matters still has full precision.  A run of 1 means that every factor
+    is rescaled.
     """
     room = 0.4 * math.log2(float(xp.finfo(matrices.dtype).max))
     if not math.prod(matrices.shape):
         return 1, 0.0
-    top = max(scalar(xp.max(matrices)), -scalar(xp.min(matrices)))  # abs would copy all layers
-    if not math.isfinite(top):  # a diverged network's, on PyTorch
+    largest = max(scalar(xp.max(matrices)), -scalar(xp.min(matrices)))  # abs would copy all layers
+    if not math.isfinite(largest):  # a diverged network, in PyTorch
         return 1, 0.0
-    growth = math.log2(max(top, 1.0)) + math.log2(matrices.shape[-1])
+    growth = math.log2(max(largest, 1.0)) + math.log2(matrices.shape[-1])
     return min(_LONGEST_RUN, max(1, int(room / max(growth, 1.0)))), 2.0**-room
 
 
@@ -261,7 +262,7 @@ def _largest_entry(xp: ModuleType, matrices: Array) -> Array:
 def _rescale(
     xp: ModuleType, product: Array, shift: Array, largest: Array | None = None
 ) -> tuple[Array, Array]:
-    """The product with its largest |entry| in [1, 2), and the powers of two taken out."""
+    """The product with its largest |entry| in [1, 2), and the total power of two taken out."""
     if largest is None:
         largest = _largest_entry(xp, product)
     power = xp.astype(xp.floor(xp.log2(xp.where(largest == 0, 1.0, largest))), xp.int64)
@@ -279,7 +280,7 @@ def _times_power_of_two(xp: ModuleType, matrices: Array, power: Array) -> Array:
     """Matrices * 2**power, exact within the dtype's range."""
     if not bool(xp.any(power != 0)):
         return matrices
-    half = power // 2  # in two steps, so that neither factor leaves the range by itself
+    half = power // 2  # in two steps, so that each factor stays in range
     for part in (half, power - half):
         matrices = matrices * _power_of_two(xp, part, matrices.dtype)[..., None, None]
     return matrices
@@ -288,7 +289,7 @@ def _times_power_of_two(xp: ModuleType, matrices: Array, power: Array) -> Array:
 def _power_of_two(xp: ModuleType, power: Array, dtype: object) -> Array:
     """2**power exactly, from a table: pow and exp2 may be off by an ulp in some libraries.
 
-    Far beyond the dtype's range it saturates at 0 and infinity.
+    Far beyond the dtype's range it saturates at 0 or infinity.
     """
     largest = float(xp.finfo(dtype).max)
     powers = np.where(largest < _POWERS, math.inf, _POWERS)
@@ -319,7 +320,7 @@ class Metric:
     function: Callable[[ModuleType, Array], Array]
     note: str
     plotted: bool = False
-    """Whether the plot of mixing shows it: 0 there is "all streams alike"."""
+    """Whether the mixing plot shows it, where 0 means that all streams are alike."""
 
     def __call__(self, matrices: Array) -> Array:
         """The metric of each matrix, shape (..., n, n) -> (...)."""
@@ -327,11 +328,11 @@ class Metric:
         return self.function(xp, widened(xp, matrices))
 
 
-def metric(name: str, title: str, note: str, **more: Any) -> Callable[[Callable], Callable]:
+def metric(name: str, title: str, note: str, **options: Any) -> Callable[[Callable], Callable]:
     """Register a function (xp, matrices (..., n, n)) -> (...)."""
 
     def register(function: Callable) -> Callable:
-        METRICS[name] = Metric(name, title, function, note, **more)
+        METRICS[name] = Metric(name, title, function, note, **options)
         return function
 
     return register

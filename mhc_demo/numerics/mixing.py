@@ -3,11 +3,11 @@
 A network is drawn as one array of standard normal noise Z, shape (members, depth, n, n).  An
 *init* turns the noise into the two things that are compared: the unconstrained mapping H_res of
 Hyper-Connections (HC), and the logits that a projection takes (mHC).  Both come from the same
-noise, so that the two lines of a plot differ in nothing else.  An init that has a theory of its
-growth carries it along.
+noise, so that the two lines of a plot differ in nothing else.  Where there is a theory of the
+growth, the init provides it.
 
-To add an init, write one `Init` subclass below: the page, the command line and the tests find
-it in `INITS`.
+To add an init, write an `Init` subclass below: the page, the command line and the tests find it
+in `INITS`.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Init:
     def expected_log10_gain(
         self, depth: NDArray[np.integer], streams: int, spread: float
     ) -> NDArray[np.float64] | None:
-        """Exact mean of log10 of HC's composite `paper` gain at each depth, or None if unknown."""
+        """Exact mean of log10 of HC's composite gain ("paper") at each depth; None if unknown."""
         return None
 
 
@@ -153,14 +153,14 @@ def sample_mixing(
 
     Raises ValueError or TypeError that names the argument, the value and what is allowed.
     """
-    drawn = INITS[choice("init", init, INITS)]
+    chosen = INITS[choice("init", init, INITS)]
     spread = nonnegative("spread", spread)
     noise = sample_noise(depth, streams, members, seed)
-    return drawn.logits(noise, spread) if logits else drawn.mapping(noise, spread)
+    return chosen.logits(noise, spread) if logits else chosen.mapping(noise, spread)
 
 
 def nonnegative(name: str, value: float) -> float:
-    """`value` as a finite float >= 0; TypeError or ValueError that names it otherwise."""
+    """`value` as a finite float >= 0; otherwise a TypeError or ValueError that names it."""
     if isinstance(value, bool) or not isinstance(value, (int, float, np.floating, np.integer)):
         raise TypeError(f"{name} must be a number, not {value!r}")
     try:
@@ -208,7 +208,7 @@ def _mean_log_largest_normal(n: int) -> float:
     """E ln max_i |z_i| of n standard normals, by the trapezoid rule in t = ln of the maximum.
 
     E t = b - integral of F from -infinity to b for any b beyond which F = 1, with
-    F(t) = erf(e^t / sqrt 2)^n, smooth and vanishing on the left: good to 1e-6.
+    F(t) = erf(e^t / sqrt 2)^n, smooth and vanishing on the left: accurate to 1e-6.
     """
     t = np.linspace(-16.0, 3.0, 3801)
     cumulative = np.array([math.erf(math.exp(v) / math.sqrt(2.0)) ** n for v in t])

@@ -1,7 +1,7 @@
-"""What the papers printed, as data with its source; nothing here is computed.
+"""What the papers print, as data with its source; nothing here is computed.
 
 Figure 8 of the mHC paper shows mixing matrices of a trained 27B model.  They are single layers
-and composites, not a whole network, so they have a view of their own beside the random ones.
+and composites, not a whole network, so they have their own view beside the random ones.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Paper:
-    """A paper on arXiv, as it is cited: the one place where its number stands."""
+    """A paper on arXiv and how it is cited; its number is written nowhere else."""
 
     authors: str
     title: str
     arxiv: str
-    """Its number there, with the version that was read."""
+    """Its arXiv number, with the version that was read."""
 
     @property
     def number(self) -> str:
-        """Its number without the version."""
+        """Its arXiv number without the version."""
         return "arXiv:" + self.arxiv.partition("v")[0]
 
     @property
@@ -62,8 +62,8 @@ FIGURE_8_TITLES = {
 TRAINING_OVERHEAD = 0.067
 """Extra training time of mHC at n = 4, as the paper measured it (section 4.3).
 
-In its own large-scale training, with fused kernels, recomputation and overlapped communication;
-it does not say at which size.
+It was measured in large-scale training, with fused kernels, recomputation and overlapped
+communication; the paper does not say at which model size.
 """
 
 
@@ -93,7 +93,7 @@ TABLE_5 = {
         TrainedModel("27B", blocks=30, width=2560, streams=4),
     )
 }
-"""The paper's models by their names."""
+"""The paper's models by name."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
-"""Who projects: any array library, or on PyTorch the fused operator, by the specification.
+"""Applying a projection: with any array library, or in PyTorch with the fused operator.
 
-What a projection is stands in `projections`, in lines that every array library runs; here is what
-users call, with everything checked first.
+`projections` specifies the projections in code that every array library runs.  The functions here
+are those that users call: they check their arguments, and choose who computes.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ def project(
 
 
 def projected(xp: ModuleType, chosen: Projection, logits: Array, iterations: int) -> Array:
-    """`project` with nothing checked: what a layer calls in every step of training.
+    """`project` without any checks, as a layer calls it in every step of training.
 
-    NaN in, NaN out; to look for it would make a GPU wait for the answer.
+    NaN passes through: checking for it would stall a GPU.
     """
     if iterations == 0:
         return logits
     if chosen.fused is not None and _is_torch(xp):
-        from .kernels.sinkhorn import sinkhorn  # brings PyTorch along, which is there by now
+        from .kernels.sinkhorn import sinkhorn  # imports PyTorch, as the caller has already done
 
         return sinkhorn(logits, iterations, **chosen.fused)
     dtype = logits.dtype
@@ -57,7 +57,7 @@ def projected(xp: ModuleType, chosen: Projection, logits: Array, iterations: int
 
 
 def _is_torch(xp: ModuleType) -> bool:
-    # By name: array-api-compat's own question has a cache, which the compiler warns of.
+    # By name: array-api-compat's own check has a cache, which torch.compile warns about.
     return xp.__name__.endswith("torch")
 
 
@@ -75,7 +75,7 @@ def sinkhorn_knopp(
     second, as several public implementations do.
 
     A PyTorch tensor is projected on its own device (on CUDA by a Triton kernel, if Triton is
-    there), differentiably: the gradient is that of the truncated iteration.
+    installed), differentiably: the gradient is that of the truncated iteration.
 
     Raises ValueError or TypeError as `project` does, and for an unknown order.
     """
@@ -88,12 +88,12 @@ def sinkhorn_knopp(
         from .kernels.sinkhorn import sinkhorn
 
         return sinkhorn(logits, iterations, rows_first=True)
-    turned = projected(xp, chosen, xp.matrix_transpose(logits), iterations)
-    return xp.matrix_transpose(turned)
+    transposed = projected(xp, chosen, xp.matrix_transpose(logits), iterations)
+    return xp.matrix_transpose(transposed)
 
 
 def iterates(logits: Array, projection: str, count: int) -> Iterator[Array]:
-    """The results of `project` for iterations 1, ..., count, one after the other.
+    """The results of `project` for iterations 1, ..., count, one after another.
 
     A projection that does not iterate yields its single result once, or nothing for count 0.
     """
@@ -103,7 +103,7 @@ def iterates(logits: Array, projection: str, count: int) -> Iterator[Array]:
     if chosen.fused is not None and _is_torch(xp):
         from .kernels.sinkhorn import has_kernel, sinkhorn
 
-        # Each from the start: a kernel moves a matrix twice, a step of the generator six times.
+        # Each count from the start: a kernel moves a matrix twice, a generator's step six times.
         if has_kernel(logits):
             yield from (sinkhorn(logits, t, **chosen.fused) for t in range(1, count + 1))
             return

@@ -3,7 +3,7 @@
 Each is one small function in `PROJECTIONS`; the page, the command line and the property tests
 know no projection by name.  A one-shot projection returns a matrix; an iterative one is a
 generator of its iterates, so that all 31 positions of the dial cost one pass.  Iteration 0 of
-every projection is the raw matrix itself, that is HC.
+every projection is the raw matrix itself, that is, HC.
 
 To add a projection, write one function here under `@projection(...)`.
 """
@@ -40,7 +40,7 @@ class Projection:
     title: str
     function: Callable[[ModuleType, Array], Any]
     short: str = ""
-    """Its name where there is little room; the title by itself."""
+    """A shorter name, where there is little room; if empty, the title serves."""
     iterative: bool = False
     takes_logits: bool = True
     """False where the input is HC's own H_res, not logits ("none")."""
@@ -53,15 +53,15 @@ class Projection:
     """Products of such matrices stay bounded at every depth."""
     max_streams: int | None = None
     weights: Callable[[int], int] | None = None
-    """How many numbers, by n, it keeps beside the entries of a matrix; None: none."""
+    """How many numbers it keeps besides a matrix's entries, as a function of n; None if none."""
     fused: Mapping[str, Any] | None = None
-    """With what arguments `kernels.sinkhorn` computes it, on PyTorch tensors; None: it does not."""
+    """Arguments with which `kernels.sinkhorn` computes it in PyTorch; None if it does not."""
     note: str = ""
     """One sentence for the reader, with its source."""
 
     @property
     def label(self) -> str:
-        """Its name at the end of a line."""
+        """Its name as a plot writes it at the end of a line."""
         return self.short or self.title
 
     def check(self, streams: int) -> None:
@@ -98,7 +98,7 @@ def projection(name: str, title: str, **promises: Any) -> Callable[[Callable], C
 )
 def sinkhorn_iterates(xp: ModuleType, logits: Array) -> Iterator[Array]:
     """Eq. 9, t = 1, 2, ...: all iterates of logits (..., n, n)."""
-    # Columns come first, so it is the column maxima that may be taken out beforehand.
+    # Columns are normalised first, so their maxima can be subtracted beforehand.
     logits = logits - xp.max(logits, axis=-2, keepdims=True)
     if _extent(xp, logits) < tame_range(logits.dtype, logits.shape[-1]):
         matrix = xp.exp(logits)
@@ -113,11 +113,11 @@ def sinkhorn_iterates(xp: ModuleType, logits: Array) -> Iterator[Array]:
 
 
 def tame_range(dtype: Any, streams: int) -> float:
-    """How far below its column's maximum a logit may lie for linear scaling to be exact.
+    """How far below its column's maximum a logit may be for linear scaling to be exact.
 
-    Entries of all iterates stay above exp(-2 * range) / n^2, and scalings within exp(range) of
-    1: within this range, alternating division is as exact as logarithms, and 2.6 times as fast.
-    `dtype` is NumPy's or PyTorch's.
+    The entries of all iterates stay above exp(-2 * range) / n^2, and the scalings within
+    exp(range) of 1: within this range, alternating division is as exact as logarithms, and 2.6
+    times as fast.  `dtype` is NumPy's or PyTorch's.
     """
     smallest = 2.0**-1022 if "float64" in str(dtype) else 2.0**-126
     return -math.log(smallest) / 2 - 2 * math.log(streams)
@@ -128,8 +128,8 @@ def _extent(xp: ModuleType, nonpositive: Array) -> float:
 
 
 def _log_softmax(xp: ModuleType, x: Array, axis: int) -> Array:
-    # The maximum goes first and by itself: added to the log of the sum it would drown that in
-    # its own rounding, and the sums would miss 1 by 5e-4 in float32 for logits near 1e4.
+    # The maximum is subtracted first and separately: added to the log of the sum, its rounding
+    # would swamp that log, and sums would miss 1 by 5e-4 in float32 for logits near 1e4.
     x = x - xp.max(x, axis=axis, keepdims=True)
     return x - xp.log(xp.sum(xp.exp(x), axis=axis, keepdims=True))
 
@@ -150,9 +150,9 @@ def _softmax(xp: ModuleType, x: Array, axis: int) -> Array:
 )
 def released_iterates(xp: ModuleType, logits: Array, eps: float | None = None) -> Iterator[Array]:
     """The released variant, t = 1, 2, ...: all iterates of logits (..., n, n)."""
-    # The kernels normalise rows then columns of a matrix that is applied transposed.  In the
-    # orientation that acts, which is the one of every other projection here, that is columns
-    # then rows; with eps = 0 it is Eq. 9.
+    # The kernels normalise rows, then columns, of a matrix that is applied transposed.  In our
+    # orientation, that of the matrix as applied, this is columns, then rows; with eps = 0 it is
+    # Eq. 9.
     eps = RELEASED_EPS if eps is None else eps
     matrix = _softmax(xp, logits, -2) + eps
     matrix = matrix / (xp.sum(matrix, axis=-1, keepdims=True) + eps)
@@ -184,7 +184,7 @@ def _mhc_lite(xp: ModuleType, logits: Array) -> Array:
 
 @cache
 def _permutation_matrices(n: int) -> NDArray[np.float64]:
-    """All of them, flat: (n!, n * n)."""
+    """All n x n permutation matrices, flattened: (n!, n * n)."""
     return np.eye(n)[list(permutations(range(n)))].reshape(-1, n * n)
 
 

@@ -1,15 +1,15 @@
 """From an experiment to its gain surface: the one dataset that every figure draws from.
 
-Depth and iterations are axes of the surface, not inputs: whoever moves a slider looks a value
-up.  Only what changes the matrices themselves makes a new `Experiment`, and a new surface.
+Depth and iterations are axes of the surface, not inputs: moving a slider only looks a value up.
+Only what changes the matrices themselves makes a new `Experiment`, and a new surface.
 
 What bounds the speed: 31 x 128 x members products of n x n matrices, some 16 MB at n = 4 and 32
-members, each touched a handful of times.  The members are cut into chunks that stay in cache,
-and the chunks run on all cores (NumPy lets go of the interpreter lock inside each operation).
-On a GPU the chunks are large and follow one another, while the cores draw the noise of the next:
-it is NumPy's on every device, so that a seed means the same network everywhere.  Whether fusing
-projection and composition into one kernel would pay there is not yet measured; drawing the noise
-of 100,000 members takes 7 s of one core, which no kernel shortens.
+members, each touched a handful of times.  The members are divided into chunks that stay in cache,
+and the chunks run on all cores (NumPy releases the interpreter lock inside each operation).  On a
+GPU the chunks are large and run one after another while the cores draw the noise of the next: the
+noise is NumPy's on every device, so that a seed means the same network everywhere.  Whether fusing
+projection and composition into one kernel would pay off there is not yet measured; drawing the
+noise of 100,000 members takes one core 7 s, which no kernel shortens.
 """
 
 from __future__ import annotations
@@ -45,20 +45,20 @@ Measure: TypeAlias = Callable[[Array, str], Array]
 """(matrices (t, members, depth, n, n), definition) -> log10 gains (2, t, members, depth)."""
 
 Progress: TypeAlias = Callable[[int], None]
-"""Hears, in the caller's thread, of how many members more are measured."""
+"""Called in the caller's thread with the number of members finished since the last call."""
 
 MAX_DEPTH = 128
 MAX_ITERATIONS = 30
 QUANTILES = {"q05": 0.05, "q25": 0.25, "median": 0.5, "q75": 0.75, "q95": 0.95}
 SERIES = ("member", *QUANTILES)
-"""member: the first network of the ensemble; then quantiles over the whole of it."""
+"""member: the first network of the ensemble; then quantiles over the whole ensemble."""
 
 
 class Experiment(param.Parameterized):
-    """What fixes the matrices: the one declaration of names, defaults and bounds.
+    """What determines the matrices: the one declaration of names, defaults and bounds.
 
     The page's controls, the URL, the command line and the keys of a saved state are derived from
-    these parameters.  A value out of range raises ValueError that names it.
+    these parameters.  A value out of range raises a ValueError that names it.
     """
 
     streams = param.Integer(
@@ -94,7 +94,7 @@ class Experiment(param.Parameterized):
     )
 
     def values_of_experiment(self) -> dict[str, Any]:
-        """The parameters that fix the matrices, by name."""
+        """The parameters that determine the matrices, by name."""
         return {name: getattr(self, name) for name in EXPERIMENT_PARAMETERS}
 
 
@@ -112,10 +112,10 @@ def gain_surface(
 ) -> xr.Dataset:
     """log10 Amax gains of an experiment at every iteration count and depth.
 
-    `device` is what computes it, of `mhc_demo.DEVICES`: "numpy", "cpu" (PyTorch), "cuda".  The
-    matrices are the same everywhere; the gains agree to the rounding of float64, on CUDA of
-    float32 (where a product nearly cancels, to some thousandths of a decade).  `progress` is called
-    with the number of members that are done since it was last called.
+    `device` is a name of `mhc_demo.DEVICES`: "numpy", "cpu" (PyTorch) or "cuda".  The matrices are
+    the same everywhere; the gains agree to the rounding of float64, on CUDA of float32 (where a
+    product nearly cancels, to a few thousandths of a decade).  `progress` is called with the number
+    of members finished since the last call.
 
     Variables of the dataset:
 
@@ -125,21 +125,23 @@ def gain_surface(
       (definition "paper"), else NaN.
 
     direction is "forward" (row sums) or "backward" (column sums); series is "member" (the first
-    network) or a quantile over the ensemble.  Attributes name the experiment, what computed it
-    (`device`), how many matrices were projected (`projected`: each at every count of iterations)
-    and for how many seconds (`projection_seconds`).
+    network) or a quantile over the ensemble.  Attributes give the experiment, what computed it
+    (`device`), how many matrices were projected (`projected`: each at every iteration count) and
+    how many seconds that took (`projection_seconds`).
 
     >>> surface = gain_surface(Experiment(streams=4, seed=42, members=32))
     >>> dict(surface["log10_gain"].sizes)
     {'direction': 2, 'iterations': 31, 'depth': 128, 'series': 6}
 
     Raises ValueError or TypeError for depth < 1, iterations < 0, a projection that does not
-    exist for that many streams, and a device that cannot be had.
+    exist for that many streams, and a device that is not available.
     """
     depth = whole_number("depth", depth, 1)
     iterations = whole_number("iterations", iterations, 0)
     clock = _Clock()
-    gains = _over_ensemble(experiment, depth, iterations, _of_composites, device, clock, progress)
+    gains = _over_ensemble(
+        experiment, depth, iterations, _measure_composites, device, clock, progress
+    )
     depths = np.arange(1, depth + 1)
     expected = INITS[experiment.init].expected_log10_gain(
         depths, experiment.streams, experiment.spread
@@ -166,7 +168,7 @@ def gain_surface(
 def _axes(
     depth: int, iterations: int, along: str, directions: tuple[str, ...] = DIRECTIONS
 ) -> xr.Coordinates:
-    # Making the indexes takes longer than labelling the data with them.
+    # Cached, because making the indexes takes longer than labelling the data with them.
     return xr.Dataset(
         coords={
             "direction": list(directions),
@@ -187,7 +189,7 @@ def layer_gains(
 ) -> xr.DataArray:
     """log10 Amax gains of every single layer, dimensions (direction, iterations, layer, series)."""
     return _along_layers(
-        experiment, depth, iterations, _of_single_layers, device, DIRECTIONS, progress
+        experiment, depth, iterations, _measure_layers, device, DIRECTIONS, progress
     )
 
 
@@ -203,13 +205,13 @@ def layer_axis_gains(
     """log10 gains on the paper's axes: against the layer l of one network of `depth` layers.
 
     Forward at l is the composite H_l ... H_1, backward at l is H_L ... H_l, the product from the
-    last layer down (Fig. 3b, 7b).  Dimensions (direction, iterations, layer, series); only one
-    direction is computed if one is named.
+    last layer down (Fig. 3b, 7b).  Dimensions (direction, iterations, layer, series); if
+    `direction` is given, only that one is computed.
     """
-    measure: Measure = _of_both_ends
+    measure: Measure = _measure_both_ends
     directions: tuple[str, ...] = DIRECTIONS
     if direction is not None:
-        measure = _of_one_end(choice("direction", direction, DIRECTIONS))
+        measure = _measure_one_end(choice("direction", direction, DIRECTIONS))
         directions = (direction,)
     return _along_layers(experiment, depth, iterations, measure, device, directions, progress)
 
@@ -254,13 +256,13 @@ def member_matrices(
     if not counts:
         raise ValueError("iterations must hold at least one count, not none")
     layers = _layers_of(experiment, range(member, member + 1), depth, counts[-1])
-    picked = np.stack([layers[min(t, len(layers) - 1), 0] for t in counts])
-    composite = compose(picked)
+    selected = np.stack([layers[min(t, len(layers) - 1), 0] for t in counts])
+    composite = compose(selected)
     n = np.arange(1, experiment.streams + 1)
     grid = ("iterations", "depth", "row", "column")
     return xr.Dataset(
         {
-            "layer": (grid, picked),
+            "layer": (grid, selected),
             "composite_mantissa": (grid, np.ascontiguousarray(composite.mantissa)),
             "composite_exponent": (grid[:2], composite.exponent),
         },
@@ -297,13 +299,13 @@ def _check(experiment: Any) -> None:
     if not isinstance(experiment, Experiment):
         raise TypeError(f"experiment must be an Experiment, not {experiment!r}")
     for name in ("streams", "seed", "members"):
-        whole_number(name, getattr(experiment, name), 0)  # param takes True for a whole number
+        whole_number(name, getattr(experiment, name), 0)  # param accepts True as a whole number
     nonnegative("spread", experiment.spread)
 
 
 @dataclass
 class _Clock:
-    """How many matrices were projected, and for how long."""
+    """How many matrices were projected, and how long that took."""
 
     projected: int = 0
     seconds: float = 0.0
@@ -321,59 +323,60 @@ def _layers_of(experiment: Experiment, members: range, depth: int, iterations: i
 
 
 def _layer_matrices(
-    experiment: Experiment, noise: Floats, iterations: int, on: Place, clock: _Clock
+    experiment: Experiment, noise: Floats, iterations: int, target: Place, clock: _Clock
 ) -> Array:
     """HC's matrices and the projected ones, shape (t, members, depth, n, n).
 
     t runs over iterations 0 (HC), 1, 2, ...; a projection that does not iterate ends at 1.
     """
-    xp = on.xp
+    xp = target.xp
     members, depth, n, _ = noise.shape
     init, chosen = INITS[experiment.init], PROJECTIONS[experiment.projection]
     count = min(iterations, iterations if chosen.iterative else 1)
     shape = (1 + count, members, depth, n, n)
-    if on.gpu:  # the order of the kernels
-        z = on.array(noise)
-        layers = xp.empty(shape, dtype=on.dtype, device=on.device)
+    if target.gpu:  # the memory layout of the kernels
+        z = target.array(noise)
+        layers = xp.empty(shape, dtype=target.dtype, device=target.device)
     else:  # batch innermost
-        z = batch_innermost(xp, on.array(noise))
-        layers = xp.empty((n, n, depth, 1 + count, members), dtype=on.dtype, device=on.device)
+        z = batch_innermost(xp, target.array(noise))
+        packed = (n, n, depth, 1 + count, members)
+        layers = xp.empty(packed, dtype=target.dtype, device=target.device)
         layers = xp.permute_dims(layers, (3, 4, 2, 0, 1))
     mapping = init.mapping(z, experiment.spread)
     logits = init.logits(z, experiment.spread) if chosen.takes_logits else mapping
     layers[0, ...] = mapping
-    on.finished()
+    target.wait()
     start = time.perf_counter()
     for t, matrices in enumerate(iterates(logits, chosen.name, count), start=1):
         layers[t, ...] = matrices
-    on.finished()
+    target.wait()
     clock.add(members * depth if count else 0, time.perf_counter() - start)
     return layers
 
 
-def _of_composites(matrices: Array, definition: str) -> Array:
+def _measure_composites(matrices: Array, definition: str) -> Array:
     return log10_composite_gains(matrices, "forward", definition)
 
 
-def _of_single_layers(matrices: Array, definition: str) -> Array:
+def _measure_layers(matrices: Array, definition: str) -> Array:
     xp = array_namespace(matrices)
     return xp.stack([log10_gain(matrices, d, definition) for d in DIRECTIONS])
 
 
-def _of_both_ends(matrices: Array, definition: str) -> Array:
-    # Gains of signals along the products from the first layer up, of gradients from the last down.
+def _measure_both_ends(matrices: Array, definition: str) -> Array:
+    # Of signals along the products from the first layer up, of gradients from the last layer down.
     xp = array_namespace(matrices)
-    return xp.concat([_of_one_end(d)(matrices, definition) for d in DIRECTIONS])
+    return xp.concat([_measure_one_end(d)(matrices, definition) for d in DIRECTIONS])
 
 
-def _of_one_end(direction: str) -> Measure:
+def _measure_one_end(direction: str) -> Measure:
     return lambda matrices, definition: log10_composite_gains(
         matrices, direction, definition, (direction,)
     )
 
 
 _WHOLE_DEVICE: defaultdict[str, Lock] = defaultdict(Lock)
-"""Held by the one computation that a device of PyTorch does at a time: it uses all of it."""
+"""Held during a computation in PyTorch: each uses the whole device, so they take turns."""
 
 
 def _over_ensemble(
@@ -385,40 +388,40 @@ def _over_ensemble(
     clock: _Clock,
     progress: Progress | None = None,
 ) -> Floats:
-    """What is measured, over the whole ensemble: (direction, t, depth, series), t = 0, 1, ...."""
+    """`measure` over the whole ensemble, shape (direction, t, depth, series), t = 0, 1, ...."""
     _check(experiment)
     PROJECTIONS[experiment.projection].check(experiment.streams)
-    on = place(device)
+    target = place(device)
 
-    def drawn(members: range) -> Floats:
+    def draw(members: range) -> Floats:
         return _noise_of(members, depth, experiment.streams, experiment.seed)
 
-    def measured(noise: Floats) -> Array:
-        layers = _layer_matrices(experiment, noise, iterations, on, clock)
+    def gains(noise: Floats) -> Array:
+        layers = _layer_matrices(experiment, noise, iterations, target, clock)
         return measure(layers, experiment.definition)
 
-    def told(part: Array) -> Array:
+    def report(part: Array) -> Array:
         if progress is not None:
             progress(part.shape[-2])
         return part
 
-    chunks = _chunks(experiment, depth, iterations, on)
-    if len(chunks) == 1 and not on.parallel:
-        parts = [told(measured(drawn(chunks[0])))]
+    chunks = _chunks(experiment, depth, iterations, target)
+    if len(chunks) == 1 and not target.parallel:
+        parts = [report(gains(draw(chunks[0])))]
     else:
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             try:
-                if on.parallel:
+                if target.parallel:
                     with _WHOLE_DEVICE[device]:
-                        parts = [told(measured(noise)) for noise in _ahead(pool, drawn, chunks)]
+                        parts = [report(gains(noise)) for noise in _ahead(pool, draw, chunks)]
                 else:
-                    each = pool.map(lambda members: measured(drawn(members)), chunks)
-                    parts = [told(part) for part in each]
+                    pending = pool.map(lambda members: gains(draw(members)), chunks)
+                    parts = [report(part) for part in pending]
                     clock.seconds /= min(os.cpu_count() or 1, len(chunks))
-            except BaseException:  # Ctrl-C, say: what has not begun does not
+            except BaseException:  # Ctrl-C, say: chunks that have not started are cancelled
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
-    series = _series(parts, on)
+    series = _series(parts, target)
     if series.shape[1] < iterations + 1:  # one-shot: the same at every count but 0
         series = series[:, [0] + [1] * iterations]
     return series
@@ -427,7 +430,7 @@ def _over_ensemble(
 def _ahead(
     pool: ThreadPoolExecutor, draw: Callable[[range], Floats], chunks: list[range]
 ) -> Iterator[Floats]:
-    """The chunks' noise in order, drawn a few chunks ahead: all of it may be more than fits."""
+    """The chunks' noise in order, drawn a few chunks ahead: all of it may not fit in memory."""
     waiting: deque[Future[Floats]] = deque()
     for chunk in chunks:
         waiting.append(pool.submit(draw, chunk))
@@ -437,17 +440,17 @@ def _ahead(
         yield waiting.popleft().result()
 
 
-def _chunks(experiment: Experiment, depth: int, iterations: int, on: Place) -> list[range]:
-    """Members in pieces: of about 8 MB of matrices, and one for each core if there are four.
+def _chunks(experiment: Experiment, depth: int, iterations: int, target: Place) -> list[range]:
+    """The members in chunks of at most 8 MB of matrices, enough for all cores from four members on.
 
-    On a GPU half a gigabyte, which keeps all of it busy.
+    On a GPU a chunk is half a gigabyte, which keeps all of it busy.
     """
-    each = (iterations + 1) * depth * experiment.streams**2 * 8
-    if on.gpu:
-        size = max(1, 2**30 // each)
+    bytes_each = (iterations + 1) * depth * experiment.streams**2 * 8
+    if target.gpu:
+        size = max(1, 2**30 // bytes_each)
     else:
         cores = os.cpu_count() or 1
-        size = max(1, min(2**23 // each, -(-experiment.members // cores)))
+        size = max(1, min(2**23 // bytes_each, -(-experiment.members // cores)))
         if experiment.members < 4:
             size = experiment.members
     return [
@@ -456,17 +459,17 @@ def _chunks(experiment: Experiment, depth: int, iterations: int, on: Place) -> l
     ]
 
 
-def _series(parts: list[Array], on: Place) -> Floats:
+def _series(parts: list[Array], target: Place) -> Floats:
     """Parts of shape (..., t, members, depth) -> (..., t, depth, series) in NumPy's float64.
 
-    Series as in `SERIES`.  A few t at a time, for sorting takes four times the memory.
+    Series as in `SERIES`.  A few t at a time, because sorting takes four times the memory.
     """
     times = parts[0].shape[1]
     numbers = sum(math.prod(part.shape) for part in parts)
     step = max(1, times * _SORTED_AT_A_TIME // numbers)
     return np.concatenate(
         [
-            _quantiles([part[:, t : t + step, ...] for part in parts], on)
+            _quantiles([part[:, t : t + step, ...] for part in parts], target)
             for t in range(0, times, step)
         ],
         axis=1,
@@ -476,11 +479,11 @@ def _series(parts: list[Array], on: Place) -> Floats:
 _SORTED_AT_A_TIME = 2**25
 
 
-def _quantiles(parts: list[Array], on: Place) -> Floats:
-    xp = on.xp
+def _quantiles(parts: list[Array], target: Place) -> Floats:
+    xp = target.xp
     values = xp.concat(parts, axis=-2) if len(parts) > 1 else parts[0]
     first, last = values[..., 0, :], values.shape[-2] - 1
-    if last == 0:  # a network of its own is each of its quantiles
+    if last == 0:  # a single network is each of its own quantiles
         columns = [first] * len(SERIES)
     else:
         ordered = xp.sort(xp.moveaxis(values, -2, -1), axis=-1)
@@ -488,7 +491,7 @@ def _quantiles(parts: list[Array], on: Place) -> Floats:
         for q in QUANTILES.values():
             low = int(q * last)
             below, above = ordered[..., low], ordered[..., min(low + 1, last)]
-            finite = xp.where(below == above, 0.0, below)  # where both are -inf there is no step
+            finite = xp.where(below == above, 0.0, below)  # where both are -inf, the step is 0
             step = xp.where(below == above, 0.0, above) - finite
             columns.append(below + step * (q * last - low))
     series = xp.stack(columns, axis=-1)
