@@ -1,4 +1,4 @@
-"""What can compute, why something else cannot, and that asking does not bring PyTorch along."""
+"""Which devices can compute, why others cannot, and that asking does not import PyTorch."""
 
 import ctypes
 import subprocess
@@ -12,16 +12,17 @@ from mhc_demo.numerics import devices
 
 
 @pytest.fixture(autouse=True)
-def asked_anew():
-    for question in (devices._no_torch, devices._no_cuda):
-        question.cache_clear()
+def fresh_answers():
+    """Clears the cached answers before and after each test."""
+    for answer in (devices._no_torch, devices._no_cuda):
+        answer.cache_clear()
     yield
-    for question in (devices._no_torch, devices._no_cuda):
-        question.cache_clear()
+    for answer in (devices._no_torch, devices._no_cuda):
+        answer.cache_clear()
 
 
 def driver(version=13000, count=1, failure=0):
-    """CUDA's driver library, as far as it is asked."""
+    """A stand-in for CUDA's driver library."""
 
     class Driver:
         def cuInit(self, flags):  # noqa: N802
@@ -75,15 +76,15 @@ def test_why_there_is_no_cuda(built, library, reason, monkeypatch):
 
 
 @pytest.mark.parametrize("version", [13000, 13020, 14000])
-def test_a_driver_of_the_same_major_version_or_a_newer_one_will_do(version, monkeypatch):
+def test_a_driver_of_the_same_or_a_newer_major_version_will_do(version, monkeypatch):
     monkeypatch.setattr(devices, "_cuda_that_torch_was_built_for", lambda: 13)
     monkeypatch.setattr(ctypes, "CDLL", driver(version))
     assert devices.DEVICES["cuda"].missing() is None
 
 
 def test_what_pytorch_was_built_for_is_read_from_its_own_file(tmp_path, monkeypatch):
-    said = torch.version.cuda
-    assert devices._cuda_that_torch_was_built_for() == (said and int(said.split(".")[0]))
+    version = torch.version.cuda
+    assert devices._cuda_that_torch_was_built_for() == (version and int(version.split(".")[0]))
     (tmp_path / "version.py").write_text("cuda: Optional[str] = '13.0'\nhip = None\n")
     spec = type("Spec", (), {"origin": str(tmp_path / "__init__.py")})
     monkeypatch.setattr(devices, "find_spec", lambda name: spec)
@@ -112,14 +113,14 @@ def test_an_unknown_device_is_refused():
     ],
     ids=["the library", "the page", "asking for devices"],
 )
-def test_pytorch_is_not_imported_until_asked_for(use):
+def test_pytorch_is_not_imported_until_it_is_needed(use):
     script = f"{use}\nimport sys; print(sorted({{'torch', 'triton'}} & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    assert done.stdout.strip() == "[]", done.stderr
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert run.stdout.strip() == "[]", run.stderr
 
 
 def test_without_pytorch_everything_else_runs():
-    """A finder that denies PyTorch, as in an environment that has none."""
+    # An import finder denies PyTorch, as in an environment that has none.
     script = """
 import sys
 class Denied:
@@ -136,5 +137,5 @@ create()
 mhc.sinkhorn_knopp([[1.0, 2.0], [3.0, 4.0]])
 print(mhc.DEVICES["cuda"].missing())
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    assert "not installed" in done.stdout, done.stderr
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert "not installed" in run.stdout, run.stderr

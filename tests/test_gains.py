@@ -1,6 +1,6 @@
 """Gains against plain loops, composites against exact rational arithmetic, metrics by known values.
 
-A float is a whole number times a power of two.  So a product of matrices can be computed exactly,
+A float is a whole number times a power of two, so a product of matrices can be computed exactly
 with Python's unbounded integers, at any depth and for entries of any size.
 """
 
@@ -164,10 +164,10 @@ def test_composites_of_dyadic_matrices_are_exact(layers, direction, scale):
     composite = compose(scaled, direction)
     for at, (matrix, power) in enumerate(exact_composites(scaled, direction), start=1):
         mantissa, exponent = composite.scaled(at)
-        found = [
+        entries = [
             [Fraction(float(x)) * Fraction(2) ** int(exponent) for x in row] for row in mantissa
         ]
-        assert found == [[x * Fraction(2) ** power for x in row] for row in matrix]
+        assert entries == [[x * Fraction(2) ** power for x in row] for row in matrix]
 
 
 @DIRECTION
@@ -187,7 +187,7 @@ def test_composites_of_gaussians_are_as_good_as_rounding_allows(direction, n):
 
 
 def test_forward_multiplies_from_the_left_and_backward_from_the_last_layer_down():
-    # Swaps of streams do not commute: who is where tells the order.
+    # Permutations of streams do not commute, so the result tells the order of multiplication.
     swap = np.array([[0, 1, 0], [1, 0, 0], [0, 0, 1.0]])
     cycle = np.array([[0, 1, 0], [0, 0, 1], [1, 0, 0.0]])
     layers = np.stack([swap, cycle, cycle])
@@ -202,7 +202,7 @@ def test_a_composite_does_not_depend_on_the_layers_that_follow():
     whole = compose(layers)
     for depth in (1, 31, 32, 33, 64, 99):
         part = compose(layers[:, :depth])
-        # The powers of two may be taken out elsewhere; what they multiply to is the same.
+        # The powers of two may be split off elsewhere; the matrices are the same.
         np.testing.assert_array_equal(part.matrix(depth), whole.matrix(depth))
 
 
@@ -237,8 +237,8 @@ def test_128_positive_layers_of_any_size_neither_overflow_nor_underflow(dtype, s
             exact = exact_log10_gains(composites, direction, definition)
             found = composite.log10_gain(direction, definition)
             assert found.dtype == dtype
-            # Positive terms cannot cancel: depth * n roundings, half a decade each at most;
-            # and the logarithm itself is rounded, twice.
+            # Positive terms cannot cancel: depth * n roundings, each at most half an eps in
+            # decades; and the logarithm itself is rounded, twice.
             tolerance = 0.5 * depth * n * eps + 2 * eps * np.abs(exact).max()
             np.testing.assert_allclose(found, exact, rtol=0, atol=tolerance)
 
@@ -284,7 +284,7 @@ def test_nearly_nilpotent_layers_shrink_far_below_their_entries(sign):
     [(np.float64, 2.0**-40), (np.float64, 2.0**-52), (np.float32, 2.0**-20)],
     ids=str,
 )
-def test_cancellation_is_followed_down(dtype, delta):
+def test_cancellation_loses_no_digits(dtype, delta):
     # [[1, -1 + d], [1, -1]] squared is d times the identity: all but the last bits cancel.
     layer = np.array([[1, -1 + delta], [1, -1]], dtype=dtype)
     layers = np.broadcast_to(layer, (128, 2, 2))
@@ -298,7 +298,7 @@ def test_cancellation_is_followed_down(dtype, delta):
 
 
 def test_nilpotent_products_vanish_without_a_warning():
-    shift = np.diag([1.0, 1.0], 1)  # 3 streams, each handed on to the next, the last one lost
+    shift = np.diag([1.0, 1.0], 1)  # each of 3 streams moves to the next, and the last is lost
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         composite = compose(np.broadcast_to(shift, (128, 3, 3)))
@@ -354,7 +354,7 @@ def test_gains_measured_in_pieces_are_those_of_the_whole_composite(
     assert found.shape == (2, 3, 2, 70)
     for i, direction in enumerate(DIRECTIONS):
         # The same products; only the four terms of a sum may be added in another order, which
-        # matters where they cancel.
+        # matters when they cancel.
         np.testing.assert_allclose(
             found[i], composite.log10_gain(direction, definition), rtol=0, atol=1e-12
         )
@@ -375,7 +375,7 @@ def test_multiply_is_the_matrix_product(n, batch):
 def test_every_array_library_gives_the_gains_of_numpy(backend, dtype, scale):
     layers = (scale * normal(300, 20, 3, 3)).astype(dtype)
     converted = BACKENDS[backend](layers)
-    # Additions in another order, at worst where a sum cancels, and the rounding of a logarithm.
+    # Additions in another order, worst when a sum cancels, and the rounding of a logarithm.
     tolerance = {"atol": 1e4 * np.finfo(dtype).eps, "rtol": 4 * np.finfo(dtype).eps}
     for product in DIRECTIONS:
         expected, result = compose(layers, product), compose(converted, product)
@@ -407,7 +407,7 @@ def test_log10_gains_are_differentiable_in_torch():
         assert torch.autograd.gradcheck(lambda z, d=direction: compose(z).log10_gain(d), layers)
     big = torch.full((40, 2, 2), 1e200, dtype=torch.float64, requires_grad=True)
     (gradient,) = torch.autograd.grad(compose(big).log10_gain()[-1], big)
-    # d log10(gain) / d entry: of each layer's log10 of its sum 4e200, spread over four entries.
+    # d log10(gain) / d entry: each layer's log10 of its sum, 4e200, shared by its four entries.
     np.testing.assert_allclose(gradient, 1 / (4e200 * math.log(10)), rtol=1e-12)
 
 
@@ -511,7 +511,7 @@ def test_matrices_in_half_precision_are_multiplied_and_measured_in_float32(dtype
     composite = mhc.compose(matrices)
     assert composite.mantissa.dtype == torch.float32
     exact = mhc.compose(matrices.double().numpy()).log10_gain()
-    # Decades; a sum that nearly cancels in one of 64 products loses a few digits of seven.
+    # Decades; a sum that nearly cancels in one of 64 products loses a few of seven digits.
     np.testing.assert_allclose(composite.log10_gain(), exact, rtol=0, atol=1e-3)
     gain = mhc.amax_gain(matrices)
     assert gain.dtype == torch.float32

@@ -50,8 +50,8 @@ def test_a_seed_and_a_member_are_not_interchangeable():
 
 
 def test_the_same_seed_gives_the_same_matrices_for_ever():
-    # Links to the page carry seeds.  NumPy does not promise its normal numbers for all versions:
-    # this is where a change would show.
+    # Links to the page carry seeds.  NumPy does not promise the same normal numbers in all
+    # versions: a change would show here.
     noise = sample_noise(2, 2, members=2, seed=42)
     first = [[0.3375714466967798, -0.7821534784435413], [-0.3160252007782352, -2.1012153395949684]]
     other = [[0.866892464921677, 0.9355636054453706], [-0.16055370887380915, -0.14008953355331868]]
@@ -87,8 +87,8 @@ def test_seeds_range_from_0_to_the_last_32_bit_number():
 def test_gaussian_scales_the_noise_for_mapping_and_logits_alike():
     noise = sample_noise(3, 4, 2, seed=5)
     for logits in (False, True):
-        drawn = sample_mixing(3, 4, 2, "gaussian", 2.5, seed=5, logits=logits)
-        np.testing.assert_array_equal(drawn, 2.5 * noise)
+        matrices = sample_mixing(3, 4, 2, "gaussian", 2.5, seed=5, logits=logits)
+        np.testing.assert_array_equal(matrices, 2.5 * noise)
 
 
 def test_identity_is_the_identity_plus_the_same_noise():
@@ -104,7 +104,7 @@ def test_without_drift_both_networks_start_as_untouched_streams():
         sample_mixing(2, 4, init="identity", spread=0.0), np.broadcast_to(np.eye(4), (1, 2, 4, 4))
     )
     logits = sample_mixing(2, 4, init="identity", spread=0.0, logits=True)
-    # e^-8 = 0.000335 per entry off the diagonal; on it, three of those are missing.
+    # Each entry off the diagonal is e^-8 = 0.000335 before scaling; the diagonal lacks three.
     off = math.exp(-8) / (1 + 3 * math.exp(-8))
     expected = np.full((4, 4), off) + (1 - 4 * off) * np.eye(4)
     np.testing.assert_allclose(
@@ -115,13 +115,12 @@ def test_without_drift_both_networks_start_as_untouched_streams():
 @pytest.mark.parametrize("init", INITS.values(), ids=lambda init: init.name)
 def test_every_init_keeps_shape_and_library_and_is_deterministic_at_spread_0(init):
     noise = sample_noise(3, 4, 2)
-    for draw in (init.mapping, init.logits):
-        assert draw(noise, 1.0).shape == noise.shape
-        one, other = draw(noise, 0.0), draw(-noise, 0.0)
-        np.testing.assert_array_equal(one, other)
-        tensor = draw(torch.from_numpy(noise).float(), 0.5)
+    for matrices in (init.mapping, init.logits):
+        assert matrices(noise, 1.0).shape == noise.shape
+        np.testing.assert_array_equal(matrices(noise, 0.0), matrices(-noise, 0.0))
+        tensor = matrices(torch.from_numpy(noise).float(), 0.5)
         assert tensor.dtype == torch.float32
-        np.testing.assert_allclose(tensor, draw(noise, 0.5), atol=1e-6)  # float32 of 8 + noise
+        np.testing.assert_allclose(tensor, matrices(noise, 0.5), atol=1e-6)  # float32 of 8 + noise
 
 
 # Theory
@@ -206,21 +205,21 @@ def test_the_variance_grows_per_layer_by_the_square_of_the_deviation(ensemble, d
     assert growth == pytest.approx(gaussian_growth(n, spread)[1] ** 2, abs=tolerance)
 
 
-# The headline, by the table that everything draws from
+# The headline, from the table that everything draws from
 
 
 @pytest.fixture(scope="module")
 def at_depth_64():
-    """(**parameters) -> log10 gains at depth 64 over 2,000 seeds, computed once each."""
-    known = {}
+    """(**parameters) -> log10 gains at depth 64 over 2,000 seeds, each computed once."""
+    cache = {}
 
     def gains(**parameters):
         key = tuple(sorted(parameters.items()))
-        if key not in known:
+        if key not in cache:
             experiment = mhc.Experiment(members=2_000, seed=42, **parameters)
             surface = mhc.gain_surface(experiment, depth=64, iterations=20)
-            known[key] = surface["log10_gain"].sel(depth=64)
-        return known[key]
+            cache[key] = surface["log10_gain"].sel(depth=64)
+        return cache[key]
 
     return gains
 
@@ -251,7 +250,7 @@ def test_twenty_iterations_fix_both(at_depth_64):
 )
 def test_sharp_logits_leave_a_backward_gain_near_2(at_depth_64, spread, after_1, after_20):
     backward = at_depth_64(spread=spread).sel(direction="backward", series="median")
-    # Batches of 2,000 differ by this much.
+    # Batches of 2,000 differ by this much from one another.
     assert 10 ** backward.sel(iterations=1).item() == pytest.approx(after_1, abs=0.03)
     assert 10 ** backward.sel(iterations=20).item() == pytest.approx(after_20, abs=0.003)
 

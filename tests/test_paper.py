@@ -1,4 +1,4 @@
-"""Figure 8 as printed: its sums against its entries, and what the text says about them."""
+"""Figure 8 as printed: its sums against its entries, and the paper's text against both."""
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ def test_the_sources_name_their_papers():
 
 
 @EVERY
-def test_the_numbers_have_the_decimals_that_are_declared(panel):
+def test_the_numbers_have_the_declared_decimals(panel):
     large = panel.method == "hc" and panel.key in ("composite_31_60", "composite_1_60")
     assert panel.decimals == (1 if large else 2)
     for numbers in (panel.matrix, panel.row_sums, panel.column_sums):
@@ -36,7 +36,7 @@ def test_the_numbers_have_the_decimals_that_are_declared(panel):
 
 @EVERY
 def test_the_printed_sums_are_the_sums_of_the_entries_to_the_printed_digits(panel):
-    # Four entries, each off by half a unit of the last digit at most, and so is the sum itself.
+    # Four entries and the sum itself, each off by at most half a unit of the last digit.
     unit = 10.0**-panel.decimals
     tolerance = 4 * unit / 2 + unit / 2
     np.testing.assert_allclose(panel.matrix.sum(1), panel.row_sums, rtol=0, atol=tolerance)
@@ -49,9 +49,9 @@ def test_the_printed_sums_label_rows_and_columns_and_not_the_other_way_round(pan
         # Doubly stochastic to a hundredth: both readings fit.
         assert np.abs(panel.row_sums - panel.column_sums).max() <= 0.0101
         return
-    swapped = np.abs(panel.matrix.sum(0) - panel.row_sums).max()
+    wrong = np.abs(panel.matrix.sum(0) - panel.row_sums).max()
     right = np.abs(panel.matrix.sum(1) - panel.row_sums).max()
-    assert swapped > 2 * right
+    assert wrong > 2 * right
 
 
 def gains(method, key):
@@ -77,7 +77,7 @@ def test_hyper_connections_gain_509_over_all_60_layers():
     assert found["backward", "paper"] == pytest.approx(259.1, abs=1e-9)
 
 
-def test_already_the_first_layer_of_hc_gains_18_7():
+def test_the_first_layer_of_hc_alone_gains_18_7():
     assert gains("hc", "layer_1")["forward", "paper"] == pytest.approx(18.72, abs=1e-9)
 
 

@@ -1,7 +1,7 @@
 """The projections against 50-digit arithmetic, against plain loops, and against their promises.
 
 What a projection declares in `PROJECTIONS` is tested for every entry of the registry, so that a
-new one is tested by being there.
+new projection is tested as soon as it is registered.
 """
 
 import math
@@ -57,7 +57,7 @@ def exact_sinkhorn(logits, counts):
 
 
 def tile_kernels_normalize(logits, iterations, eps):
-    """TileKernels' `sinkhorn_normalize` of one matrix, as facts describe it, in plain loops.
+    """TileKernels' `sinkhorn_normalize` of one matrix, in plain loops.
 
     Row softmax, + eps; divide by (column sum + eps); then (iterations - 1) times: divide by
     (row sum + eps), divide by (column sum + eps).
@@ -81,7 +81,7 @@ def tile_kernels_normalize(logits, iterations, eps):
 @DTYPES
 def test_sinkhorn_is_eq_9_to_rounding(n, spread, dtype):
     counts = (1, 2, 5, 20)
-    # The errors that are promised; at 1e4 a float32 is itself only known to 1e4 * eps = 1e-3.
+    # The promised errors; at 1e4 a float32 itself is only known to 1e4 * eps = 1e-3.
     tolerance = {np.float64: 4e-15, np.float32: 3e-6 if spread < 10_000 else 1e4 * 2.0**-23}[dtype]
     for seed in range(3):
         logits = normal(n, n, spread=spread, seed=seed).astype(dtype)
@@ -94,7 +94,7 @@ def test_sinkhorn_is_eq_9_to_rounding(n, spread, dtype):
 
 @DTYPES
 def test_sinkhorn_resolves_ties_between_sharp_logits(dtype):
-    # Logits of +-1e4 that differ by little or not at all.  Differences reach 2e4, and are kept
+    # Logits of +-1e4 that differ by little or not at all.  Differences reach 2e4, and are exact
     # to one part in 1/eps.
     counts = (1, 2, 20)
     values = [-10_000, -9_999.5, -5_000.75, 0, 0.25, 777.5, 778, 9_999.5, 10_000]
@@ -158,7 +158,7 @@ def test_a_constant_added_to_a_column_changes_nothing(logits, data):
 
 
 def test_a_constant_added_to_a_row_does_change_the_iterate():
-    # Which is why it is column maxima that may be taken out beforehand, not row maxima.
+    # This is why column maxima may be subtracted beforehand, and row maxima may not.
     logits = np.log([[1.0, 3.0], [1.0, 1.0]])
     shifted = logits + np.log([[10.0], [1.0]])
     assert np.abs(sinkhorn_knopp(shifted, 1) - sinkhorn_knopp(logits, 1)).max() > 0.05
@@ -200,7 +200,7 @@ def test_many_iterations_lead_to_a_doubly_stochastic_matrix():
 
 def test_a_few_iterations_on_sharp_logits_do_not():
     # "What can be promised at 1e4 is a finite row-stochastic matrix": 47 % of such matrices still
-    # have a column error above 0.5 after 20 iterations (standard error 1.1 % of 2,000).
+    # have a column error above 0.5 after 20 iterations (the standard error for 2,000 is 1.1 %).
     result = sinkhorn_knopp(normal(2_000, 4, 4, spread=1e4), 20)
     column_error = np.abs(result.sum(-2) - 1).max(-1)
     assert (column_error > 0.5).mean() == pytest.approx(0.47, abs=0.045)
@@ -250,7 +250,7 @@ def test_a_sharp_neighbour_in_the_batch_changes_a_matrix_by_rounding_only():
         np.testing.assert_allclose(together[0], sinkhorn_knopp(tame, count), rtol=0, atol=4e-15)
 
 
-def test_what_sinkhorn_gives_at_n_1_is_the_plain_residual_connection():
+def test_at_n_1_sinkhorn_is_the_plain_residual_connection():
     np.testing.assert_array_equal(sinkhorn_knopp([[[-7.0]], [[1e4]]], 1), [[[1.0]], [[1.0]]])
 
 
@@ -272,8 +272,8 @@ def test_without_eps_the_release_is_eq_9_on_transposed_logits(iterations, monkey
     monkeypatch.setattr(projections, "RELEASED_EPS", 0.0)
     for logits in normal(5, 4, 4, spread=3):
         eq_9 = sinkhorn_knopp(logits, iterations)
-        acting = tile_kernels_normalize(logits.T.tolist(), iterations, 0.0).T
-        np.testing.assert_allclose(acting, eq_9, rtol=0, atol=1e-14)
+        released = tile_kernels_normalize(logits.T.tolist(), iterations, 0.0).T
+        np.testing.assert_allclose(released, eq_9, rtol=0, atol=1e-14)
         np.testing.assert_allclose(
             project(logits, "released", iterations), eq_9, rtol=0, atol=1e-14
         )
@@ -282,7 +282,7 @@ def test_without_eps_the_release_is_eq_9_on_transposed_logits(iterations, monkey
 def test_released_forward_gain_at_depth_64_is_0_99994():
     layers = project(normal(64, 4, 4), "released")
     gain = 10 ** mhc.compose(layers).log10_gain("forward")[-1]
-    assert gain == pytest.approx(0.99994, abs=5e-6)  # the digits that are printed
+    assert gain == pytest.approx(0.99994, abs=5e-6)  # the printed digits
     assert gain == pytest.approx((1 + 1e-6) ** -64, abs=1e-9)  # each row is s / (s + eps)
 
 
@@ -295,7 +295,7 @@ def test_eps_is_visible_for_sharp_logits_and_not_for_tame_ones():
     assert difference(8) > 0.01
 
 
-# Every projection keeps its promises, and makes all that it could
+# Every projection keeps its promises, and makes every promise that it could
 
 
 @EVERY
@@ -368,15 +368,15 @@ def test_each_matrix_is_projected_by_itself(chosen):
 @EVERY
 def test_iterates_are_the_projections_of_every_count(chosen):
     logits = normal(3, 4, 4)
-    found = list(iterates(logits, chosen.name, 5))
-    assert len(found) == (5 if chosen.iterative else 1)
-    for count, matrices in enumerate(found, start=1):
+    results = list(iterates(logits, chosen.name, 5))
+    assert len(results) == (5 if chosen.iterative else 1)
+    for count, matrices in enumerate(results, start=1):
         np.testing.assert_array_equal(matrices, project(logits, chosen.name, count))
     assert list(iterates(logits, chosen.name, 0)) == []
 
 
 @EVERY
-def test_a_projection_leaves_its_input_alone(chosen):
+def test_a_projection_does_not_change_its_input(chosen):
     logits = normal(3, 4, 4)
     before = logits.copy()
     project(logits, chosen.name, 5)
@@ -428,7 +428,7 @@ def test_identity_and_none_ignore_and_return_the_logits():
 
 
 @DTYPES
-def test_exp_only_says_when_it_would_overflow(dtype):
+def test_exp_only_refuses_what_would_overflow(dtype):
     limit = math.log(np.finfo(dtype).max)
     finite = np.full((2, 2), limit * (1 - 1e-6), dtype)
     assert np.isfinite(project(finite, "exp")).all()
@@ -474,7 +474,7 @@ def test_whole_numbers_become_float64_and_an_empty_batch_stays_empty(chosen, bac
 def test_sinkhorn_gradients_are_right(n, iterations, sharp):
     logits = normal(2, n, n)
     if n > 1:
-        logits[0, 0, 0] += sharp  # beyond the guard, but with neighbours whose gradients are not 0
+        logits[0, 0, 0] += sharp  # beyond the guard, next to entries whose gradients are not 0
     tensor = torch.from_numpy(logits).requires_grad_()
     assert torch.autograd.gradcheck(lambda z: sinkhorn_knopp(z, iterations), tensor)
 
@@ -486,7 +486,7 @@ def test_gradients_are_finite_for_every_projection(chosen, spread):
         spread = min(spread, 100.0)  # it refuses sharper logits
     tensor = torch.from_numpy(normal(5, 4, 4, spread=spread)).requires_grad_()
     result = project(tensor, chosen.name, 5)
-    if not result.requires_grad:  # only if it does not depend on the logits at all
+    if not result.requires_grad:  # allowed only if it does not depend on the logits at all
         assert torch.equal(result, project(tensor + torch.eye(4), chosen.name, 5))
         return
     weights = torch.from_numpy(normal(5, 4, 4, seed=1))

@@ -37,13 +37,13 @@ pytestmark = pytest.mark.filterwarnings("error")
 
 EVERY = pytest.mark.parametrize("name", PROJECTIONS)
 ROUNDING = {"rtol": 0, "atol": 1e-12}
-"""Decades.  The same products in another order of additions: some 1e-15 each, for a sum that
-cancels to a hundredth some 1e-13."""
+"""In decades.  The same products with additions in another order: some 1e-15 each, and some 1e-13
+for a sum that cancels to a hundredth."""
 
 
 def naive_layers(experiment, depth, iterations):
-    """The mixing matrices, one network after the other: (members, depth, n, n)."""
-    drawn = {
+    """The mixing matrices, one network after another: (members, depth, n, n)."""
+    inputs = {
         logits: mhc.sample_mixing(
             depth,
             experiment.streams,
@@ -56,12 +56,12 @@ def naive_layers(experiment, depth, iterations):
         for logits in (False, True)
     }
     if iterations == 0:
-        return drawn[False]
+        return inputs[False]
     takes_logits = PROJECTIONS[experiment.projection].takes_logits
     return np.stack(
         [
             [mhc.project(layer, experiment.projection, iterations) for layer in network]
-            for network in drawn[takes_logits]
+            for network in inputs[takes_logits]
         ]
     )
 
@@ -91,7 +91,7 @@ def test_every_value_is_that_of_plain_matrix_products(name, init, definition):
         streams=3, members=5, seed=3, projection=name, init=init, definition=definition
     )
     surface = gain_surface(experiment, depth=depth, iterations=iterations)["log10_gain"]
-    singly = layer_gains(experiment, depth=depth, iterations=iterations)
+    single = layer_gains(experiment, depth=depth, iterations=iterations)
     for t in range(iterations + 1):
         layers = naive_layers(experiment, depth, t)
         for direction in DIRECTIONS:
@@ -102,13 +102,13 @@ def test_every_value_is_that_of_plain_matrix_products(name, init, definition):
             of_layers = [
                 [naive_log10_gain(m, direction, definition) for m in network] for network in layers
             ]
-            for ours, along, gains in (
+            for array, along, gains in (
                 (surface, "depth", of_composites),
-                (singly, "layer", of_layers),
+                (single, "layer", of_layers),
             ):
-                here = ours.sel(direction=direction, iterations=t)
+                ours = array.sel(direction=direction, iterations=t)
                 np.testing.assert_allclose(
-                    here.transpose(along, "series"), series_of(np.array(gains)), **ROUNDING
+                    ours.transpose(along, "series"), series_of(np.array(gains)), **ROUNDING
                 )
 
 
@@ -168,9 +168,9 @@ def test_a_smaller_surface_is_a_corner_of_a_larger_one():
 def test_the_first_member_does_not_depend_on_the_ensemble(name):
     alone = gain_surface(Experiment(projection=name, members=1), iterations=3, depth=20)
     for members in (2, 5, 33):
-        crowd = gain_surface(Experiment(projection=name, members=members), iterations=3, depth=20)
+        larger = gain_surface(Experiment(projection=name, members=members), iterations=3, depth=20)
         xr.testing.assert_allclose(
-            crowd["log10_gain"].sel(series="member"),
+            larger["log10_gain"].sel(series="member"),
             alone["log10_gain"].sel(series="member"),
             **ROUNDING,
         )
@@ -182,12 +182,12 @@ def test_the_first_member_does_not_depend_on_the_ensemble(name):
 
 
 @pytest.mark.parametrize("sizes", [(33,), (1,) * 33, (32, 1), (5, 7, 11, 10)], ids=str)
-def test_how_the_ensemble_is_cut_changes_nothing(sizes, monkeypatch):
+def test_how_the_ensemble_is_divided_changes_nothing(sizes, monkeypatch):
     experiment = Experiment(members=33, seed=8)
     whole = gain_surface(experiment, depth=20, iterations=3)
     starts = np.cumsum((0, *sizes))
-    cut = [range(a, b) for a, b in zip(starts[:-1].tolist(), starts[1:].tolist(), strict=True)]
-    monkeypatch.setattr(surfaces, "_chunks", lambda *_: cut)
+    chunks = [range(a, b) for a, b in zip(starts[:-1].tolist(), starts[1:].tolist(), strict=True)]
+    monkeypatch.setattr(surfaces, "_chunks", lambda *_: chunks)
     xr.testing.assert_allclose(
         gain_surface(experiment, depth=20, iterations=3), whole, rtol=0, atol=1e-12
     )
@@ -199,14 +199,14 @@ def test_how_the_ensemble_is_cut_changes_nothing(sizes, monkeypatch):
 def test_the_chunks_are_the_ensemble_in_order(cores, members, streams, monkeypatch):
     monkeypatch.setattr(os, "cpu_count", lambda: cores)
     experiment = Experiment(members=members, streams=streams)
-    for on in (place("numpy"), place("cpu"), like_a_gpu()):
-        chunks = surfaces._chunks(experiment, 128, 30, on)
+    for target in (place("numpy"), place("cpu"), simulated_gpu()):
+        chunks = surfaces._chunks(experiment, 128, 30, target)
         assert [member for chunk in chunks for member in chunk] == list(range(members))
         assert all(len(chunk) > 0 for chunk in chunks)
 
 
-def like_a_gpu():
-    """What the code for a GPU gets, without one: single precision, in the order of the kernels."""
+def simulated_gpu():
+    """A CPU that runs the code for a GPU: single precision, in the memory layout of the kernels."""
     return dataclasses.replace(place("cpu"), dtype=torch.float32, gpu=True)
 
 
@@ -214,9 +214,9 @@ def like_a_gpu():
 @pytest.mark.parametrize("init", INITS)
 def test_every_device_gives_the_surface_of_numpy(name, init):
     experiment = Experiment(projection=name, init=init, members=5, streams=3, seed=1)
-    wanted = gain_surface(experiment, depth=12, iterations=4)
+    expected = gain_surface(experiment, depth=12, iterations=4)
     surface = gain_surface(experiment, depth=12, iterations=4, device="cpu")
-    xr.testing.assert_allclose(surface, wanted, rtol=0, atol=1e-12)
+    xr.testing.assert_allclose(surface, expected, rtol=0, atol=1e-12)
     assert surface["log10_gain"].dtype == np.float64
     for gains in (layer_gains, layer_axis_gains):
         xr.testing.assert_allclose(
@@ -228,14 +228,14 @@ def test_every_device_gives_the_surface_of_numpy(name, init):
 
 
 @EVERY
-def test_what_a_gpu_is_given_is_the_surface_too(name, monkeypatch):
+def test_the_code_for_a_gpu_gives_the_surface_too(name, monkeypatch):
     experiment = Experiment(projection=name, members=5, streams=4, seed=1)
-    wanted = gain_surface(experiment, depth=64, iterations=4)
-    monkeypatch.setattr(surfaces, "place", lambda device: like_a_gpu())
+    expected = gain_surface(experiment, depth=64, iterations=4)
+    monkeypatch.setattr(surfaces, "place", lambda device: simulated_gpu())
     monkeypatch.setattr(surfaces, "_SORTED_AT_A_TIME", 1000)
     surface = gain_surface(experiment, depth=64, iterations=4, device="cuda")
     # 64 products of single-precision matrices, one of which may nearly cancel.
-    xr.testing.assert_allclose(surface, wanted, rtol=0, atol=2e-3)
+    xr.testing.assert_allclose(surface, expected, rtol=0, atol=2e-3)
 
 
 @pytest.mark.parametrize("device", ["numpy", "cpu"])
@@ -254,12 +254,12 @@ def test_quantiles_are_those_of_numpy(members, monkeypatch):
     expected = np.stack(
         [values[:, :, 0], *(np.quantile(values, q, axis=2) for q in QUANTILES.values())], axis=-1
     )
-    # One linear interpolation, written in two ways.
-    for cut in ([values], np.array_split(values, min(3, members), axis=2)):
-        series = surfaces._series(cut, place("numpy"))
+    # The same linear interpolation, written in two ways.
+    for parts in ([values], np.array_split(values, min(3, members), axis=2)):
+        series = surfaces._series(parts, place("numpy"))
         np.testing.assert_allclose(series, expected, rtol=0, atol=1e-15 * 4)
         monkeypatch.setattr(surfaces, "_SORTED_AT_A_TIME", 1)
-        np.testing.assert_array_equal(surfaces._series(cut, place("numpy")), series)
+        np.testing.assert_array_equal(surfaces._series(parts, place("numpy")), series)
 
 
 def test_quantiles_of_an_ensemble_that_vanished_are_minus_infinity():
@@ -274,7 +274,7 @@ def test_without_spread_nothing_is_random(name):
     gaussian = gain_surface(
         Experiment(projection=name, spread=0, members=3), depth=4, iterations=2
     )["log10_gain"]
-    # Zero matrices: HC's gain is 0 from the first layer on, and no warning comes of it.
+    # Zero matrices: HC's gain is 0 from the first layer on, without a warning.
     assert (gaussian.sel(iterations=0) == -np.inf).all()
     identity = gain_surface(
         Experiment(projection=name, init="identity", spread=0, members=3), depth=4, iterations=2
@@ -285,7 +285,7 @@ def test_without_spread_nothing_is_random(name):
             np.testing.assert_array_equal(gains.sel(series=series), gains.sel(series="member"))
 
 
-def test_the_expected_gain_stands_where_theory_gives_it():
+def test_the_expected_gain_is_that_of_theory():
     depth = np.arange(1, 11)
     surface = gain_surface(Experiment(spread=2.0, members=1), depth=10, iterations=1)
     theory = INITS["gaussian"].expected_log10_gain(depth, 4, 2.0)
@@ -322,7 +322,7 @@ def test_one_exact_direction_caps_the_other_at_n(spread):
                 assert here.max() <= math.log10(n) + 1e-13
 
 
-def test_what_the_iterations_after_the_first_buy_is_the_way_from_n_to_1():
+def test_iterations_after_the_first_bring_the_gain_from_below_n_towards_1():
     gains = gain_surface(Experiment(spread=3.0, members=64), iterations=20)["log10_gain"]
     backward = gains.sel(direction="backward", series="median", depth=64)
     steps = backward.sel(iterations=[1, 2, 5, 10, 20]).values
@@ -426,11 +426,11 @@ def test_mixing_metrics_are_those_of_the_composite(name):
         for t in (1, 2, 3):
             composites = products(naive_layers(experiment, 6, t)[0])
             expected = [float(metric(m)) for m in composites]
-            # Differences from uniform of 1e-4 and singular values, to the rounding of entries of 1.
+            # Distances of 1e-4 from uniform and singular values, to the rounding of entries of 1.
             np.testing.assert_allclose(values.sel(iterations=t), expected, rtol=1e-9, atol=1e-13)
 
 
-def test_mixing_goes_one_way():
+def test_mixing_only_increases():
     found = mixing_surface(Experiment(projection="mhc-lite"), iterations=1).sel(iterations=1)
     rounding = 1e-14  # once uniform, only rounding is left
     for name in ("uniform_distance", "second_singular_value", "stream_disagreement"):
@@ -458,7 +458,7 @@ def test_batch_innermost_moves_nothing_but_the_memory(convert):
     packed = batch_innermost(array_namespace(convert(matrices)), convert(matrices))
     assert type(packed) is type(convert(matrices))
     np.testing.assert_array_equal(np.asarray(packed), matrices)
-    if convert is not array_api_strict.asarray:  # which has no say over its memory
+    if convert is not array_api_strict.asarray:  # which does not control its memory layout
         assert np.asarray(packed).transpose(2, 3, 0, 1).flags.c_contiguous
 
 
@@ -485,7 +485,7 @@ def test_an_experiment_knows_every_projection_init_and_definition():
 
 
 @pytest.mark.parametrize("extreme", ["streams", "seed", "spread", "members"])
-def test_an_experiment_takes_its_bounds_and_nothing_beyond(extreme):
+def test_an_experiment_accepts_its_bounds_and_nothing_beyond(extreme):
     low, high = Experiment.param[extreme].bounds
     for value in (low, high):
         assert getattr(Experiment(**{extreme: value}), extreme) == value
@@ -499,5 +499,5 @@ def test_an_experiment_takes_its_bounds_and_nothing_beyond(extreme):
 def test_a_gpu_gives_the_surface_of_numpy(name):
     experiment = Experiment(projection=name, members=5, streams=4, seed=1)
     surface = gain_surface(experiment, depth=64, iterations=4, device="cuda")
-    wanted = gain_surface(experiment, depth=64, iterations=4)
-    xr.testing.assert_allclose(surface, wanted, rtol=0, atol=2e-3)  # as above
+    expected = gain_surface(experiment, depth=64, iterations=4)
+    xr.testing.assert_allclose(surface, expected, rtol=0, atol=2e-3)  # as above
