@@ -22,13 +22,13 @@ pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
 
 EVERY = pytest.mark.parametrize("name", PROJECTIONS)
 ROUNDED = {"rtol": 1e-10, "atol": 1e-12}
-"""The same products and sums in another order of additions."""
+"""The same products and sums, with additions in another order."""
 
 
 def layers_of(experiment, name, depth, iterations):
     """The layers' matrices, (members, depth, n, n), each projected by itself."""
     takes_logits = iterations > 0 and PROJECTIONS[name].takes_logits
-    drawn = mhc.sample_mixing(
+    inputs = mhc.sample_mixing(
         depth,
         experiment.streams,
         experiment.members,
@@ -38,7 +38,7 @@ def layers_of(experiment, name, depth, iterations):
         logits=takes_logits,
     )
     return np.stack(
-        [[mhc.project(layer, name, iterations) for layer in network] for network in drawn]
+        [[mhc.project(layer, name, iterations) for layer in network] for network in inputs]
     )
 
 
@@ -58,8 +58,8 @@ def test_the_distance_is_the_largest_error_of_a_sum(convert):
             [[3.0, 0.0], [0.0, 1.0]],  # row: 3
         ]
     )
-    found = mhc.distance_from_doubly_stochastic(convert(matrices))
-    assert np.asarray(found).tolist() == [0.0, 0.25, 1.0, 1.5, 2.0]
+    distances = mhc.distance_from_doubly_stochastic(convert(matrices))
+    assert np.asarray(distances).tolist() == [0.0, 0.25, 1.0, 1.5, 2.0]
 
 
 def test_rows_alone_may_miss_a_column_by_n_minus_1():
@@ -69,7 +69,7 @@ def test_rows_alone_may_miss_a_column_by_n_minus_1():
     assert mhc.distance_from_doubly_stochastic(one_column) == n - 1
 
 
-def test_a_distance_has_no_meaning_for_what_is_no_matrix():
+def test_only_a_matrix_has_a_distance():
     with pytest.raises(ValueError, match="matrices"):
         mhc.distance_from_doubly_stochastic(np.zeros((2, 3)))
     with pytest.raises(TypeError, match="matrices"):
@@ -87,9 +87,9 @@ def test_a_distance_has_no_meaning_for_what_is_no_matrix():
 def test_every_number_is_that_of_the_plain_calls(name, init, definition):
     depth, iterations = 5, 3
     experiment = Experiment(streams=3, members=4, seed=5, init=init, definition=definition)
-    found = mhc.compare(experiment, depth=depth, iterations=iterations).sel(projection=name)
+    comparison = mhc.compare(experiment, depth=depth, iterations=iterations).sel(projection=name)
     for t in range(iterations + 1):
-        here = found.sel(iterations=t)
+        here = comparison.sel(iterations=t)
         layers = layers_of(experiment, name, depth, t)
         composites = np.stack([products(network) for network in layers])
         for direction in DIRECTIONS:
@@ -104,8 +104,8 @@ def test_every_number_is_that_of_the_plain_calls(name, init, definition):
         np.testing.assert_allclose(here["distance"], series_of(np.array(distances)), **ROUNDED)
         for metric in MIXING:
             if t and PROJECTIONS[name].bounded:
-                wanted = METRICS[metric](composites[0])
-                np.testing.assert_allclose(here[metric], wanted, rtol=1e-9, atol=1e-13)
+                expected = METRICS[metric](composites[0])
+                np.testing.assert_allclose(here[metric], expected, rtol=1e-9, atol=1e-13)
             else:
                 assert here[metric].isnull().all()
 
@@ -113,10 +113,10 @@ def test_every_number_is_that_of_the_plain_calls(name, init, definition):
 @EVERY
 def test_the_gains_are_those_of_the_gain_surface(name):
     experiment = Experiment(members=5, projection=name, spread=2.0)
-    found = mhc.compare(experiment, [name], depth=20, iterations=4)
+    comparison = mhc.compare(experiment, [name], depth=20, iterations=4)
     surface = mhc.gain_surface(experiment, depth=20, iterations=4)
     xr.testing.assert_allclose(
-        found["log10_gain"].sel(projection=name, drop=True),
+        comparison["log10_gain"].sel(projection=name, drop=True),
         surface["log10_gain"],
         rtol=0,
         atol=1e-12,
@@ -125,25 +125,25 @@ def test_the_gains_are_those_of_the_gain_surface(name):
 
 def test_a_comparison_is_labelled():
     experiment = Experiment(streams=3, members=2, seed=9, spread=0.5)
-    found = mhc.compare(experiment, ["rows", "sinkhorn"], depth=7, iterations=2)
-    assert found["projection"].values.tolist() == ["rows", "sinkhorn"]
-    assert found["log10_gain"].dims == (
+    comparison = mhc.compare(experiment, ["rows", "sinkhorn"], depth=7, iterations=2)
+    assert comparison["projection"].values.tolist() == ["rows", "sinkhorn"]
+    assert comparison["log10_gain"].dims == (
         "projection",
         "direction",
         "iterations",
         "depth",
         "series",
     )
-    assert found["distance"].dims == ("projection", "iterations", "depth", "series")
-    assert found["depth"].values.tolist() == list(range(1, 8))
-    assert found["iterations"].values.tolist() == [0, 1, 2]
-    assert found["series"].values.tolist() == list(SERIES)
-    assert found.attrs["seed"] == 9
-    assert "projection" not in found.attrs
-    assert "2512.24880" in found.attrs["source"]
+    assert comparison["distance"].dims == ("projection", "iterations", "depth", "series")
+    assert comparison["depth"].values.tolist() == list(range(1, 8))
+    assert comparison["iterations"].values.tolist() == [0, 1, 2]
+    assert comparison["series"].values.tolist() == list(SERIES)
+    assert comparison.attrs["seed"] == 9
+    assert "projection" not in comparison.attrs
+    assert "2512.24880" in comparison.attrs["source"]
 
 
-def test_whatever_exists_for_that_many_streams_is_compared():
+def test_every_projection_that_takes_that_many_streams_is_compared():
     few = mhc.compare(Experiment(streams=2, members=1), depth=2, iterations=1)
     assert few["projection"].values.tolist() == list(PROJECTIONS)
     many = mhc.compare(Experiment(streams=7, members=1), depth=2, iterations=1)
@@ -153,9 +153,11 @@ def test_whatever_exists_for_that_many_streams_is_compared():
 
 
 def test_at_iteration_0_all_are_hc():
-    found = mhc.compare(Experiment(members=3, init="identity", spread=0.3), depth=9, iterations=1)
+    comparison = mhc.compare(
+        Experiment(members=3, init="identity", spread=0.3), depth=9, iterations=1
+    )
     for variable in ("log10_gain", "distance"):
-        here = found[variable].sel(iterations=0)
+        here = comparison[variable].sel(iterations=0)
         xr.testing.assert_allclose(
             here, here.sel(projection="none", drop=True).broadcast_like(here), rtol=0, atol=1e-12
         )
@@ -173,15 +175,15 @@ def test_the_projection_of_the_experiment_itself_does_not_matter():
 def test_iterations_bring_sinkhorn_nearer_to_doubly_stochastic(spread):
     experiment = Experiment(spread=spread, members=16)
     distance = mhc.compare(experiment, ["sinkhorn"], depth=32, iterations=20)["distance"]
-    typical = distance.sel(series="median").median("depth").isel(projection=0)
-    steps = typical.sel(iterations=[1, 2, 5, 10, 20]).values
-    assert (np.diff(steps)[steps[1:] > ROUNDING] < 0).all()
+    medians = distance.sel(series="median").median("depth").isel(projection=0)
+    falling = medians.sel(iterations=[1, 2, 5, 10, 20]).values
+    assert (np.diff(falling)[falling[1:] > ROUNDING] < 0).all()
 
 
-def test_what_promises_both_sums_keeps_both():
-    found = mhc.compare(Experiment(spread=3.0, members=8), depth=16, iterations=1)
+def test_a_projection_that_promises_both_sums_keeps_both():
+    comparison = mhc.compare(Experiment(spread=3.0, members=8), depth=16, iterations=1)
     for name, chosen in PROJECTIONS.items():
-        largest = float(found["distance"].sel(projection=name, iterations=1).max())
+        largest = float(comparison["distance"].sel(projection=name, iterations=1).max())
         if chosen.unit_rows and chosen.unit_columns:
             assert largest < ROUNDING
         elif chosen.nonnegative and (chosen.unit_rows or chosen.unit_columns):
@@ -209,34 +211,34 @@ def test_bad_arguments_are_named(arguments, error, message):
         mhc.compare("experiment")
 
 
-# What is drawn of it
+# The figure
 
 
 def test_the_tables_hold_the_medians_and_no_rounding():
-    found = mhc.compare(Experiment(members=3), depth=12, iterations=4)
+    comparison = mhc.compare(Experiment(members=3), depth=12, iterations=4)
     for group in GROUPS:
-        columns = group.columns(found)
+        columns = group.columns(comparison)
         assert set(columns) == {f"{n}.{q}" for n in group.members for q in QUANTITIES}
         counts = [1] if group.at else range(5)
         for name in group.members:
-            here = found.sel(projection=name, iterations=counts)
+            here = comparison.sel(projection=name, iterations=counts)
             table = {q: columns[f"{name}.{q}"].reshape(-1, 12) for q in QUANTITIES}
             for direction in DIRECTIONS:
-                wanted = here["log10_gain"].sel(direction=direction, series="median")
-                np.testing.assert_allclose(table[direction], wanted, rtol=1e-6, atol=1e-7)
+                medians = here["log10_gain"].sel(direction=direction, series="median")
+                np.testing.assert_allclose(table[direction], medians, rtol=1e-6, atol=1e-7)
             for row, t in zip(table["distance"], counts, strict=True):
                 of_layers = here["distance"].sel(series="median", iterations=t)
-                wanted = float(np.median(of_layers))
-                expected = 0.0 if wanted < ROUNDING else pytest.approx(wanted, rel=1e-6)
+                median = float(np.median(of_layers))
+                expected = 0.0 if median < ROUNDING else pytest.approx(median, rel=1e-6)
                 assert row.tolist() == [row[0]] * 12
                 assert row[0] == expected
     assert (columns["identity.distance"] == 0).all()
     assert (columns["mhc-lite.distance"] == 0).all()
 
 
-def test_what_does_not_exist_is_not_a_number():
-    found = mhc.compare(Experiment(streams=7, members=1), depth=3, iterations=1)
-    columns = next(group for group in GROUPS if "mhc-lite" in group.members).columns(found)
+def test_a_projection_that_does_not_exist_is_nan():
+    comparison = mhc.compare(Experiment(streams=7, members=1), depth=3, iterations=1)
+    columns = next(group for group in GROUPS if "mhc-lite" in group.members).columns(comparison)
     for quantity in QUANTITIES:
         assert np.isnan(columns[f"mhc-lite.{quantity}"]).all()
     assert np.isfinite(columns["rows.distance"]).all()
@@ -244,20 +246,20 @@ def test_what_does_not_exist_is_not_a_number():
 
 @pytest.mark.parametrize("streams", [1, 2, 4, 16])
 @pytest.mark.parametrize("spread", [0.0, 1.0, 10.0])
-def test_the_still_axis_holds_all_that_is_bounded(streams, spread):
+def test_the_fixed_axis_holds_everything_bounded(streams, spread):
     experiment = Experiment(streams=streams, spread=spread, members=2)
-    found = mhc.compare(experiment, depth=20, iterations=3)
-    drawn = CompareFigure(found, {"depth": 5, "iterations": 1})
-    low, high = drawn.y_range.start, drawn.y_range.end
+    comparison = mhc.compare(experiment, depth=20, iterations=3)
+    y_range = CompareFigure(comparison, {"depth": 5, "iterations": 1}).y_range
+    low, high = y_range.start, y_range.end
     assert low < 0 < math.log10(streams) + 0.1 < high
-    for name in found["projection"].values:
+    for name in comparison["projection"].values:
         if PROJECTIONS[name].bounded:
-            gains = found["log10_gain"].sel(projection=name).isel(iterations=slice(1, None))
+            gains = comparison["log10_gain"].sel(projection=name).isel(iterations=slice(1, None))
             assert gains.min() > low
             assert gains.max() < high
 
 
-def test_every_projection_has_a_look_and_no_two_the_same():
+def test_every_projection_has_its_own_stroke_and_label():
     assert STROKES.keys() == PROJECTIONS.keys()
     assert len({(each.colour, each.dash) for each in STROKES.values()}) == len(PROJECTIONS)
     assert len({each.label for each in PROJECTIONS.values()}) == len(PROJECTIONS)

@@ -1,4 +1,4 @@
-"""Phase maps: their cells are those of gain surfaces, and their colours tell what they say."""
+"""Phase maps: their cells are those of gain surfaces, and their colours tell gains apart."""
 
 import math
 from types import SimpleNamespace
@@ -33,19 +33,19 @@ def test_every_cell_is_that_of_the_plain_calls(name, definition, along, values):
     assert found[along].values.tolist() == values
     for value in values:
         experiment = Experiment(**{**settings, along: value})
-        drawn = mhc.sample_mixing(
+        inputs = mhc.sample_mixing(
             depth, experiment.streams, 3, "gaussian", experiment.spread, experiment.seed
         )
         for t in range(iterations + 1):
-            composite = mhc.compose(mhc.project(drawn, name, t))
+            composite = mhc.compose(mhc.project(inputs, name, t))
             for direction in DIRECTIONS:
                 gains = composite.log10_gain(direction, definition)
-                wanted = np.sort(gains, axis=0)[1]  # of three
+                median = np.sort(gains, axis=0)[1]  # of three
                 here = found.sel({along: value, "direction": direction, "iterations": t})
-                np.testing.assert_allclose(here, wanted, rtol=1e-10, atol=1e-12)
+                np.testing.assert_allclose(here, median, rtol=1e-10, atol=1e-12)
 
 
-def test_a_map_is_labelled_and_takes_its_own_values():
+def test_a_map_is_labelled_and_has_default_values():
     experiment = Experiment(members=1, seed=4)
     over_spread = mhc.phase_map(experiment, "spread", depth=2, iterations=1)
     assert over_spread["spread"].values.tolist() == [k / 2 for k in range(21)]
@@ -56,7 +56,7 @@ def test_a_map_is_labelled_and_takes_its_own_values():
     assert over_streams["streams"].values.tolist() == list(range(1, 17))
 
 
-def test_what_exists_for_few_streams_only_leaves_the_rest_empty():
+def test_a_projection_for_few_streams_leaves_the_rest_empty():
     found = mhc.phase_map(
         Experiment(members=1, projection="mhc-lite"), "streams", depth=2, iterations=1
     )
@@ -78,7 +78,7 @@ def test_spread_multiplies_every_layer_of_hc():
         )
 
 
-def test_more_iterations_and_less_spread_both_calm():
+def test_more_iterations_and_less_spread_both_lower_the_gain():
     found = mhc.phase_map(Experiment(members=3), "spread", [1.0, 4.0, 9.0], depth=64)
     gains = phase.larger_gain(found).sel(depth=64)
     assert (gains.sel(iterations=0) > 10).all()
@@ -125,14 +125,14 @@ def test_the_columns_are_in_the_order_of_their_tables():
 
 
 def gain_of(shade):
-    """The log10 gain of a shade, as the browser computes it for who points at a cell."""
+    """The log10 gain of a shade, as the browser computes it on hover."""
     return phase.LINEAR * math.sinh(shade)
 
 
 # The colours
 
 
-def test_a_shade_is_even_monotonic_and_goes_back_to_its_gain():
+def test_a_shade_is_odd_and_monotonic_and_gives_back_its_gain():
     gains = np.array([-1000.0, -100, -1, -1e-3, 0, 1e-16, 1e-3, 0.05, 0.6, 16.2, 357, 1000])
     shades = phase.shade(gains)
     assert (np.diff(shades) >= 0).all()
@@ -144,13 +144,13 @@ def test_a_shade_is_even_monotonic_and_goes_back_to_its_gain():
     assert np.isnan(phase.shade(np.array([np.nan]))[0])
 
 
-def test_a_gain_of_2_and_one_of_10_to_the_16_are_both_told_from_1():
+def test_gains_of_2_and_of_10_to_the_16_can_both_be_told_from_1():
     steps = len(phase.palette(False))
     end = math.asinh(phase.MOST / phase.LINEAR)
 
     def colour(gain):
-        place = (phase.shade(np.array([math.log10(gain)]))[0] + end) / (2 * end)
-        return int(place * (steps - 1))
+        fraction = (phase.shade(np.array([math.log10(gain)]))[0] + end) / (2 * end)
+        return int(fraction * (steps - 1))
 
     middle = colour(1.0)
     assert colour(1.13) > middle + 3
@@ -165,12 +165,12 @@ LINEAR_RGB = np.array(
 OKLAB = np.array([[0.2104, 0.7936, -0.0041], [1.9780, -2.4286, 0.4506], [0.0259, 0.7828, -0.8087]])
 
 
-def oklab(colours, seen_as=None):
-    """(colours, 3): OKLab of "#rrggbb", after a colour blindness if one is given."""
+def oklab(colours, blindness=None):
+    """(colours, 3): OKLab of "#rrggbb", as seen with a colour blindness if one is given."""
     rgb = np.array([[int(c[i : i + 2], 16) / 255 for i in (1, 3, 5)] for c in colours])
     linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
-    if seen_as is not None:
-        linear = np.clip(linear @ np.array(seen_as).T, 0, 1)
+    if blindness is not None:
+        linear = np.clip(linear @ np.array(blindness).T, 0, 1)
     return np.cbrt(linear @ LINEAR_RGB.T) @ OKLAB.T
 
 
@@ -179,7 +179,7 @@ def test_the_palette_is_even_and_the_same_on_both_sides(dark):
     lightness = oklab(phase.palette(dark))[:, 0]
     middle = len(lightness) // 2
     steps = np.diff(lightness)
-    # Eight bits a channel: steps of some 0.004 are told to a third of that.
+    # Eight bits per channel are steps of 0.004, which limits how even the lightness can be.
     even = {"rtol": 0, "atol": 0.0025}
     np.testing.assert_allclose(steps[:middle], -steps[middle:][::-1].mean(), **even)
     np.testing.assert_allclose(steps[middle:], steps[middle:].mean(), **even)
@@ -207,42 +207,40 @@ BLIND = {
 
 @pytest.mark.parametrize("blindness", [None, *BLIND])
 @pytest.mark.parametrize("dark", [False, True])
-def test_exploding_and_vanishing_are_told_apart_by_every_eye(dark, blindness):
+def test_exploding_and_vanishing_can_be_told_apart_by_every_eye(dark, blindness):
     colours = oklab(phase.palette(dark), BLIND.get(blindness))
     quarter = len(colours) // 4
     for distance in range(quarter, 2 * quarter):
         middle = len(colours) // 2
-        apart = np.linalg.norm(colours[middle - distance] - colours[middle + distance])
-        assert apart > 0.08  # four times what is just noticeable
+        difference = np.linalg.norm(colours[middle - distance] - colours[middle + distance])
+        assert difference > 0.08  # four times the just noticeable difference
 
 
 # Clicks
 
 
 def test_a_click_goes_to_the_cell_and_one_beside_the_map_nowhere():
-    gone = []
-    take = lambda x, y: phase._take(  # noqa: E731
-        lambda **cell: gone.append(cell),
-        SimpleNamespace(x=x, y=y),
-        "iterations",
-        phase.ITERATIONS,
-        "spread",
-        phase.SPREADS,
-    )
-    take(4.6, 7.3)
-    take(-0.4, 0.2)
-    take(30.4, 10.2)
-    assert gone == [
+    cells = []
+
+    def click(x, y):
+        tap = SimpleNamespace(x=x, y=y)
+        axes = ("iterations", phase.ITERATIONS, "spread", phase.SPREADS)
+        phase._go_to_cell(lambda **cell: cells.append(cell), tap, *axes)
+
+    click(4.6, 7.3)
+    click(-0.4, 0.2)
+    click(30.4, 10.2)
+    assert cells == [
         {"iterations": 5, "spread": 7.5},
         {"iterations": 0, "spread": 0.0},
         {"iterations": 30, "spread": 10.0},
     ]
     for beside in ((-0.6, 3), (30.6, 3), (3, -0.3), (3, 10.3), (None, 3)):
-        take(*beside)
-    assert len(gone) == 3
+        click(*beside)
+    assert len(cells) == 3
 
 
-def test_a_click_is_followed_by_the_state_as_far_as_the_projection_exists():
+def test_the_state_follows_a_click_unless_the_projection_does_not_exist_there():
     explorer = mhc.Explorer(view="phase", projection="mhc-lite", members=1)
     view = explorer._open["phase"]
     view._go(streams=5, depth=20)

@@ -25,10 +25,11 @@ from bokeh.themes import Theme
 
 from ..figures import style, words
 from ..figures.composite import CompositeFigure, IterationsFigure
-from ..figures.curves import DIRECTIONS, NETWORKS, Network
+from ..figures.curves import NETWORKS, Network
 from ..figures.figure8 import figure8_plots
 from ..figures.layers import LayerAxisFigure, LayersFigure
 from ..figures.slices import DRAWN, gain_columns, table
+from ..numerics.gains import DIRECTIONS
 from ..numerics.paper import FIGURE_8_TITLES, figure8_source
 from ..numerics.projections import PAPER_ITERATIONS, PROJECTIONS
 from ..numerics.surface import Experiment, Progress, gain_surface, layer_axis_gains, layer_gains

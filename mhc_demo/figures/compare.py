@@ -1,8 +1,8 @@
 """All projections on the same networks: composite gain against depth, and the numbers beside it.
 
 Some lines stay within a factor n of 1, others reach 10^30.  The axis is made for the former and
-stands still; the others leave it, and their value stands in the label at the end of the line.
-What iterates follows the dial, what does not is drawn once.
+does not move; the others leave it, and the label at the end of the line gives their value.
+Iterative projections follow the dial, the others are drawn once.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ from .curves import depth_plot
 from .slices import State, depth_ticks, sliced, table
 
 QUANTITIES = (*DIRECTIONS, "distance", *MIXING)
-"""What the tables hold of each projection."""
+"""What the tables hold for each projection."""
 
 ROUNDING = 1e-13
-"""Distances below this are the rounding of the sums, and are 0."""
+"""Distances below this are rounding errors of the sums, and count as 0."""
 
 AXIS_LABELS = {"forward": "Forward composite gain", "backward": "Backward composite gain"}
 
@@ -50,7 +50,7 @@ REFERENCES = {
     "none": style.Stroke(style.HC),
     "identity": style.Stroke(style.IDENTITY, width=8),
 }
-"""What everything is compared with, in the colours that it has in every plot."""
+"""What everything is compared with, in the colours that it has in all plots."""
 
 STROKES = REFERENCES | {
     name: style.stroke(k)
@@ -61,39 +61,39 @@ STROKES = REFERENCES | {
 
 @dataclass(frozen=True)
 class Group:
-    """Projections that share a table: those that the dial turns, and those that it does not."""
+    """Projections that share a table: those that follow the dial, or those that do not."""
 
     name: str
     members: tuple[str, ...]
     at: int | None
-    """The count of iterations at which they are cut; None for the dial's."""
+    """The iteration count that is shown; None for the dial's."""
     level: str
 
-    def rows(self, found: xr.Dataset) -> xr.Dataset:
-        """Their part of a comparison; NaN for what does not exist for that many streams."""
-        here = found.reindex(projection=list(self.members))
-        return here if self.at is None else here.sel(iterations=[self.at])
+    def rows(self, comparison: xr.Dataset) -> xr.Dataset:
+        """Their part of a comparison; NaN for a projection that n streams do not have."""
+        rows = comparison.reindex(projection=list(self.members))
+        return rows if self.at is None else rows.sel(iterations=[self.at])
 
-    def columns(self, found: xr.Dataset) -> dict[str, NDArray[np.float32]]:
+    def columns(self, comparison: xr.Dataset) -> dict[str, NDArray[np.float32]]:
         """Columns "projection.quantity" of their table, flat over (iterations, depth)."""
-        here = self.rows(found)
-        gains = here["log10_gain"].sel(series="median")
-        # The median over the networks, and of that over the layers: the same at every depth.
-        distance = here["distance"].sel(series="median").median("depth")
-        values = {
+        rows = self.rows(comparison)
+        gains = rows["log10_gain"].sel(series="median")
+        # The median over the networks, then over the layers: the same at every depth.
+        distance = rows["distance"].sel(series="median").median("depth")
+        quantities = {
             **{d: gains.sel(direction=d) for d in DIRECTIONS},
             "distance": distance.where(distance.isnull() | (distance > ROUNDING), 0.0),
-            **{name: here[name] for name in MIXING},
+            **{name: rows[name] for name in MIXING},
         }
-        shape = (here.sizes["iterations"], here.sizes["depth"])
+        shape = (rows.sizes["iterations"], rows.sizes["depth"])
         return {
             f"{name}.{quantity}": np.broadcast_to(
-                held.sel(projection=name).values.reshape(shape[0], -1), shape
+                values.sel(projection=name).values.reshape(shape[0], -1), shape
             )
             .astype(np.float32)
             .ravel()
             for name in self.members
-            for quantity, held in values.items()
+            for quantity, values in quantities.items()
         }
 
 
@@ -116,33 +116,34 @@ GROUPS = (
 class CompareFigure:
     """Two plots in `figures`, forward and backward, each with a line for every projection.
 
-    `tables` hold the numbers, one for each of `GROUPS`.  The sources "compare-still" and
-    "compare-moving" hold those of the present depth and iterations, for whoever prints them.
+    `tables` hold the numbers, one table for each of `GROUPS`.  The sources "compare-still" and
+    "compare-moving" hold those at the present depth and iterations, for the table beside the plots.
     """
 
-    def __init__(self, found: xr.Dataset, state: State, dark: bool = False) -> None:
-        depths = found["depth"].values
-        self.y_range = Range1d(*_gain_range(found))
+    def __init__(self, comparison: xr.Dataset, state: State, dark: bool = False) -> None:
+        depths = comparison["depth"].values
+        self.y_range = Range1d(*_gain_range(comparison))
         self.tables: list[ColumnDataSource] = []
         self.lines: list[ColumnDataSource] = []
         self.now: list[ColumnDataSource] = []
         for group in GROUPS:
-            held = table(group.columns(found), group.rows(found)["iterations"].values, depths)
+            iterations = group.rows(comparison)["iterations"].values
+            numbers = table(group.columns(comparison), iterations, depths)
             columns = {_title(n, d): f"{n}.{d}" for n in group.members for d in DIRECTIONS}
             fixed = {} if group.at is None else {"at": group.at}
-            lines = sliced(held, "row", columns, state, late=True, **fixed)
+            lines = sliced(numbers, "row", columns, state, late=True, **fixed)
             lines.data["depth"] = depths
-            here: dict[str, list[tuple[str, int | None]]] = {
+            cells: dict[str, list[tuple[str, int | None]]] = {
                 q: [(f"{n}.{q}", group.at) for n in group.members] for q in QUANTITIES
             }
             for name in ("depth", "iterations"):
-                here[name] = [(f"@{name}", None)] * len(group.members)
-            now = sliced(held, "cells", here, state, late=True)
+                cells[name] = [(f"@{name}", None)] * len(group.members)
+            now = sliced(numbers, "cells", cells, state, late=True)
             now.name = f"compare-{group.name}"
             now.data["projection"] = list(group.members)
             now.data["colour"] = [STROKES[n].colour for n in group.members]
             now.data["label"] = [PROJECTIONS[n].label for n in group.members]
-            self.tables.append(held)
+            self.tables.append(numbers)
             self.lines.append(lines)
             self.now.append(now)
         self.guides = ColumnDataSource({name: [] for name in ("y", "x0", "x1", "width", "dash")})
@@ -150,7 +151,7 @@ class CompareFigure:
         self.ink = style.ink(dark)
         self.last = int(depths[-1])
         self.figures = [self._plot(direction, state) for direction in DIRECTIONS]
-        self._fit(found)
+        self._fit(comparison)
 
     def _plot(self, direction: str, state: State) -> figure:
         p = depth_plot(
@@ -162,8 +163,8 @@ class CompareFigure:
             late=True,
             y_range=self.y_range,
         )
-        # The frame holds the lines and, to the right of them, the labels: Bokeh cuts off there
-        # whatever is drawn outside it.
+        # The frame holds the lines and, to their right, the labels, because Bokeh clips whatever
+        # is drawn outside it.
         for beyond in p.center:
             if isinstance(beyond, BoxAnnotation):
                 beyond.right = self.last + 1
@@ -183,7 +184,7 @@ class CompareFigure:
             line_alpha=0.6,
         )
         style.draw(p, self.guides, guide, "underlay")
-        drawn = []
+        curves = []
         for group, lines, now in zip(GROUPS, self.lines, self.now, strict=True):
             for name in sorted(group.members, key=lambda name: -STROKES[name].width):
                 column, stroke = _title(name, direction), STROKES[name]
@@ -194,13 +195,13 @@ class CompareFigure:
                     line_width=stroke.width,
                     line_dash=list(stroke.dash),
                 )
-                drawn.append(style.draw(p, lines, curve, group.level))
-                drawn[-1].name = column
+                curves.append(style.draw(p, lines, curve, group.level))
+                curves[-1].name = column
             dot = Scatter(x="depth", y=direction, fill_color="colour", line_color=None, size=9)
             style.draw(p, now, dot, style.MOVING)
         p.add_tools(
             HoverTool(
-                renderers=drawn,
+                renderers=curves,
                 tooltips=[("", "$name"), ("gain", "@$name{custom}"), ("layers", "@depth")],
                 formatters={"@$name": CustomJSHover(code="return mhc.exact(value)")},
                 mode="mouse",
@@ -209,7 +210,7 @@ class CompareFigure:
             )
         )
         self._label(p, direction)
-        shown = [
+        series = [
             Series(
                 PROJECTIONS[name].label,
                 lines,
@@ -220,10 +221,10 @@ class CompareFigure:
             for name in group.members
         ]
         title = f"{AXIS_LABELS[direction]} of every projection against depth"
-        return described(p, title, *shown, along="depth")
+        return described(p, title, *series, along="depth")
 
     def _label(self, p: figure, direction: str) -> None:
-        """Names at the ends of the lines, which the browser keeps apart."""
+        """Write names at the ends of the lines; the browser keeps them apart."""
         places = ColumnDataSource(
             {name: [] for name in ("x0", "y0", "x1", "y1", "text", "colour")}, syncable=False
         )
@@ -262,38 +263,38 @@ class CompareFigure:
         p.yaxis[0].js_on_change("major_label_text_font_size", place)
 
     def colour(self, dark: bool) -> None:
-        """The colour of the labels, which a theme does not reach."""
+        """Set the colour of the labels, which themes do not reach."""
         for text in self.labels:
             text.text_color = style.ink(dark)
 
-    def _fit(self, found: xr.Dataset) -> None:
-        low, high = _gain_range(found)
+    def _fit(self, comparison: xr.Dataset) -> None:
+        low, high = _gain_range(comparison)
         self.y_range.start, self.y_range.end = low, high
-        most = math.log10(found.attrs["streams"])
-        doubled = [k * math.log10(2) for k in range(-1, 8) if low < k * math.log10(2) < high]
-        ticks = [t for t in doubled if abs(t - most) > 0.08] + [most]
+        bound = math.log10(comparison.attrs["streams"])
+        doublings = [k * math.log10(2) for k in range(-1, 8) if low < k * math.log10(2) < high]
+        ticks = [t for t in doublings if abs(t - bound) > 0.08] + [bound]
         for p in self.figures:
             p.yaxis.ticker = FixedTicker(ticks=ticks)
         self.guides.data = {
             "y": ticks,
             "x0": [0] * len(ticks),
             "x1": [self.last + 1] * len(ticks),
-            "width": [2 if t == 0 else 1.5 if t == most else 0.5 for t in ticks],
-            "dash": ["dotted" if t == most != 0 else "solid" for t in ticks],
+            "width": [2 if t == 0 else 1.5 if t == bound else 0.5 for t in ticks],
+            "dash": ["dotted" if t == bound != 0 else "solid" for t in ticks],
         }
 
-    def update(self, found: xr.Dataset) -> None:
-        """Follow a new comparison; the lines are cut anew by the browser."""
-        for group, held in zip(GROUPS, self.tables, strict=True):
-            held.data = group.columns(found)
-        self._fit(found)
+    def update(self, comparison: xr.Dataset) -> None:
+        """Follow a new comparison; the browser cuts the lines anew."""
+        for group, numbers in zip(GROUPS, self.tables, strict=True):
+            numbers.data = group.columns(comparison)
+        self._fit(comparison)
 
 
 def _title(name: str, direction: str) -> str:
-    """Of a line, which is also its column."""
+    """The title of a line, which is also the name of its column."""
     return f"{PROJECTIONS[name].label}, {direction}"
 
 
-def _gain_range(found: xr.Dataset) -> tuple[float, float]:
-    """Around 1 and n, between which all that is stochastic in one direction stays."""
-    return -0.35, max(0.35, math.log10(found.attrs["streams"]) + 0.2)
+def _gain_range(comparison: xr.Dataset) -> tuple[float, float]:
+    """A range around 1 and n: what is stochastic in one direction stays between the two."""
+    return -0.35, max(0.35, math.log10(comparison.attrs["streams"]) + 0.2)

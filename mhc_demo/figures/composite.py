@@ -8,18 +8,18 @@ import numpy as np
 import xarray as xr
 from bokeh.models import ColumnDataSource, Line, NoOverlap, Range1d, Scatter, Segment
 
+from ..numerics.gains import DIRECTIONS
 from . import style
 from .contents import Column, Series, described, log10, medians
 from .curves import (
     BOTH,
-    DIRECTIONS,
     NETWORKS,
     both_directions,
     chosen_iterations,
     curve_and_band,
+    curve_series,
     depth_plot,
     gain_hover,
-    told,
 )
 from .slices import State, sliced
 
@@ -42,7 +42,7 @@ class CompositeFigure:
         style.powers_of_ten(p)
         p.add_layout(style.identity_line())
         along = Column("depth", "depth")
-        shown = []
+        series = []
         for network in NETWORKS:
             source = sliced(table, "row", both_directions(), state, **network.options)
             source.data["depth"] = depths
@@ -52,19 +52,19 @@ class CompositeFigure:
             ]
             fields = [("", network.name), *BOTH, ("layers", "@depth")]
             gain_hover(p, lines[:1], fields, attachment=network.hover)
-            shown += [told(source, network, direction, along) for direction in DIRECTIONS]
+            series += [curve_series(source, network, d, along) for d in DIRECTIONS]
         self.theory = ColumnDataSource(theory_columns(surface))
         theory = Line(
             x="depth", y="expected", line_color=style.THEORY, line_width=2, line_dash=[3, 3]
         )
         style.draw(p, self.theory, theory)
         for network in NETWORKS:
-            here = [(f"{direction}.median", network.options.get("at")) for direction in DIRECTIONS]
-            dots = sliced(table, "cells", {"y": here, "x": [("@depth", None)] * len(here)}, state)
+            cells = [(f"{direction}.median", network.options.get("at")) for direction in DIRECTIONS]
+            dots = sliced(table, "cells", {"y": cells, "x": [("@depth", None)] * len(cells)}, state)
             dot = Scatter(
                 x="x", y="y", fill_color=network.colour, line_color=network.colour, size=10
             )
-            # The depth slider moves HC's too.
+            # The depth slider moves HC's dots too.
             moving = replace(network, level=style.MOVING)
             moving.draw(p, dots, dot, state, late=False)
         expected = Series(
@@ -76,11 +76,11 @@ class CompositeFigure:
             dash=[3, 3],
         )
         title = "Composite Amax gain against depth"
-        described(p, title, *shown, expected, along="depth")
+        described(p, title, *series, expected, along="depth")
         self.figure = p
 
     def update(self, surface: xr.Dataset) -> None:
-        """Follow a new surface; the lines are cut anew by the browser."""
+        """Follow a new surface; the browser cuts the lines anew."""
         self.y_range.start, self.y_range.end = gain_range(surface)
         self.theory.data = theory_columns(surface)
 
@@ -138,7 +138,7 @@ class IterationsFigure:
             dots.append(style.draw(p, source, dot, style.MOVING))
             dots[-1].name = direction
         gain_hover(p, dots[:1], [("iterations", "@iterations"), *BOTH])
-        shown = [
+        series = [
             Series(
                 direction,
                 source,
@@ -150,15 +150,15 @@ class IterationsFigure:
             )
             for direction in DIRECTIONS
         ]
-        described(p, "Composite Amax gain against iterations", *shown, along="iterations")
+        described(p, "Composite Amax gain against iterations", *series, along="iterations")
         self.figure = p
 
 
 def gain_range(surface: xr.Dataset) -> tuple[float, float]:
-    """The y range that holds every depth and iteration count, so that no slider moves it."""
+    """A y range that holds every depth and iteration count, so that no slider moves it."""
     return style.span_of(surface["log10_gain"].sel(series=["q05", "q95"]).values)
 
 
 def theory_columns(surface: xr.Dataset) -> dict[str, np.ndarray]:
-    """The exact mean of HC's log10 gain; NaN, and so not drawn, where no theory is known."""
+    """The exact mean of HC's log10 gain; NaN, and so not drawn, if no theory is known."""
     return {"depth": surface["depth"].values, "expected": surface["expected_log10_gain"].values}

@@ -1,8 +1,8 @@
 """The price: time against iterations, stability against time, and the paper's counts as tables.
 
 Times are drawn per matrix on a linear axis from zero, so that a slope reads as the cost of an
-iteration.  The tables are HTML, for their numbers are the point; beside each stands where its
-formula comes from.
+iteration.  The tables are HTML, because their numbers are the point; each names the source of its
+formulas.
 """
 
 from __future__ import annotations
@@ -46,25 +46,25 @@ from .curves import chosen_iterations, gain_hover
 from .slices import DRAWN, State, sliced
 
 DIRECTION = "backward"
-"""The gain that the iterations change: they end on rows, so forward it is 1 from the first on."""
+"""The gain that iterations change: they end on rows, so from the first on the forward gain is 1."""
 
 LABELLED = (0, 1, 5, 10, 20, 30)
-"""Iteration counts that are written beside their dots; without iterating all after 0 are one."""
+"""Iteration counts written beside their dots; a one-shot projection is the same at all but 0."""
 
 COUNT = Column("iterations", "iterations")
 TIME = Column("time per matrix (ns)", "time", unit=" nanoseconds")
 
 Measured: TypeAlias = ProjectionTimes | None
-"""None before it is measured."""
+"""None until the measurement is done."""
 
 
 def nanoseconds(measured: Measured, counts: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Time per matrix for each iteration count; NaN before it is measured."""
+    """Time per matrix for each iteration count; NaN until it is measured."""
     return np.full(len(counts), np.nan) if measured is None else measured.nanoseconds
 
 
 def cost_columns(surface: xr.Dataset, measured: Measured) -> dict[str, NDArray[np.float32]]:
-    """Columns of the table of costs: backward log10 gains, and the time that bought them.
+    """Columns of the table of costs: backward log10 gains, and the time that they take.
 
     Each holds a number for every (iterations, depth), as in `slices.table`; the time is the same
     at every depth.
@@ -109,29 +109,29 @@ class TimeFigure:
                 attachment="horizontal",
             )
         )
-        shown = [
+        series = [
             Series(name, source, COUNT, [TIME])
             for name, source in (("measured", self.source), ("fitted", self.line))
         ]
-        described(p, "Time per matrix against iterations", *shown, along="iterations")
+        described(p, "Time per matrix against iterations", *series, along="iterations")
         self.figure = p
 
     def update(self, measured: Measured) -> None:
         """Follow a new measurement."""
         times = nanoseconds(measured, self.counts)
         self.source.data["time"] = times
-        start, slope = measured.line if measured else (math.nan, math.nan)
+        intercept, slope = measured.line if measured else (math.nan, math.nan)
         ends = [1, int(self.counts[-1])]
-        self.line.data = {"iterations": ends, "time": [start + slope * t for t in ends]}
+        self.line.data = {"iterations": ends, "time": [intercept + slope * t for t in ends]}
         self.y_range.end = longest(times)
-        self.y_range.start = -0.03 * self.y_range.end  # a dot at zero is a whole one
+        self.y_range.start = -0.03 * self.y_range.end  # so that a dot at zero is not cut in half
 
 
 class TradeOffFigure:
-    """Stability bought against time spent: a dot for each iteration count, at the chosen depth.
+    """Stability gained against time spent: a dot for each iteration count, at the chosen depth.
 
-    All of it, from HC on; or, `closer`, what the iterations after the first buy, which is too
-    little to be seen beside that.
+    Either from HC on or, with `closer`, from the first iteration on: what the further ones gain is
+    too little to be visible on the full scale.
     """
 
     def __init__(
@@ -189,11 +189,11 @@ class TradeOffFigure:
         dots = style.draw(p, source, dot, style.MOVING)
         dots.name = DIRECTION
         style.draw(p, source, label, style.MOVING)
-        here = sliced(
+        present = sliced(
             table, "cells", {"x": [("time", None)], "y": [("median", None)]}, state, late=True
         )
         ring = Scatter(x="x", y="y", size=20, fill_color=None, line_color=style.SHADE, line_width=4)
-        style.draw(p, here, ring, style.MOVING).name = "present"
+        style.draw(p, present, ring, style.MOVING).name = "present"
         gain_hover(
             p,
             [dots],
@@ -208,7 +208,7 @@ class TradeOffFigure:
         title = "Backward gain against time per matrix" + (
             ", from 1 iteration on" if closer else ""
         )
-        shown = Series(
+        series = Series(
             DIRECTION,
             source,
             COUNT,
@@ -216,12 +216,12 @@ class TradeOffFigure:
             band=True,
             start=int(closer),
         )
-        described(p, title, shown, along="iterations")
+        described(p, title, series, along="iterations")
         self.figure = p
         self.update(surface)
 
     def update(self, surface: xr.Dataset) -> None:
-        """Follow a new surface; the dots are cut anew by the browser."""
+        """Follow a new surface; the browser cuts the dots anew."""
         gains = surface["log10_gain"].sel(direction=DIRECTION, series=["q05", "q95"]).values
         p = self.figure
         iterative = PROJECTIONS[surface.attrs["projection"]].iterative
@@ -257,10 +257,10 @@ def _plain_numbers(axis: Sequence) -> None:
 
 
 def _round_gains(low: float, high: float) -> list[float]:
-    """Some five round numbers between two gains."""
-    rough = (high - low) / 5
-    power = 10.0 ** math.floor(math.log10(rough))
-    step = next(m * power for m in (1, 2, 5, 10) if m * power >= rough)
+    """About five round numbers between two gains."""
+    fifth = (high - low) / 5
+    power = 10.0 ** math.floor(math.log10(fifth))
+    step = next(m * power for m in (1, 2, 5, 10) if m * power >= fifth)
     first = max(1, math.ceil(low / step))
     return [k * step for k in range(first, math.floor(high / step) + 1)]
 
@@ -333,7 +333,7 @@ def _activation_cells(each: Activations, whole: Activations) -> list[str]:
 
 
 def count_html(count: int) -> str:
-    """A number of elements: all its digits, or four where they would need a column too wide."""
+    """A number of elements: all its digits, or four if all would make the column too wide."""
     if count < 10_000_000:
         return f"{count:,}"
     mantissa, power = f"{count:.3e}".split("e+")
@@ -351,13 +351,13 @@ def _table(
     columns: Iterable[str],
     rows: Iterable[tuple[str, str, list[str]]],
 ) -> str:
-    """A table of numbers; each row is (what it is, its formula, its cells)."""
+    """A table of numbers; each row is (name, formula, cells)."""
     head = "".join(f'<th scope="col">{column}</th>' for column in columns)
     body = "".join(
-        f'<tr><th scope="row">{what}<small>{formula}</small></th>'
+        f'<tr><th scope="row">{label}<small>{formula}</small></th>'
         + "".join(f"<td>{cell}</td>" for cell in cells)
         + "</tr>"
-        for what, formula, cells in rows
+        for label, formula, cells in rows
     )
     return (
         f'<table class="cost-table {name}"><caption>{title}<small>{source}</small></caption>'
@@ -366,7 +366,7 @@ def _table(
 
 
 def overhead_html() -> str:
-    """What the paper measured itself, as its words and not as ours."""
+    """The overhead that the paper measured, presented as the paper's and not as ours."""
     return (
         f'<aside class="cost-cited"><b>{100 * TRAINING_OVERHEAD:.1f} %</b>'
         "<p>more training time at n = 4: <em>the paper’s own measurement</em>, in its large-scale "

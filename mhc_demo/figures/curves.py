@@ -1,7 +1,7 @@
-"""What the depth plots share: two networks in two directions, bands, and the shaded rest.
+"""What the depth plots share: two networks in two directions, bands, and shading beyond the depth.
 
-At 0 iterations what is projected is HC itself, and would be drawn over it in the colour of what
-is tame, as if the projection exploded: then it is hidden, and HC is seen in its own colour.
+At 0 iterations the projected network is HC itself.  Drawn over HC in the colour of the projection,
+it would look as if the projection exploded, so it is hidden there.
 """
 
 from __future__ import annotations
@@ -24,37 +24,37 @@ from bokeh.models import (
 )
 from bokeh.plotting import figure
 
+from ..numerics.gains import DIRECTIONS
 from . import style
 from .contents import Column, Series, medians
 from .slices import State, depth_ticks, follows
 
-DIRECTIONS = ("forward", "backward")
 DEPTH_TICKS = depth_ticks(8)
 
 
 @dataclass(frozen=True)
 class Network:
-    """One of the two that are compared, and how it is drawn."""
+    """One of the two networks that are compared, and how it is drawn."""
 
     name: str
     colour: str
     hover: str
-    """Side on which its hover text stands, so that the two never cover each other."""
+    """The side of its hover text, so that the two never cover each other."""
     level: str
-    """HC stands still while the dial turns; what is projected moves."""
+    """Its render level: HC stands still while the dial turns, the projected network moves."""
     options: dict[str, Any] = field(default_factory=dict)
-    """Of its slicing rules: HC is the table's row at iteration 0."""
+    """Options of its slicing rules: HC is the table's row at iteration 0."""
 
     def draw(
         self, p: figure, source: ColumnDataSource, glyph: Glyph, state: State, *, late: bool
     ) -> GlyphRenderer:
-        """Add one glyph of this network, hidden while it is another one's."""
-        drawn = style.draw(p, source, glyph, self.level)
+        """Add one glyph of this network; the projected network's is hidden at 0 iterations."""
+        renderer = style.draw(p, source, glyph, self.level)
         if "at" not in self.options:
-            follows(drawn, "visible", "?iterations", late=late)
-            drawn.visible = state["iterations"] != 0
-            drawn.syncable = False  # the browser writes it; Python need not hear of it
-        return drawn
+            follows(renderer, "visible", "?iterations", late=late)
+            renderer.visible = state["iterations"] != 0
+            renderer.syncable = False  # only the browser changes it; Python need not know
+        return renderer
 
 
 NETWORKS = (
@@ -66,7 +66,7 @@ NETWORKS = (
 def networks_and_directions(
     networks: Iterable[Network] = NETWORKS,
 ) -> Iterator[tuple[Network, str]]:
-    """The lines of a plot, in the order in which they are drawn."""
+    """The lines of a plot in drawing order."""
     for network in networks:
         for direction in DIRECTIONS:
             yield network, direction
@@ -95,7 +95,7 @@ def curve_and_band(
     *,
     late: bool,
 ) -> GlyphRenderer:
-    """The median of one direction as a line, named for the tests, and the band around it."""
+    """Draw the median of one direction as a line, named for the tests, and the band around it."""
     band = VArea(
         x=along,
         y1=f"{direction}_q05",
@@ -111,13 +111,13 @@ def curve_and_band(
         line_width=3,
         line_dash=style.DASH[direction],
     )
-    drawn = network.draw(p, source, line, state, late=late)
-    drawn.name = f"{network.name}, {direction}"
-    return drawn
+    renderer = network.draw(p, source, line, state, late=late)
+    renderer.name = f"{network.name}, {direction}"
+    return renderer
 
 
-def told(source: ColumnDataSource, network: Network, direction: str, x: Column) -> Series:
-    """What `curve_and_band` draws of a source."""
+def curve_series(source: ColumnDataSource, network: Network, direction: str, x: Column) -> Series:
+    """The description of what `curve_and_band` draws from a source."""
     return Series(
         f"{network.name}, {direction}",
         source,
@@ -150,7 +150,7 @@ def gain_hover(
     mode: str = "vline",
     attachment: str = "horizontal",
 ) -> None:
-    """Exact values on hover; fields in "@{...}" hold log10 gains, and are shown as the gains."""
+    """Show exact values on hover; fields "@{...}" hold log10 gains, and are shown as gains."""
     gains = {name for _, text in fields for name in re.findall(r"@{\w+}", text)}
     p.add_tools(
         HoverTool(
@@ -165,8 +165,8 @@ def gain_hover(
 
 
 def chosen_iterations(state: State) -> Span:
-    """A mark on an axis of iterations, where the dial stands."""
-    chosen = Span(
+    """A mark on an axis of iterations at the position of the dial."""
+    mark = Span(
         location=state["iterations"],
         dimension="height",
         line_color=style.SHADE,
@@ -174,5 +174,5 @@ def chosen_iterations(state: State) -> Span:
         line_width=9,
         level=style.MOVING,
     )
-    follows(chosen, "location", "@iterations", late=True)
-    return chosen
+    follows(mark, "location", "@iterations", late=True)
+    return mark

@@ -1,10 +1,10 @@
 """Figure 8 of the mHC paper: real matrices of a 27B model.
 
-As a page, printed beside computed; and as heatmaps for a slide, as the paper has them.  On the page
-plain HTML tables rather than plots: the numbers are the point, a screen reader can walk them,
-and a browser can search and copy them.  In a lecture it is the gains that are to be read, so each
-matrix has its two below it there, in place of prose and of the table of gains: `static/mhc.css`
-shows the one or the other.
+On the page they are plain HTML tables rather than plots, with printed and computed sums side by
+side: the numbers are the point, a screen reader can walk through them, and a browser can search and
+copy them.  In a lecture the gains matter most, so there each matrix has its two gains below it
+instead of the prose and the table of gains; `static/mhc.css` shows the one or the other.  For
+slides there are heatmaps, as in the paper.
 """
 
 from __future__ import annotations
@@ -60,11 +60,14 @@ def figure8_csv() -> str:
         name, d = f"{NAMES[panel.method]}, {panel.title}", panel.decimals
         for i, row in enumerate(panel.matrix, 1):
             table.writerows((name, i, j, f"{v:.{d}f}", "") for j, v in enumerate(row, 1))
-        both = (panel.row_sums, panel.matrix.sum(1)), (panel.column_sums, panel.matrix.sum(0))
-        for axis, sums in enumerate(both):
+        rows, columns = (
+            (panel.row_sums, panel.matrix.sum(1)),
+            (panel.column_sums, panel.matrix.sum(0)),
+        )
+        for axis, sums in enumerate((rows, columns)):
             for k, (printed, computed) in enumerate(zip(*sums, strict=True), 1):
-                where = ("Σ", k) if axis else (k, "Σ")
-                table.writerow((name, *where, f"{printed:.{d}f}", f"{computed:.{d}f}"))
+                cell = ("Σ", k) if axis else (k, "Σ")
+                table.writerow((name, *cell, f"{printed:.{d}f}", f"{computed:.{d}f}"))
     return text.getvalue()
 
 

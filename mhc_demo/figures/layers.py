@@ -9,19 +9,19 @@ from dataclasses import replace
 import xarray as xr
 from bokeh.models import ColumnDataSource, Range1d, Scatter
 
+from ..numerics.gains import DIRECTIONS
 from . import style
 from .composite import gain_range
 from .contents import Column, described, log10
 from .curves import (
-    DIRECTIONS,
     NETWORKS,
     Network,
     both_directions,
     curve_and_band,
+    curve_series,
     depth_plot,
     gain_hover,
     networks_and_directions,
-    told,
 )
 from .slices import State, sliced
 
@@ -49,7 +49,7 @@ class LayersFigure:
         )
         style.fit_ticks(p)
         p.add_layout(style.identity_line())
-        shown = []
+        series = []
         for network in networks:
             columns = both_directions(("member", "median", "q05", "q95"))
             source = sliced(table, "row", columns, state, late=True, **network.options)
@@ -73,10 +73,10 @@ class LayersFigure:
                     ("layer", "@layer"),
                 ]
                 gain_hover(p, [dots], fields, mode="mouse", attachment=network.hover)
-                lines = told(source, network, direction, Column("layer", "layer"))
+                curve = curve_series(source, network, direction, Column("layer", "layer"))
                 first = log10("first network", f"{direction}_member")
-                shown.append(replace(lines, columns=[*lines.columns, first]))
-        described(p, "Amax gain of each single layer", *shown, along="depth")
+                series.append(replace(curve, columns=[*curve.columns, first]))
+        described(p, "Amax gain of each single layer", *series, along="depth")
         self.figure = p
 
     def update(self, gains: xr.DataArray) -> None:
@@ -92,8 +92,8 @@ def _layer_range(gains: xr.DataArray) -> tuple[float, float]:
 class LayerAxisFigure:
     """The paper's axes (Fig. 3b, 7b): gain against the layer index of one network of L layers.
 
-    `table` holds the forward gains for every depth, of which the first L are cut; `backward`
-    those of the product from the last layer down, which depend on L and come from the server.
+    `table` holds the forward gains for every depth, of which the first L are shown; `backward`
+    holds those of the product from the last layer down, which depend on L and come from the server.
     """
 
     def __init__(
@@ -116,12 +116,12 @@ class LayerAxisFigure:
         )
         style.powers_of_ten(p)
         p.add_layout(style.identity_line())
-        shown = []
-        held = dict(zip(DIRECTIONS, (table, backward), strict=True))
+        series = []
+        tables = dict(zip(DIRECTIONS, (table, backward), strict=True))
         for network, direction in networks_and_directions(networks):
             columns = {f"{direction}_{q}": f"{direction}.{q}" for q in ("median", "q05", "q95")}
             source = sliced(
-                held[direction],
+                tables[direction],
                 "row",
                 {"layer": "@depths", **columns},
                 state,
@@ -141,9 +141,9 @@ class LayerAxisFigure:
             ]
             side = "right" if direction == "forward" else "left"
             gain_hover(p, [line], fields, attachment=side)
-            shown.append(told(source, network, direction, Column("layer", "layer")))
+            series.append(curve_series(source, network, direction, Column("layer", "layer")))
         title = "Composite Amax gain against the layer of one network"
-        described(p, title, *shown, along="depth")
+        described(p, title, *series, along="depth")
         self.figure = p
 
     def update(self, surface: xr.Dataset) -> None:
@@ -152,7 +152,7 @@ class LayerAxisFigure:
 
 
 def _axis_range(surface: xr.Dataset) -> tuple[float, float]:
-    # A product of the last layers has the law of a product of the first ones, so the surface's
-    # own range holds the backward gains too, but for the luck of one seed: hence the air.
+    # A product of the last layers has the same distribution as a product of the first, so the
+    # surface's range fits the backward gains too, up to the luck of one seed: hence the margin.
     low, high = gain_range(surface)
     return math.floor(low), math.ceil(high)

@@ -2,8 +2,8 @@
 
 As in the paper's Figure 8, the row sums (forward gain) stand at the right edge and the column
 sums (backward gain) at the bottom.  A matrix travels as a block of (n + 1)^2 numbers: entries,
-sums, and in the corner the power of ten that all of them are to be multiplied with, so that
-10^300 fits a float32 and prints as 3.14.
+sums, and in the corner the power of ten by which all of them are multiplied, so that 10^300 fits
+a float32 and prints as 3.14.
 """
 
 from __future__ import annotations
@@ -38,8 +38,9 @@ PANELS = (
     ("layer", None, "Projected, layer {depth}"),
     ("composite", None, "Projected, composite 1–{depth}"),
 )
+"""(column of the table, iteration count or None for the dial's, title) of each heatmap."""
 LEGIBLE = 8
-"""The largest n whose entries are written into their cells."""
+"""The largest n for which entries are written into their cells."""
 
 LOG10_2 = math.log10(2.0)
 
@@ -81,7 +82,7 @@ def _blocks(matrices: NDArray[np.float64], exponent: NDArray[np.float64]) -> NDA
 
 
 SQUARE: dict[str, Any] = {"x": "x", "y": "y", "width": 0.97, "height": 0.97, "line_color": None}
-"""Where a cell is."""
+"""The place and size of a cell."""
 
 
 class MatricesFigure:
@@ -95,7 +96,7 @@ class MatricesFigure:
         self.colour(dark)
 
     def colour(self, dark: bool) -> None:
-        """The colour of the sums, which stand on the page itself."""
+        """Set the colour of the sums, which have only the page behind them."""
         for sums in self.sums:
             sums.text_color = style.ink(dark)
 
@@ -113,11 +114,11 @@ class MatricesFigure:
             table, "block", {"value": column}, state, late=True, heatmap=True, **options
         )
         name = f"matrix-{column}-{'hc' if at == 0 else 'projected'}"
-        drawn = Heatmap(name, title.format(**state), n, source)
-        self.sums += drawn.sums
-        p = described(drawn.figure, title, drawn.block, kind="matrix")
+        heatmap = Heatmap(name, title.format(**state), n, source)
+        self.sums += heatmap.sums
+        p = described(heatmap.figure, title, heatmap.block, kind="matrix")
         follows(p.title, "text", title, late=True, table=table)
-        # The first layout of a newly opened view asks the script to write texts and shades.
+        # The first layout of a newly opened view has the script write texts and shades.
         p.js_on_change("inner_width", CustomJS(args={"source": source}, code="mhc.cut(source)"))
         return p
 
@@ -125,8 +126,8 @@ class MatricesFigure:
 class Heatmap:
     """A block with its sums, from a source of "value", "text", "shade" and "exact".
 
-    `figure` is what is drawn, `sums` the glyphs that stand on the page itself, `block` what there
-    is to say of it.
+    `figure` is the plot, `sums` its glyphs with only the page behind them, `block` the description
+    of its contents.
     """
 
     def __init__(self, name: str, title: str, n: int, source: ColumnDataSource) -> None:
@@ -160,22 +161,22 @@ class Heatmap:
         if n <= LEGIBLE:
             numbers = {"text_align": "center", "text_font_size": "14px" if n <= 4 else "10px"}
             parts += [
-                (Rect(fill_alpha=0, **SQUARE), right + below),  # to be pointed at
+                (Rect(fill_alpha=0, **SQUARE), right + below),  # targets for the pointer
                 (_text(text_color="#16191d", **numbers), inside),
                 (_text(**numbers), right + below),
             ]
-        else:  # only the sums, those below the columns upright
+        else:  # only the sums, those of the columns turned upright
             numbers = {"text_font_size": "10px"}
             parts += [
                 (_text(text_align="left", x_offset=-6, **numbers), right),
                 (_text(text_align="right", angle=math.pi / 2, y_offset=-6, **numbers), below),
             ]
         self.sums: list[Text] = []
-        for glyph, shown in parts:
+        for glyph, cells in parts:
             style.draw(p, source, glyph, style.MOVING).view = CDSView(
-                filter=IndexFilter(indices=shown)
+                filter=IndexFilter(indices=cells)
             )
-            if isinstance(glyph, Text) and shown is not inside:
+            if isinstance(glyph, Text) and cells is not inside:
                 glyph.name = "ink"  # by which the standalone file finds it
                 self.sums.append(glyph)
         p.add_tools(
@@ -195,7 +196,7 @@ class Heatmap:
 
 
 def tinted() -> Rect:
-    """Cells at x, y in the colours of "shade", from -1 to 1."""
+    """Cells at x, y, coloured by "shade", from -1 to 1."""
     scale = LinearColorMapper(palette=PALETTE, low=-1, high=1)
     fill = {"field": "shade", "transform": scale}
     return Rect(fill_color=fill, **SQUARE)

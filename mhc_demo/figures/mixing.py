@@ -29,8 +29,8 @@ def mixing_columns(mixing: xr.Dataset) -> dict[str, NDArray[np.float32]]:
 class MixingFigure:
     """Mixing metrics of the projected composite of the first network against depth.
 
-    The axis is linear and starts at zero: what is left at 1e-16 is rounding, and is nothing to
-    the eye either.
+    The axis is linear and starts at zero: a difference of 1e-16 is rounding, and there it is
+    invisible.
     """
 
     def __init__(self, mixing: xr.Dataset, table: ColumnDataSource, state: State) -> None:
@@ -46,10 +46,10 @@ class MixingFigure:
             y_range=self.y_range,
             x_axis_type="log",
         )
-        p.x_range.start = 1  # doubling depth by doubling, for most of it is lost in a few layers
+        p.x_range.start = 1  # logarithmic, because most is lost in the first few layers
         p.xaxis.ticker = [2**k for k in range(MAX_DEPTH.bit_length())]
         p.xaxis.formatter = BasicTickFormatter()
-        lines, shown = [], []
+        lines, series = [], []
         for name, stroke in STROKES.items():
             source = sliced(table, "row", {"value": name}, state, late=True)
             source.data["depth"] = depths
@@ -64,10 +64,10 @@ class MixingFigure:
             title = lines[-1].name = METRICS[name].title
             columns = [Column("value", "value")]
             along = Column("depth", "depth")
-            shown.append(
+            series.append(
                 Series(title, source, along, columns, colour=stroke.colour, dash=stroke.dash)
             )
-        described(p, "Difference left between streams against depth", *shown, along="depth")
+        described(p, "Difference left between streams against depth", *series, along="depth")
         p.add_tools(
             HoverTool(
                 renderers=lines,

@@ -1,9 +1,9 @@
-"""Phase maps: where a composite explodes, stays and vanishes, over two parameters at a time.
+"""Phase maps: where a composite explodes, holds or vanishes, over two parameters at a time.
 
 A cell's colour is the log10 gain on a scale that is linear near gain 1 and logarithmic in the
 decades beyond (asinh), so that 1.1 and 10^100 can be told from 1 and from each other.  The scale
-is fixed: the same colour is the same gain in every map.  The table holds the shade itself, for
-Bokeh's mappers are linear; `mhc.exact` gets the gain back for whoever points at a cell.
+is fixed: the same colour is the same gain in every map.  The table holds the shade itself, because
+Bokeh's mappers are linear; on hover, `mhc.exact` recovers the gain.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ from .curves import DEPTH_TICKS
 from .slices import State, follows, sliced, table
 
 LINEAR = 0.03
-"""Decades around gain 1 within which shades go with the log10 gain itself."""
+"""Decades around gain 1 within which the shade is proportional to the log10 gain."""
 
 MOST = 300.0
-"""Decades at which the scale ends; beyond it the colour is that of the end."""
+"""Decades at which the scale ends; beyond, the colour is that of the end."""
 
 SPREADS, STREAMS = SWEPT["spread"], SWEPT["streams"]
 SPREAD_STEP = SPREADS[1] - SPREADS[0]
@@ -51,7 +51,7 @@ DEPTHS = range(1, MAX_DEPTH + 1)
 
 
 def shade(log10_gain: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Shade of log10 gains: 0 at gain 1, even, monotonic; -infinity and NaN stay."""
+    """Shade of log10 gains: 0 at gain 1, odd, monotonic; -infinity and NaN are kept."""
     return np.arcsinh(np.asarray(log10_gain) / LINEAR).astype(np.float32)
 
 
@@ -66,11 +66,11 @@ TICKS = {
     10: "10¹⁰",
     100: "10¹⁰⁰",
 }  # fmt: skip
-"""Of the colour bar: log10 gains and what they read as."""
+"""Of the colour bar: log10 gains and their labels."""
 
 
 def larger_gain(gains: xr.DataArray) -> xr.DataArray:
-    """The larger of the forward and the backward gain, as the headline has it."""
+    """The larger of the forward and the backward gain, as in the headline."""
     return gains.max("direction", skipna=False)
 
 
@@ -86,11 +86,11 @@ def streams_column(gains: xr.DataArray) -> NDArray[np.float32]:
 
 @cache
 def palette(dark: bool, steps: int = 64) -> tuple[str, ...]:
-    """From vanishing (violet) over gain 1 (a grey near the page's own) to exploding (orange).
+    """From vanishing (violet) through gain 1 (a grey near the page's own) to exploding (orange).
 
     Lightness and chroma change evenly from the middle to either end, in OKLCH (Ottosson 2020),
-    and are the same on both sides: what differs is the hue, of a pair that no common kind of
-    colour blindness confuses.
+    and are the same on both sides.  Only the hue differs, and no common kind of colour blindness
+    confuses these two hues.
     """
     middle, end = (0.30, 0.80) if dark else (0.94, 0.47)
     chroma = 0.12
@@ -121,7 +121,7 @@ class PhaseFigure:
     """Two maps in `figures`: over spread and iterations, and over streams and depth.
 
     The first is cut at the present depth, the second at the present iterations.  `go` is called
-    with the parameters of a cell that was clicked.
+    with the parameters of a clicked cell.
     """
 
     def __init__(
@@ -196,8 +196,10 @@ class PhaseFigure:
         )
         second.add_layout(self.why_missing)
         self.figures = [first, second]
-        first.on_event(Tap, lambda at: _take(go, at, "iterations", ITERATIONS, "spread", SPREADS))
-        second.on_event(Tap, lambda at: _take(go, at, "depth", DEPTHS, "streams", STREAMS))
+        first.on_event(
+            Tap, lambda tap: _go_to_cell(go, tap, "iterations", ITERATIONS, "spread", SPREADS)
+        )
+        second.on_event(Tap, lambda tap: _go_to_cell(go, tap, "depth", DEPTHS, "streams", STREAMS))
 
     def _map(
         self,
@@ -225,7 +227,7 @@ class PhaseFigure:
             y="y",
             width=1,
             height=height,
-            line_color=colour,  # so that no seam is seen between the cells
+            line_color=colour,  # so that no seams show between the cells
             line_width=1,
             fill_color=colour,
         )
@@ -260,11 +262,11 @@ class PhaseFigure:
             "above",
         )
         across, up = (Column(heading, axis) for heading, axis in zip(names, "xy", strict=True))
-        cells_of = Series("composite", source, across, [up, log10("gain", "shade", LINEAR)])
-        return described(p, title, cells_of, kind="map", here=here)
+        series = Series("composite", source, across, [up, log10("gain", "shade", LINEAR)])
+        return described(p, title, series, kind="map", here=here)
 
     def mark(self, spread: float, streams: int, state: State) -> None:
-        """Mark the present state; what of it the browser moves, it has moved."""
+        """Mark the present state, with the depth and iterations that the browser already shows."""
         titles = (
             f"depth = {{depth}}, n = {streams}",
             f"iterations = {{iterations}}, spread = {spread:g}",
@@ -275,7 +277,7 @@ class PhaseFigure:
             here.data = {"x": [state[x]], "y": [y]}
 
     def set_type(self, large: bool) -> None:
-        """Type of what `style.set_type` does not know."""
+        """Set the type of what `style.set_type` does not reach."""
         for p in self.figures:
             for bar in p.above:
                 if isinstance(bar, ColorBar):
@@ -283,42 +285,39 @@ class PhaseFigure:
         self.why_missing.text_font_size = "22px" if large else "15px"
 
     def colour(self, dark: bool) -> None:
-        """The colours on a light or a dark page."""
+        """Set the colours for a light or a dark page."""
         self.mapper.palette = palette(dark)
         self.why_missing.text_color = style.ink(dark)
 
     def update(self, over_spread: NDArray[np.float32], over_streams: NDArray[np.float32]) -> None:
         """Follow new maps."""
-        for held, column in (
-            (self.spread_table, over_spread),
-            (self.streams_table, over_streams),
-        ):
-            held.data = {"shade": column}
+        self.spread_table.data = {"shade": over_spread}
+        self.streams_table.data = {"shade": over_streams}
 
     def leave_empty(self, above: int | None, why: str = "") -> None:
-        """Say that there is nothing above that many streams."""
+        """Hatch what lies above that many streams and say why; with None, nothing."""
         self.missing.visible = self.why_missing.visible = above is not None
         if above is not None:
             self.missing.bottom = above + 0.5
             self.why_missing.update(y=(above + STREAMS[-1] + 1) / 2, text=why)
 
 
-def _take(
+def _go_to_cell(
     go: Callable[..., None],
-    at: Tap,
+    tap: Tap,
     across: str,
     columns: Sequence[float],
     up: str,
     rows: Sequence[float],
 ) -> None:
-    """Go to the cell that was clicked; a click on the axes is none."""
-    places = ((across, at.x, columns), (up, at.y, rows))
-    if any(place is None for _, place, _ in places):
+    """Go to the clicked cell; a click outside the map does nothing."""
+    axes = ((across, tap.x, columns), (up, tap.y, rows))
+    if any(position is None for _, position, _ in axes):
         return
     cell = {}
-    for name, place, values in places:
+    for name, position, values in axes:
         step = values[1] - values[0]
-        index = round((place - values[0]) / step)
+        index = round((position - values[0]) / step)
         if not 0 <= index < len(values):
             return
         cell[name] = values[index]

@@ -1,8 +1,9 @@
 """The look of every plot: colours that hold on light and dark, and axes of powers of ten.
 
-Blue and vermilion are told apart by all common kinds of colour blindness, and never stand alone:
-forward is solid and backward dashed, HC is labelled and so is the projection.  Both keep their
-contrast on white and on near-black, so nothing is recoloured when the theme changes.
+Blue and vermilion can be told apart with all common kinds of colour blindness, and colour is never
+the only sign: forward is solid and backward dashed, and HC and the projection are labelled.  Both
+colours keep their contrast on white and on near-black, so nothing is recoloured when the theme
+changes.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ THEORY = "#9c6ade"
 SHADE = "#868e96"
 
 MOVING = "overlay"
-"""Level of whatever a slider moves: Bokeh paints it on a canvas of its own, so that a move does
-not paint the axes, the grid and the still lines again, which takes more than half of a paint."""
+"""Render level of whatever a slider moves: Bokeh paints it on a separate canvas, so that a move
+does not repaint the axes, the grid and the fixed lines, which is more than half of the work."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Stroke:
     colour: str
     dash: tuple[int, ...] = ()
     width: float = 3
-    """Lines often coincide: the narrower lies on the wider, and both are visible."""
+    """Lines often coincide: the narrower one lies on the wider one, and both are visible."""
 
 
 _STROKES = (
@@ -58,9 +59,9 @@ _STROKES = (
 
 
 def stroke(k: int) -> Stroke:
-    """The k-th of a family of lines: whoever joins the family needs no entry here.
+    """The stroke of the k-th line of a family, so that a new line needs no entry here.
 
-    The first six differ in colour and dash; after that a colour returns with another dash, so
+    The first six differ in both colour and dash; after that, colours return with another dash, so
     that 36 lines are all different.
     """
     count = len(_STROKES)
@@ -74,7 +75,7 @@ DASH: dict[str, str | list[int]] = {"forward": "solid", "backward": [7, 4]}
 def plot(
     name: str, x_label: str, y_label: str, x_range: tuple[float, float], **options: Any
 ) -> figure:
-    """An empty plot that fills its container; ranges are fixed, so nothing jumps."""
+    """An empty plot that fills its container; its ranges are fixed, so that nothing jumps."""
     options.setdefault("y_range", Range1d(-1, 1))
     p = figure(
         name=name,
@@ -99,21 +100,23 @@ def plot(
 
 
 BORDER, LARGE_BORDER = 62, 100
-"""Pixels that the labels of a y axis take, at a desk and in a lecture hall."""
+"""Width in pixels of the labels of a y axis, at a desk and in a lecture hall."""
 
 
 def set_type(p: figure, large: float) -> None:
-    """Type for a reader at a desk (0), for the last row of a lecture hall (1), or larger yet."""
+    """Set type for a reader at a desk (0), for the last row of a lecture hall (1), or larger."""
     p.axis.axis_label_text_font_size = _pixels(13, 22, large)
     p.axis.major_label_text_font_size = _pixels(12, 20, large)
     if p.title is not None:
         p.title.text_font_size = _pixels(13, 20, large)
-    if p.min_border_left == BORDER or p.min_border_left >= LARGE_BORDER:  # else no such axis
+    if (
+        p.min_border_left == BORDER or p.min_border_left >= LARGE_BORDER
+    ):  # else the y axis has no labels
         p.min_border_left = round(LARGE_BORDER * large) if large else BORDER
     for renderer in p.renderers:
         glyph = getattr(renderer, "glyph", None)
         if isinstance(glyph, Text):
-            glyph.tags = glyph.tags or [glyph.text_font_size]  # as it was drawn
+            glyph.tags = glyph.tags or [glyph.text_font_size]  # the size at a desk
             size = int(glyph.tags[0].removesuffix("px"))
             glyph.text_font_size = _pixels(size, round(1.4 * size), large)
 
@@ -123,7 +126,7 @@ def _pixels(desk: int, hall: int, large: float) -> str:
 
 
 def ink(dark: bool) -> str:
-    """The colour of texts inside a plot, which no theme reaches."""
+    """The colour of text inside a plot, which themes do not reach."""
     return "#e9ecef" if dark else "#16191d"
 
 
@@ -149,10 +152,10 @@ def fit_ticks(p: figure) -> None:
 
 
 def live_ticks(p: figure) -> None:
-    """Ticks of a logarithmic y axis whose range follows the data: never so close as to collide.
+    """Ticks of a logarithmic y axis whose range follows the data, never so close that they collide.
 
-    Powers of ten, with 2 and 5 between where they are few, and equal steps within a factor of 4.
-    Bokeh's own are equal steps up to a factor of 100, and run into one another at the top.
+    They are powers of ten, with 2 and 5 between where those are few, and equal steps within a
+    factor of 4.  Bokeh's own are equal steps up to a factor of 100, and collide at the top.
     """
     p.yaxis.ticker = CustomJSTicker(
         major_code="""
@@ -176,18 +179,18 @@ def live_ticks(p: figure) -> None:
 
 
 def span_of(*values: Any, least: float = 1.0) -> tuple[float, float]:
-    """A y range around finite log10 values, with air, and never narrower than +-`least`."""
+    """A y range around the finite log10 values, with a margin, and at least +-`least`."""
     finite = [v[np.isfinite(v)] for v in (np.asarray(x, dtype=float) for x in values)]
     low = min([float(v.min()) for v in finite if v.size] + [-least])
     high = max([float(v.max()) for v in finite if v.size] + [least])
-    air = 0.05 * (high - low)
-    return low - air, high + air
+    margin = 0.05 * (high - low)
+    return low - margin, high + margin
 
 
 def draw(p: figure, source: ColumnDataSource, glyph: Glyph, level: str = "glyph") -> GlyphRenderer:
     """Add one glyph.
 
-    Not by `p.line(...)`, which makes three more copies of the glyph for selections that we do
-    not have: half the models of a page, and half the time it takes to open.
+    `p.line(...)` would make three more copies of the glyph, for selections that we do not have:
+    half the models of a page, and half the time it takes to open.
     """
     return p.add_glyph(source, glyph, level=level, selection_glyph=None, nonselection_glyph=None)
