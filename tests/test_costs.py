@@ -1,4 +1,4 @@
-"""The paper's counts by hand and by brute force, and what a measurement promises."""
+"""The paper's counts by hand and by brute force, and what a measurement guarantees."""
 
 import asyncio
 import math
@@ -58,15 +58,15 @@ def test_table_2_is_the_sum_of_its_operations(n):
     total = Traffic(*(sum(column) for column in zip(*operations.values(), strict=True)))
     assert hyper_connection_traffic(n, C) == total
     # Section 4.3.1: the last three in one kernel read (n + 1)C and write nC, coefficients aside.
-    apart = [operations[name] for name in ("H_post", "H_res", "merge")]
-    assert sum(read for read, _ in apart) - n - n * n == (3 * n + 1) * C
-    assert sum(written for _, written in apart) == 3 * n * C
+    separate = [operations[name] for name in ("H_post", "H_res", "merge")]
+    assert sum(read for read, _ in separate) - n - n * n == (3 * n + 1) * C
+    assert sum(written for _, written in separate) == 3 * n * C
     fused = fused_traffic(n, C)
     assert total.read - fused.read == (3 * n + 1) * C - (n + 1) * C
     assert total.written - fused.written == 3 * n * C - n * C
 
 
-def test_traffic_grows_with_n_about_in_proportion():
+def test_traffic_grows_roughly_in_proportion_to_n():
     # Section 3.2; (8n + 2)C of 3C once C is large.
     for n in (1, 4, 16):
         factor = hyper_connection_traffic(n, 10**6).moved / residual_traffic(10**6).moved
@@ -77,16 +77,16 @@ def test_traffic_grows_with_n_about_in_proportion():
 
 
 def counted_by_brute_force(n, C, L, block):
-    """Table 3, layer by layer: what is held, and the most that a block at work adds."""
-    held, at_work, most = 0, 0, 0
+    """Table 3, layer by layer: what stays resident, and the most that recomputing a block adds."""
+    resident, in_block, largest = 0, 0, 0
     for layer in range(L):
         if layer % block == 0:
-            held += n * C  # the block's input
-            at_work = 0
-        held += C  # F's output
-        at_work += n * C + C + C  # x, H_pre x and its norm
-        most = max(most, at_work)
-    return held, most
+            resident += n * C  # the block's input
+            in_block = 0
+        resident += C  # F's output
+        in_block += n * C + C + C  # x, H_pre x and its norm
+        largest = max(largest, in_block)
+    return resident, largest
 
 
 @pytest.mark.parametrize(("n", "L"), [(4, 60), (4, 24), (4, 36), (1, 7), (2, 61), (8, 5)])
@@ -98,7 +98,7 @@ def test_table_3_counted_layer_by_layer(n, L):
 
 
 def test_the_27b_model_by_hand():
-    # Ten blocks of six layers: 4 * 10 + 60 held and 6 * 6 at work, in units of C.
+    # Ten blocks of six layers: 4 * 10 + 60 resident and 6 * 6 in a block, in units of C.
     assert stored_activations(4, 2560, 60, 6) == Activations(100 * 2560, 36 * 2560)
     # All rows of Table 3 for each layer: x (nC), F's output, H_pre x and its norm (C each).
     assert stored_activations(4, 2560, 60) == Activations(7 * 60 * 2560, 0)
@@ -110,7 +110,7 @@ def test_the_best_block_stores_the_least_of_all():
             best = best_recompute_block(L, n)
             peaks = [stored_activations(n, 1, L, block).peak for block in range(1, L + 1)]
             assert peaks[best - 1] == min(peaks)
-            assert peaks.index(min(peaks)) == best - 1  # the smaller one of a tie
+            assert peaks.index(min(peaks)) == best - 1  # the smaller in a tie
 
 
 def test_the_papers_models_and_their_best_blocks():
@@ -164,7 +164,7 @@ def test_bad_input_is_named(call, error, message):
         call()
 
 
-# The time of the projection; how long it takes is nobody's to assert
+# The time of the projection, about whose length no test asserts anything
 
 
 DEVICES = [
@@ -194,7 +194,7 @@ def test_times_are_positive_and_say_what_was_timed(device):
 
 
 @pytest.mark.parametrize("projection", PROJECTIONS)
-def test_what_does_not_iterate_is_timed_once(projection):
+def test_a_projection_that_does_not_iterate_is_timed_once(projection):
     timed = projection_times(projection, streams=2, matrices=4, counts=range(4), repeats=1)
     assert (timed.seconds > 0).all()
     if not PROJECTIONS[projection].iterative:
@@ -202,7 +202,7 @@ def test_what_does_not_iterate_is_timed_once(projection):
         assert np.isnan(timed.line).all()
 
 
-def test_the_line_is_that_of_least_squares_from_one_iteration_on():
+def test_the_line_is_the_least_squares_fit_from_one_iteration_on():
     nanoseconds = np.array([1.0, 50, 70, 90])
     timed = ProjectionTimes("sinkhorn", 4, 10, (0, 1, 2, 3), nanoseconds * 10 / 1e9, 1, "this")
     np.testing.assert_allclose(timed.nanoseconds, nanoseconds)
@@ -212,12 +212,12 @@ def test_the_line_is_that_of_least_squares_from_one_iteration_on():
 
 
 def test_a_measurement_ends_soon_after_its_limit(monkeypatch):
-    # With no time to spend it is one round, and never none.
+    # With no time to spend there is one round, never none.
     monkeypatch.setattr(costs, "LONGEST", 0.0)
     assert projection_times(streams=2, counts=[1], repeats=1000).rounds == 1
 
 
-def test_nothing_here_brings_pytorch_along():
+def test_nothing_here_imports_pytorch():
     check = (
         "import sys, mhc_demo.numerics.costs as c; c.projection_times(matrices=2, repeats=1); "
         "assert 'torch' not in sys.modules and 'panel' not in sys.modules"
@@ -242,7 +242,7 @@ def test_the_tables_hold_the_numbers_and_their_sources():
     assert "Table 3, Eq. 20" in activations
 
 
-def test_the_papers_overhead_is_said_to_be_the_papers():
+def test_the_overhead_is_presented_as_the_papers_own():
     assert TRAINING_OVERHEAD == 0.067
     words = overhead_html()
     for word in ("6.7 %", "the paper’s own measurement", "n = 4", "arXiv:2512.24880", "4.3"):
@@ -259,21 +259,21 @@ def test_large_numbers_keep_four_digits():
 
 @pytest.fixture
 def measurements(monkeypatch):
-    """What was measured, instead of measuring; nothing is known at first."""
-    made = []
+    """The measurements that were requested; none is taken, and no time is known at first."""
+    requests = []
 
     def measure(projection, *, streams, device):
-        made.append((projection, streams, device))
+        requests.append((projection, streams, device))
         seconds = np.arange(31) * 1e-6 + 1e-9
         return ProjectionTimes(projection, streams, 10, tuple(range(31)), seconds, 3, "an abacus")
 
     monkeypatch.setattr(view, "projection_times", measure)
     monkeypatch.setattr(view, "_times", {})
-    return made
+    return requests
 
 
 def opened(**values):
-    """An explorer whose view of costs is open, and complete as the browser makes it."""
+    """An explorer with its view of costs, complete as after the first picture in a browser."""
     explorer = mhc.Explorer(view="cost", **values)
     explorer.window.first_picture = True
     return explorer, explorer._open["cost"]
@@ -292,51 +292,51 @@ def test_the_view_measures_once_for_each_projection_size_and_device(measurements
 
 
 def test_measuring_again_measures_again(measurements):
-    _, shown = opened(members=2)
-    shown.again.clicks += 1
+    _, cost_view = opened(members=2)
+    cost_view.again.clicks += 1
     assert measurements == [("sinkhorn", 4, "numpy")] * 2
-    assert not shown.again.disabled
+    assert not cost_view.again.disabled
 
 
 def test_the_view_lays_the_gains_against_the_times(measurements):
-    explorer, shown = opened(members=2)
+    explorer, cost_view = opened(members=2)
     gains = explorer.surface["log10_gain"].sel(direction="backward", series="median")
-    held = shown.table.data
-    np.testing.assert_allclose(held["median"].reshape(31, 128), gains, rtol=1e-6, atol=1e-7)
-    times = held["time"].reshape(31, 128)
+    columns = cost_view.table.data
+    np.testing.assert_allclose(columns["median"].reshape(31, 128), gains, rtol=1e-6, atol=1e-7)
+    times = columns["time"].reshape(31, 128)
     np.testing.assert_allclose(times, np.repeat(100.0 * np.arange(31)[:, None] + 0.1, 128, 1))
-    assert "by an abacus: 10 random 4 × 4 matrices in one call" in shown.note.object
-    assert "100 ns per matrix and further iteration" in re.sub("<[^>]*>", "", shown.note.object)
+    assert "by an abacus: 10 random 4 × 4 matrices in one call" in cost_view.note.object
+    assert "100 ns per matrix and further iteration" in re.sub("<[^>]*>", "", cost_view.note.object)
     explorer.state.depth = 50
     gain = 10 ** float(gains.sel(iterations=1, depth=50))
-    assert "after 50 layers" in shown.note.object
-    assert f"{gain:.3f} at 1 (100 ns)" in shown.note.object
+    assert "after 50 layers" in cost_view.note.object
+    assert f"{gain:.3f} at 1 (100 ns)" in cost_view.note.object
 
 
 def test_the_event_loop_never_measures(measurements, monkeypatch):
     # The server's own thread has visitors to answer.
-    beside = []
-    monkeypatch.setattr(view.pn.state, "execute", beside.append)
+    scheduled = []
+    monkeypatch.setattr(view.pn.state, "execute", scheduled.append)
 
-    async def open_it():
+    async def open_view():
         return opened(members=2)[1]
 
-    shown = asyncio.run(open_it())
+    cost_view = asyncio.run(open_view())
     assert measurements == []
-    assert "is being timed" in shown.note.object
-    assert np.isnan(shown.table.data["time"]).all()
-    assert beside
+    assert "is being timed" in cost_view.note.object
+    assert np.isnan(cost_view.table.data["time"]).all()
+    assert scheduled
 
 
 def test_a_measurement_that_comes_too_late_is_not_shown(measurements):
-    explorer, shown = opened(members=2)
-    late, now = shown.measured, shown.timed
+    explorer, cost_view = opened(members=2)
+    late, request = cost_view.measured, cost_view.timed
     explorer.state.streams = 2
-    shown._measured(now, late)
-    assert shown.measured.streams == 2
-    shown._measured(shown.timed, None)
-    assert "could not be timed" in shown.note.object
-    assert not shown.again.disabled
+    cost_view._measured(request, late)
+    assert cost_view.measured.streams == 2
+    cost_view._measured(cost_view.timed, None)
+    assert "could not be timed" in cost_view.note.object
+    assert not cost_view.again.disabled
 
 
 def test_the_calculator_follows_its_fields_and_keeps_them_in_range(measurements):
@@ -363,7 +363,7 @@ def test_the_calculator_follows_its_fields_and_keeps_them_in_range(measurements)
     assert fields["model_layers"].value == "1000"
     assert fields["model_layers"].helper_text == ""
     ranges, ignored = "it ranges from 1 to 1048576", "what was typed was ignored"
-    for typed, kept, said in (
+    for typed, kept, notice in (
         ("-5", "1", f"set to 1; {ranges}."),
         ("", "1", f"{ignored}; it must be a whole number."),
         ("9" * 15, "1048576", f"set to 1048576; {ranges}."),
@@ -371,7 +371,7 @@ def test_the_calculator_follows_its_fields_and_keeps_them_in_range(measurements)
     ):
         fields["model_width"].value = typed
         assert fields["model_width"].value == kept
-        assert fields["model_width"].helper_text == said
+        assert fields["model_width"].helper_text == notice
     fields["model_width"].value = "640"
     assert fields["model_width"].helper_text == ""
     assert overhead_html() in calculator.tables.object

@@ -1,4 +1,4 @@
-"""Every formula and every text can be typeset and explained, and says what it should."""
+"""Every formula can be typeset, and every term in it and in a text is explained."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ SYMBOL = re.compile(r"<(\w+)>")
 @pytest.mark.parametrize("name", FORMULAS)
 def test_a_formula_is_well_formed_and_leaves_no_latex(name: str) -> None:
     formula = FORMULAS[name]
-    drawn = ElementTree.fromstring(formula.markup().replace("&nbsp;", " "))
-    text = "".join(drawn.itertext())
+    tree = ElementTree.fromstring(formula.markup().replace("&nbsp;", " "))
+    text = "".join(tree.itertext())
     assert "\\" not in text
     assert "&" not in text
-    assert drawn.get("aria-label") == formula.spoken
+    assert tree.get("aria-label") == formula.spoken
 
 
 @pytest.mark.parametrize("name", FORMULAS)
@@ -35,7 +35,7 @@ def test_every_symbol_of_a_formula_is_explained(name: str) -> None:
     assert len(stops) == len(set(stops))  # the keyboard stops at each once
 
 
-def test_an_index_stands_below_what_is_raised() -> None:
+def test_an_index_is_set_below_the_superscript() -> None:
     assert "<msubsup>" in typeset("<h_res>_2", "H res 2")
 
 
@@ -43,7 +43,7 @@ def test_every_formula_of_a_scene_exists() -> None:
     assert {scene.formula for scene in SCENES.values()} - {""} <= FORMULAS.keys()
 
 
-def test_a_word_is_explained_where_it_comes_first_and_never_inside_markup() -> None:
+def test_a_word_is_explained_where_it_first_occurs_and_never_inside_markup() -> None:
     text = explained('<b title="the gain">HC</b>: a gain, and a gain; dehcx')
     assert text.count('class="term"') == 2
     assert '<b title="the gain">' in text

@@ -72,7 +72,7 @@ class Story(JSComponent):
     The browser asks for another scene, and for the presenter's view, by setting them.
     """
 
-    scenes = param.List(item_type=dict, doc="See `scenes.told`.")
+    scenes = param.List(item_type=dict, doc="See `scenes_for_browser`.")
     scene = param.String(doc="Name of the present one; none if empty.")
     present = param.Boolean(default=False, doc="Whether this is the presenter's view.")
     wish = param.String(doc='"reset" or "shuffle", and a count so that it can be wished again.')

@@ -24,7 +24,7 @@ from ..figures.slices import SLIDERS, gain_columns, table
 from ..numerics.devices import DEVICES
 from ..numerics.paper import MHC
 from ..numerics.projections import PROJECTIONS
-from ..story.scenes import SCENES, told
+from ..story.scenes import SCENES, scenes_for_browser
 from . import faults, static
 from .components import BrowserWindow, Headline, Slider, Story
 from .computing import QUEUES, Key, device_of, surface_of
@@ -115,7 +115,7 @@ class Explorer(pn.viewable.Viewer):
         self.way_out = note()
         self._show_way_out()
         self.story = Story(
-            scenes=told(),
+            scenes=scenes_for_browser(),
             scene=self.state.param.scene,
             present=self.state.param.present,
             sizing_mode="stretch_width",

@@ -1,7 +1,7 @@
 """The mathematics that the page rests on, formula by formula, with its source.
 
-A scene shows the one that it is about; the view "Formulas" shows all.  Written in LaTeX, where
-`<name>` is a symbol of the glossary.  To add a formula, add an entry to `FORMULAS`.
+A scene shows the formula that it is about; the view "Formulas" shows all.  They are written in
+LaTeX, where `<name>` is a symbol of the glossary.  To add a formula, add an entry to `FORMULAS`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Formula:
     source: str
 
     def markup(self) -> str:
-        """The formula as MathML with its symbols explained."""
+        """The formula as MathML, with its symbols explained."""
         return typeset(self.latex, self.spoken)
 
 
@@ -167,4 +167,4 @@ FORMULAS: dict[str, Formula] = {
         MHC_PAPER + ", Eq. 20",
     ),
 }
-"""Every formula by its name, in the order in which the page builds them up."""
+"""Every formula by its name, in the order in which the page introduces them."""

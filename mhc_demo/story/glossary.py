@@ -1,10 +1,10 @@
 """The words and symbols of the field, each with a short explanation.
 
 One entry serves the story, the notes below the plots and the formulas: `explained` finds the
-words in a text, `typeset` the symbols in a formula.  Whatever carries an explanation is marked up
-in the same way, and `static/terms.js` shows it on hover, focus or tap; assistive technology reads
-it from the markup.  Formulas are MathML, which browsers draw themselves, so that nothing is asked
-of another host.
+words in a text, `typeset` the symbols in a formula.  All explanations are marked up in the same
+way: `static/terms.js` shows them on hover, focus or tap, and assistive technology reads them from
+the markup.  Formulas are MathML, which browsers render themselves, so that nothing is loaded from
+another host.
 
 To add a term, add an entry to `TERMS`.
 """
@@ -31,7 +31,7 @@ class Term:
     latex: str = ""
     """The symbol, which a formula calls `<name>`."""
     words: tuple[str, ...] = ()
-    """How texts call it; the longest that fits is taken."""
+    """What texts call it; of several matches the longest counts."""
 
 
 SYMBOLS_OF_METRICS = {"second_singular_value": "s_2"}
@@ -259,7 +259,7 @@ TERMS: dict[str, Term] = {
 """Every term by its name."""
 
 _WORDS = {word: name for name, term in TERMS.items() for word in term.words}
-_SPOKEN = re.compile(
+_ANY_WORD = re.compile(
     r"(?<![\w-])("
     + "|".join(map(re.escape, sorted(_WORDS, key=len, reverse=True)))
     + r")(?![\w-])",
@@ -272,27 +272,26 @@ _MARKED = re.compile(r'<mrow class="term-(\w+)">')
 
 def term(text: str, title: str, meaning: str) -> str:
     """Our own HTML `text` with its explanation."""
-    said = html.escape(meaning)
     return (
         f'<span class="term" role="button" tabindex="0" data-title="{html.escape(title)}" '
-        f'aria-description="{said}">{text}</span>'
+        f'aria-description="{html.escape(meaning)}">{text}</span>'
     )
 
 
 def explained(markup: str) -> str:
-    """Our own HTML with every term explained where it comes first."""
-    seen: set[str] = set()
+    """Our own HTML with every term explained where it first occurs."""
+    done: set[str] = set()
 
-    def mark(found: re.Match[str]) -> str:
-        word = found[0]
+    def mark(match: re.Match[str]) -> str:
+        word = match[0]
         name = _WORDS.get(word) or _WORDS.get(word.lower(), "")
-        if not name or name in seen:
+        if not name or name in done:
             return word
-        seen.add(name)
+        done.add(name)
         return term(word, TERMS[name].title, TERMS[name].meaning)
 
     parts = _TAG.split(markup)
-    parts[::2] = [_SPOKEN.sub(mark, text) for text in parts[::2]]
+    parts[::2] = [_ANY_WORD.sub(mark, text) for text in parts[::2]]
     return "".join(parts)
 
 
@@ -300,31 +299,32 @@ def explained(markup: str) -> str:
 def typeset(latex: str, spoken: str) -> str:
     """LaTeX as MathML; `<name>` is the symbol of a term, with its explanation.
 
-    `spoken` is the formula in words, for who does not see it.
+    `spoken` is the formula in words, for a screen reader.
     """
     mathml = convert(_SYMBOL.sub(_marked, latex), display="block")
-    seen: set[str] = set()
+    done: set[str] = set()
 
-    def mark(found: re.Match[str]) -> str:
-        first = found[1] not in seen  # the keyboard stops at each symbol once
-        seen.add(found[1])
-        return _symbol(TERMS[found[1]], first)
+    def mark(match: re.Match[str]) -> str:
+        name = match[1]
+        first = name not in done  # the keyboard stops at each symbol once
+        done.add(name)
+        return _symbol(TERMS[name], first)
 
     mathml = _MARKED.sub(mark, mathml)
-    # A group: what has the role of mathematics hides the symbols in it from assistive technology.
+    # A group, because the role "math" would hide its symbols from assistive technology.
     return mathml.replace("<math ", f'<math role="group" aria-label="{html.escape(spoken)}" ', 1)
 
 
-def _marked(found: re.Match[str]) -> str:
-    name, index = found[1], found[2] or ""
+def _marked(match: re.Match[str]) -> str:
+    name, index = match[1], match[2] or ""
     latex = TERMS[name].latex
-    if "^" in latex:  # the index stands below what is raised, not after it
+    if "^" in latex:  # the index belongs below the superscript, not after it
         plain = _SYMBOL.sub(lambda inner: TERMS[inner[1]].latex, index)
         return rf"\class{{term-{name}}}{{{latex}{plain}}}"
     return rf"\class{{term-{name}}}{{{latex}}}{_SYMBOL.sub(_marked, index)}"
 
 
-def _symbol(meant: Term, first: bool) -> str:
-    title, meaning = html.escape(meant.title), html.escape(meant.meaning)
+def _symbol(entry: Term, first: bool) -> str:
+    title, meaning = html.escape(entry.title), html.escape(entry.meaning)
     focus = 'role="button" tabindex="0"' if first else ""
     return f'<mrow class="term" {focus} data-title="{title}" aria-description="{meaning}">'

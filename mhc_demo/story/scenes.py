@@ -1,11 +1,11 @@
 """The story, scene by scene: each is a state of the page, a few sentences and a question.
 
-No text holds a number that is only said.  `{10^16.2|hc}` is a number as it is read, and the name
-of the function in `NUMBERS` that computes it with the library, for the state that the scene sets:
-the tests compare the two.  What a paper printed stands with its place, `[3000|Fig. 3b]`.  Any
+No number in a text is merely asserted.  `{10^16.2|hc}` is a number as the reader sees it, with the
+name of the function in `NUMBERS` that computes it with the library for the scene's state; the tests
+compare the two.  A number that a paper printed is given with its place, `[3000|Fig. 3b]`.  Any
 other number in a text is part of the scene's own state.
 
-To add a scene, add an entry to `SCENES`, in its place.
+To add a scene, add an entry to `SCENES`, at its place in the story.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from .formulas import FORMULAS
 from .glossary import explained
 
 NUMBER = re.compile(r"\{([^|{}]+)\|(\w+)\}")
-"""A number as it is read, and the function that computes it."""
+"""A number as the reader sees it, and the function that computes it."""
 CITED = re.compile(r"\[([^|\[\]]+)\|([^|\[\]]+)\]")
 """A number that a paper printed, and where."""
 
@@ -50,13 +50,13 @@ class Scene:
     notes: str
     """For the speaker, on a second screen."""
     formula: str = ""
-    """Name of the one that the scene is about."""
+    """The name of the formula that the scene is about."""
     state: Mapping[str, Any] = field(default_factory=dict)
     """What differs from the page's defaults."""
     controls: tuple[str, ...] = ("iterations", "depth")
     """What the presenter's view keeps at hand."""
     headline: bool = True
-    """Whether the two huge numbers are of the matter; "harmless" they would spoil."""
+    """Whether the two huge numbers belong to it: they would give away the point of "harmless"."""
 
 
 SCENES: dict[str, Scene] = {
@@ -229,7 +229,7 @@ SCENES: dict[str, Scene] = {
 """Every scene by its name, in the order of the story."""
 
 
-class Seen:
+class Results:
     """What the library computes for a state of the page."""
 
     def __init__(self, values: Mapping[str, Any]) -> None:
@@ -241,13 +241,13 @@ class Seen:
         return gain_surface(self.experiment)["log10_gain"]
 
     def gain(self, iterations: int | None = None, series: str = "median", **where: Any) -> float:
-        """log10 of the composite gain at the present depth; of the larger direction, if not one."""
+        """log10 of the composite gain at the state's depth: the larger, if no direction is given."""
         t = self.values["iterations"] if iterations is None else iterations
-        here = self.surface.sel(iterations=t, depth=self.values["depth"], series=series, **where)
-        return float(here.max())
+        gains = self.surface.sel(iterations=t, depth=self.values["depth"], series=series, **where)
+        return float(gains.max())
 
     def mixing(self, metric: str, depth: int | None = None) -> float:
-        """A mixing metric of the first network's composite, at the present iterations."""
+        """A mixing metric of the first network's composite, at the state's iterations."""
         return float(
             mixing_surface(self.experiment)[metric].sel(
                 iterations=self.values["iterations"],
@@ -256,25 +256,25 @@ class Seen:
         )
 
 
-NUMBERS: dict[str, Callable[[Seen], str]] = {
-    "hc": lambda seen: big(seen.gain(0)),
-    "projected": lambda seen: big(seen.gain()),
-    "after_1": lambda seen: big(seen.gain(1)),
-    "after_20": lambda seen: big(seen.gain(20)),
-    "member_forward": lambda seen: big(seen.gain(series="member", direction="forward")),
-    "member_backward": lambda seen: big(seen.gain(series="member", direction="backward")),
-    "typical": lambda seen: big(
-        float(layer_gains(seen.experiment).sel(iterations=0, series="median").mean())
+NUMBERS: dict[str, Callable[[Results], str]] = {
+    "hc": lambda results: big(results.gain(0)),
+    "projected": lambda results: big(results.gain()),
+    "after_1": lambda results: big(results.gain(1)),
+    "after_20": lambda results: big(results.gain(20)),
+    "member_forward": lambda results: big(results.gain(series="member", direction="forward")),
+    "member_backward": lambda results: big(results.gain(series="member", direction="backward")),
+    "typical": lambda results: big(
+        float(layer_gains(results.experiment).sel(iterations=0, series="median").mean())
     ),
-    "rate": lambda seen: f"{gaussian_growth(seen.experiment.streams)[0]:.3f}",
-    "printed_hc": lambda seen: _largest_printed("hc"),
-    "printed_mhc": lambda seen: _largest_printed("mhc"),
-    "reads": lambda seen: f"{_traffic_of_27b('read'):.1f}",
-    "writes": lambda seen: f"{_traffic_of_27b('written'):.1f}",
-    "distance": lambda seen: f"{seen.mixing('uniform_distance'):.2f}",
-    "distance_1": lambda seen: f"{seen.mixing('uniform_distance', depth=1):.2f}",
+    "rate": lambda results: f"{gaussian_growth(results.experiment.streams)[0]:.3f}",
+    "printed_hc": lambda results: _largest_printed("hc"),
+    "printed_mhc": lambda results: _largest_printed("mhc"),
+    "reads": lambda results: f"{_traffic_of_27b('read'):.1f}",
+    "writes": lambda results: f"{_traffic_of_27b('written'):.1f}",
+    "distance": lambda results: f"{results.mixing('uniform_distance'):.2f}",
+    "distance_1": lambda results: f"{results.mixing('uniform_distance', depth=1):.2f}",
 }
-"""What the numbers in the texts are, as they are read."""
+"""How the numbers in the texts are computed, and written as in the texts."""
 
 
 def big(log10: float) -> str:
@@ -298,16 +298,16 @@ def _largest_printed(method: str) -> str:
     return f"{max(gains):.0f}" if max(gains) >= 100 else f"{max(gains):.2f}"
 
 
-def _traffic_of_27b(what: str) -> float:
-    """HC's memory traffic, in units of the plain residual connection's (Table 2)."""
+def _traffic_of_27b(kind: str) -> float:
+    """HC's memory traffic, "read" or "written", relative to a plain residual connection's."""
     model = TABLE_5["27B"]
     traffic = hyper_connection_traffic(model.streams, model.width)
-    return getattr(traffic, what) / getattr(residual_traffic(model.width), what)
+    return getattr(traffic, kind) / getattr(residual_traffic(model.width), kind)
 
 
 @cache
-def told() -> list[dict[str, str]]:
-    """All scenes as the browser is given them: what is read as HTML, what is spoken as text."""
+def scenes_for_browser() -> list[dict[str, str]]:
+    """All scenes as the browser gets them: what the audience reads as HTML, the rest as text."""
     return [
         {
             "name": name,
@@ -322,7 +322,7 @@ def told() -> list[dict[str, str]]:
 
 
 def markup(text: str) -> str:
-    """A scene's text as HTML, numbers in bold, those of a paper with their place."""
+    """A scene's text as HTML: numbers in bold, those of a paper with their place."""
     text = html.escape(text, quote=False)
     text = NUMBER.sub(lambda m: f"<b>{_raised(m[1])}</b>", text)
     return CITED.sub(lambda m: f"<b>{_raised(m[1])}</b> <cite>({m[2]})</cite>", text)
