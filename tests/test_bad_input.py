@@ -1,4 +1,4 @@
-"""Bad input raises ValueError or TypeError with the argument, and its value or what is allowed.
+"""Bad input raises ValueError or TypeError, naming the argument and its value or what is allowed.
 
 Each case is a call and the fragments that its message must contain, in any order.
 """
@@ -65,14 +65,14 @@ BAD_MATRICES = {
 
 
 @pytest.mark.parametrize(("argument", "function"), TAKES_MATRICES.values(), ids=TAKES_MATRICES)
-@pytest.mark.parametrize(("value", "said"), BAD_MATRICES.values(), ids=BAD_MATRICES)
-def test_what_is_not_finite_square_matrices_is_refused(argument, function, value, said):
-    refuse(lambda: function(value), argument, said)
+@pytest.mark.parametrize(("value", "fragment"), BAD_MATRICES.values(), ids=BAD_MATRICES)
+def test_anything_but_finite_square_matrices_is_refused(argument, function, value, fragment):
+    refuse(lambda: function(value), argument, fragment)
 
 
 @pytest.mark.parametrize("name", PROJECTIONS)
 def test_nan_in_a_torch_tensor_goes_through_and_stays_in_its_matrix(name):
-    """As everywhere in PyTorch: to look for it would hold up a GPU."""
+    """As everywhere in PyTorch: checking for NaN would hold up a GPU."""
     logits = torch.zeros(2, 2, 2, dtype=torch.float64)
     logits[0, 0, 0] = NAN
     projected = mhc.project(logits, name)
@@ -143,7 +143,7 @@ def test_an_unknown_name_is_refused_with_the_known_ones(argument, allowed, call,
     refuse(lambda: call(name), argument, *allowed)
 
 
-def test_matrices_in_the_place_of_a_name_are_refused():
+def test_matrices_in_place_of_a_name_are_refused():
     refuse(lambda: mhc.project(Z, Z), "projection", "sinkhorn")
     refuse(lambda: mhc.amax_gain(Z, Z), "direction", "forward")
     refuse(lambda: mhc.compose(Z, torch.zeros(2)), "direction", "forward")
@@ -203,7 +203,7 @@ def test_a_count_that_is_not_a_whole_number_is_refused(argument, low, call, valu
 
 
 @pytest.mark.parametrize(("argument", "low", "call"), WHOLE.values(), ids=WHOLE)
-def test_the_lowest_count_is_taken_as_an_int_of_python_or_numpy(argument, low, call):
+def test_the_lowest_count_is_accepted_as_an_int_of_python_or_numpy(argument, low, call):
     call(low)
     call(np.int32(low))
 
@@ -254,7 +254,7 @@ def test_an_experiment_refuses_what_is_not_a_whole_number_in_range(name, value):
 
 
 @pytest.mark.parametrize("name", ["streams", "members"])
-def test_an_experiment_refuses_nothing_at_all(name):
+def test_an_experiment_refuses_a_count_of_zero(name):
     refuse(lambda: mhc.Experiment(**{name: 0}), name, "at least 1", 0)
 
 
@@ -267,7 +267,7 @@ def test_an_experiment_refuses_a_parameter_that_it_does_not_have():
     refuse(lambda: mhc.Experiment(stream=4), "stream")
 
 
-def test_an_experiment_stays_as_it_was_when_a_value_is_refused():
+def test_an_experiment_is_unchanged_when_a_value_is_refused():
     experiment = mhc.Experiment(streams=3)
     with pytest.raises(ValueError, match="streams"):
         experiment.streams = 65
@@ -284,7 +284,7 @@ TAKES_EXPERIMENT = {
 
 @pytest.mark.parametrize("function", TAKES_EXPERIMENT.values(), ids=TAKES_EXPERIMENT)
 @pytest.mark.parametrize("value", [None, "spam", {"streams": 4}, 4], ids=repr)
-def test_what_is_not_an_experiment_is_refused(function, value):
+def test_anything_but_an_experiment_is_refused(function, value):
     refuse(lambda: function(value), "experiment must be an Experiment", repr(value))
 
 

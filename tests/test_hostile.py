@@ -1,9 +1,9 @@
-"""The server among enemies: what they ask for, link to and send, and what comes of it.
+"""Attacks on the server: hostile requests, links and messages, and what they achieve.
 
-A real server, and no browser, for none would send this.  Whatever comes, the server lives on, the
-others are served, nothing of it is repeated as markup, and the log stays short: no traceback, and
-at most a line for a message.  A fixed seed draws the links and the messages; `--long` draws many
-more.  Nothing here reaches another host.
+The server is real, but there is no browser, because none would send this.  Whatever arrives, the
+server survives, other visitors are served, nothing is repeated as markup, and the log stays short:
+no traceback, and at most one line for a message.  The links and messages are drawn with a fixed
+seed; `--long` draws many more.  Nothing here reaches another host.
 """
 
 from __future__ import annotations
@@ -40,18 +40,18 @@ from mhc_demo.app.state import URL_PARAMETERS, State
 from mhc_demo.figures.slices import gain_columns
 
 ROOT = Path(__file__).resolve().parent.parent
-WAIT = 20  # s; what takes longer has hung
-SILENCE = 5.0  # s; what others may have to wait on a machine that does much else
-ROOM = 40.0  # MB that a server may grow by while it is attacked, for what any work leaves behind
-MARK = "~"  # at the beginning of a frame that is none of Bokeh's
-LINE = 1000  # characters that a line of the log may have: none repeats what was sent
+WAIT = 20  # s; whatever takes longer has hung
+SILENCE = 5.0  # s; the longest that others may have to wait, on a machine that is busy otherwise
+ROOM = 40.0  # MB by which the server may grow during an attack, as with any work
+MARK = "~"  # starts a frame that is not Bokeh's
+LINE = 1000  # the most characters in a line of the log: none repeats what was sent
 
 Many = Callable[[int, int], int]
 Record = Callable[[str, object], None]
 
 
 class Answer(NamedTuple):
-    """What came back; status 0 if the connection was closed without a word."""
+    """What came back; status 0 if the connection was closed without an answer."""
 
     status: int
     head: bytes
@@ -72,8 +72,8 @@ class Server:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
         end = time.monotonic() + 60
-        while self.ask("/liveness", timeout=5).status != 200:
-            assert self.process.poll() is None, self.said(0)
+        while self.request("/liveness", timeout=5).status != 200:
+            assert self.process.poll() is None, self.log_after(0)
             assert time.monotonic() < end
             time.sleep(0.1)
 
@@ -84,95 +84,95 @@ class Server:
         self.process.kill()
         self.process.wait()
 
-    def lives(self) -> bool:
-        return self.process.poll() is None and self.ask("/liveness", timeout=WAIT).status == 200
+    def is_alive(self) -> bool:
+        return self.process.poll() is None and self.request("/liveness", timeout=WAIT).status == 200
 
-    def ask(
+    def request(
         self, target: str | bytes, *headers: bytes, method: str = "GET", timeout: float = WAIT
     ) -> Answer:
-        """Ask for exactly this target: other clients would tidy it up."""
+        """Request exactly this target, which other clients would normalise."""
         if isinstance(target, str):
             target = target.encode()
-        said = b""
+        answer = b""
         with (
             contextlib.suppress(OSError),
             socket.create_connection(("127.0.0.1", self.port), timeout) as connection,
         ):
-            start = b"%s %s HTTP/1.1" % (method.encode(), target)
+            first = b"%s %s HTTP/1.1" % (method.encode(), target)
             always = (b"Host: localhost:%d" % self.port, b"Connection: close")
-            connection.sendall(b"\r\n".join((start, *always, *headers, b"", b"")))
+            connection.sendall(b"\r\n".join((first, *always, *headers, b"", b"")))
             while more := connection.recv(2**16):
-                said += more
-        head, _, body = said.partition(b"\r\n\r\n")
+                answer += more
+        head, _, body = answer.partition(b"\r\n\r\n")
         return Answer(int(head.split()[1]) if head else 0, head, body)
 
     def token(self, query: str = "") -> str:
-        """What the page at this link lets its browser open a websocket with."""
-        found = re.search(rb'"token":"([^"]+)"', self.ask("/app" + query).body)
-        assert found, query
-        return found[1].decode()
+        """The token with which the page at this link opens its websocket."""
+        match = re.search(rb'"token":"([^"]+)"', self.request("/app" + query).body)
+        assert match, query
+        return match[1].decode()
 
-    def mark(self) -> int:
-        """Where the log ends."""
+    def log_end(self) -> int:
+        """The position at which the log ends."""
         return self.log.stat().st_size
 
-    def said(self, mark: int) -> str:
-        """What the log says after a mark."""
+    def log_after(self, position: int) -> str:
+        """What was logged after that position."""
         with self.log.open("rb") as log:
-            log.seek(mark)
+            log.seek(position)
             return log.read().decode(errors="replace")
 
     def memory(self) -> float:
-        """Resident, in MB."""
+        """Resident memory in MB."""
         return psutil.Process(self.process.pid).memory_info().rss / 1e6
 
     def libraries(self) -> set[str]:
-        """The compiled libraries that it has loaded, where the system tells."""
+        """The compiled libraries that it has loaded, on systems that tell."""
         maps = Path(f"/proc/{self.process.pid}/maps")
         return set(re.findall(r"\S+\.so\S*$", maps.read_text(), re.M)) if maps.exists() else set()
 
     @contextlib.contextmanager
-    def heard(self, record: Record | None = None) -> Iterator[None]:
-        """Whatever happens inside, others are answered all the while."""
+    def answering(self, record: Record | None = None) -> Iterator[None]:
+        """Asserts that others are answered all the while, whatever happens inside."""
         longest = 0.0
 
-        def listen() -> None:
+        def probe() -> None:
             nonlocal longest
-            begun = time.monotonic()
-            self.ask("/liveness")
-            longest = max(longest, time.monotonic() - begun)
+            start = time.monotonic()
+            self.request("/liveness")
+            longest = max(longest, time.monotonic() - start)
 
-        with meanwhile(listen):
+        with repeating(probe):
             yield
         if record:
             record("longest silence, s", round(longest, 2))
         assert longest < SILENCE
 
     @contextlib.contextmanager
-    def no_larger(self) -> Iterator[None]:
-        """Whatever happens inside, it takes little memory."""
-        self.ask("/app")  # what the first page brings along is not counted
-        before = most = self.memory()
+    def not_growing(self) -> Iterator[None]:
+        """Asserts that whatever happens inside takes little memory."""
+        self.request("/app")  # what the first page loads does not count
+        before = peak = self.memory()
 
         def look() -> None:
-            nonlocal most
-            most = max(most, self.memory())
+            nonlocal peak
+            peak = max(peak, self.memory())
 
-        with meanwhile(look):
+        with repeating(look):
             yield
-        assert most - before < ROOM
+        assert peak - before < ROOM
 
 
 @contextlib.contextmanager
-def meanwhile(step: Callable[[], None]) -> Iterator[None]:
-    """Do this again and again while something else happens."""
+def repeating(step: Callable[[], None]) -> Iterator[None]:
+    """Repeats `step` in a thread while the block runs."""
     over = threading.Event()
 
-    def go_on() -> None:
+    def repeat() -> None:
         while not over.wait(0.05):
             step()
 
-    thread = threading.Thread(target=go_on)
+    thread = threading.Thread(target=repeat)
     thread.start()
     try:
         yield
@@ -193,24 +193,24 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture
 def server(running: Server) -> Iterator[Server]:
-    """The server, which afterwards must be there, and have nothing long to say."""
-    if not running.lives():
+    """The server; after the test it must be alive, with no traceback in its log."""
+    if not running.is_alive():
         running.stop()
         running.start()
-    mark = running.mark()
+    position = running.log_end()
     yield running
-    assert running.lives(), running.said(mark)[-2000:]
-    assert "Traceback" not in running.said(mark), running.said(mark)[-2000:]
+    assert running.is_alive(), running.log_after(position)[-2000:]
+    assert "Traceback" not in running.log_after(position), running.log_after(position)[-2000:]
 
 
 @pytest.fixture
 def many(request: pytest.FixtureRequest) -> Many:
-    """How many: the first number, or with `--long` the second."""
+    """Chooses how many: the first number, or with `--long` the second."""
     long = request.config.getoption("--long")
     return lambda few, more: more if long else few
 
 
-# ---- asking ----------------------------------------------------------------------------------
+# ---- requests --------------------------------------------------------------------------------
 
 XSS = '"></script><script>alert(1)</script>'
 MARKUP = b"<script>alert(1)"
@@ -242,13 +242,13 @@ COMPONENTS = [
 
 @pytest.mark.parametrize("target", COMPONENTS)
 def test_no_link_imports_a_module(server: Server, target: str) -> None:
-    libraries, mark = server.libraries(), server.mark()
-    assert server.ask(target).status == 404
+    libraries, position = server.libraries(), server.log_end()
+    assert server.request(target).status == 404
     assert server.libraries() == libraries
-    assert server.said(mark).count("\n") <= 1
+    assert server.log_after(position).count("\n") <= 1
 
 
-NAMED_BY_BOKEH = [
+RESERVED_BY_BOKEH = [
     f"bokeh-absolute-url={quote(XSS)}",
     f"bokeh-absolute-url={XSS}".replace(" ", "+"),
     f"%62okeh-absolute-url={quote(XSS)}",
@@ -265,16 +265,16 @@ NAMED_BY_BOKEH = [
 ]
 
 
-@pytest.mark.parametrize("query", NAMED_BY_BOKEH)
-def test_no_link_says_what_only_bokeh_may(server: Server, query: str) -> None:
-    answer = server.ask(f"/app?{query}")
+@pytest.mark.parametrize("query", RESERVED_BY_BOKEH)
+def test_no_link_sets_what_only_bokeh_may(server: Server, query: str) -> None:
+    answer = server.request(f"/app?{query}")
     assert answer.status == 404
     assert MARKUP not in answer.body
 
 
-def test_what_is_only_like_it_is_one_more_unknown_parameter(server: Server) -> None:
+def test_a_similar_name_is_one_more_unknown_parameter(server: Server) -> None:
     for query in (f"BOKEH-absolute-url={quote(XSS)}", f"bokeh_absolute_url={quote(XSS)}"):
-        answer = server.ask(f"/app?{query}")
+        answer = server.request(f"/app?{query}")
         assert answer.status in (200, 404)
         assert MARKUP not in answer.body
 
@@ -283,13 +283,13 @@ def test_what_is_only_like_it_is_one_more_unknown_parameter(server: Server) -> N
 def test_the_page_can_only_be_read(server: Server, method: str) -> None:
     form = (b"Content-Length: 0", b"Content-Type: application/x-www-form-urlencoded")
     for target in ("/app", f"/app?bokeh-absolute-url={quote(XSS)}"):
-        answer = server.ask(target, *form, method=method)
+        answer = server.request(target, *form, method=method)
         assert answer.status in (404, 405)
         assert MARKUP not in answer.body
 
 
-def test_the_way_from_the_root_carries_no_header_along(server: Server) -> None:
-    answer = server.ask(f"/?x=%0d%0aSet-Cookie:%20a=b&bokeh-absolute-url={quote(XSS)}")
+def test_the_redirect_from_the_root_injects_no_header(server: Server) -> None:
+    answer = server.request(f"/?x=%0d%0aSet-Cookie:%20a=b&bokeh-absolute-url={quote(XSS)}")
     assert answer.status in (302, 404)
     assert b"set-cookie" not in answer.head.lower().replace(b"%0d%0aset-cookie", b"")
 
@@ -308,20 +308,22 @@ def test_the_way_from_the_root_carries_no_header_along(server: Server) -> None:
     ],
 )
 def test_no_other_site_loads_the_page_as_a_script(server: Server, target: str, method: str) -> None:
-    answer = server.ask(target, b"Origin: http://localhost:1", b"Content-Length: 0", method=method)
+    answer = server.request(
+        target, b"Origin: http://localhost:1", b"Content-Length: 0", method=method
+    )
     assert answer.status in ((404,) if method == "GET" else (404, 405))
     assert b"access-control" not in answer.head.lower()
 
 
-def test_a_session_is_nobody_elses(server: Server) -> None:
+def test_a_session_cannot_be_taken_over(server: Server) -> None:
     token = server.token()
-    assert server.ask(f"/app?bokeh-token={token}").status == 404
-    assert server.ask("/app", b"Bokeh-Session-Id: mine").status == 404
-    assert server.ask("/app?bokeh-session-id=mine", b"bokeh-session-id: mine").status == 404
+    assert server.request(f"/app?bokeh-token={token}").status == 404
+    assert server.request("/app", b"Bokeh-Session-Id: mine").status == 404
+    assert server.request("/app?bokeh-session-id=mine", b"bokeh-session-id: mine").status == 404
 
 
-def test_metadata_tell_nothing(server: Server) -> None:
-    answer = server.ask("/app/metadata")
+def test_metadata_reveal_nothing(server: Server) -> None:
+    answer = server.request("/app/metadata")
     assert answer.status == 404 or json.loads(answer.body) == {"url": "/app", "data": {}}
 
 
@@ -343,15 +345,15 @@ def test_metadata_tell_nothing(server: Server) -> None:
         "x" * 5000,
     ],
 )
-def test_no_file_but_the_pages_own_is_given_out(server: Server, path: str) -> None:
+def test_only_the_pages_own_files_are_served(server: Server, path: str) -> None:
     for folder in ("/static", "/static/extensions", "/static/extensions/mhc-demo", "/app/static"):
-        assert server.ask(f"{folder}/{path}").status in (400, 403, 404)
+        assert server.request(f"{folder}/{path}").status in (400, 403, 404)
 
 
-def test_what_is_no_proper_request_is_refused(server: Server) -> None:
+def test_a_malformed_request_is_refused(server: Server) -> None:
     refused = (0, 400, 404, 405, 414, 431)
     for target in (b"/app?x=" + b"a" * 2**16, b"/app?" + b"&" * 2000, b"/app?\x0b", b"/\xff\xfe"):
-        assert server.ask(target).status in refused
+        assert server.request(target).status in refused
     for header in (
         b"X: " + b"y" * 100_000,
         b"Host: localhost",
@@ -360,9 +362,9 @@ def test_what_is_no_proper_request_is_refused(server: Server) -> None:
         b'Cookie: a="\xff; \x01=2',
         b"No colon",
     ):
-        assert server.ask("/app", header).status in refused
+        assert server.request("/app", header).status in refused
     for headers in ([b"X-%d: y" % i for i in range(4000)], [b"X: \xff\xfe"], [b"X: y" * 5000]):
-        assert server.ask("/app", *headers).status in (200, *refused)
+        assert server.request("/app", *headers).status in (200, *refused)
 
 
 # ---- links -----------------------------------------------------------------------------------
@@ -381,7 +383,7 @@ ENCODED = ["%", "%zz", "%ff%fe", "%c0%80", "%ed%a0%80", "+", "%2500", "%u0031", 
 
 
 def odd_link(draw: random.Random) -> str:
-    """Up to six parameters, known and unknown, with values that they may not have."""
+    """Up to six parameters, known and unknown, with values that they cannot have."""
 
     def encoded(text: str) -> str:
         return quote_from_bytes(text.encode("utf-8", "surrogatepass"))
@@ -396,24 +398,24 @@ def odd_link(draw: random.Random) -> str:
     return "/app?" + "&".join(pairs + pairs[: draw.random() < 0.2])
 
 
-def test_a_link_says_what_it_likes_and_the_page_opens(
+def test_whatever_a_link_says_the_page_opens(
     server: Server, many: Many, record_property: Record
 ) -> None:
     draw = random.Random(1)
     links = [odd_link(draw) for _ in range(many(20, 5000))]
     wrong, sessions = [], 0.0
-    with server.heard(record_property):
+    with server.answering(record_property):
         for number, link in enumerate(links):
-            answer = server.ask(link)
+            answer = server.request(link)
             if answer.status != 200 or b'"token"' not in answer.body or b"<xss" in answer.body:
                 wrong.append((answer.status, link[:200]))
-            if number == 1000:  # as many as there are before the first ones go
+            if number == 1000:  # as many sessions as there are before the first ones end
                 sessions = server.memory()
-            # Nobody comes for them: the first ones must be gone when the last ones are made.
+            # Nobody connects to them, so the first must be gone when the last are made.
             assert not sessions or server.memory() - sessions < 100
     assert wrong[:5] == []
     if sessions:
-        record_property("memory after 1,000 links and all, MB", (sessions, server.memory()))
+        record_property("memory after 1,000 and after all links, MB", (sessions, server.memory()))
 
 
 # ---- websockets ------------------------------------------------------------------------------
@@ -426,11 +428,11 @@ def encoded(value: object) -> str:
 
 
 def forged(**claims: object) -> str:
-    """A token that nobody signed."""
+    """An unsigned token."""
     return encoded({"session_id": "mine", "session_expiry": time.time() + 300, **claims})
 
 
-def elsewhere(expiration: int = 300, **payload: Any) -> str:
+def of_another_server(expiration: int = 300, **payload: Any) -> str:
     """A token that another server signed."""
     key = b"of another server"
     return generate_jwt_token("mine", key, True, payload or None, expiration)
@@ -462,8 +464,11 @@ UNWELCOME: dict[str, Callable[[Server], list[str]]] = {
         forged(__bk__zlib_=encoded(zlib.compress(b'{"headers": 1, "arguments": 2}'))),
     ],
     "a signature cut short": lambda server: ["bokeh", server.token()[:-1]],
-    "of another server": lambda server: ["bokeh", elsewhere(headers={}, cookies={}, arguments={})],
-    "expired": lambda server: ["bokeh", elsewhere(-1)],
+    "of another server": lambda server: [
+        "bokeh",
+        of_another_server(headers={}, cookies={}, arguments={}),
+    ],
+    "expired": lambda server: ["bokeh", of_another_server(-1)],
 }
 
 
@@ -477,7 +482,7 @@ async def connect(
 
 
 async def admitted(server: Server, *subprotocols: str, origin: str | None = "same") -> bool:
-    """Whether the server lets us in; it must not leave us waiting."""
+    """Whether the server accepts a websocket; it must not leave us waiting."""
     try:
         connection = await connect(server, *subprotocols, origin=origin)
     except (HTTPClientError, OSError):  # refused, or not even read
@@ -491,15 +496,15 @@ async def admitted(server: Server, *subprotocols: str, origin: str | None = "sam
 def test_only_a_page_opens_a_websocket(
     server: Server, offer: Callable[[Server], list[str]]
 ) -> None:
-    offered, mark = offer(server), server.mark()
+    offered, position = offer(server), server.log_end()
     assert not asyncio.run(admitted(server, *offered))
-    assert server.said(mark).count("\n") <= 2
+    assert server.log_after(position).count("\n") <= 2
 
 
-def test_no_token_is_unpacked_before_it_is_believed(server: Server) -> None:
+def test_no_token_is_unpacked_before_its_signature_is_checked(server: Server) -> None:
     unsigned = forged(__bk__zlib_=encoded(zlib.compress(b'{"x": "%s"}' % (b"0" * 30_000_000), 9)))
-    with server.no_larger():
-        for bomb in (unsigned, unsigned + "." + "A" * 43, elsewhere(x="0" * 30_000_000)):
+    with server.not_growing():
+        for bomb in (unsigned, unsigned + "." + "A" * 43, of_another_server(x="0" * 30_000_000)):
             assert not asyncio.run(admitted(server, "bokeh", bomb))
     assert asyncio.run(admitted(server, "bokeh", server.token()))
 
@@ -527,7 +532,7 @@ Frames = list[str | bytes]
 
 
 class Document(NamedTuple):
-    """What a visitor's browser is given: its models by id, what they may have, and buffers."""
+    """What a visitor's browser gets: models by id, their possible properties, and buffers."""
 
     models: dict[str, dict[str, Any]]
     properties: dict[str, list[str]]
@@ -535,26 +540,26 @@ class Document(NamedTuple):
 
     def find(self, kind: str, **attributes: object) -> dict[str, Any]:
         """The one model of that kind, whose classes are numbered, with these attributes."""
-        [found] = [
+        [match] = [
             model
             for model in self.models.values()
             if re.fullmatch(kind + r"\d*", model["name"])
             and attributes.items() <= model["attributes"].items()
         ]
-        return found
+        return match
 
 
 class Visitor:
-    """What a browser says over its websocket, and anything else."""
+    """Sends what a browser sends over its websocket, and anything else."""
 
     def __init__(self, connection: WebSocketClientConnection) -> None:
         self.connection = connection
-        self.said = 0
+        self.requests = 0
         self.frames = 0  # received
-        self.counted = False  # whether the server wants to know
+        self.counted = False  # whether the server wants that count
 
     async def receive(self) -> tuple[dict[str, Any], dict[str, Any], list[Buffer]] | None:
-        """Header, content and buffers of the next message; None if there is none any more."""
+        """Header, content and buffers of the next message; None if the server has closed."""
 
         async def frame() -> Any:
             while True:
@@ -573,7 +578,7 @@ class Visitor:
         return header, content, buffers
 
     async def send(self, *frames: str | bytes) -> bool:
-        """Whether they could be sent: not if the server has closed."""
+        """Whether the frames could be sent: False if the server has closed."""
         try:
             for frame in frames:
                 await self.connection.write_message(frame, binary=isinstance(frame, bytes))
@@ -581,10 +586,10 @@ class Visitor:
             return False
         return True
 
-    async def ask(self, kind: str, content: object) -> Any:
+    async def request(self, kind: str, content: object) -> Any:
         """The answer to a message; None if the server closes."""
-        self.said += 1
-        number = f"visitor-{self.said}"
+        self.requests += 1
+        number = f"visitor-{self.requests}"
         header = {"msgid": number, "msgtype": kind}
         if self.counted:
             await self.send(f"{MARK}{self.frames}")
@@ -595,15 +600,15 @@ class Visitor:
         return received
 
     async def patch(self, *events: object) -> Any:
-        return await self.ask("PATCH-DOC", {"events": events})
+        return await self.request("PATCH-DOC", {"events": events})
 
     async def set(self, model: dict[str, Any], attribute: str, value: object) -> None:
-        """As a browser does it."""
+        """Set a property as a browser does."""
         header, *_ = await self.patch(changed(model["id"], attribute, value))
         assert header["msgtype"] == "OK"
 
     async def document(self) -> Document | None:
-        if not (received := await self.ask("PULL-DOC-REQ", {})):
+        if not (received := await self.request("PULL-DOC-REQ", {})):
             return None
         _, content, buffers = received
         models: dict[str, dict[str, Any]] = {}
@@ -628,7 +633,7 @@ class Visitor:
 
 @contextlib.asynccontextmanager
 async def visitor_of(server: Server, query: str = "") -> AsyncIterator[Visitor]:
-    """A visitor who has been let in, and leaves as a browser does when a page is closed."""
+    """A visitor with an open websocket, who leaves as a browser does when a page is closed."""
     visitor = Visitor(await connect(server, "bokeh", server.token(query)))
     received = await visitor.receive()
     assert received
@@ -641,41 +646,41 @@ def changed(model: object, attribute: str, value: object) -> dict[str, object]:
     return {"kind": "ModelChanged", "model": {"id": model}, "attr": attribute, "new": value}
 
 
-async def shown(visitor: Visitor, right: Callable[[Document], bool]) -> Document:
-    """The document when it is right, or, after some time, as it is."""
+async def document_once(visitor: Visitor, ready: Callable[[Document], bool]) -> Document:
+    """The document once it is ready, or as it is after some time."""
     for _ in range(100):
         document = await visitor.document()
         assert document
-        if right(document):
+        if ready(document):
             break
         await asyncio.sleep(0.1)
     return document
 
 
 async def complete(visitor: Visitor) -> Document:
-    """The document when all of the page is there, which comes after the first picture."""
+    """The document of the whole page, most of which follows the first picture."""
     before = await visitor.document()
     assert before
     await visitor.set(before.find("BrowserWindow"), "first_picture", True)
-    return await shown(visitor, lambda now: len(now.models) > len(before.models))
+    return await document_once(visitor, lambda now: len(now.models) > len(before.models))
 
 
-async def served_rightly(visitor: Visitor, page: Document, depth: int, seed: int) -> None:
-    """Another depth and another seed, and the numbers are those that the library computes."""
+async def assert_served(visitor: Visitor, page: Document, depth: int, seed: int) -> None:
+    """Set another depth and seed, and get the numbers that the library computes."""
     expected = gain_columns(surface_of(State(seed=seed).key())["log10_gain"])
 
     def gains(document: Document) -> dict[str, Any]:
         source = document.find("ColumnDataSource", name="surface")
         return Deserializer().decode(source["attributes"]["data"], document.buffers)
 
-    def right(document: Document) -> bool:
+    def is_right(document: Document) -> bool:
         columns = gains(document)
         return all(np.array_equal(columns[name], expected[name]) for name in expected)
 
     await visitor.set(page.find("Slider", state_name="depth"), "value", depth)
     await visitor.set(page.find("TextInput", name="Seed"), "value", str(seed))
-    document = await shown(visitor, right)
-    assert right(document)
+    document = await document_once(visitor, is_right)
+    assert is_right(document)
     query = document.find("BrowserWindow")["attributes"]["query"]
     assert f"&depth={depth}&" in query
     assert f"&seed={seed}&" in query
@@ -718,9 +723,9 @@ EVENTS = ["esm_event", "dom_event", "button_click", "tap", "document_ready", "co
 
 
 def odd_event(draw: random.Random, document: Document) -> object:
-    """Something to apply to a document that cannot be, or does no good."""
+    """An event that cannot be applied to the document, or should not be."""
     name, model = draw.choice(list(document.models.items()))
-    if draw.random() < 0.5:  # the page's own widgets, most of which have no types
+    if draw.random() < 0.5:  # the page's own widgets, most of whose properties have no types
         of_page = [n for n, m in document.models.items() if m["name"][-1].isdigit()]
         name = draw.choice(of_page)
         model = document.models[name]
@@ -761,7 +766,7 @@ BROKEN: dict[str, Frames] = {
     "a header without a type": ['{"msgid": "1"}', "{}", "{}"],
     "an unknown type": ['{"msgid": "1", "msgtype": "SPAM"}', "{}", "{}"],
     "a type that is a list": ['{"msgid": "1", "msgtype": []}', "{}", "{}"],
-    "what only a server says": ['{"msgid": "1", "msgtype": "ACK"}', "{}", "{}"],
+    "what only a server sends": ['{"msgid": "1", "msgtype": "ACK"}', "{}", "{}"],
     "an error": ['{"msgid": "1", "msgtype": "ERROR"}', "{}", '{"text": "x"}'],
     "a pull without a number": ['{"msgtype": "PULL-DOC-REQ"}', "{}", "{}"],
     "a patch without a number": ['{"msgtype": "PATCH-DOC"}', "{}", NO_EVENTS],
@@ -784,7 +789,7 @@ BROKEN: dict[str, Frames] = {
     "a buffer without a name": [BUFFERED % 1, "{}", NO_EVENTS, '{"id": []}', b"x"],
     "a number of buffers that is text": [BUFFERED % '"a"', "{}", NO_EVENTS, '{"id": "a"}', b"x"],
     "fewer buffers than none": [BUFFERED % -1, "{}", NO_EVENTS, '{"id": "a"}', b"x"],
-    "more buffers than said": [BUFFERED % 1, "{}", NO_EVENTS, *['{"id": "a"}', b"x"] * 3],
+    "more buffers than announced": [BUFFERED % 1, "{}", NO_EVENTS, *['{"id": "a"}', b"x"] * 3],
 }
 
 
@@ -794,15 +799,15 @@ def test_a_broken_message_costs_a_line_and_the_connection_at_most(
 ) -> None:
     async def attack() -> str:
         async with visitor_of(server) as visitor:
-            mark = server.mark()
+            position = server.log_end()
             await visitor.send(*frames)
-            await visitor.send(*frames)  # which also ends what waits for more of a message
+            await visitor.send(*frames)  # which also completes an unfinished message
             await asyncio.sleep(0.1)
-            return server.said(mark)
+            return server.log_after(position)
 
-    said = asyncio.run(attack())
-    assert said.count("\n") <= 2
-    assert max(map(len, said.splitlines()), default=0) <= LINE
+    log = asyncio.run(attack())
+    assert log.count("\n") <= 2
+    assert max(map(len, log.splitlines()), default=0) <= LINE
 
 
 def roots(number: int) -> list[dict[str, Any]]:
@@ -830,7 +835,7 @@ BOMBS: dict[str, Callable[[], list[object]]] = {
 
 
 @pytest.mark.parametrize("bomb", BOMBS.values(), ids=BOMBS)
-def test_a_small_message_makes_no_large_one(
+def test_a_small_message_does_not_become_a_large_one(
     server: Server, bomb: Callable[[], list[object]], record_property: Record
 ) -> None:
     events = bomb()
@@ -839,16 +844,16 @@ def test_a_small_message_makes_no_large_one(
         async with visitor_of(server) as visitor:
             await visitor.patch(*events)
 
-    with server.no_larger(), server.heard(record_property):
+    with server.not_growing(), server.answering(record_property):
         asyncio.run(attack())
 
 
 def test_no_visitor_replaces_the_document(server: Server) -> None:
     async def attack() -> None:
         async with visitor_of(server) as visitor:
-            received = await visitor.ask("PULL-DOC-REQ", {})
+            received = await visitor.request("PULL-DOC-REQ", {})
             doc = {**received[1]["doc"], "title": "replaced", "roots": []}
-            answer = await visitor.ask("PUSH-DOC", {"doc": doc})
+            answer = await visitor.request("PUSH-DOC", {"doc": doc})
             assert answer is None or answer[0]["msgtype"] != "OK"
             document = await visitor.document()
             assert document is None or document.models
@@ -856,27 +861,29 @@ def test_no_visitor_replaces_the_document(server: Server) -> None:
     asyncio.run(attack())
 
 
-def test_nobody_is_told_where_things_lie_on_the_server(server: Server) -> None:
+def test_no_message_reveals_paths_on_the_server(server: Server) -> None:
     async def attack() -> str:
         async with visitor_of(server) as visitor:
-            given = await visitor.ask("PULL-DOC-REQ", {})
-            return json.dumps((given[1], await visitor.patch(changed("spam", "value", 1))))
+            received = await visitor.request("PULL-DOC-REQ", {})
+            return json.dumps((received[1], await visitor.patch(changed("spam", "value", 1))))
 
-    told = asyncio.run(attack())
-    assert str(ROOT) not in told
-    assert "site-packages" not in told
+    messages = asyncio.run(attack())
+    assert str(ROOT) not in messages
+    assert "site-packages" not in messages
 
 
 def test_a_large_message_ends_the_connection(server: Server) -> None:
     async def attack() -> None:
         async with visitor_of(server) as visitor:
-            assert await visitor.ask("PATCH-DOC", {"events": [], "spam": "x" * 1_100_000}) is None
+            assert (
+                await visitor.request("PATCH-DOC", {"events": [], "spam": "x" * 1_100_000}) is None
+            )
 
-    with server.no_larger():
+    with server.not_growing():
         asyncio.run(attack())
 
 
-def test_messages_without_an_end_take_no_memory(server: Server) -> None:
+def test_endless_messages_take_no_memory(server: Server) -> None:
     async def attack() -> None:
         async with visitor_of(server) as visitor:
             await visitor.send(BUFFERED % 10**6, "{}", NO_EVENTS)
@@ -884,37 +891,37 @@ def test_messages_without_an_end_take_no_memory(server: Server) -> None:
                 if not await visitor.send('{"id": "a"}', b"x" * 100_000):
                     break
 
-    with server.no_larger(), server.heard():
+    with server.not_growing(), server.answering():
         asyncio.run(attack())
 
 
-def test_a_thousand_frames_at_once_cost_a_line(server: Server) -> None:
+def test_a_thousand_frames_at_once_cost_one_line(server: Server) -> None:
     async def attack() -> None:
         async with visitor_of(server) as visitor:
             await visitor.send(*["{}"] * 1000)
             await asyncio.sleep(0.3)
 
-    mark = server.mark()
+    position = server.log_end()
     asyncio.run(attack())
-    assert server.said(mark).count("\n") <= 1
+    assert server.log_after(position).count("\n") <= 1
 
 
-def test_a_thousand_changes_in_a_message_cost_a_line(server: Server) -> None:
+def test_a_thousand_changes_in_a_message_cost_one_line(server: Server) -> None:
     async def attack() -> int:
         async with visitor_of(server) as visitor:
             document = await visitor.document()
             assert document
             slider = document.find("Slider", state_name="depth")["id"]
-            mark = server.mark()
+            position = server.log_end()
             await visitor.patch(*[changed(slider, f"spam{i}", i) for i in range(1000)])
             await visitor.patch(*[changed(slider, "value", 1000 + i) for i in range(1000)])
             await asyncio.sleep(0.2)
-            return server.said(mark).count("\n")
+            return server.log_after(position).count("\n")
 
     assert asyncio.run(attack()) <= 2
 
 
-def test_frames_that_come_before_the_welcome_do_no_harm(server: Server) -> None:
+def test_frames_sent_before_the_acknowledgement_do_no_harm(server: Server) -> None:
     handshake = [
         b"GET /app/ws HTTP/1.1",
         b"Host: localhost:%d" % server.port,
@@ -927,15 +934,15 @@ def test_frames_that_come_before_the_welcome_do_no_harm(server: Server) -> None:
     ]
     text = b"{}"
     frame = bytes([0x81, 0x80 | len(text), 0, 0, 0, 0]) + text  # masked, with zeros
-    mark = server.mark()
+    position = server.log_end()
     with socket.create_connection(("127.0.0.1", server.port), WAIT) as connection:
         connection.sendall(b"\r\n".join([*handshake, b"", frame * 3]))
         assert b"101 Switching" in connection.recv(2**16)
         time.sleep(0.3)
-    assert server.said(mark).count("\n") <= 1
+    assert server.log_after(position).count("\n") <= 1
 
 
-def test_who_says_nothing_or_comes_twice_keeps_nobody_out(server: Server) -> None:
+def test_silent_and_repeated_connections_keep_nobody_out(server: Server) -> None:
     async def attack() -> None:
         silent = [await connect(server, "bokeh", server.token()) for _ in range(5)]
         token = server.token()
@@ -946,14 +953,14 @@ def test_who_says_nothing_or_comes_twice_keeps_nobody_out(server: Server) -> Non
             silent.append(await connect(server, "bokeh", server.token(), origin=None))
         twice.pop().close()
         async with visitor_of(server) as visitor:
-            await served_rightly(visitor, await complete(visitor), 12, 34)
+            await assert_served(visitor, await complete(visitor), 12, 34)
         for connection in (*silent, *twice):
             connection.close(1000)
 
     asyncio.run(attack())
 
 
-def test_odd_messages_cost_a_line_each_and_do_others_no_harm(
+def test_odd_messages_cost_a_line_each_and_do_not_harm_others(
     server: Server, many: Many, record_property: Record
 ) -> None:
     views = [
@@ -969,12 +976,12 @@ def test_odd_messages_cost_a_line_each_and_do_others_no_harm(
     draw = random.Random(2)
 
     async def attack(attacker: Visitor) -> int:
-        """How many messages it got rid of."""
+        """How many messages it could send."""
         document = await complete(attacker)
         for sent in range(1, batch):
             events = [odd_event(draw, document) for _ in range(draw.choice([1, 1, 1, 2]))]
             if not await attacker.patch(*events):
-                return sent  # and the server has closed
+                return sent  # because the server has closed
         await attacker.send(*draw.choice(list(BROKEN.values())))
         return batch
 
@@ -982,16 +989,16 @@ def test_odd_messages_cost_a_line_each_and_do_others_no_harm(
         async with visitor_of(server) as bystander:
             page = await complete(bystander)
             for _ in range(number // batch):
-                mark = server.mark()
+                position = server.log_end()
                 async with visitor_of(server, draw.choice(views)) as attacker:
                     sent = await attack(attacker)
-                    await asyncio.sleep(0.2)  # until Panel has gathered what changed
-                said = server.said(mark)
-                assert "Traceback" not in said, said[-2000:]
-                assert said.count("\n") <= sent, said[-2000:]
-                assert max(map(len, said.splitlines()), default=0) <= LINE
+                    await asyncio.sleep(0.2)  # until Panel has gathered the changes
+                log = server.log_after(position)
+                assert "Traceback" not in log, log[-2000:]
+                assert log.count("\n") <= sent, log[-2000:]
+                assert max(map(len, log.splitlines()), default=0) <= LINE
                 depth, seed = draw.randint(2, 120), draw.randint(1, 9999)
-                await served_rightly(bystander, page, depth, seed)
+                await assert_served(bystander, page, depth, seed)
 
-    with server.heard(record_property):
+    with server.answering(record_property):
         asyncio.run(attacks(many(100, 2000)))

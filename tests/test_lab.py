@@ -1,4 +1,4 @@
-"""The training lab: what its runs do, and what their records keep."""
+"""The training lab: what its runs do, and what their records hold."""
 
 import errno
 import itertools
@@ -57,7 +57,7 @@ def test_in_the_exploding_preset_hc_explodes_and_mhc_does_not():
     hc, mhc = (trained(connection, "explodes", steps=60) for connection in ("hc", "mhc"))
     assert hc.summary.largest_gain > 5
     assert hc.summary.largest_gain > mhc.summary.largest_gain + 2
-    # Rows sum to 1, so nothing can exceed n.  And it is not for want of mixing.
+    # Rows sum to 1, so nothing can exceed n; and that is not for lack of mixing.
     assert mhc.summary.largest_gain < math.log10(4)
     assert mhc.steps[-1].mean_mixing > 2 * mhc.steps[0].mean_mixing
 
@@ -65,7 +65,7 @@ def test_in_the_exploding_preset_hc_explodes_and_mhc_does_not():
 def test_in_the_failing_preset_hc_does_not_learn_and_mhc_does():
     hc, mhc = (trained(connection, "fails", steps=80) for connection in ("hc", "mhc"))
     loss = np.array([step.loss for step in hc.steps])
-    assert loss[9:20].min() < 1.5  # it had learned
+    assert loss[9:20].min() < 1.5  # it did learn at first
     assert gains(hc).max() > 20
     assert hc.summary.score < 0.15
     assert hc.summary.loss > 2.2  # guessing has log(10) = 2.3
@@ -92,7 +92,7 @@ def test_the_transformer_learns_characters():
     assert record.summary.loss < 0.75 * record.steps[0].loss
 
 
-def test_attention_sees_no_character_that_is_yet_to_come():
+def test_attention_sees_no_later_character():
     settings = lab.Settings(task="text", depth=2, width=8, connection="residual")
     data = lab.TASKS["text"].load(0)
     network = Network(settings, data).eval()
@@ -112,16 +112,16 @@ def test_everything_but_the_connection_starts_the_same():
     assert all(torch.equal(each[name], branches[0][name]) for each in branches for name in each)
 
 
-# What a step says
+# What a step records
 
 
 @pytest.mark.parametrize("connection", ["hc", "mhc"])
-def test_a_step_has_every_layer_and_the_mixing_of_its_matrices(connection):
+def test_a_step_records_every_layer_and_the_mixing_of_its_matrices(connection):
     step = trained(connection, **SMALL).steps[-1]
     assert len(step.layer_gains["forward"]) == len(step.mixing) == len(step.h_res) == 3
     h_res = np.array(step.h_res)
     assert h_res.shape == (3, 4, 4)
-    if connection == "mhc":  # averages of non-negative matrices: their mixing is its average
+    if connection == "mhc":  # averages of non-negative matrices have the average of their mixing
         off_diagonal = h_res.sum(-1) - np.diagonal(h_res, axis1=1, axis2=2)
         np.testing.assert_allclose(step.mixing, off_diagonal.mean(-1), atol=1e-5)
 
@@ -153,7 +153,7 @@ def test_two_runs_with_one_seed_agree_to_the_last_digit(task):
     values = SMALL | {"connection": "mhc", "task": task}
     first, second, other = (lab.Record(lab.Settings(seed=seed, **values)) for seed in (0, 0, 1))
     for record in (first, second, other):
-        torch.manual_seed(len(record.steps) + record.settings.seed)  # the lab draws from its own
+        torch.manual_seed(len(record.steps) + record.settings.seed)  # the lab has its own generator
         record.extend(lab.train(record.settings))
     assert without_times(first) == without_times(second)
     assert first.steps[0].loss != other.steps[0].loss
@@ -166,7 +166,7 @@ def test_a_run_does_nothing_between_records_and_ends_when_it_is_closed():
     assert list(run) == []
 
 
-def test_a_run_that_diverges_says_so_and_its_record_opens(tmp_path, monkeypatch):
+def test_a_run_that_diverges_says_so_and_its_record_can_be_read(tmp_path, monkeypatch):
     monkeypatch.setattr(training, "cross_entropy", lambda x, y: x.sum() * math.inf)
     settings = lab.Settings(connection="hc", **SMALL)
     *steps, summary = lab.recorded(lab.train(settings), settings, tmp_path / "r.jsonl")
@@ -177,7 +177,7 @@ def test_a_run_that_diverges_says_so_and_its_record_opens(tmp_path, monkeypatch)
     assert math.isnan(record.summary.loss)  # JSON has no infinity
 
 
-def test_a_learning_rate_that_is_too_large_diverges_by_itself_or_finishes():
+def test_too_large_a_learning_rate_diverges_or_finishes():
     record = trained("hc", learning_rate=1.0, **(SMALL | {"depth": 40, "steps": 30}))
     assert record.outcome in ("finished", "diverged")
     assert len(record.steps) == record.summary.steps
@@ -215,7 +215,7 @@ def lines(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("bad", "said"),
+    ("bad", "damage"),
     [
         ("{\n", "line 4 on: it is not JSON"),
         ("[1]\n", "not a JSON object"),
@@ -226,12 +226,12 @@ def lines(tmp_path):
         ("\x00\xff\n", "it is not JSON"),
     ],
 )
-def test_nothing_is_read_from_a_bad_line_on_and_it_is_said(lines, bad, said):
+def test_reading_stops_at_a_bad_line_and_says_so(lines, bad, damage):
     path, whole = lines
     path.write_text("".join([*whole[:3], bad, *whole[3:]]))
     record = lab.read_record(path)
     assert len(record.steps) == 2
-    assert said in record.damage
+    assert damage in record.damage
     assert record.outcome == "interrupted"
 
 
@@ -245,14 +245,14 @@ def test_a_half_line_at_the_end_is_what_a_killed_run_leaves(lines):
 
 @pytest.fixture
 def limited():
-    """Sets how large a file may grow: what is written beyond that fails as on a full disk."""
+    """Limits the size of files: writing beyond it fails as on a full disk."""
     resource = pytest.importorskip("resource")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_a_disk_that_gets_full_leaves_every_whole_line(lines, limited, tmp_path):
+def test_a_disk_that_fills_up_leaves_every_whole_line(lines, limited, tmp_path):
     _, whole = lines
     settings = lab.Settings(connection="hc", **SMALL)
     path = tmp_path / "full.jsonl"
@@ -285,7 +285,7 @@ def test_a_record_is_replaced_only_when_the_new_one_can_be_opened(lines, limited
         '{"record":1,"settings":[],"versions":{}}\n',
     ],
 )
-def test_what_is_no_record_is_refused(tmp_path, first):
+def test_a_file_that_is_no_record_is_refused(tmp_path, first):
     path = tmp_path / "r.jsonl"
     path.write_text(first)
     with pytest.raises(ValueError, match=r"r\.jsonl is no record of the lab: "):
@@ -295,8 +295,8 @@ def test_what_is_no_record_is_refused(tmp_path, first):
 # The command line
 
 
-def started(tmp_path):
-    """A long run, begun: its process and its record."""
+def long_run(tmp_path):
+    """A long run that has started: its process and the path of its record."""
     command = ["train", "--connections", "hc", "--depth", "4", "--steps", "10000", "-o"]
     path = tmp_path / "long.jsonl"
     process = subprocess.Popen([sys.executable, "-m", "mhc_demo.cli", *command, str(path)])
@@ -307,8 +307,8 @@ def started(tmp_path):
     return process, path
 
 
-def test_a_killed_run_leaves_a_record_that_opens(tmp_path):
-    process, path = started(tmp_path)
+def test_a_killed_run_leaves_a_record_that_can_be_read(tmp_path):
+    process, path = long_run(tmp_path)
     process.kill()
     process.wait()
     record = lab.read_record(path)
@@ -319,7 +319,7 @@ def test_a_killed_run_leaves_a_record_that_opens(tmp_path):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_a_run_and_its_record_with_a_summary(tmp_path, number):
-    process, path = started(tmp_path)
+    process, path = long_run(tmp_path)
     process.send_signal(number)
     assert process.wait() == 128 + number
     record = lab.read_record(path)
@@ -339,20 +339,20 @@ def test_each_connection_has_a_record_of_its_own(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("output", ["", ".", "..", "/", "a/"])
-def test_what_names_no_file_is_refused(capsys, output):
+def test_an_output_that_names_no_file_is_refused(capsys, output):
     with pytest.raises(SystemExit) as stop:
         main(["train", "--steps", "1", "-o", output])
     assert stop.value.code == 2
     assert f"argument -o/--output: {output!r} names no file" in capsys.readouterr().err
 
 
-def test_what_cannot_be_written_is_said(tmp_path, capsys):
+def test_a_file_that_cannot_be_written_is_reported(tmp_path, capsys):
     assert main(["train", "--steps", "1", "-o", str(tmp_path / "none" / "a.jsonl")]) == 1
     assert "cannot write" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         (["--depth", "0"], "0 is out of range (1 to 128)"),
         (["--task", "chess"], "'chess' is not one of digits, text"),
@@ -360,17 +360,17 @@ def test_what_cannot_be_written_is_said(tmp_path, capsys):
         (["--projection", "mhc-lite", "--streams", "16"], "takes at most"),
     ],
 )
-def test_bad_options_are_named(options, said, capsys):
+def test_bad_options_are_named(options, message, capsys):
     with pytest.raises(SystemExit):
         main(["train", *options])
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 # Declarations
 
 
 @pytest.mark.parametrize(
-    ("values", "error", "said"),
+    ("values", "error", "message"),
     [
         ({"depth": 129}, ValueError, "depth"),
         ({"learning_rate": math.nan}, ValueError, "learning_rate"),
@@ -380,12 +380,12 @@ def test_bad_options_are_named(options, said, capsys):
         ({"connection": "dense"}, ValueError, "connection"),
     ],
 )
-def test_settings_that_cannot_be_are_refused(values, error, said):
-    with pytest.raises(error, match=said):
+def test_impossible_settings_are_refused(values, error, message):
+    with pytest.raises(error, match=message):
         lab.train(lab.Settings(**values))
 
 
-def test_a_task_that_needs_what_is_not_there_says_what_to_install(monkeypatch):
+def test_a_task_that_needs_a_missing_package_says_what_to_install(monkeypatch):
     monkeypatch.setattr(tasks, "find_spec", lambda name: None)
     with pytest.raises(ImportError, match=r"needs sklearn.*mhc-demo\[lab\]"):
         lab.train(lab.Settings(task="digits"))
@@ -428,28 +428,28 @@ def test_every_preset_is_a_setting_that_can_run():
         assert preset.note
 
 
-# What the page says of a run
+# What the page says about a run
 
 
 @pytest.mark.parametrize("name", lab.PRESETS)
 def test_settings_are_recognised_as_a_preset_whatever_their_seed(name):
-    asked = lab.PRESETS[name].settings(seed=5).values_by_name()
-    assert preset_of(asked) == name
-    assert preset_of(asked | {"depth": 7}) not in lab.PRESETS
+    values = lab.PRESETS[name].settings(seed=5).values_by_name()
+    assert preset_of(values) == name
+    assert preset_of(values | {"depth": 7}) not in lab.PRESETS
 
 
-def test_copied_as_python_a_run_prints_what_came_out(capsys):
+def test_a_run_copied_as_python_prints_its_results(capsys):
     values = lab.Settings(**SMALL).values_by_name()
     del values["connection"]
     exec(lab_snippet(values), {})
     printed = capsys.readouterr().out.splitlines()
     assert len(printed) == 3
     for line, (connection, title) in zip(printed, lab.CONNECTIONS.items(), strict=True):
-        *_, end = lab.train(lab.Settings(connection=connection, **SMALL))
+        *_, summary = lab.train(lab.Settings(connection=connection, **SMALL))
         assert line == (
-            f"{title}: finished, {SMALL['steps']} steps, last loss {end.loss:.3g}, accuracy "
-            f"{end.score:.3f}, largest composite gain 10^{end.largest_gain:.2f}, gradient norm "
-            f"{end.largest_gradient_norm:.3g}"
+            f"{title}: finished, {SMALL['steps']} steps, last loss {summary.loss:.3g}, accuracy "
+            f"{summary.score:.3f}, largest composite gain 10^{summary.largest_gain:.2f}, "
+            f"gradient norm {summary.largest_gradient_norm:.3g}"
         )
 
 
@@ -464,12 +464,12 @@ def test_a_server_that_trains_nothing_says_so(monkeypatch):
 
 def test_the_figure_follows_the_records():
     records = [lab.Record(lab.Settings(connection=name, **SMALL)) for name in lab.CONNECTIONS]
-    drawn = LabFigure(records)
+    plots = LabFigure(records)
     runs = [lab.train(record.settings) for record in records]
     for record, run in zip(records, runs, strict=True):
         record.extend(itertools.islice(run, 2))
-    drawn.update()
-    hc = drawn.figures["gain"].renderers[2]  # the residual's two directions come first
+    plots.update()
+    hc = plots.figures["gain"].renderers[2]  # the residual's two directions come first
     assert hc.name == "HC, forward"
     assert list(hc.data_source.data["step"]) == [1, 2]
     np.testing.assert_allclose(
@@ -477,18 +477,18 @@ def test_the_figure_follows_the_records():
     )
     for record, run in zip(records, runs, strict=True):
         record.extend(run)
-    drawn.update()
+    plots.update()
     assert list(hc.data_source.data["step"]) == [1, 2, 3, 4]
-    end = records[1].steps[-1]
-    for name, gains in (("layer", end.layer_gains), ("layers", end.composite_gains)):
-        along = drawn.figures[name].renderers[2].data_source.data
+    last = records[1].steps[-1]
+    for name, gains in (("layer", last.layer_gains), ("layers", last.composite_gains)):
+        along = plots.figures[name].renderers[2].data_source.data
         assert list(along["layer"]) == [1, 2, 3]
         np.testing.assert_allclose(along["backward"], 10.0 ** np.array(gains["backward"]))
-    drawn.show_layer(3)
-    hc_matrix = drawn.matrices[0].figure  # the residual network has none
+    plots.show_layer(3)
+    hc_matrix = plots.matrices[0].figure  # the residual network has none
     block = np.reshape(hc_matrix.renderers[0].data_source.data["value"], (5, 5))
     assert block[:4, :4].tolist() == records[1].summary.h_res[2]
     np.testing.assert_allclose(block[:4, 4], np.sum(records[1].summary.h_res[2], axis=1))
     with pytest.raises(ValueError, match="layer must be between 1 and 3, not 4"):
-        drawn.show_layer(4)
+        plots.show_layer(4)
     assert lab.plot(records[0]) is not None

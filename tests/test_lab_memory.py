@@ -1,4 +1,4 @@
-"""What a training takes in memory, as it is counted, and as networks have it."""
+"""The memory that a training takes: the counts against real networks."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ SHAPES = (
 )
 
 
-def three(**values: Any) -> list[lab.Settings]:
+def one_of_each(**values: Any) -> list[lab.Settings]:
     return [lab.Settings(connection=name, **values) for name in lab.CONNECTIONS]
 
 
-def network(settings: lab.Settings) -> tuple[Network, Any]:
+def network_and_data(settings: lab.Settings) -> tuple[Network, Any]:
     data = lab.TASKS[settings.task].load(0)
     return Network(settings, data), data
 
 
 @pytest.mark.parametrize("task", lab.TASKS)
 @pytest.mark.parametrize("shape", SHAPES)
-def test_parameters_are_counted_as_networks_have_them(shape: dict, task: str) -> None:
-    for settings in three(task=task, **shape):
-        real, _ = network(settings)
-        of_layers = sum(each.numel() for each in real.layers.parameters())
+def test_the_count_of_parameters_is_that_of_the_network(shape: dict, task: str) -> None:
+    for settings in one_of_each(task=task, **shape):
+        network, _ = network_and_data(settings)
+        of_layers = sum(each.numel() for each in network.layers.parameters())
         assert memory.layer_parameters(settings) == of_layers
-        assert memory.parameters(settings) >= sum(each.numel() for each in real.parameters())
+        assert memory.parameters(settings) >= sum(each.numel() for each in network.parameters())
 
 
 @pytest.mark.parametrize("task", lab.TASKS)
-def test_no_task_has_a_larger_entry_or_head_than_is_counted(task: str) -> None:
+def test_no_task_has_a_larger_entry_or_head_than_the_count_assumes(task: str) -> None:
     data = lab.TASKS[task].load(0)
     size = data.train.inputs.shape[-1]
     assert data.classes <= memory.CLASSES
@@ -49,32 +49,34 @@ def test_no_task_has_a_larger_entry_or_head_than_is_counted(task: str) -> None:
 
 
 def kept_for_the_backward_pass(settings: lab.Settings) -> int:
-    """Numbers in the tensors that autograd holds on to, parameters left out."""
-    real, data = network(settings)
-    parameters = {each.untyped_storage().data_ptr() for each in real.parameters()}
+    """Numbers in the tensors that autograd keeps, without the parameters."""
+    network, data = network_and_data(settings)
+    parameters = {each.untyped_storage().data_ptr() for each in network.parameters()}
     storages = {}
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
         storage = tensor.untyped_storage()
-        storages[storage.data_ptr()] = storage  # held, so that its address is not given again
+        storages[storage.data_ptr()] = storage  # kept alive, so that its address is not reused
         return tensor
 
     inputs, targets = (
         torch.tensor(each[: settings.batch]) for each in (data.train.inputs, data.train.targets)
     )
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        cross_entropy(real(inputs).flatten(0, -2), targets.flatten())
-    return sum(s.nbytes() for at, s in storages.items() if at not in parameters) // 4
+        cross_entropy(network(inputs).flatten(0, -2), targets.flatten())
+    return sum(s.nbytes() for address, s in storages.items() if address not in parameters) // 4
 
 
 @pytest.mark.parametrize("task", lab.TASKS)
 @pytest.mark.parametrize("projection", lab.Settings.param.projection.objects)
-def test_what_a_step_keeps_is_counted_from_above(
+def test_the_count_of_what_a_step_keeps_is_an_upper_bound(
     projection: str, task: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(memory, "TORN", 1.0)
+    monkeypatch.setattr(memory, "FRAGMENTATION", 1.0)
     batch = 128 if task == "digits" else 2
     for values in ({"width": 64}, {"width": 4, "streams": 6}):
-        for settings in three(task=task, projection=projection, depth=8, batch=batch, **values):
+        for settings in one_of_each(
+            task=task, projection=projection, depth=8, batch=batch, **values
+        ):
             kept = kept_for_the_backward_pass(settings)
             assert kept <= memory.activations(settings) < 6 * kept

@@ -5,8 +5,8 @@
 ...     print(record)  # a `Step` after every step, then one `Summary`
 
 `settings` declares what a run is, `tasks` what it learns, `training` is the loop, `records` what it
-yields and how that is kept in a file.  PyTorch is imported by `training` and `networks` alone, when
-the first run starts: a page that offers the lab opens without it.
+yields and how that is kept in a file.  Only `training` and `networks` import PyTorch, when the
+first run starts: a page that offers the lab opens without it.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ __all__ = [
 def train(settings: Settings) -> Generator[Step | Summary, None, None]:
     """Train the network of `settings`: a `Step` after every step, then one `Summary`.
 
-    Nothing runs between two records, so who stops asking stops the training, and closing the
-    generator ends it.  A loss that is not finite ends the run, with a summary that says so.  Two
-    runs with equal settings on one machine and as many threads differ in nothing but times and
-    memory.
+    Nothing runs between two records: training stops when the caller stops iterating, and closing
+    the generator ends it.  A loss that is not finite ends the run, with a summary that says so.
+    Two runs with equal settings, on one machine and with equally many threads, differ in nothing
+    but times and memory.
 
-    Raises ValueError or TypeError for settings that do not go together, and ImportError that
+    Raises ValueError or TypeError for settings that do not go together, and an ImportError that
     names what to install.
     """
     settings.check()
@@ -52,7 +52,7 @@ def train(settings: Settings) -> Generator[Step | Summary, None, None]:
 
 
 def plot(records: Record | Iterable[Record]) -> Any:
-    """Runs as the page draws them, a Bokeh layout: `bokeh.io.show(lab.plot(record))`."""
+    """Runs as the page plots them, as a Bokeh layout: `bokeh.io.show(lab.plot(record))`."""
     from .figure import LabFigure
 
     return LabFigure([records] if isinstance(records, Record) else list(records)).layout()

@@ -1,8 +1,9 @@
-"""What trains for a page: a line of settings comes in on stdin, records go out on stdout.
+"""The process that trains for a page: it reads a line of settings from stdin, and writes records.
 
-A process of its own, because a thread would hold Python's lock against the server's event loop,
-and the system can hold a process to its memory.  Several networks take turns, a step each, so that
-they are seen side by side.  Who closes stdin ends the training, and so does a server that dies.
+It is a separate process because a thread would hold Python's lock against the server's event loop,
+and because the system can limit the memory of a process.  Several networks take turns, a step each,
+so that the page shows them side by side.  Closing stdin ends the training, and so does the death of
+the server.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from . import Settings, Step, Summary, train
 
 
 def in_turn(settings: Sequence[Settings]) -> Iterator[tuple[int, Step | Summary]]:
-    """(index, record) of several runs, a step of each at a time."""
+    """(index, record) of several runs, which take turns, a step each."""
     runs = {i: train(each) for i, each in enumerate(settings)}
     while runs:
         for i in list(runs):
@@ -33,7 +34,7 @@ def in_turn(settings: Sequence[Settings]) -> Iterator[tuple[int, Step | Summary]
 
 
 def packed(message: Any) -> bytes:
-    """A message behind its length."""
+    """A message preceded by its length."""
     body = pickle.dumps(message)
     return LENGTH.pack(len(body)) + body
 
@@ -43,36 +44,36 @@ ONE_THREAD = 64
 """Up to this width one thread is as fast as two, and leaves the other core to the server."""
 
 
-def hold_to(most: int) -> None:
-    """Have the system give this process no more memory than that, on systems that can."""
+def limit_memory(limit: int) -> None:
+    """Have the system limit the memory of this process to `limit` bytes, where it can."""
     try:
         import resource
     except ImportError:  # Windows
         return
-    # What is written and shared with nobody: weights, activations, stacks.  Of the whole address
-    # space (RLIMIT_AS) much is libraries, and room that is reserved and never used.
-    with suppress(ValueError, OSError):  # there is a lower limit
-        resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+    # Private memory that can be written: weights, activations, stacks.  Much of the whole address
+    # space (RLIMIT_AS) is libraries, and space that is reserved and never used.
+    with suppress(ValueError, OSError):  # there is a lower limit already
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 
 
 def end_with_stdin() -> None:
-    """End this process when whoever started it is gone, and be it in the middle of a step."""
+    """End this process when its parent is gone, even in the middle of a step."""
 
     def wait() -> None:
-        os.read(sys.stdin.fileno(), 1)  # not sys.stdin.read(), whose lock Python wants at the end
+        os.read(sys.stdin.fileno(), 1)  # sys.stdin.read() holds a lock that Python needs to exit
         os._exit(1)
 
     Thread(target=wait, daemon=True).start()
 
 
 def main() -> None:
-    """Train what stdin asks for."""
+    """Train the networks that stdin describes."""
     os.nice(5)  # sliders first
-    asked = json.loads(sys.stdin.readline())
+    request = json.loads(sys.stdin.readline())
     end_with_stdin()
-    settings = [Settings(**values) for values in asked["settings"]]
+    settings = [Settings(**values) for values in request["settings"]]
     if all(each.device == "cpu" for each in settings):  # a GPU's memory is not the system's
-        hold_to(asked["memory"])
+        limit_memory(request["memory"])
     if all(each.width <= ONE_THREAD for each in settings):
         import torch
 

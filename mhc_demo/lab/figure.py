@@ -1,7 +1,7 @@
-"""Runs of the training lab, side by side: what streams in while they train, and the record after.
+"""Runs of the training lab, side by side: live while they train, and from their records afterwards.
 
 Axes are Bokeh's own logarithmic ones, of values and not of their logarithms: ranges follow the
-data while it arrives, and a notebook needs no script of ours to draw them.
+data as it arrives, and a notebook needs no script of ours to draw them.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ from .records import Record, Step
 from .settings import CONNECTIONS, SETTINGS
 
 WIDTHS = {"residual": 6.0, "hc": 2.5, "mhc": 2.5}
-"""In pixels: mHC often lies on the residual network, and both are to be seen."""
+"""In pixels: mHC's line often lies on the residual network's, and both should be visible."""
 COLOURS = {"residual": style.IDENTITY, "hc": style.HC, "mhc": style.PROJECTED}
 MOST_DECADES = 300
-"""Gains beyond are drawn at 10^300: what a browser can hold."""
+"""Gains beyond are drawn at 10^300, about the most that a browser's numbers can hold."""
 
 
 class LabFigure:
     """Loss, gradient norm, composite gain, mixing, and the gains against the layer.
 
-    `figures` has them by name: "loss", "gradient_norm", "gain" and "mixing" against the step, and,
-    after the latest step, against the layer: "layer", the gain of that layer alone (Fig. 3a, 7a),
-    and "layers", the composite gain (Fig. 3b, 7b).  `matrices` has H_res of one layer for each run
-    that mixes; `show_layer` chooses which.  `update` draws what
-    the records have got since.  Without `legends` somebody else says what is what.
+    `figures` holds them by name: "loss", "gradient_norm", "gain" and "mixing" against the step,
+    and two against the layer, as of the latest step: "layer", the gain of that layer alone (Fig.
+    3a, 7a), and "layers", the composite gain (Fig. 3b, 7b).  `matrices` holds H_res of one layer
+    for each run that mixes; `show_layer` chooses the layer.  `update` draws the steps that the
+    records have gained.  Without `legends` the caller must explain the lines.
     """
 
     def __init__(self, records: Sequence[Record], *, legends: bool = True) -> None:
@@ -51,7 +51,7 @@ class LabFigure:
             raise ValueError("records must hold at least one run, not none")
         self.records = list(records)
         self._legends = legends
-        self._drawn = [0] * len(self.records)
+        self._steps_drawn = [0] * len(self.records)
         self._steps = [ColumnDataSource(_columns([])) for _ in self.records]
         self._layer = [ColumnDataSource(_along_layers()) for _ in self.records]
         self._layers = [ColumnDataSource(_along_layers()) for _ in self.records]
@@ -78,34 +78,34 @@ class LabFigure:
             for title, record in zip(titles, self.records, strict=True)
             if record.settings.mixes
         ]
-        self.layer = min(2, deepest)  # no gradient reaches the first one's mixing
+        self.layer = min(2, deepest)  # no gradient reaches the first layer's mixing
         self.update()
 
     def show_layer(self, layer: int) -> None:
-        """Show H_res of that layer, 1 to the depth of the deepest run."""
+        """Show H_res of layer `layer`, from 1 to the depth of the deepest run."""
         deepest = max(record.settings.depth for record in self.records)
         self.layer = whole_number("layer", layer, 1, deepest)
         for each in self.matrices:
             each.show(self.layer)
 
     def colour(self, dark: bool) -> None:
-        """The colours on a light or a dark page."""
+        """Set the colours for a light or a dark page."""
         for each in self.matrices:
             each.colour(dark)
 
     def update(self) -> None:
-        """Draw the steps that were added to the records since."""
+        """Draw the steps added to the records since the last update."""
         for index, record in enumerate(self.records):
-            new = record.steps[self._drawn[index] :]
+            new = record.steps[self._steps_drawn[index] :]
             if new:
                 self._steps[index].stream(_columns(new))
                 self._layer[index].data = _along_layers(new[-1].layer_gains)
                 self._layers[index].data = _along_layers(new[-1].composite_gains)
-                self._drawn[index] += len(new)
+                self._steps_drawn[index] += len(new)
         self.show_layer(self.layer)
 
     def layout(self) -> Any:
-        """All figures in a grid, for a notebook or a page of their own."""
+        """All figures in a grid, for a notebook or a separate page."""
         plots = list(self.figures.values())
         matrices = [each.figure for each in self.matrices]
         for each in plots:
@@ -134,20 +134,20 @@ class LabFigure:
         if options.get("y_axis_type") == "log":
             style.live_ticks(p)
         along = x_label.split()[0].lower()
-        items, shown, lines = [], [], []
+        items, series, lines = [], [], []
         for title, record, source in zip(_titles(self.records), self.records, sources, strict=True):
             colour = COLOURS[record.settings.connection]
             width = WIDTHS[record.settings.connection]
             for column in columns:
                 dash = style.DASH.get(column, "solid")
                 line = Line(x=along, y=column, line_color=colour, line_width=width, line_dash=dash)
-                drawn = style.draw(p, source, line)
-                drawn.name = f"{title}, {column}" if len(columns) > 1 else title
-                lines.append(drawn)
-                items.append(LegendItem(label=drawn.name, renderers=[drawn]))
-                shown.append(
+                renderer = style.draw(p, source, line)
+                renderer.name = f"{title}, {column}" if len(columns) > 1 else title
+                lines.append(renderer)
+                items.append(LegendItem(label=renderer.name, renderers=[renderer]))
+                series.append(
                     Series(
-                        drawn.name,
+                        renderer.name,
                         source,
                         Column(along, along),
                         [Column(y_label, column)],
@@ -157,9 +157,9 @@ class LabFigure:
                 )
                 p.add_tools(
                     HoverTool(
-                        renderers=[drawn],
+                        renderers=[renderer],
                         tooltips=[
-                            ("", drawn.name),
+                            ("", renderer.name),
                             (along, f"@{along}"),
                             ("", f"@{column}{{%.4g}}"),
                         ],
@@ -177,11 +177,11 @@ class LabFigure:
                 padding=0,
             )
             p.add_layout(legend, "above")
-        return described(p, f"{y_label} against the {along}", *shown)
+        return described(p, f"{y_label} against the {along}", *series)
 
 
 def _titles(records: Sequence[Record]) -> list[str]:
-    """What tells the runs apart: their connections, and what else differs."""
+    """What distinguishes the runs: their connections, and the other settings that differ."""
     differ = [
         name
         for name in SETTINGS
@@ -207,8 +207,8 @@ def _columns(steps: Sequence[Step]) -> dict[str, list[float]]:
 
 
 def _along_layers(log10_gains: Mapping[str, Sequence[float]] | None = None) -> dict[str, Any]:
-    drawn = {d: [_gain(g) for g in (log10_gains or {}).get(d, ())] for d in DIRECTIONS}
-    return {"layer": list(range(1, len(drawn["forward"]) + 1)), **drawn}
+    gains = {d: [_gain(g) for g in (log10_gains or {}).get(d, ())] for d in DIRECTIONS}
+    return {"layer": list(range(1, len(gains["forward"]) + 1)), **gains}
 
 
 def _gain(log10: float) -> float:
@@ -216,32 +216,31 @@ def _gain(log10: float) -> float:
 
 
 class MappingFigure:
-    """The learned H_res of one layer with its sums, its mean over the tokens."""
+    """The learned H_res of one layer, averaged over the tokens, with its sums."""
 
     def __init__(self, title: str, record: Record) -> None:
         self.title, self.record = title, record
         n = record.settings.streams
         self.source = ColumnDataSource({"value": np.zeros((n + 1) ** 2)})
         name = f"lab-h-res-{record.settings.connection}"
-        self._drawn = Heatmap(name, self.title, n, self.source)
+        self._heatmap = Heatmap(name, self.title, n, self.source)
         self.figure = described(
-            self._drawn.figure, f"H_res of {self.title}", self._drawn.block, kind="matrix"
+            self._heatmap.figure, f"H_res of {self.title}", self._heatmap.block, kind="matrix"
         )
         self.colour(dark=False)
 
     def colour(self, dark: bool) -> None:
-        """The colour of the sums, which stand on the page itself."""
-        for sums in self._drawn.sums:
+        """Set the colour of the sums, which have only the page behind them."""
+        for sums in self._heatmap.sums:
             sums.text_color = style.ink(dark)
 
     def show(self, layer: int) -> None:
-        """The matrix of a layer (1-based) after the latest step, as far as it is known."""
+        """Show the matrix of a layer (1-based) after the latest step, if it is known."""
         self.figure.title.text = f"{self.title}: H_res of layer {layer}"
         latest = self.record.summary or (self.record.steps[-1] if self.record.steps else None)
-        found = latest.h_res[layer - 1 : layer] if latest else []
-        if not found:
+        if latest is None or layer > len(latest.h_res):
             return
-        h = np.array(found[0])
+        h = np.array(latest.h_res[layer - 1])
         n = len(h)
         block = np.zeros((n + 1, n + 1))
         block[:n, :n], block[:n, n], block[n, :n] = h, h.sum(1), h.sum(0)

@@ -1,8 +1,8 @@
-"""What a training takes in memory, estimated from its settings: a server asks before it trains.
+"""The memory that a training takes, estimated from its settings, for a server to check beforehand.
 
-PyTorch is not imported, so the counts are formulas.  The tests hold those of the parameters to the
-networks themselves; what a step keeps was counted there too, and the rest is set so that no process
-measured took more (`python -m benchmarks lab_memory`).
+PyTorch is not imported, so the counts are formulas.  The tests compare the numbers of parameters,
+and of what a step keeps, with the networks themselves; the rest is chosen so that no measured
+process took more (`python -m benchmarks lab_memory`).
 """
 
 from __future__ import annotations
@@ -14,34 +14,35 @@ from .settings import Settings
 from .tasks import CONTEXT, TASKS
 
 PROCESS = 800e6
-"""Bytes without a network: Python, PyTorch, Numba, scikit-learn, the examples."""
+"""Bytes of a process without networks: Python, PyTorch, Numba, scikit-learn, the examples."""
 
 CLASSES = 128
-"""Classes and features that a task has at most."""
+"""The most classes, and the most features, that a task has."""
 
 FEWEST = 64
-"""Tokens in a forward pass, at least: those that are watched."""
+"""The fewest tokens in a forward pass: those of the examples that are watched."""
 
-TORN = 2.0
-"""Up to a half of the memory that freed tensors leave fits none of those that follow."""
+FRAGMENTATION = 2.0
+"""Up to half of the memory that freed tensors leave fits none of the tensors that follow."""
 
 
 def memory(settings: Sequence[Settings]) -> float:
-    """Bytes, at most, of a process in which these networks train, a step of each in turn.
+    """The most bytes of a process in which these networks take turns to train, a step each.
 
-    All of them hold weights, gradients and AdamW's two moments throughout.  What a step keeps for
-    its backward pass is one network's at a time, and so are the gradients that it replaces.
+    All of them hold weights, gradients and AdamW's two moments throughout.  Only one network at a
+    time holds what a step keeps for its backward pass, and the gradients that the step replaces.
 
     >>> f"{memory([Settings(depth=128, width=1024)]) / 1e9:.0f} GB"
     '24 GB'
     """
     learned = [parameters(each) for each in settings]
-    numbers = 4 * sum(learned) + (TORN - 1) * max(learned) + max(map(activations, settings))
+    fragments = (FRAGMENTATION - 1) * max(learned)
+    numbers = 4 * sum(learned) + fragments + max(map(activations, settings))
     return PROCESS + 4.0 * numbers
 
 
 def parameters(settings: Settings) -> int:
-    """Numbers that a network learns, at most; those of its layers exactly."""
+    """The most numbers that a network learns; for its layers the count is exact."""
     width = settings.width
     ends = (2 * CLASSES + CONTEXT + 2) * width + CLASSES
     return ends + layer_parameters(settings)
@@ -65,7 +66,7 @@ def layer_parameters(settings: Settings) -> int:
 
 
 def activations(settings: Settings) -> float:
-    """Numbers that a step keeps for its backward pass and works with, at most."""
+    """The most numbers that a step keeps for its backward pass and works with."""
     n, width = settings.streams, settings.width
     kept = 11 * width  # input, its norm, 4 C before and after GELU, output; attention keeps less
     if settings.mixes:
@@ -75,7 +76,7 @@ def activations(settings: Settings) -> float:
         kept += 3 * weights(n)
     work = (12 + 3 * n) * width + 5 * CLASSES  # gradients of a layer; logits and loss
     tokens = max(FEWEST, settings.batch * (CONTEXT if _is_sequence(settings) else 1))
-    return tokens * (TORN * kept * settings.depth + work)
+    return tokens * (FRAGMENTATION * kept * settings.depth + work)
 
 
 def _is_sequence(settings: Settings) -> bool:

@@ -2,7 +2,7 @@
 
 Everything but the residual connection is the same, and starts from the same weights, whatever the
 connection: vectors go through perceptrons, sequences through attention and perceptrons in turn.
-Weights are drawn from a generator of our own, not PyTorch's, which other threads share.
+Weights come from our own generator, because other threads share PyTorch's.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .settings import Settings
 from .tasks import Data
 
 EXPANSION = 4
-"""Of the perceptron's hidden layer, as in most transformers."""
+"""Width of the perceptron's hidden layer in units of C, as in most transformers."""
 MOST_HEADS = 4
 
 
@@ -36,7 +36,7 @@ class Perceptron(nn.Module):
 
 
 class Attention(nn.Module):
-    """Norm and causal attention, (..., places, C) -> (..., places, C)."""
+    """Norm and causal attention, (..., positions, C) -> (..., positions, C)."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -53,14 +53,14 @@ class Attention(nn.Module):
 
 
 class Symbols(nn.Module):
-    """What stands at each place, and where that is: whole numbers (..., places) -> (..., C)."""
+    """Embeddings of symbols and their positions: whole numbers (..., positions) -> (..., C)."""
 
-    def __init__(self, symbols: int, places: int, width: int) -> None:
+    def __init__(self, symbols: int, positions: int, width: int) -> None:
         super().__init__()
-        self.symbol, self.place = nn.Embedding(symbols, width), nn.Embedding(places, width)
+        self.symbol, self.position = nn.Embedding(symbols, width), nn.Embedding(positions, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.symbol(x) + self.place.weight
+        return self.symbol(x) + self.position.weight
 
 
 class Network(nn.Module):
@@ -78,7 +78,7 @@ class Network(nn.Module):
             self.layers.append(_layer(settings, index, kind(width)))
         self.norm = nn.RMSNorm(width)
         self.head = nn.Linear(width, data.classes)
-        _draw(self, settings.seed)
+        _initialise(self, settings.seed)
 
     def forward(self, x: Tensor) -> Tensor:
         h = mnn.expand_streams(self.entry(x), self.streams)
@@ -103,8 +103,8 @@ def _layer(settings: Settings, index: int, branch: nn.Module) -> mnn.StreamLayer
 
 
 @torch.no_grad()
-def _draw(network: nn.Module, seed: int) -> None:
-    """Weights of deviation 1 / sqrt(inputs), biases 0, embeddings of deviation 0.1."""
+def _initialise(network: nn.Module, seed: int) -> None:
+    """Set weights of deviation 1 / sqrt(inputs), biases 0, embeddings of deviation 0.1."""
     generator = torch.Generator().manual_seed(seed)
     for module in network.modules():
         if isinstance(module, nn.Linear):

@@ -1,9 +1,9 @@
 """What a run yields, and the file that keeps it: JSON lines, written as the run goes.
 
 The first line says what ran (settings, versions), then there is one line for each step, and the
-last one sums up.  A line is flushed before the next step starts, so that a run that was killed
-leaves a record that opens: it lacks the summary, and at worst half a line.  Gains are log10.
-Numbers that are not finite stand as null.
+last one sums up.  Each line is flushed before the next step starts, so that even a killed run
+leaves a readable record: it lacks the summary, and at worst ends in half a line.  Gains are log10.
+Numbers that are not finite are written as null.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Step:
     loss: float
     """Of the step's batch, before the step; nats."""
     gradient_norm: float
-    """2-norm over all parameters.  Nothing is clipped."""
+    """The 2-norm over all parameters.  Nothing is clipped."""
     layer_gains: dict[str, list[float]]
     """"forward" and "backward": of each layer by itself."""
     composite_gains: dict[str, list[float]]
@@ -51,13 +51,13 @@ class Step:
     mixing: list[float]
     """Each layer's mean sum of |entries| of H_res off the diagonal of a row."""
     seconds: float
-    """Of the step; drawing the batch is part of it, and what is recorded here is not."""
+    """Time of the step: sampling the batch is included, recording these values is not."""
     per_second: float
     """Samples or tokens (`Task.unit`)."""
     memory: int
-    """Bytes: of the whole process, or at most so far on a GPU."""
+    """Bytes: of the whole process, or on a GPU the peak so far."""
     h_res: Matrices = field(default_factory=list, repr=False)
-    """H_res of each layer, its mean over the tokens, (L, n, n); not in files."""
+    """H_res of each layer, averaged over the tokens, (L, n, n); not in files."""
 
     @property
     def gain(self) -> dict[str, float]:
@@ -69,8 +69,8 @@ class Step:
     def mean_mixing(self) -> float:
         """The mean of `mixing` over the layers that can learn to mix.
 
-        That is all but the first: behind `expand_streams` the streams are equal, and no matrix
-        whose rows sum to 1 can tell.
+        That is all but the first: after `expand_streams` the streams are equal, and a matrix
+        whose rows sum to 1 does not change them.
         """
         learning = self.mixing[1:] or self.mixing
         return sum(learning) / len(learning)
@@ -88,28 +88,28 @@ class Summary:
     score: float
     """Of the validation set, as `Task.score` says; NaN unless the run finished."""
     largest_gain: float
-    """log10: the largest of the composite, in either direction, in any step."""
+    """log10 of the largest composite gain, in either direction, after any step."""
     largest_gradient_norm: float
     seconds_per_step: float
     """The median."""
     h_res: Matrices = field(default_factory=list, repr=False)
-    """H_res of each layer after the last step, its mean over the tokens, (L, n, n)."""
+    """H_res of each layer after the last step, averaged over the tokens, (L, n, n)."""
 
 
 @dataclass
 class Record:
-    """A run as far as it came: what ran, its steps, and how it ended."""
+    """A run as far as it got: what ran, its steps, and how it ended."""
 
     settings: Settings
     versions: dict[str, str] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
-    """Only the latest has its `h_res`."""
+    """Only the latest one keeps its `h_res`."""
     summary: Summary | None = None
     damage: str = ""
-    """What is wrong with the file it was read from, in a sentence; empty if nothing."""
+    """What is wrong with the file that it was read from, in a sentence; empty if nothing is."""
 
     def extend(self, records: Iterable[Step | Summary]) -> None:
-        """Take in what `train` yields."""
+        """Add what `train` yields."""
         for record in records:
             if isinstance(record, Summary):
                 self.summary = record
@@ -139,7 +139,7 @@ class Record:
 
 
 def _largest(values: Iterable[float]) -> float:
-    """The largest number, as far as there are any."""
+    """The largest value that is not NaN; NaN if there is none."""
     return max((value for value in values if not math.isnan(value)), default=math.nan)
 
 
@@ -149,13 +149,13 @@ def _largest(values: Iterable[float]) -> float:
 def recorded(
     records: Generator[Step | Summary, None, None], settings: Settings, path: str | Path
 ) -> Generator[Step | Summary, None, None]:
-    """What `records` yields, each written to the file `path` before it is passed on.
+    """What `records` yields, each record written to the file `path` before it is passed on.
 
     >>> for record in recorded(train(settings), settings, "hc.jsonl"): ...
 
-    A file that is there is replaced when the first line of the new one stands.  If this generator
+    An existing file is replaced once the first line of the new one is written.  If this generator
     is closed, or the training interrupted, the record ends with a summary that says "cancelled".
-    Raises what `replacing` does, and OSError if a line cannot be written: then the record holds all
+    Raises what `replacing` does, and OSError if a line cannot be written: the record then holds all
     lines before it.
     """
     kept = Record(settings)
@@ -174,21 +174,21 @@ def recorded(
 
 
 def read_record(path: str | Path) -> Record:
-    """The run that the file `path` holds, as far as it is whole.
+    """The run in the file `path`, as far as the file is intact.
 
-    A record that was cut off is one without a summary.  From the first line that is not a
-    record's on, nothing is read, and `damage` says what is wrong with it.
+    A record that was cut off has no summary.  Reading stops at the first line that does not
+    belong to a record, and `damage` says what is wrong with it.
 
-    Raises ValueError if not even the first line is a record's, and OSError as `open` does.
+    Raises ValueError if even the first line does not, and OSError as `open` does.
     """
     with open(path, encoding="utf-8", errors="replace") as file:
         try:
-            record = _opened(_parsed(next(file, "")))
+            record = _record_of(_parsed(next(file, "")))
         except (ValueError, TypeError) as error:
             raise ValueError(f"{path} is no record of the lab: {error}") from None
         for number, line in enumerate(file, start=2):
             try:
-                record.extend([_read(_parsed(line), record)])
+                record.extend([_step_or_summary(_parsed(line), record)])
             except (ValueError, TypeError) as error:
                 cut = "" if line.endswith("\n") else ", which was cut off"
                 record.damage = f"nothing is read from line {number} on{cut}: {error}"
@@ -197,15 +197,15 @@ def read_record(path: str | Path) -> Record:
 
 
 FORMAT = 1
-"""Of the file; a reader refuses one that it does not know."""
+"""The version of the file format; a reader refuses any other."""
 
 
 def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version(), "platform": platform.platform()}
+    versions = {"python": platform.python_version(), "platform": platform.platform()}
     for package in ("mhc-demo", "torch", "numpy", "scikit-learn"):
         with suppress(PackageNotFoundError):
-            found[package] = version(package)
-    return found
+            versions[package] = version(package)
+    return versions
 
 
 def _write(file: TextIO, line: dict[str, Any]) -> None:
@@ -221,7 +221,7 @@ def _line(record: Step | Summary) -> dict[str, Any]:
 
 
 def _finite(value: Any) -> Any:
-    """`value` with null for each number that JSON has not."""
+    """`value` with None for each number that JSON cannot express."""
     if isinstance(value, dict):
         return {name: _finite(each) for name, each in value.items()}
     if isinstance(value, list):
@@ -239,25 +239,28 @@ def _parsed(line: str) -> dict[str, Any]:
     return value
 
 
-def _opened(line: dict[str, Any]) -> Record:
+def _record_of(line: dict[str, Any]) -> Record:
+    """The record that a first line begins."""
     if line.get("record") != FORMAT:
         raise ValueError(f"its format must be {FORMAT}, not {line.get('record')!r}")
-    given, versions = line.get("settings"), line.get("versions")
-    if not (isinstance(given, dict) and isinstance(versions, dict)):
+    settings, versions = line.get("settings"), line.get("versions")
+    if not (isinstance(settings, dict) and isinstance(versions, dict)):
         raise ValueError("it has no settings or no versions")
-    unknown = sorted(given.keys() - set(SETTINGS))
+    unknown = sorted(settings.keys() - set(SETTINGS))
     if unknown:
         raise ValueError(f"there is no setting {unknown[0]!r}")
-    return Record(Settings(**given), {str(name): str(value) for name, value in versions.items()})
+    return Record(Settings(**settings), {str(name): str(value) for name, value in versions.items()})
 
 
-def _read(line: dict[str, Any], record: Record) -> Step | Summary:
+def _step_or_summary(line: dict[str, Any], record: Record) -> Step | Summary:
+    """The step or summary in a further line of a record."""
     kind = Summary if "outcome" in line else Step
     depth = record.settings.depth
     values = {}
     for each in fields(kind):
         if each.name in line:
-            values[each.name] = _READ[str(each.type)](line.pop(each.name), each.name, depth)
+            check = _CHECKS[str(each.type)]
+            values[each.name] = check(line.pop(each.name), each.name, depth)
         elif each.name != "h_res":
             raise ValueError(f"it has no {each.name}")
     if line:
@@ -300,7 +303,7 @@ def _matrices(value: Any, name: str, depth: int) -> Matrices:
     return array.tolist()
 
 
-_READ: dict[str, Callable[[Any, str, int], Any]] = {
+_CHECKS: dict[str, Callable[[Any, str, int], Any]] = {
     "int": _whole,
     "float": _number,
     "str": _outcome,
@@ -308,4 +311,4 @@ _READ: dict[str, Callable[[Any, str, int], Any]] = {
     "dict[str, list[float]]": _directions,
     "Matrices": _matrices,
 }
-"""What checks a field, by its annotated type."""
+"""The function that checks a field, by the field's annotated type."""

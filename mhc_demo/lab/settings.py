@@ -1,4 +1,4 @@
-"""What a run of the lab is: the one declaration of names, defaults and bounds, and the presets.
+"""The settings of a run of the lab: the one declaration of names, defaults and bounds; presets.
 
 The page's controls, the URL and the command line's options are derived from `Settings`.  To add a
 preset, add an entry to `PRESETS`.
@@ -24,7 +24,7 @@ CONNECTIONS = {"residual": "Residual", "hc": "HC", "mhc": "mHC"}
 
 
 class Settings(param.Parameterized):
-    """What fixes a run.  A value out of range raises ValueError that names it.
+    """What determines a run.  A value out of range raises a ValueError that names it.
 
     >>> Settings(connection="hc", depth=16).values_by_name()["depth"]
     16
@@ -84,11 +84,11 @@ class Settings(param.Parameterized):
 
     @property
     def mixes(self) -> bool:
-        """Whether its layers mix streams at all."""
+        """Whether the network's layers mix streams at all."""
         return self.connection != "residual"
 
     def changed(self, **values: Any) -> Settings:
-        """The same settings but for these.
+        """The same settings except for `values`.
 
         >>> calm = Settings()
         >>> three = [calm.changed(connection=name) for name in CONNECTIONS]
@@ -96,12 +96,12 @@ class Settings(param.Parameterized):
         return Settings(**self.values_by_name() | values)
 
     def check(self) -> None:
-        """What no declaration can see: types that pass for others, and what goes together.
+        """Check what a declaration cannot: types that pass for others, and what goes together.
 
-        Raises ValueError or TypeError for it, and ImportError if the task needs what is not there.
+        Raises ValueError or TypeError, and ImportError if the task needs a missing package.
         """
         for name in ("depth", "width", "streams", "steps", "batch", "iterations", "seed"):
-            whole_number(name, getattr(self, name), 0)  # param takes True for a whole number
+            whole_number(name, getattr(self, name), 0)  # param accepts True as a whole number
         nonnegative("learning_rate", self.learning_rate)
         PROJECTIONS[self.projection].check(self.streams)
         for reason in (DEVICES["cpu"].missing(), DEVICES[self.device].missing()):
@@ -124,7 +124,7 @@ class Preset:
     values: Mapping[str, Any]
 
     def settings(self, **values: Any) -> Settings:
-        """The preset's settings, but for `values`."""
+        """The preset's settings, except for `values`."""
         return Settings(**{**self.values, **values})
 
 

@@ -1,8 +1,9 @@
 """What the lab's networks learn: real data that needs no download.
 
 A task is a function of the seed that returns examples as NumPy arrays: vectors of real numbers
-with a class each, which perceptrons learn, or sequences of symbols with the next one at every
-place, which a causal transformer learns.  To add one, write such a function under `@task(...)`.
+with a class each, which perceptrons learn, or sequences of symbols with the next symbol at each
+position, which a causal transformer learns.  To add a task, write such a function under
+`@task(...)`.
 """
 
 from __future__ import annotations
@@ -17,31 +18,31 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 CONTEXT = 64
-"""Characters that the language model sees."""
+"""Characters that the language model sees at a time."""
 
 
 @dataclass(frozen=True)
 class Examples:
-    """Inputs (examples, features) or (examples, places), and the class to name at each."""
+    """Inputs (examples, features) or (examples, positions), and the class of each."""
 
     inputs: NDArray
     targets: NDArray[np.integer]
-    """(examples,), or (examples, places) for sequences."""
+    """(examples,), or (examples, positions) for sequences."""
 
 
 @dataclass(frozen=True)
 class Data:
-    """What there is to learn from, and what is held back to see what was learned."""
+    """Examples to learn from, and others held back to test what was learned."""
 
     train: Examples
     validation: Examples
     classes: int
-    """Classes; for sequences, the symbols."""
+    """The number of classes; for sequences, of symbols."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """Something to learn."""
+    """Something to learn, and how it is scored."""
 
     name: str
     title: str
@@ -55,7 +56,7 @@ class Task:
     note: str
 
     def check(self) -> None:
-        """ImportError that names what to install."""
+        """Raise an ImportError that names what to install, if anything is missing."""
         missing = [name for name in self.needs if find_spec(name) is None]
         if missing:
             raise ImportError(
@@ -90,16 +91,16 @@ def task(
     "test set of Optical Recognition of Handwritten Digits); a fifth is held back.",
 )
 def digits(seed: int) -> Data:
-    """The fifth that is held back is drawn by the seed."""
+    """The seed chooses the fifth that is held back."""
     from sklearn.datasets import load_digits
 
     pixels, classes = load_digits(return_X_y=True)
     inputs = (pixels / 8.0 - 1.0).astype(np.float32)  # 0 to 16 -> -1 to 1
     order = np.random.default_rng(seed).permutation(len(inputs))
-    held, kept = np.split(order, [len(order) // 5])
-    return Data(
-        Examples(inputs[kept], classes[kept]), Examples(inputs[held], classes[held]), classes=10
+    validation, train = (
+        Examples(inputs[part], classes[part]) for part in np.split(order, [len(order) // 5])
     )
+    return Data(train, validation, classes=10)
 
 
 @task(
@@ -111,11 +112,11 @@ def digits(seed: int) -> Data:
     "carries (pydoc_data.topics); a tenth, in one piece, is held back.",
 )
 def text(seed: int) -> Data:
-    """The tenth that is held back begins where the seed says."""
+    """The seed chooses where the tenth that is held back begins."""
     symbols, classes = _symbols()
     start = int(np.random.default_rng(seed).integers(len(symbols)))
-    held, kept = np.split(np.roll(symbols, -start), [len(symbols) // 10])
-    return Data(_windows(kept, 1), _windows(held, CONTEXT), classes)
+    validation, train = np.split(np.roll(symbols, -start), [len(symbols) // 10])
+    return Data(_windows(train, 1), _windows(validation, CONTEXT), classes)
 
 
 @cache

@@ -1,8 +1,8 @@
 """The training loop, on one screen, and what is read off the network after every step.
 
-What is read is not part of the step: it takes a forward pass of its own, of a few examples that
-stay the same, outside the step's clock.  (Reading it within the step would slow down just those
-networks that have something to read, and the batch would add its noise.)
+Reading is not part of the step: it takes a separate forward pass, of a few fixed examples, which
+the step's time leaves out.  (Within the step it would slow down only those networks that have
+something to read, and the batch would add its noise.)
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from .tasks import TASKS, Examples
 
 WEIGHT_DECAY = 0.01
 WATCHED = 64
-"""Tokens of the validation set, at least, whose mappings are watched."""
+"""The fewest tokens of the validation set whose mappings are watched."""
 SCORED = 16384
-"""Tokens of the validation set, at most, that the score is measured on."""
+"""The most tokens of the validation set on which the score is measured."""
 
 
 def training(settings: Settings) -> Generator[Step | Summary, None, None]:
-    """`mhc_demo.lab.train`, for settings that were checked."""
+    """`mhc_demo.lab.train`, for checked settings."""
     data = TASKS[settings.task].load(settings.seed)
     network = Network(settings, data).to(settings.device)
     groups = parameter_groups(network, WEIGHT_DECAY)
@@ -42,14 +42,14 @@ def training(settings: Settings) -> Generator[Step | Summary, None, None]:
     record, watch = Record(settings), _Watch(network, data.validation, settings.device)
     for step in range(1, settings.steps + 1):
         start = perf_counter()
-        chosen = generator.integers(len(data.train.inputs), size=settings.batch)
-        inputs, targets = _on(settings.device, data.train, chosen)
+        batch = generator.integers(len(data.train.inputs), size=settings.batch)
+        inputs, targets = _tensors(settings.device, data.train, batch)
         loss = cross_entropy(network(inputs).flatten(0, -2), targets.flatten())
         optimiser.zero_grad()
         loss.backward()
         gradient_norm = get_total_norm(p.grad for p in network.parameters() if p.grad is not None)
         optimiser.step()
-        numbers = loss.item(), gradient_norm.item()  # a GPU is waited for
+        numbers = loss.item(), gradient_norm.item()  # waits for a GPU
         seconds = perf_counter() - start
         record.extend([watch.step(step, *numbers, seconds, targets.numel() / seconds)])
         yield record.steps[-1]
@@ -60,9 +60,9 @@ def training(settings: Settings) -> Generator[Step | Summary, None, None]:
     yield record.summed_up("finished", score)
 
 
-def _on(device: str, examples: Examples, chosen: np.ndarray | slice) -> tuple[Tensor, Tensor]:
+def _tensors(device: str, examples: Examples, rows: np.ndarray | slice) -> tuple[Tensor, Tensor]:
     inputs, targets = (
-        torch.tensor(each[chosen], device=device) for each in (examples.inputs, examples.targets)
+        torch.tensor(each[rows], device=device) for each in (examples.inputs, examples.targets)
     )
     return inputs, targets
 
@@ -70,7 +70,7 @@ def _on(device: str, examples: Examples, chosen: np.ndarray | slice) -> tuple[Te
 @torch.no_grad()
 def _score(network: Network, examples: Examples, score: str, device: str) -> float:
     tokens = examples.targets[0].size
-    inputs, targets = _on(device, examples, slice(max(1, SCORED // tokens)))
+    inputs, targets = _tensors(device, examples, slice(max(1, SCORED // tokens)))
     logits = torch.cat([network(piece) for piece in inputs.split(max(1, 1024 // tokens))])
     if score == "accuracy":
         return (logits.argmax(-1) == targets).double().mean().item()
@@ -78,11 +78,12 @@ def _score(network: Network, examples: Examples, score: str, device: str) -> flo
 
 
 class _Watch:
-    """Reads the mappings of some examples off a network."""
+    """Reads the mappings of a few examples off a network."""
 
     def __init__(self, network: Network, examples: Examples, device: str) -> None:
         self.network, self.device = network, device
-        self.inputs, _ = _on(device, examples, slice(-(-WATCHED // examples.targets[0].size)))
+        count = -(-WATCHED // examples.targets[0].size)
+        self.inputs, _ = _tensors(device, examples, slice(count))
         self.process = psutil.Process()
 
     @torch.no_grad()
@@ -123,9 +124,9 @@ def _layers_first(matrices: Tensor) -> Tensor:
 def _log10_composites(layers: Tensor) -> Tensor:
     """log10 of the mean gains of the composites, (L, tokens, n, n) -> (2, L), as in `Step`.
 
-    The row sums of a product are what it makes of a vector of ones, so no product is formed; the
-    column sums of one from the last layer down are those of the transposed matrices.  The vectors
-    are rescaled in every layer: nothing overflows at any depth.
+    The row sums of a product are its image of a vector of ones, so no product is formed; the column
+    sums of a product from the last layer down are the row sums of the transposed matrices' product.
+    The vectors are rescaled in every layer, so that nothing overflows at any depth.
     """
     both = torch.stack([layers, layers.mT.flip(0)], dim=1)  # (L, 2, tokens, n, n)
     sums = torch.ones_like(both[0, ..., :1])
@@ -149,5 +150,5 @@ def _log10_mean(log10: Tensor) -> Tensor:
 
 
 def _rounded(x: Tensor) -> list:
-    """At the sixth decimal: a record is read, and need not be long."""
+    """Rounded to six decimals, which keeps records short."""
     return x.cpu().numpy().round(6).tolist()

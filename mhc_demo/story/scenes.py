@@ -241,7 +241,7 @@ class Results:
         return gain_surface(self.experiment)["log10_gain"]
 
     def gain(self, iterations: int | None = None, series: str = "median", **where: Any) -> float:
-        """log10 of the composite gain at the state's depth: the larger, if no direction is given."""
+        """log10 of the composite gain at the state's depth; the larger if no direction is given."""
         t = self.values["iterations"] if iterations is None else iterations
         gains = self.surface.sel(iterations=t, depth=self.values["depth"], series=series, **where)
         return float(gains.max())
