@@ -235,12 +235,12 @@ def test_128_positive_layers_of_any_size_neither_overflow_nor_underflow(dtype, s
     for direction in DIRECTIONS:
         for definition in DEFINITIONS:
             exact = exact_log10_gains(composites, direction, definition)
-            found = composite.log10_gain(direction, definition)
-            assert found.dtype == dtype
+            ours = composite.log10_gain(direction, definition)
+            assert ours.dtype == dtype
             # Positive terms cannot cancel: depth * n roundings, each at most half an eps in
             # decades; and the logarithm itself is rounded, twice.
             tolerance = 0.5 * depth * n * eps + 2 * eps * np.abs(exact).max()
-            np.testing.assert_allclose(found, exact, rtol=0, atol=tolerance)
+            np.testing.assert_allclose(ours, exact, rtol=0, atol=tolerance)
 
 
 @pytest.mark.parametrize("scale", [1.0, 1e200, 1e-200])
@@ -250,22 +250,22 @@ def test_128_gaussian_layers_have_the_exact_gains(n, scale):
     for product in DIRECTIONS:
         composites = exact_composites(layers, product)
         for direction in DIRECTIONS:
-            found = compose(layers, product).log10_gain(direction)
+            ours = compose(layers, product).log10_gain(direction)
             exact = exact_log10_gains(composites, direction, "paper")
             # Later layers amplify a rounding about as much as the signal: a few thousand units
             # in the last place after 128 of them.  A logarithm near 25,000 is rounded to 4e-12.
-            np.testing.assert_allclose(found, exact, rtol=4e-16, atol=1e-12)
+            np.testing.assert_allclose(ours, exact, rtol=4e-16, atol=1e-12)
 
 
 def test_a_network_with_a_zero_layer_does_not_disturb_its_neighbours():
     layers = 1e-200 * positive(3, 128, 4, 4)
     layers[1, 5] = 0
-    found = compose(layers).log10_gain()
+    ours = compose(layers).log10_gain()
     for member in (0, 2):
-        np.testing.assert_array_equal(found[member], compose(layers[member]).log10_gain())
-        assert found[member, -1] == pytest.approx(-200 * 128, rel=0.01)
-    assert np.isfinite(found[1, :5]).all()
-    assert (found[1, 5:] == -np.inf).all()
+        np.testing.assert_array_equal(ours[member], compose(layers[member]).log10_gain())
+        assert ours[member, -1] == pytest.approx(-200 * 128, rel=0.01)
+    assert np.isfinite(ours[1, :5]).all()
+    assert (ours[1, 5:] == -np.inf).all()
 
 
 @pytest.mark.parametrize("sign", [1, -1], ids=["positive", "signed"])
@@ -273,10 +273,10 @@ def test_nearly_nilpotent_layers_shrink_far_below_their_entries(sign):
     # Each layer has an entry of 1, and two of them together shrink by 1e-100.
     layer = np.array([[1e-100, 1], [sign * 1e-100, 1e-100]])
     layers = np.broadcast_to(layer, (128, 2, 2))
-    found = compose(layers).log10_gain("forward", "worst-case")
+    ours = compose(layers).log10_gain("forward", "worst-case")
     exact = exact_log10_gains(exact_composites(layers), "forward", "worst-case")
     assert exact[-1] < -6_000
-    np.testing.assert_allclose(found, exact, rtol=1e-13)  # the rounding of a logarithm of 6,000
+    np.testing.assert_allclose(ours, exact, rtol=1e-13)  # the rounding of a logarithm of 6,000
 
 
 @pytest.mark.parametrize(
@@ -289,9 +289,9 @@ def test_cancellation_loses_no_digits(dtype, delta):
     layer = np.array([[1, -1 + delta], [1, -1]], dtype=dtype)
     layers = np.broadcast_to(layer, (128, 2, 2))
     composite = compose(layers)
-    found = composite.log10_gain("forward", "worst-case")
+    ours = composite.log10_gain("forward", "worst-case")
     squares = math.log10(delta) * np.arange(1, 65)
-    np.testing.assert_allclose(found[1::2], squares, rtol=4 * np.finfo(dtype).eps)
+    np.testing.assert_allclose(ours[1::2], squares, rtol=4 * np.finfo(dtype).eps)
     mantissa, exponent = composite.scaled(128)
     assert (mantissa == mantissa[0, 0] * np.eye(2)).all()
     assert math.log2(mantissa[0, 0]) + int(exponent) == 64 * math.log2(delta)
@@ -304,9 +304,9 @@ def test_nilpotent_products_vanish_without_a_warning():
         composite = compose(np.broadcast_to(shift, (128, 3, 3)))
         for direction in DIRECTIONS:
             for definition in DEFINITIONS:
-                found = composite.log10_gain(direction, definition)
-                assert found[:2].tolist() == [0.0, 0.0]
-                assert (found[2:] == -np.inf).all()
+                ours = composite.log10_gain(direction, definition)
+                assert ours[:2].tolist() == [0.0, 0.0]
+                assert (ours[2:] == -np.inf).all()
     np.testing.assert_array_equal(composite.matrix(128), np.zeros((3, 3)))
     assert compose(np.zeros((1, 1, 1))).log10_gain() == -np.inf
 
@@ -326,8 +326,8 @@ def test_a_matrix_beyond_the_dtype_is_refused_or_infinite_and_its_zeros_stay():
         composite.matrix(20)
     np.testing.assert_array_equal(composite.matrices()[-1], np.diag([np.inf, 0, 0]))
     mantissa, exponent = composite.scaled(20)
-    found = math.log10(mantissa[0, 0]) + LOG10_2 * int(exponent)
-    assert found == pytest.approx(4_000, abs=1e-10)  # 20 roundings of a logarithm of 4,000
+    log10_entry = math.log10(mantissa[0, 0]) + LOG10_2 * int(exponent)
+    assert log10_entry == pytest.approx(4_000, abs=1e-10)  # 20 roundings of a logarithm of 4,000
 
 
 def test_float32_at_32_streams_and_depth_128_is_as_sound_as_float64():
@@ -350,13 +350,13 @@ def test_gains_measured_in_pieces_are_those_of_the_whole_composite(
     monkeypatch.setattr(gains, "_CACHE_BYTES", cache)
     layers = normal(3, 2, 70, 4, 4)
     composite = compose(layers, product)
-    found = log10_composite_gains(layers, product, definition)
-    assert found.shape == (2, 3, 2, 70)
+    ours = log10_composite_gains(layers, product, definition)
+    assert ours.shape == (2, 3, 2, 70)
     for i, direction in enumerate(DIRECTIONS):
         # The same products; only the four terms of a sum may be added in another order, which
         # matters when they cancel.
         np.testing.assert_allclose(
-            found[i], composite.log10_gain(direction, definition), rtol=0, atol=1e-12
+            ours[i], composite.log10_gain(direction, definition), rtol=0, atol=1e-12
         )
 
 
@@ -420,11 +420,11 @@ def test_an_empty_ensemble_has_empty_gains():
 @pytest.mark.parametrize("name", ["sinkhorn", "rows", "columns", "released"])
 def test_one_exact_direction_caps_the_other_at_n(name):
     layers = mhc.project(4 * normal(20, 256, 5, 5), name, 1)
-    found = {d: compose(layers).log10_gain(d) for d in DIRECTIONS}
+    by_direction = {d: compose(layers).log10_gain(d) for d in DIRECTIONS}
     exact, capped = ("backward", "forward") if name == "columns" else ("forward", "backward")
-    assert found[exact].max() < 1e-13  # 256 roundings of 2^-53, in decades
-    assert found[capped].max() < math.log10(5)
-    assert found[capped].max() > 0.1
+    assert by_direction[exact].max() < 1e-13  # 256 roundings of 2^-53, in decades
+    assert by_direction[capped].max() < math.log10(5)
+    assert by_direction[capped].max() > 0.1
 
 
 # Mixing metrics
@@ -445,23 +445,23 @@ NAMES = ("uniform_distance", "second_singular_value", "stream_disagreement", "ef
 def test_metrics_of_known_matrices(matrix, values):
     assert set(NAMES) <= set(METRICS)
     for name, expected in zip(NAMES, values, strict=True):
-        found = METRICS[name](matrix)
+        value = METRICS[name](matrix)
         if expected is not None:
-            assert found == pytest.approx(expected, abs=1e-15 * 16)  # the rounding of an SVD
+            assert value == pytest.approx(expected, abs=1e-15 * 16)  # the rounding of an SVD
 
 
 @pytest.mark.parametrize("metric", METRICS.values(), ids=lambda metric: metric.name)
 def test_metrics_are_finite_for_any_leading_axes_and_array_library(metric):
     for n in (1, 2, 4):
         matrices = mhc.sinkhorn_knopp(normal(2, 3, n, n), 5)
-        found = metric(matrices)
-        assert found.shape == (2, 3)
-        assert np.isfinite(found).all()
+        values = metric(matrices)
+        assert values.shape == (2, 3)
+        assert np.isfinite(values).all()
         for index in np.ndindex(2, 3):
-            assert found[index] == pytest.approx(metric(matrices[index]), rel=1e-13, abs=1e-15)
+            assert values[index] == pytest.approx(metric(matrices[index]), rel=1e-13, abs=1e-15)
         for convert in BACKENDS.values():
             result = np.asarray(metric(convert(matrices)))
-            np.testing.assert_allclose(result, found, rtol=1e-12, atol=1e-15)
+            np.testing.assert_allclose(result, values, rtol=1e-12, atol=1e-15)
 
 
 def test_metrics_equal_their_definitions():

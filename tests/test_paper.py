@@ -64,17 +64,17 @@ def gains(method, key):
 
 
 def test_the_two_definitions_differ_by_a_factor_of_two_in_hc_31_60():
-    found = gains("hc", "composite_31_60")
-    assert found["forward", "paper"] == pytest.approx(264.6, abs=1e-9)
-    assert found["forward", "worst-case"] == pytest.approx(568.2, abs=1e-9)  # "about 568"
-    assert found["backward", "paper"] == pytest.approx(489.0, abs=1e-9)
-    assert found["backward", "worst-case"] == pytest.approx(1026.8, abs=1e-9)
+    gain = gains("hc", "composite_31_60")
+    assert gain["forward", "paper"] == pytest.approx(264.6, abs=1e-9)
+    assert gain["forward", "worst-case"] == pytest.approx(568.2, abs=1e-9)  # "about 568"
+    assert gain["backward", "paper"] == pytest.approx(489.0, abs=1e-9)
+    assert gain["backward", "worst-case"] == pytest.approx(1026.8, abs=1e-9)
 
 
 def test_hyper_connections_gain_509_over_all_60_layers():
-    found = gains("hc", "composite_1_60")
-    assert found["forward", "paper"] == pytest.approx(509.1, abs=1e-9)
-    assert found["backward", "paper"] == pytest.approx(259.1, abs=1e-9)
+    gain = gains("hc", "composite_1_60")
+    assert gain["forward", "paper"] == pytest.approx(509.1, abs=1e-9)
+    assert gain["backward", "paper"] == pytest.approx(259.1, abs=1e-9)
 
 
 def test_the_first_layer_of_hc_alone_gains_18_7():
@@ -97,9 +97,9 @@ def test_mhc_has_no_negative_entry_so_both_definitions_agree():
     for (method, key), panel in PANELS.items():
         if method == "mhc":
             assert (panel.matrix >= 0).all()
-            found = gains(method, key)
+            gain = gains(method, key)
             for direction in ("forward", "backward"):
-                assert found[direction, "paper"] == found[direction, "worst-case"]
+                assert gain[direction, "paper"] == gain[direction, "worst-case"]
 
 
 def test_a_truncated_projection_is_not_quite_non_expansive():

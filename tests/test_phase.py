@@ -26,11 +26,11 @@ pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
 def test_every_cell_is_that_of_the_plain_calls(name, definition, along, values):
     depth, iterations = 4, 2
     settings = {"streams": 3, "members": 3, "seed": 7, "definition": definition}
-    found = mhc.phase_map(
+    phase_map = mhc.phase_map(
         Experiment(**settings, projection=name), along, values, depth=depth, iterations=iterations
     )
-    assert found.dims == (along, "direction", "iterations", "depth")
-    assert found[along].values.tolist() == values
+    assert phase_map.dims == (along, "direction", "iterations", "depth")
+    assert phase_map[along].values.tolist() == values
     for value in values:
         experiment = Experiment(**{**settings, along: value})
         inputs = mhc.sample_mixing(
@@ -41,7 +41,7 @@ def test_every_cell_is_that_of_the_plain_calls(name, definition, along, values):
             for direction in DIRECTIONS:
                 gains = composite.log10_gain(direction, definition)
                 median = np.sort(gains, axis=0)[1]  # of three
-                here = found.sel({along: value, "direction": direction, "iterations": t})
+                here = phase_map.sel({along: value, "direction": direction, "iterations": t})
                 np.testing.assert_allclose(here, median, rtol=1e-10, atol=1e-12)
 
 
@@ -57,30 +57,30 @@ def test_a_map_is_labelled_and_has_default_values():
 
 
 def test_a_projection_for_few_streams_leaves_the_rest_empty():
-    found = mhc.phase_map(
+    phase_map = mhc.phase_map(
         Experiment(members=1, projection="mhc-lite"), "streams", depth=2, iterations=1
     )
-    assert found.sel(streams=slice(7, None)).isnull().all()
-    assert found.sel(streams=slice(1, 6)).notnull().all()
+    assert phase_map.sel(streams=slice(7, None)).isnull().all()
+    assert phase_map.sel(streams=slice(1, 6)).notnull().all()
 
 
 def test_spread_multiplies_every_layer_of_hc():
     # A product of depth matrices, each times s: s^depth, exactly.
     spreads = [0.5, 1.0, 2.0, 7.5]
-    found = mhc.phase_map(Experiment(members=3), "spread", spreads, depth=30, iterations=0)
-    at_one = found.sel(spread=1.0, drop=True)
+    phase_map = mhc.phase_map(Experiment(members=3), "spread", spreads, depth=30, iterations=0)
+    at_one = phase_map.sel(spread=1.0, drop=True)
     for spread in spreads:
         xr.testing.assert_allclose(
-            found.sel(spread=spread, drop=True),
-            at_one + found["depth"] * math.log10(spread),
+            phase_map.sel(spread=spread, drop=True),
+            at_one + phase_map["depth"] * math.log10(spread),
             rtol=0,
             atol=1e-11,
         )
 
 
 def test_more_iterations_and_less_spread_both_lower_the_gain():
-    found = mhc.phase_map(Experiment(members=3), "spread", [1.0, 4.0, 9.0], depth=64)
-    gains = phase.larger_gain(found).sel(depth=64)
+    phase_map = mhc.phase_map(Experiment(members=3), "spread", [1.0, 4.0, 9.0], depth=64)
+    gains = phase.larger_gain(phase_map).sel(depth=64)
     assert (gains.sel(iterations=0) > 10).all()
     assert (gains.sel(iterations=slice(1, None)) < math.log10(4) + 1e-12).all()
     assert (gains.sel(iterations=1) > gains.sel(iterations=20)).all()

@@ -135,11 +135,11 @@ def test_iteration_0_is_hc_whatever_the_projection(name):
     settings = {"streams": 3, "members": 3, "init": "identity", "spread": 0.3}
     hc = gain_surface(Experiment(projection="none", **settings), depth=5, iterations=0)
     for iterations in (0, 1, 4):
-        found = gain_surface(
+        surface = gain_surface(
             Experiment(projection=name, **settings), depth=5, iterations=iterations
         )
         xr.testing.assert_allclose(
-            found["log10_gain"].sel(iterations=0), hc["log10_gain"].sel(iterations=0), **ROUNDING
+            surface["log10_gain"].sel(iterations=0), hc["log10_gain"].sel(iterations=0), **ROUNDING
         )
 
 
@@ -338,9 +338,9 @@ def test_iterations_after_the_first_bring_the_gain_from_below_n_towards_1():
 def test_backward_on_the_layer_axis_runs_from_the_last_layer_down(name, definition):
     depth, iterations = 7, 2
     experiment = Experiment(streams=3, members=5, projection=name, definition=definition)
-    found = layer_axis_gains(experiment, depth=depth, iterations=iterations)
-    assert found.dims == ("direction", "iterations", "layer", "series")
-    assert found["layer"].values.tolist() == list(range(1, depth + 1))
+    by_layer = layer_axis_gains(experiment, depth=depth, iterations=iterations)
+    assert by_layer.dims == ("direction", "iterations", "layer", "series")
+    assert by_layer["layer"].values.tolist() == list(range(1, depth + 1))
     for t in range(iterations + 1):
         layers = naive_layers(experiment, depth, t)
         for direction, composites in (
@@ -352,7 +352,7 @@ def test_backward_on_the_layer_axis_runs_from_the_last_layer_down(name, definiti
                 for network in layers
             ]
             np.testing.assert_allclose(
-                found.sel(direction=direction, iterations=t),
+                by_layer.sel(direction=direction, iterations=t),
                 series_of(np.array(gains)),
                 **ROUNDING,
             )
@@ -380,13 +380,13 @@ def test_both_readings_of_depth_meet_at_the_ends_of_the_network():
 @pytest.mark.parametrize("member", [0, 3])
 def test_member_matrices_are_the_layers_and_their_products(name, member):
     experiment = Experiment(streams=3, members=4, projection=name, init="identity")
-    found = member_matrices(experiment, depth=5, iterations=[4, 0, 1, 1], member=member)
-    assert found["iterations"].values.tolist() == [0, 1, 4]
-    assert found["layer"].dims == ("iterations", "depth", "row", "column")
-    assert found["row"].values.tolist() == found["column"].values.tolist() == [1, 2, 3]
-    assert found.attrs["member"] == member
+    matrices = member_matrices(experiment, depth=5, iterations=[4, 0, 1, 1], member=member)
+    assert matrices["iterations"].values.tolist() == [0, 1, 4]
+    assert matrices["layer"].dims == ("iterations", "depth", "row", "column")
+    assert matrices["row"].values.tolist() == matrices["column"].values.tolist() == [1, 2, 3]
+    assert matrices.attrs["member"] == member
     for t in (0, 1, 4):
-        here = found.sel(iterations=t)
+        here = matrices.sel(iterations=t)
         layers = naive_layers(experiment, 5, t)[member]
         np.testing.assert_allclose(here["layer"], layers, rtol=0, atol=1e-14)
         composite = np.ldexp(
@@ -403,9 +403,9 @@ def test_a_member_is_the_same_whatever_the_size_of_the_ensemble():
 
 
 def test_composites_beyond_any_float_are_carried_by_their_exponent():
-    found = member_matrices(Experiment(projection="exp", spread=5), iterations=[1])
-    assert np.isfinite(found["composite_mantissa"]).all()
-    assert found["composite_exponent"].max() > 1_100
+    matrices = member_matrices(Experiment(projection="exp", spread=5), iterations=[1])
+    assert np.isfinite(matrices["composite_mantissa"]).all()
+    assert matrices["composite_exponent"].max() > 1_100
 
 
 # Mixing
@@ -414,10 +414,10 @@ def test_composites_beyond_any_float_are_carried_by_their_exponent():
 @EVERY
 def test_mixing_metrics_are_those_of_the_composite(name):
     experiment = Experiment(projection=name, seed=5)
-    found = mixing_surface(experiment, depth=6, iterations=3)
-    assert set(found.data_vars) == set(METRICS)
+    mixing = mixing_surface(experiment, depth=6, iterations=3)
+    assert set(mixing.data_vars) == set(METRICS)
     for metric in METRICS.values():
-        values = found[metric.name]
+        values = mixing[metric.name]
         assert values.dims == ("iterations", "depth")
         assert values.sel(iterations=0).isnull().all()  # HC is not a stochastic matrix
         if not PROJECTIONS[name].bounded:
@@ -431,18 +431,18 @@ def test_mixing_metrics_are_those_of_the_composite(name):
 
 
 def test_mixing_only_increases():
-    found = mixing_surface(Experiment(projection="mhc-lite"), iterations=1).sel(iterations=1)
+    mixing = mixing_surface(Experiment(projection="mhc-lite"), iterations=1).sel(iterations=1)
     rounding = 1e-14  # once uniform, only rounding is left
     for name in ("uniform_distance", "second_singular_value", "stream_disagreement"):
-        assert (np.diff(found[name]) <= rounding).all()
+        assert (np.diff(mixing[name]) <= rounding).all()
     identity = mixing_surface(Experiment(projection="identity"), iterations=1).sel(iterations=1)
     np.testing.assert_allclose(identity["uniform_distance"], math.sqrt(3), rtol=1e-15)
     np.testing.assert_allclose(identity["effective_streams"], 4, rtol=1e-15)
 
 
 def test_mixing_without_a_single_iteration_is_all_nan():
-    found = mixing_surface(Experiment(), depth=3, iterations=0)
-    assert all(found[name].isnull().all() for name in METRICS)
+    mixing = mixing_surface(Experiment(), depth=3, iterations=0)
+    assert all(mixing[name].isnull().all() for name in METRICS)
 
 
 # The layout in memory

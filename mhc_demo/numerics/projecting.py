@@ -1,7 +1,7 @@
 """Applying a projection: with any array library, or in PyTorch with the fused operator.
 
 `projections` specifies the projections in code that every array library runs.  The functions here
-are those that users call: they check their arguments, and choose who computes.
+are those that users call: they check their arguments and choose the implementation.
 """
 
 from __future__ import annotations

@@ -188,7 +188,7 @@ TERMS: dict[str, Term] = {
         words=("column sums", "column sum"),
     ),
     "decade": Term("Decade", "A factor of ten.", words=("decades", "decade")),
-    # What is drawn
+    # The experiment
     "spread": Term(
         "Spread",
         "Standard deviation of the random entries: how far they lie from 0, or have drifted.",
