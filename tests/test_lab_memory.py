@@ -1,4 +1,4 @@
-"""The memory that a training takes: the counts against real networks."""
+"""The memory that a training run takes: the counts against real networks."""
 
 from __future__ import annotations
 

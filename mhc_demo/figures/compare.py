@@ -70,7 +70,7 @@ class Group:
     level: str
 
     def rows(self, comparison: xr.Dataset) -> xr.Dataset:
-        """Their part of a comparison; NaN for a projection that n streams do not have."""
+        """Their part of a comparison; NaN for a projection that does not exist for n streams."""
         rows = comparison.reindex(projection=list(self.members))
         return rows if self.at is None else rows.sel(iterations=[self.at])
 

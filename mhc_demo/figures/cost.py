@@ -46,7 +46,7 @@ from .curves import chosen_iterations, gain_hover
 from .slices import DRAWN, State, sliced
 
 DIRECTION = "backward"
-"""The gain that iterations change: they end on rows, so from the first on the forward gain is 1."""
+"""The gain that iterations change: they end on rows, so the forward gain is 1 after the first."""
 
 LABELLED = (0, 1, 5, 10, 20, 30)
 """Iteration counts written beside their dots; a one-shot projection is the same at all but 0."""

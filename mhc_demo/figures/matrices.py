@@ -1,6 +1,6 @@
 """Heatmaps of one layer's matrix and of the composite up to it, before and after projection.
 
-As in the paper's Figure 8, the row sums (forward gain) stand at the right edge and the column
+As in the paper's Figure 8, the row sums (forward gain) are at the right edge and the column
 sums (backward gain) at the bottom.  A matrix travels as a block of (n + 1)^2 numbers: entries,
 sums, and in the corner the power of ten by which all of them are multiplied, so that 10^300 fits
 a float32 and prints as 3.14.
@@ -96,7 +96,7 @@ class MatricesFigure:
         self.colour(dark)
 
     def colour(self, dark: bool) -> None:
-        """Set the colour of the sums, which have only the page behind them."""
+        """Set the colour of the sums, whose background is the page."""
         for sums in self.sums:
             sums.text_color = style.ink(dark)
 
@@ -126,7 +126,7 @@ class MatricesFigure:
 class Heatmap:
     """A block with its sums, from a source of "value", "text", "shade" and "exact".
 
-    `figure` is the plot, `sums` its glyphs with only the page behind them, `block` the description
+    `figure` is the plot, `sums` its glyphs whose background is the page, `block` the description
     of its contents.
     """
 

@@ -29,8 +29,8 @@ def mixing_columns(mixing: xr.Dataset) -> dict[str, NDArray[np.float32]]:
 class MixingFigure:
     """Mixing metrics of the projected composite of the first network against depth.
 
-    The axis is linear and starts at zero: a difference of 1e-16 is rounding, and there it is
-    invisible.
+    The axis is linear and starts at zero, so that differences of 1e-16, which are rounding errors,
+    are invisible.
     """
 
     def __init__(self, mixing: xr.Dataset, table: ColumnDataSource, state: State) -> None:

@@ -1,4 +1,4 @@
-"""The process that trains for a page: it reads a line of settings from stdin, and writes records.
+"""The process that trains for a page: it reads settings from stdin and writes records to stdout.
 
 It is a separate process because a thread would hold Python's lock against the server's event loop,
 and because the system can limit the memory of a process.  Several networks take turns, a step each,

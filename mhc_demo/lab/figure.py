@@ -42,8 +42,8 @@ class LabFigure:
     `figures` holds them by name: "loss", "gradient_norm", "gain" and "mixing" against the step,
     and two against the layer, as of the latest step: "layer", the gain of that layer alone (Fig.
     3a, 7a), and "layers", the composite gain (Fig. 3b, 7b).  `matrices` holds H_res of one layer
-    for each run that mixes; `show_layer` chooses the layer.  `update` draws the steps that the
-    records have gained.  Without `legends` the caller must explain the lines.
+    for each run that mixes; `show_layer` chooses the layer.  `update` draws the steps added
+    to the records.  Without `legends` the caller must explain the lines.
     """
 
     def __init__(self, records: Sequence[Record], *, legends: bool = True) -> None:
@@ -230,7 +230,7 @@ class MappingFigure:
         self.colour(dark=False)
 
     def colour(self, dark: bool) -> None:
-        """Set the colour of the sums, which have only the page behind them."""
+        """Set the colour of the sums, whose background is the page."""
         for sums in self._heatmap.sums:
             sums.text_color = style.ink(dark)
 

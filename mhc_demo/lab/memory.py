@@ -1,4 +1,4 @@
-"""The memory that a training takes, estimated from its settings, for a server to check beforehand.
+"""The memory that a training run takes, estimated from its settings: a server checks it first.
 
 PyTorch is not imported, so the counts are formulas.  The tests compare the numbers of parameters,
 and of what a step keeps, with the networks themselves; the rest is chosen so that no measured

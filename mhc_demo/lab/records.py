@@ -179,7 +179,7 @@ def read_record(path: str | Path) -> Record:
     A record that was cut off has no summary.  Reading stops at the first line that does not
     belong to a record, and `damage` says what is wrong with it.
 
-    Raises ValueError if even the first line does not, and OSError as `open` does.
+    Raises ValueError if not even the first line belongs to a record, and OSError as `open` does.
     """
     with open(path, encoding="utf-8", errors="replace") as file:
         try:

@@ -1,4 +1,4 @@
-"""Drawing mixing matrices, and what theory says of their products.
+"""Drawing mixing matrices, and what theory says about their products.
 
 A network is drawn as one array of standard normal noise Z, shape (members, depth, n, n).  An
 *init* turns the noise into the two things that are compared: the unconstrained mapping H_res of

@@ -56,7 +56,7 @@ class Scene:
     controls: tuple[str, ...] = ("iterations", "depth")
     """What the presenter's view keeps at hand."""
     headline: bool = True
-    """Whether the two huge numbers belong to it: they would give away the point of "harmless"."""
+    """Whether to show the two huge numbers, which would give away the point of "harmless"."""
 
 
 SCENES: dict[str, Scene] = {
@@ -274,7 +274,7 @@ NUMBERS: dict[str, Callable[[Results], str]] = {
     "distance": lambda results: f"{results.mixing('uniform_distance'):.2f}",
     "distance_1": lambda results: f"{results.mixing('uniform_distance', depth=1):.2f}",
 }
-"""How the numbers in the texts are computed, and written as in the texts."""
+"""The functions that compute the numbers in the texts, formatted as there."""
 
 
 def big(log10: float) -> str:
