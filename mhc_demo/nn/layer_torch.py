@@ -17,9 +17,10 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
+from torch.autograd.forward_ad import unpack_dual
 
 from ..numerics.kernels import sinkhorn as operator
+from ..numerics.kernels._torch import transformed
 
 FEW = 2**13
 """Entries of all H_res of a layer up to which they are computed by `layer_numba`."""
@@ -35,8 +36,8 @@ def fits(*inputs: Tensor) -> bool:
         and not torch.compiler.is_compiling()
         and len({x.dtype for x in inputs}) == 1
         and inputs[0].numel() > 0
-        and forward_ad._current_level < 0
-        and not torch._C._are_functorch_transforms_active()
+        and not transformed()
+        and all(unpack_dual(x).tangent is None for x in inputs)
     )
 
 
@@ -47,11 +48,6 @@ class _Operation(torch.autograd.Function):
     """(settings, *inputs) -> the outputs, and what to keep for the backward pass."""
     derive: ClassVar[Callable[..., Tensors]]
     """(settings, inputs, kept, *grads) -> the inputs' gradients."""
-
-    @classmethod
-    def apply(cls, *args: Any) -> Any:
-        """What `Function.apply` comes to where `fits`: its own checks take longer than a call."""
-        return super(torch.autograd.Function, cls).apply(*args)  # type: ignore[misc]
 
     @classmethod
     def forward(cls, ctx: Any, specified: Callable, settings: tuple, *inputs: Tensor) -> Any:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ..projections import tame_range
+from ._torch import log_softmax_backward
 
 SCALED_FROM = 2**15
 """Numbers in a piece from which iterating the scalings pays; below, it is calls that cost."""
@@ -76,14 +77,14 @@ def _is_sharp(z: Tensor, eps: float) -> bool:
 def _half_steps(z: Tensor, iterations: int) -> Iterator[Tensor]:
     """The logarithm of the matrix after every half step: a call each, and any logits will do."""
     for step in range(2 * iterations):
-        z = torch._log_softmax(z, step % 2, False)
+        z = torch.log_softmax(z, step % 2)
         yield z
 
 
 def _back_over_half_steps(halves: Sequence[Tensor], grad: Tensor) -> Tensor:
     g = grad.mul_(halves[-1].exp())  # dL/d log of the matrix
     for step in reversed(range(len(halves))):
-        g = torch._log_softmax_backward_data(g, halves[step], step % 2, g.dtype)
+        g = log_softmax_backward(g, halves[step], step % 2)
     return g
 
 
