@@ -295,15 +295,16 @@ def test_at_n_4_everything_stays_in_registers_and_memory_is_read_in_wide_steps(t
         import triton, triton.language as tl
         from triton.backends.compiler import GPUTarget
         from triton.compiler import ASTSource
-        from mhc_demo.numerics.kernels import sinkhorn, sinkhorn_triton as kernels
+        from mhc_demo.numerics.kernels import sinkhorn_triton as kernels
 
         tools = pathlib.Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
         settings = dict(n=4, N=4, EPS=0.0, TAME=40.0, SWAPPED=False, REAL=tl.float32,
                         APPROXIMATE=True)
-        for kernel, block in ((kernels.sinkhorn_forward, sinkhorn.BLOCK),
-                              (kernels.sinkhorn_backward, sinkhorn.BLOCK_BACK)):
+        for backward in (False, True):
+            kernel = kernels.sinkhorn_backward if backward else kernels.sinkhorn_forward
+            block, warps = kernels.block_size(4, backward)
             constants = dict(settings, BLOCK=block)
-            if kernel is kernels.sinkhorn_backward:
+            if backward:
                 constants["iterations"] = 20
             signature = {
                 name: "constexpr" if name in constants
@@ -314,7 +315,7 @@ def test_at_n_4_everything_stays_in_registers_and_memory_is_read_in_wide_steps(t
                        for i, name in enumerate(kernel.arg_names) if name.endswith("pointer")}
             binary = triton.compile(ASTSource(kernel, signature, constants, aligned),
                                     target=GPUTarget("cuda", 90, 32),
-                                    options={"num_warps": 1, "enable_fp_fusion": True})
+                                    options={"num_warps": warps, "enable_fp_fusion": True})
             path = pathlib.Path(sys.argv[1]) / "kernel.cubin"
             path.write_bytes(binary.asm["cubin"])
             for tool in (["cuobjdump", "-res-usage"], ["nvdisasm"]):

@@ -26,13 +26,6 @@ from . import sinkhorn_torch
 PIECE_BYTES = 2**20
 """Logits that plain PyTorch works on at a time on a CPU, so that they stay in a core's cache."""
 
-BLOCK, BLOCK_BACK, TILE = 64, 32, 512
-"""Matrices in a block at n = 4, forward and backward, and numbers in a block at any other n.
-
-A warp is a block at n = 4.  Forward, two matrices a thread hide each other's waiting; backward,
-one takes 210 registers as it is.
-"""
-
 MAX_STREAMS = 32
 """Beyond it a matrix no longer fits into a block's registers, and plain PyTorch takes over."""
 
@@ -208,18 +201,14 @@ def launch(
     from . import sinkhorn_triton as kernels
 
     n = logits.shape[-1]
-    size = triton.next_power_of_2(n)
-    if n == 4:
-        block, warps = (BLOCK if grad is None else BLOCK_BACK), 1
-    else:
-        block, warps = max(1, TILE // size**2), 4
+    block, warps = kernels.block_size(n, backward=grad is not None)
     count = logits.numel() // n**2
     result = torch.empty_like(logits, memory_format=torch.contiguous_format)
     real = _real(logits)
     approximate = logits.is_cuda and torch.version.hip is None and real == torch.float32
     settings = {
         "n": n,
-        "N": size,
+        "N": triton.next_power_of_2(n),
         "EPS": eps,
         "TAME": tame_range(real, n),
         "SWAPPED": rows_first,

@@ -30,6 +30,17 @@ import triton.language as tl
 LOT = tl.constexpr(20)
 
 
+def block_size(n: int, backward: bool) -> tuple[int, int]:
+    """(matrices in a block, warps that share it).
+
+    At n = 4 a warp is a block.  Forward, two matrices a thread hide each other's waiting;
+    backward, one takes 210 registers as it is.  At any other n a block has 512 numbers.
+    """
+    if n == 4:
+        return (32 if backward else 64), 1
+    return max(1, 512 // triton.next_power_of_2(n) ** 2), 4
+
+
 @triton.jit
 def _transposed(k):
     return (
