@@ -24,7 +24,16 @@ EPS = {torch.float32: 2.0**-23, torch.float64: 2.0**-52}
 DTYPES = pytest.mark.parametrize("dtype", EPS, ids=str)
 # Whole layers in float32: sums of up to 200 products, entries up to 50.
 LAYER_ATOL = LAYER_RTOL = 32 * EPS[torch.float32]
-ITERATIONS = pytest.mark.parametrize("iterations", [1, 2, 20])
+
+
+def some(name, values, rest):
+    """`values` in every run of the tests, and the `rest` in long ones."""
+    return pytest.mark.parametrize(
+        name, [*values, *(pytest.param(value, marks=pytest.mark.long) for value in rest)]
+    )
+
+
+ITERATIONS = some("iterations", [1, 20], [2])
 
 
 def normal(*shape, spread=1.0, seed=0, dtype=torch.float32):
@@ -73,7 +82,7 @@ def randomise(module, std):
         (log_domain_sinkhorn_knopps, 1000),
     ],
 )
-@pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 8])
+@some("n", [1, 4], [2, 3, 5, 8])
 @ITERATIONS
 @DTYPES
 def test_sinkhorn_is_that_of_hyper_connections(theirs, spread, n, iterations, dtype):
@@ -105,7 +114,7 @@ def hyper_connections_mappings(layer, x, iterations):
     return alpha[..., 0].sigmoid(), res, 2 * beta.sigmoid()
 
 
-@pytest.mark.parametrize("n", [1, 2, 4, 5])
+@some("n", [4], [1, 2, 5])
 @ITERATIONS
 def test_a_layer_of_hyper_connections_is_eq_3_with_the_transposed_matrix(n, iterations):
     batch, tokens, width = 2, 3, 8
@@ -149,8 +158,8 @@ def tiny_config(deepseek, streams, iterations):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("spread", [1, 5, 50, 1000])
-@pytest.mark.parametrize("n", [1, 2, 3, 4, 6])
+@some("spread", [1, 1000], [5, 50])
+@some("n", [4], [1, 2, 3, 6])
 @ITERATIONS
 @DTYPES
 def test_the_mappings_of_deepseek_v4_are_ours(deepseek, n, spread, iterations, dtype):
@@ -195,7 +204,7 @@ def deepseek_mappings(module, x, iterations):
     return pre.sigmoid() + RELEASED_EPS, res, 2 * post.sigmoid()
 
 
-@pytest.mark.parametrize("n", [1, 2, 4, 5])
+@some("n", [4], [1, 2, 5])
 @ITERATIONS
 def test_a_block_of_deepseek_v4_is_eq_3_twice(deepseek, n, iterations):
     class Attention(nn.Tanh):

@@ -27,9 +27,9 @@ def logits_of(tokens: int, n: int, spread: float = 2.0, dtype: torch.dtype = tor
     return spread * torch.randn(tokens, 2 * n + n * n, generator=generator, dtype=dtype)
 
 
-@pytest.mark.parametrize("n", [1, 2, 3, 4, 8])
+@pytest.mark.parametrize("n", [1, 3, 4, *(pytest.param(n, marks=pytest.mark.long) for n in (2, 8))])
 @pytest.mark.parametrize("tokens", [1, layer_numba.LANES, 2 * layer_numba.LANES + 3])
-@pytest.mark.parametrize("iterations", [1, 2, 20])
+@pytest.mark.parametrize("iterations", [1, pytest.param(2, marks=pytest.mark.long), 20])
 @pytest.mark.parametrize(("dtype", "within"), [(torch.float64, 1e-12), (torch.float32, 2e-6)])
 def test_both_passes_are_the_specified_ones(n, tokens, iterations, dtype, within):
     logits = logits_of(tokens, n, dtype=dtype)
