@@ -1,7 +1,7 @@
 """The kernels against their specification, on the GPU if there is one, else interpreted.
 
-`mhc_demo.numerics.projections` says what Sinkhorn-Knopp is, in lines that autograd differentiates;
-what `kernels` computes, forward and back, must be that to rounding.
+`mhc_demo.numerics.projections` specifies Sinkhorn-Knopp, in code that autograd differentiates.
+Results and gradients of `kernels` must agree with it to rounding.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning:mhc_demo")
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 EPS = {torch.float64: 2.0**-52, torch.float32: 2.0**-23}
 PATHS = pytest.mark.parametrize("path", ["triton", "scaled", "divided"])
-"""The kernel; plain PyTorch as for large pieces, and as for small ones."""
+"""The Triton kernel; plain PyTorch as for large pieces, and as for small ones."""
 LONG = pytest.mark.long
 VARIANTS = pytest.mark.parametrize(
     ("rows_first", "eps"),
@@ -72,15 +72,15 @@ def computed(path, logits, grad, iterations, rows_first, eps):
 
 
 def check(path, logits, iterations, rows_first=False, eps=0.0, seed=7):
-    """Both results, in the units that their dtype can hold."""
+    """Compare P and the gradient with the specification, to the precision of their dtype."""
     grad = normal(*logits.shape, seed=seed, dtype=logits.dtype)
     results = computed(path, logits, grad, iterations, rows_first, eps)
     wanted = specified(logits, grad, iterations, rows_first, eps)
     real = torch.promote_types(logits.dtype, torch.float32)
-    # Differences of float32 logits at 1e4 are good to 1e4 units in the last place of 1, and the
-    # softmax of a near tie passes that on; a few dozen units come from the iterations.
+    # The difference of two float32 logits near 1e4 has an error of 1e4 units in the last place of
+    # 1, which the softmax of a near tie passes on; a few dozen units come from the iterations.
     unit = EPS[real] * (48 + 2 * float(logits.abs().max()) if logits.numel() else 1)
-    if logits.dtype not in EPS:  # rounded (or cut off) once more, on the way out
+    if logits.dtype not in EPS:  # the result is rounded (or truncated) once more
         unit += torch.finfo(logits.dtype).eps
     for result, exact in zip(results, wanted, strict=True):
         assert result.dtype == logits.dtype
@@ -110,7 +110,7 @@ def test_any_number_of_iterations(path, iterations, eps):
 @pytest.mark.parametrize("eps", [0.0, RELEASED_EPS])
 @pytest.mark.parametrize("iterations", [pytest.param(21, marks=LONG), 42])
 def test_more_iterations_than_registers_hold_at_a_time(n, eps, iterations):
-    # Going back they hold 20: here twice that, and one or two left over.
+    # Registers hold 20 in the backward pass: here twice that, and one or two more.
     check("triton", normal(2, n, n, spread=3.0), iterations, False, eps)
 
 
@@ -161,7 +161,7 @@ def test_half_precision_is_computed_in_float32(path, dtype):
     exact = computed(path, logits.float(), logits.float(), 5, False, 0.0)[0]
     if path != "triton" or DEVICE == "cuda":
         assert torch.equal(p, exact.to(dtype))
-    else:  # Triton's interpreter cuts off where a GPU rounds
+    else:  # Triton's interpreter truncates where a GPU rounds
         torch.testing.assert_close(p.float(), exact, rtol=torch.finfo(dtype).eps, atol=1e-7)
 
 
@@ -228,7 +228,7 @@ def test_pieces_that_fit_the_cache_are_put_together_again(path, monkeypatch):
         torch.testing.assert_close(piecewise, at_once, rtol=0, atol=1e-15)
 
 
-def test_the_operator_keeps_pytorch_s_rules():
+def test_the_operator_follows_the_rules_of_pytorch():
     torch.library.opcheck(kernels._forward, (normal(2, 4, 4).cpu(), 3, False, 0.0))
     torch.library.opcheck(
         kernels._backward, (normal(2, 4, 4).cpu(), normal(2, 4, 4, seed=1).cpu(), 3, True, 0.0)
@@ -276,7 +276,7 @@ def test_compiled_without_a_break(context, learns, order):
 @PATHS
 @pytest.mark.parametrize("n", [3, 4])
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_nan_stays_to_be_seen_in_its_matrix_and_nowhere_else(path, n, value):
+def test_nan_stays_in_its_matrix(path, n, value):
     logits = normal(5, n, n, dtype=torch.float32)
     logits[2, 0, 0] = value
     results = computed(path, logits, torch.ones_like(logits), 3, False, 0.0)
@@ -291,7 +291,7 @@ def test_nan_stays_to_be_seen_in_its_matrix_and_nowhere_else(path, n, value):
 def test_at_n_4_everything_stays_in_registers_and_memory_is_read_in_wide_steps(
     tmp_path, iterations
 ):
-    """Compiled for an H100, which needs none: no spill, and 16 bytes a thread at a time.
+    """Compiled for an H100, which takes no GPU: no spills, and 16 bytes per thread at a time.
 
     Twenty iterations fill the registers of the backward pass, and take seven times as long to
     compile as two.

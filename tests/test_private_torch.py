@@ -1,7 +1,7 @@
-"""What we use of PyTorch without its promise: where it stands, and that it still is what it was.
+"""The private parts of PyTorch that we use: in one file, and working as described there.
 
-A test that fails here after an upgrade names what PyTorch changed; `numerics/kernels/_torch.py`
-says what it is for.
+A test that fails here after an upgrade names the part that PyTorch changed;
+`numerics/kernels/_torch.py` says what it is for.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ OF_TENSORS = {"_version", "_base", "_is_view", "_grad", "_backward_hooks"}
 
 
 def _dotted(node: ast.expr) -> str:
-    """`torch._C.f` of its syntax tree; what is not a name is left out."""
+    """`torch._C.f` from its syntax tree, without what is not a name."""
     if isinstance(node, ast.Attribute):
         return f"{_dotted(node.value)}.{node.attr}"
     return node.id if isinstance(node, ast.Name) else ""

@@ -1,13 +1,13 @@
-"""The residual connections as PyTorch modules, and what is needed to look inside them.
+"""Residual connections as PyTorch modules, and the tools to look inside them.
 
 Each layer wraps any branch F and maps n residual streams to n residual streams,
 x' = H_res x + H_post^T F(H_pre x) (Eq. 3 of the mHC paper).  `Residual`, `HyperConnection` and
 `ManifoldHyperConnection` differ only in the submodule `mappings` that computes the three
-mappings.  So a recorder hooks one place and sees the very matrices that are applied, and every
-layer starts as the same function, the plain residual network: what differs later was learned.
+mappings.  So one hook per layer records the very matrices that are applied.  All three start as
+the plain residual network: any later difference was learned.
 
-The streams live from `expand_streams` to `reduce_streams`, around the whole network and not
-within a block: only then does a composite mapping form.
+Expand the streams once, before the first layer, and reduce them once, after the last.  Streams
+that are reduced after every block never form a composite mapping.
 """
 
 from .decay import parameter_groups
@@ -22,7 +22,7 @@ from .layers import (
 )
 from .mappings import RMS_EPS, START_GATE, START_READ, Mappings
 
-# Layers that were pickled when all of this was one file name these as its own.
+# Pickles of layers made when this package was one file look for these classes here.
 from .mappings import _ManifoldMappings as _ManifoldMappings
 from .mappings import _PlainMappings as _PlainMappings
 from .mappings import _UnconstrainedMappings as _UnconstrainedMappings

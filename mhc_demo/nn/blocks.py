@@ -1,7 +1,7 @@
-"""A block of recomputed layers in one forward pass: it keeps what their branches return.
+"""A block of recomputed layers: it keeps the outputs of their branches for the second run.
 
-It stands below the layers, which ask in every call whether they run in one; `recomputation`,
-above them, makes the blocks.
+The layers import this file, because each call checks whether it runs in a block; `recomputation`
+imports both and makes the blocks.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from ..numerics.kernels._torch import version
 class Block:
     """One block in one forward pass.
 
-    Its first run keeps what the branches return.  `checkpoint` runs it again in each backward
-    pass, and then that is handed out in their stead.  Layers run as modules, so that their hooks
-    work; they find the block by `RUNNING_BLOCK`.
+    The first run calls the branches and keeps their outputs.  `checkpoint` runs the block again in
+    each backward pass, which takes the kept outputs instead of calling the branches.  Layers are
+    called as modules, so that their hooks run, and find the block in `RUNNING_BLOCK`.
     """
 
     def __init__(self, layers: list[Any], args: tuple, kwargs: dict[str, Any]) -> None:
@@ -48,10 +48,10 @@ class Block:
         if self.again is not None:
             packed, differentiable = next(self.again)
             return _unpack(packed).detach().requires_grad_(differentiable)
-        # The branch's own saved tensors are its own affair, and no layer in it is ours to keep.
+        # Tensors that the branch saves are kept, and layers inside it do not belong to this block.
         with _running(None), torch.autograd.graph.saved_tensors_hooks(_pack, _unpack):
             y = branch(x, *args, **kwargs)
-        # Cut off from its history: a saved tensor that holds on to the graph is never freed.
+        # Detached, by _pack: a kept tensor that refers to the graph would never be freed.
         self.kept.append((_pack(y), y.requires_grad))
         return y
 
@@ -69,16 +69,16 @@ def _running(block: Block | None) -> Iterator[None]:
 
 
 _Packed = tuple[Tensor, int | None]
-"""A tensor that is kept for the backward pass, and the version it had."""
+"""A tensor kept for the backward pass, and its version at that time."""
 
 
 def _pack(saved: Tensor) -> _Packed:
-    # A compiled branch compiles this hook with it, and the version would become a constant.
+    # A compiled branch has this hook compiled into it, with the version as a constant.
     return saved.detach(), None if torch.compiler.is_compiling() else version(saved)
 
 
 def _unpack(packed: _Packed) -> Tensor:
-    # Autograd makes this check itself, but not for tensors that pass through hooks.
+    # Autograd makes this check itself, but not for tensors that went through hooks.
     kept, before = packed
     if before is not None and version(kept) != before:
         raise RuntimeError(

@@ -1,4 +1,4 @@
-"""Weight decay: which parameters an optimiser may pull to zero, and which it must leave alone."""
+"""Weight decay: which parameters of a model get it, and which must not."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from .mappings import _LearnedMappings
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Two groups for an optimiser: all else with `weight_decay`, our b and alpha with none.
+    """Two groups for an optimiser: b and alpha of our layers without weight decay, the rest with.
 
-    Weight decay on the static mappings pulls HC's H_res from the identity to zero.  theta and
-    phi are ordinary weights: at zero they leave the static mappings alone.  Each trainable
-    parameter is in one group, once.
+    Weight decay on the static mappings would pull HC's H_res from the identity to zero.  theta and
+    phi are ordinary weights: at zero they leave the static mappings as they are.  Each trainable
+    parameter is in exactly one group.
 
     >>> import torch
     >>> from mhc_demo import nn as mnn

@@ -1,6 +1,6 @@
 """The layers: a branch F between n streams, x' = H_res x + H_post^T F(H_pre x) (Eq. 3).
 
-They differ in nothing but `mappings`; `StreamLayer` holds what they share.
+They differ only in their `mappings`; `StreamLayer` is what they have in common.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Branch = Callable[..., Tensor]
 
 
 def expand_streams(x: Tensor, streams: int) -> Tensor:
-    """`streams` copies of x, shape (..., C) -> (..., n, C): the network's input.
+    """`streams` copies of x, shape (..., C) -> (..., n, C): the input of the first layer.
 
     >>> expand_streams(torch.ones(2, 8), 4).shape
     torch.Size([2, 4, 8])
@@ -34,9 +34,9 @@ def expand_streams(x: Tensor, streams: int) -> Tensor:
 
 
 def reduce_streams(h: Tensor) -> Tensor:
-    """The mean over the streams, shape (..., n, C) -> (..., C): the network's output.
+    """The mean of the streams, shape (..., n, C) -> (..., C): the output of the last layer.
 
-    The mean, so that `reduce_streams(expand_streams(x, n))` is x.
+    The mean rather than the sum, so that `reduce_streams(expand_streams(x, n))` is x.
     """
     if not isinstance(h, Tensor) or h.ndim < 2:
         raise TypeError(f"h must be a tensor of shape (..., n, C), not {_described(h)}")
@@ -44,14 +44,14 @@ def reduce_streams(h: Tensor) -> Tensor:
 
 
 class StreamLayer(nn.Module):
-    """What the three layers share: x' = H_res x + H_post^T F(H_pre x), (..., n, C) -> the same.
+    """The base of the three layers: x' = H_res x + H_post^T F(H_pre x), shape (..., n, C).
 
-    `branch` is F, any module or callable from (..., C) to (..., C).  `mappings` gives the three
-    mappings.  Further arguments of the call go on to the branch.
+    `branch` is F, any module or callable from (..., C) to (..., C).  `mappings` computes the three
+    mappings.  Further arguments of the call are passed to the branch.
 
-    The mappings and the mixing are computed in float32 (in float64 for a float64 input), outside
-    autocast, whatever the dtype of h: rounded to bfloat16 the rows of H_res would miss 1 by up
-    to 0.4 %, in the same direction at every token.  The result has h's dtype.
+    Mappings and mixing are computed in float32 (in float64 for a float64 input), outside autocast,
+    whatever the dtype of h: in bfloat16 the row sums of H_res would differ from 1 by up to 0.4 %,
+    in the same direction at every token.  The result has h's dtype.
     """
 
     def __init__(self, branch: Branch, width: int, streams: int, mappings: nn.Module) -> None:
@@ -64,8 +64,8 @@ class StreamLayer(nn.Module):
     def forward(self, h: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """The next layer's streams, shape (..., n, C) -> (..., n, C).
 
-        Raises TypeError or ValueError if `h` is not floating or does not end in (n, C), or if
-        the branch returns anything but a tensor of its input's shape.
+        Raises TypeError or ValueError if `h` is not floating-point or its shape does not end in
+        (n, C), or if the branch returns anything but a tensor of its input's shape.
         """
         self._check_streams(h)
         with _outside_autocast(h):
@@ -112,21 +112,21 @@ class StreamLayer(nn.Module):
             )
 
     def extra_repr(self) -> str:
-        """Width and streams; what else there is stands in `mappings`."""
+        """Width and streams; `mappings` shows the rest."""
         return f"width={self.width}, streams={self.streams}"
 
 
 def _merge(post: Tensor, res: Tensor, h: Tensor, y: Tensor) -> Tensor:
-    # A static H_res is expanded first: as one matrix it would make matmul transpose h.
+    # Without expand, matmul would transpose h for a static H_res, which is a single matrix.
     mixed = res.expand(*h.shape[:-1], h.shape[-2]) @ h
     return torch.addcmul(mixed, post.unsqueeze(-1), y.unsqueeze(-2))
 
 
 class Residual(StreamLayer):
-    """The plain residual connection, n times over: H_res = I, with no parameters of its own.
+    """The plain residual connection in n streams: H_res = I, with no parameters of its own.
 
-    H_pre is the mean of the streams and H_post writes to all of them.  Streams that start equal
-    stay equal, and the network is exactly the plain one: x + F(x) in every stream.
+    The branch reads the mean of the streams and writes to all of them.  Streams that start equal
+    stay equal, so every stream is the plain residual network, x + F(x).
     """
 
     def __init__(self, branch: Branch, width: int, streams: int = 4) -> None:
@@ -141,11 +141,11 @@ class Residual(StreamLayer):
 
 
 class HyperConnection(StreamLayer):
-    """HC (Eq. 5): every mapping is alpha * tanh(theta x~^T) + b, and nothing bounds it.
+    """HC (Eq. 5): every mapping is alpha * tanh(theta x~^T) + b, unbounded.
 
-    `layer` is the layer's index: it starts by reading stream `layer` mod n, as in the HC paper.
-    That tells the streams apart; if all were read alike, they would stay equal for ever and
-    H_res would never get a gradient.  `dynamic=False` leaves the static b alone.
+    `layer` is the layer's index: the layer starts by reading stream `layer` mod n, as in the HC
+    paper.  That makes the streams differ; if all were read alike, they would stay equal for ever
+    and H_res would never get a gradient.  With `dynamic=False` a mapping is its static part b.
 
     Start: b_pre one-hot, b_post = 1, b_res = I, theta = 0.
     """
@@ -161,16 +161,16 @@ class HyperConnection(StreamLayer):
 class ManifoldHyperConnection(StreamLayer):
     """mHC (Eq. 7, 8): H_pre = sigmoid, H_post = 2 sigmoid, H_res = projection of the logits.
 
-    `layer` is the layer's index; at the start nine tenths of what it reads come from stream
-    `layer` mod n, which tells the streams apart.  `dynamic=False` leaves the static b alone.
-    `projection` is any of `mhc_demo.PROJECTIONS` that is bounded and takes logits, with
-    `iterations` >= 1 for those that iterate.
+    `layer` is the layer's index; at the start nine tenths of what the layer reads come from stream
+    `layer` mod n, which makes the streams differ.  With `dynamic=False` a mapping is computed from
+    its static part b alone.  `projection` is any of `mhc_demo.PROJECTIONS` that is bounded and
+    takes logits, with `iterations` >= 1 if it iterates.
 
-    `mixing` is the share of each row of H_res off its diagonal at the start.  It is not smaller,
-    because the gradient of the logits is in proportion to it: a start that is all but the
-    identity never leaves it, and a network that does not mix is stable without proving anything.
-    (In the first layer after `expand_streams` the streams are still equal.  No row-stochastic
-    H_res can alter that, and so the first one gets no gradient.)
+    `mixing` is the share of each row of H_res that lies off the diagonal at the start.  The
+    gradient of the logits is proportional to it: a layer that starts almost as the identity stays
+    there, and a network that does not mix proves nothing by being stable.  (In the first layer
+    after `expand_streams` the streams are still equal, whatever row-stochastic H_res mixes them,
+    so the H_res of that layer gets no gradient.)
 
     Start: b_pre so that H_pre sums to 1, b_post = 0, hence H_post = 1, phi = 0.
     """

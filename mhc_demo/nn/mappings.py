@@ -1,7 +1,6 @@
-"""What mixes the streams: H_pre, H_post and H_res, computed from the streams by parameters.
+"""H_pre, H_post and H_res, one module for each kind of layer; `layers` applies them.
 
-One module for each kind of layer; `layers` applies what they compute.  These lines are the
-specification, and `layer_torch` computes the same on a CPU in fewer calls.
+The code here is the specification.  On a CPU `layer_torch` computes the same in fewer calls.
 """
 
 from __future__ import annotations
@@ -23,13 +22,13 @@ from ..numerics.projections import PROJECTIONS
 from . import layer_torch
 
 START_GATE = 0.01
-"""What the alphas start from: a small dynamic part (both papers)."""
+"""The initial value of every alpha: the dynamic part starts small (both papers)."""
 START_READ = 0.9
-"""mHC's share of stream l mod n in what layer l reads at the start."""
+"""In mHC, the weight of stream l mod n in the initial H_pre of layer l."""
 RMS_EPS = 1e-6
 
 Mappings = tuple[Tensor, Tensor, Tensor]
-"""H_pre (..., n), H_post (..., n), H_res (..., n, n); no token axes where they are static."""
+"""H_pre (..., n), H_post (..., n), H_res (..., n, n); static ones have no token axes."""
 
 
 class _PlainMappings(nn.Module):
@@ -45,7 +44,7 @@ class _PlainMappings(nn.Module):
 
 
 class _LearnedMappings(nn.Module):
-    """Static parts b and gates alpha, in the order pre, post, res; subclasses do the rest."""
+    """Static parts b and gates alpha, in the order pre, post, res, for the subclasses."""
 
     def __init__(self, streams: int, layer: int, dynamic: bool) -> None:
         super().__init__()
@@ -62,12 +61,12 @@ class _LearnedMappings(nn.Module):
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        """Back to the start (also for parameters that were made on the device "meta")."""
+        """Set the initial values (needed after `to_empty`, if parameters were on "meta")."""
         if self.dynamic:
             self.alpha.fill_(START_GATE)
 
     def undecayed(self) -> Iterator[nn.Parameter]:
-        """What weight decay must leave alone: it would pull H_res from where it starts."""
+        """Parameters that get no weight decay, which would pull H_res away from its start."""
         yield from (self.b_pre, self.b_post, self.b_res)
         if self.dynamic:
             yield self.alpha
@@ -109,7 +108,7 @@ def _unconstrained(
     h: Tensor, theta: Tensor, alpha: Tensor, b_pre: Tensor, b_post: Tensor, b_res: Tensor
 ) -> Mappings:
     """Eq. 5."""
-    # Entry (k, j) is theta_k . x~_j: in H_res, row k that is written and column j that is read.
+    # Entry (k, j) is theta_k . x~_j: H_res writes to stream k what it reads from stream j.
     products = linear(h, theta.to(h.dtype)) * _reciprocal_rms(h)
     dynamic = torch.tanh(products).mT
     gates = alpha.to(h.dtype).unbind()
@@ -121,7 +120,7 @@ def _unconstrained(
 
 
 class _ManifoldMappings(_LearnedMappings):
-    """Eq. 7, 8.  phi lies transposed, shape (n + n + n^2, nC): rows for pre, for post, for res."""
+    """Eq. 7, 8.  phi is stored transposed, (n + n + n^2, nC): rows for pre, for post, for res."""
 
     def __init__(
         self, width: int, streams: int, layer: int, dynamic: bool,
@@ -132,7 +131,7 @@ class _ManifoldMappings(_LearnedMappings):
         if projection == "none":
             raise ValueError(
                 f"projection must be one of {', '.join(map(repr, allowed))}, not 'none'; "
-                "HyperConnection is the layer whose H_res nothing bounds"
+                "HyperConnection is the layer with an unbounded H_res"
             )
         self.projection = choice("projection", projection, allowed)
         PROJECTIONS[self.projection].check(streams)
@@ -150,7 +149,7 @@ class _ManifoldMappings(_LearnedMappings):
         if self.dynamic:
             self.phi.zero_()
         n = self.streams
-        # A sigmoid cannot be 1, so at n = 1 a millionth is missing from what is read.
+        # A sigmoid is never 1, so at n = 1 H_pre is a millionth less.
         read = START_READ if n > 1 else 1.0 - 1e-6
         self.b_pre.fill_(_logit((1.0 - read) / max(n - 1, 1)))
         self.b_pre[self.layer % n] = _logit(read)
@@ -198,9 +197,9 @@ class _ManifoldMappings(_LearnedMappings):
 def _reciprocal_rms(x: Tensor) -> Tensor:
     """1 / RMS of the last axis, shape (..., d) -> (..., 1).
 
-    Applied to the product with theta or phi instead of to x (section 4.3.1 does the same): the
-    result is equal, and no normalised copy of the streams is kept for the backward pass.  A
-    weight of the norm is left out, for theta or phi would absorb it.
+    It multiplies the product with theta or phi instead of x (as in section 4.3.1).  The result is
+    the same, and no normalised copy of the streams is kept for the backward pass.  The norm has no
+    weight of its own, because theta or phi would absorb it.
     """
     length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
     return torch.rsqrt(length * length / x.shape[-1] + RMS_EPS)
@@ -214,10 +213,11 @@ def _logit(share: float) -> float:
 def _diagonal_logit(projection: str, iterations: int, streams: int, mixing: float) -> float:
     """The diagonal d for which the projection of d I has `mixing` off the diagonal of each row.
 
-    For Sinkhorn-Knopp it is ln((1 - m)(n - 1) / m).  Others differ (mHC-lite adds up n logits),
-    so it is found by bisection.  0 where the projection knows no such d ("identity", n = 1).
+    For Sinkhorn-Knopp it is ln((1 - m)(n - 1) / m).  Other projections have other formulas
+    (mHC-lite adds up n logits), so d is found by bisection.  0 where there is none ("identity",
+    n = 1).
     """
-    eye = array_numpy.eye(streams)  # NumPy, because torch's default device may be "meta"
+    eye = array_numpy.eye(streams)  # not PyTorch, whose default device may be "meta"
 
     def off_diagonal(logit: float) -> float:
         row = projected(array_numpy, PROJECTIONS[projection], logit * eye, iterations)[0]

@@ -18,17 +18,17 @@ from .layers import StreamLayer
 class Recomputed(nn.ModuleList):
     """A sequence of our layers that stores one block's input instead of every layer's.
 
-    Of each block the forward pass keeps the input, nC per token, and of each layer the branch's
-    output, C (section 4.3.2, Table 3).  The backward pass computes mappings and mixing once more,
-    block by block, but no branch: a branch runs once and keeps for its own backward pass
-    whatever it saves, its input included.  So dropout is drawn once.
+    The forward pass keeps the input of each block, nC numbers per token, and the output of each
+    branch, C (section 4.3.2, Table 3).  The backward pass recomputes mappings and mixing, block by
+    block, but no branch: a branch runs once, and what it saves for its own backward pass, its
+    input included, is kept.  So dropout is sampled once.
 
     `block` is the number of layers in a block, by default `best_recompute_block`.  Further
-    arguments of the call go on to each layer, so to its branch.  The parameters have the names
-    that they have in an `nn.Sequential` of the same layers.
+    arguments of the call are passed to each layer and so to its branch.  The parameters have the
+    same names as in an `nn.Sequential` of the same layers.
 
-    Within torch.compile, which allows no such bookkeeping, a block is checkpointed as a whole
-    and its branches do run again.
+    torch.compile does not allow this: there, a block is checkpointed as a whole, and its branches
+    run again.
     """
 
     def __init__(self, layers: Iterable[nn.Module] = (), block: int | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Recording: the matrices H_res that a model applies, by hooks on its layers' mappings."""
+"""Records the matrices H_res that a model applies, with a hook on the mappings of each layer."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from .mappings import Mappings
 class RecordedMappings(Sequence[Tensor]):
     """H_res of each layer in the latest forward pass, in the order of the layers' first calls.
 
-    Item l has shape (..., n, n), without token axes where it is static.  Detached copies, on
-    the device where they were computed and in the dtype in which they were applied (float32, or
-    float64).  See `record_mappings`.
+    Item l has shape (..., n, n), without token axes if it is static.  The items are detached
+    copies, on the device where they were computed and in the dtype in which they were applied
+    (float32 or float64).  See `record_mappings`.
     """
 
     def __init__(self) -> None:
@@ -38,9 +38,9 @@ class RecordedMappings(Sequence[Tensor]):
     def stack(self) -> Tensor:
         """All layers, shape (..., L, n, n), token axes broadcast, on the first layer's device.
 
-        What `mhc_demo.compose` takes: composites token by token, whose gains Figure 3 averages.
-        Raises ValueError if nothing was recorded, or if the layers differ in n or their token
-        axes do not broadcast.
+        `mhc_demo.compose` turns them into composites for each token; Figure 3 averages the gains
+        of those.  Raises ValueError if nothing was recorded, if the layers differ in n, or if
+        their token axes do not broadcast.
         """
         layers = self._recorded()
         try:
@@ -54,16 +54,17 @@ class RecordedMappings(Sequence[Tensor]):
         return _stacked([each.expand(*tokens, *each.shape[-2:]) for each in layers])
 
     def mean(self) -> Tensor:
-        """Each layer's mean over its tokens, shape (L, n, n): what Figure 8 shows.
+        """Each layer's mean over its tokens, shape (L, n, n), as in Figure 8.
 
-        A product of these is not the mean of the products.  Raises ValueError as `stack`.
+        A product of these is not the mean of the products.  Raises ValueError as `stack` does.
         """
         return _stacked([_over_tokens(each) for each in self._recorded()])
 
     def mixing(self) -> Tensor:
-        """Mean sum of |entries| off the diagonal of a row, shape (L,).
+        """For each layer, the mean over rows of the sum of |entries| off the diagonal, shape (L,).
 
-        How much each layer mixes at all: stability that comes from not mixing proves nothing.
+        It says whether a layer mixes at all: a network that does not mix proves nothing by being
+        stable.
         """
         layers = [_over_tokens(each.abs()) for each in self._recorded()]
         masses = [(each.sum() - each.trace()) / each.shape[-1] for each in layers]
@@ -100,8 +101,8 @@ def record_mappings(model: nn.Module) -> Iterator[RecordedMappings]:
     >>> maps.stack().shape
     torch.Size([3, 4, 4])
 
-    A new call of `model` starts the record anew; of a layer called several times the latest call
-    counts.  Recomputation during a backward pass is not recorded.  Contexts nest.
+    Each call of `model` replaces the record; if a layer is called several times, the latest call
+    counts.  Recomputation during a backward pass is not recorded.  Contexts may be nested.
 
     Raises TypeError or ValueError if `model` is not a module or has none of our layers.
     """
@@ -120,7 +121,7 @@ def record_mappings(model: nn.Module) -> Iterator[RecordedMappings]:
 
     def keep(mappings: nn.Module, args: Any, output: Mappings) -> None:
         if not in_backward():
-            # A copy: a static H_res is the parameter itself, which the optimiser overwrites.
+            # A copy, because a static H_res is the parameter, which the optimiser overwrites.
             latest[id(mappings)] = output[2].detach().clone()
 
     handles = [model.register_forward_pre_hook(start)]

@@ -1,4 +1,4 @@
-"""Every test here computes on one thread and draws the same random numbers."""
+"""Every test here runs on one thread and starts from the same seed."""
 
 import pytest
 import torch

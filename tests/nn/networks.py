@@ -1,4 +1,4 @@
-"""Networks of every kind of layer for the tests, and what is done to all of them."""
+"""Networks of every kind of layer for the tests, and functions that alter or run them."""
 
 import functools
 import warnings
@@ -51,14 +51,14 @@ def network(kind, depth=6, width=8, streams=4, branch=mlp):
 
 
 class Zero(nn.Module):
-    """A branch that writes nothing, so that what a layer does is its H_res alone."""
+    """A branch that returns zero, so that a layer only applies its H_res."""
 
     def forward(self, x):
         return torch.zeros_like(x)
 
 
 def randomised(module, size=0.5):
-    """The same module with all of its parameters random, so that none is at a special value."""
+    """The same module with random parameters, so that none has a special value."""
     with torch.no_grad():
         for parameter in module.parameters():
             parameter.copy_(size * torch.randn_like(parameter))
@@ -67,7 +67,7 @@ def randomised(module, size=0.5):
 
 @contextmanager
 def compiling():
-    """A compiler without a past; it warns of what it meets on its way, lru_cache and the like."""
+    """Resets the compiler, and ignores its warnings about lru_cache and the like."""
     torch.compiler.reset()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -91,7 +91,7 @@ def test_a_layer_is_its_equations(kind, n, iterations):
         else:
             pre, post, res = hc_mappings(x, p, n)
         if n > 2:  # a doubly stochastic 2 x 2 matrix is always symmetric
-            assert np.abs(res - res.T).max() > 1e-3  # a transposed mapping would be seen
+            assert np.abs(res - res.T).max() > 1e-3  # so a transposed mapping would fail
         expected = one_token(
             x, pre, post, res, lambda v: [math.tanh(dot(row, v)) for row in weight.tolist()],
             n, width,
@@ -116,7 +116,7 @@ def test_h_res_is_the_projection_by_name(projection):
     randomised(layer)
     pre, post, res = layer.mappings(torch.zeros(4, 3))
     expected = mhc.project(layer.mappings.b_res.detach(), projection, 3)
-    # The layer may take another path to the same numbers.
+    # The layer may compute the same numbers in another way.
     torch.testing.assert_close(res.detach(), expected, rtol=0, atol=8 * FLOAT32)
     assert ((pre > 0) & (pre < 1)).all()
     assert ((post > 0) & (post < 2)).all()

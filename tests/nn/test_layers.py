@@ -54,7 +54,7 @@ def test_forward_mode_gives_the_same_derivative(kind):
 
 
 @EVERY
-def test_transforms_of_torch_func_reach_through_a_layer(kind):
+def test_layers_work_under_transforms_of_torch_func(kind):
     layer = randomised(KINDS[kind](nn.Tanh(), 2, 3)).double()
     h = torch.randn(4, 5, 3, 2, dtype=torch.float64, requires_grad=True)
     (expected,) = torch.autograd.grad(layer(h).square().sum(), h)
@@ -96,12 +96,12 @@ def test_low_precision_streams_are_mixed_by_float32_mappings(kind, dtype, whole_
 
 @EVERY
 def test_autocast_reaches_the_branch_and_not_the_mappings(kind):
-    seen = []
+    dtypes = []
 
     class Linear(nn.Linear):
         def forward(self, x):
             y = super().forward(x)
-            seen.append(y.dtype)
+            dtypes.append(y.dtype)
             return y
 
     layers = randomised(network(kind, branch=lambda width: Linear(width, width)), 0.2)
@@ -110,7 +110,7 @@ def test_autocast_reaches_the_branch_and_not_the_mappings(kind):
     with torch.autocast("cpu", torch.bfloat16), mnn.record_mappings(layers) as maps:
         output = layers(h)
     output.sum().backward()
-    assert seen == [torch.float32] * 6 + [torch.bfloat16] * 6
+    assert dtypes == [torch.float32] * 6 + [torch.bfloat16] * 6
     assert output.dtype == torch.float32
     assert all(each.dtype == torch.float32 for each in maps)
     assert (output - expected).abs().max() < 0.03 * expected.abs().max()
@@ -141,7 +141,7 @@ def test_state_copies_and_pickles(kind):
         assert torch.equal(other(h), expected)
 
 
-def test_layers_pickled_when_all_was_one_file_still_load():
+def test_pickles_from_when_the_package_was_one_file_load():
     layers = randomised(nn.Sequential(*(make(nn.Identity(), 8) for make in KINDS.values())))
     h = torch.randn(3, 4, 8)
     pickled = pickle.dumps(layers, protocol=0)
@@ -159,24 +159,24 @@ def test_the_parameters_have_the_papers_names():
     assert names("hc-static") == names("mhc-static") == ["b_pre", "b_post", "b_res"]
 
 
-def test_a_layer_shows_what_it_is():
+def test_the_repr_of_a_layer_shows_its_settings():
     shown = repr(mnn.ManifoldHyperConnection(nn.Identity(), 8, 4, layer=3, mixing=0.1))
     for part in ("width=8", "streams=4", "layer=3", "dynamic=True", "'sinkhorn'", "mixing=0.1"):
         assert part in shown
 
 
 @EVERY
-def test_further_arguments_go_on_to_the_branch(kind):
-    seen = []
+def test_further_arguments_are_passed_to_the_branch(kind):
+    calls = []
 
     def branch(x, *args, **kwargs):
-        seen.append((args, kwargs))
+        calls.append((args, kwargs))
         return x
 
     layer = KINDS[kind](branch, 8, 4)
     layer(torch.randn(2, 4, 8), 1, mask="m")
     mnn.Recomputed([layer, layer])(torch.randn(2, 4, 8), 1, mask="m")
-    assert seen == [((1,), {"mask": "m"})] * 3
+    assert calls == [((1,), {"mask": "m"})] * 3
 
 
 @EVERY
@@ -203,7 +203,7 @@ def test_a_network_compiles_without_a_graph_break(kind):
         output = torch.compile(layers, backend="aot_eager", fullgraph=True)(h)
         output.square().sum().backward()
     torch.testing.assert_close(output, expected)
-    # Gradients of a whole network in float32, summed in another order.
+    # Gradients of a whole network in float32, summed in a different order.
     torch.testing.assert_close(gradients(layers, h), wanted, rtol=1e-4, atol=1e-4)
 
 
@@ -222,7 +222,7 @@ def test_a_network_compiles_without_a_graph_break(kind):
         (np.zeros((4, 8)), TypeError, r"h must be.*'ndarray'"),
     ],
 )
-def test_streams_of_the_wrong_kind_are_refused(kind, h, error, message):
+def test_streams_of_a_wrong_shape_or_dtype_raise(kind, h, error, message):
     with pytest.raises(error, match=message):
         KINDS[kind](nn.Identity(), 8, 4)(h)
 
@@ -237,7 +237,7 @@ def test_streams_of_the_wrong_kind_are_refused(kind, h, error, message):
     ],
 )
 @pytest.mark.parametrize("recomputed", [False, True])
-def test_branches_that_return_something_else_are_refused(kind, branch, error, message, recomputed):
+def test_branches_that_return_a_wrong_type_or_shape_raise(kind, branch, error, message, recomputed):
     layer = KINDS[kind](branch, 8, 4)
     model = mnn.Recomputed([layer]) if recomputed else layer
     with pytest.raises(error, match=message):
@@ -285,7 +285,7 @@ def test_branches_that_return_something_else_are_refused(kind, branch, error, me
         (lambda: mnn.Recomputed([], block=0), ValueError, "block must be at least 1"),
     ],
 )
-def test_bad_arguments_are_named(make, error, message):
+def test_errors_name_the_argument(make, error, message):
     with pytest.raises(error, match=message):
         make()
 
@@ -300,7 +300,7 @@ def test_on_a_gpu_everything_works_as_on_the_cpu(kind):
     on_gpu = model.cuda()
     with mnn.record_mappings(on_gpu) as maps:
         result = on_gpu(h.cuda())
-        # The precision of a matrix product is the user's to set.
+        # The user may have set a low precision of matrix products.
         torch.testing.assert_close(result.cpu(), wanted, rtol=1e-3, atol=1e-3)
         with torch.autocast("cuda", torch.bfloat16):
             on_gpu(h.cuda()).sum().backward()

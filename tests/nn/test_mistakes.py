@@ -1,7 +1,7 @@
-"""Five silent mistakes of public implementations, which the layers do not make.
+"""Silent mistakes of public implementations, which these layers do not make.
 
-Each leaves the loss curve looking fine.  The sixth, weight decay on what holds the identity, is in
-test_decay.py.
+With each of them the loss curve still looks fine.  A sixth, weight decay on the static mappings, is
+tested in test_decay.py.
 """
 
 import copy
@@ -76,7 +76,7 @@ def test_altering_h_res_alters_the_output_accordingly(kind):
 
 
 def trained(kind, steps=40, **arguments):
-    """(layers, x, mixing before and after, each layer's largest gradient of b_res)."""
+    """(layers, x, losses, mixing before and after, each layer's largest gradient of b_res)."""
     width, streams, depth = 8, 4, 6
     make = functools.partial(KINDS[kind], **arguments)
     layers = nn.Sequential(
@@ -105,8 +105,8 @@ def test_h_res_gets_a_gradient_and_moves_when_trained(kind):
     start = 0.0 if kind.startswith("hc") else 0.05
     torch.testing.assert_close(before, torch.full_like(before, start), rtol=0, atol=1e-5)
     # Parameters move by up to 0.4 in 40 steps of 0.01, those without a gradient by nothing.
-    # The first layer is left out: its streams are the equal ones of expand_streams, which no
-    # row-stochastic H_res can alter.
+    # The first layer is left out: its streams are still equal, and no row-stochastic H_res can
+    # change that.
     assert ((after - before).abs()[1:] > 5e-4).all()
     assert (after - before).abs()[1:].mean() > 0.01
     assert slopes[1:].min() > 1e-6
@@ -121,7 +121,7 @@ def test_h_res_gets_a_gradient_and_moves_when_trained(kind):
 
 
 def test_a_start_that_is_all_but_the_identity_hardly_learns():
-    # Mistake 2 itself, by way of `mixing`: the gradient is in proportion to it.
+    # Mistake 2 itself, made with `mixing`: the gradient is proportional to it.
     *_, learned = trained("mhc-static", steps=10)
     *_, stuck = trained("mhc-static", steps=10, mixing=1e-9)
     assert stuck[1:].max() < 1e-5 * learned[1:].min()
@@ -177,7 +177,7 @@ def test_nothing_bounds_hc_and_mhc_stays_bounded_whatever_its_parameters():
             with torch.no_grad():
                 for parameter in layer.mappings.parameters():
                     parameter += torch.randn_like(parameter)
-        # HC's signal overflows float32 by itself after enough layers: measured on the matrices.
+        # The gain of the matrices, because HC's signal overflows float32 in this many layers.
         h = torch.randn(4, 8).expand(3, 4, 8)
         matrices = torch.stack([layer.mappings(h)[2].detach() for layer in layers], dim=-3)
         composite = mhc.compose(matrices.double())
@@ -192,7 +192,7 @@ def test_nothing_bounds_hc_and_mhc_stays_bounded_whatever_its_parameters():
         assert gains[kind][1] <= math.log10(4)
 
 
-# Mistake 5: what is transposed, or unpacked in the wrong order (see also the plain loops above)
+# Mistake 5: a mapping transposed, or its parts in the wrong order (see also test_equations.py)
 
 
 def test_row_i_of_h_res_is_written_and_column_j_is_read():

@@ -1,4 +1,4 @@
-"""Recomputation (section 4.3.2, Eq. 20): the same numbers from less memory."""
+"""Recomputation (section 4.3.2, Eq. 20): the same numbers with less memory."""
 
 import functools
 import gc
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.filterwarnings("error")
 
 
 def forward_and_backward(model, layers, h, backwards=1, seed=3):
-    """Output and all gradients; the branches' dropout starts from the same seed."""
+    """The output and all gradients; the dropout of the branches starts from `seed`."""
     layers.zero_grad()
     h.grad = None
     torch.manual_seed(seed)
@@ -106,7 +106,7 @@ def test_layers_recomputed_or_not_within_a_branch_of_recomputed_layers():
         assert torch.equal(a, b)
 
 
-def test_a_layer_that_comes_up_twice_in_a_block():
+def test_a_layer_may_occur_several_times_in_a_block():
     layer = randomised(network("mhc", depth=1), 0.3)[0]
     shared = nn.Sequential(layer, layer, layer)
     h = torch.randn(5, 4, 8, requires_grad=True)
@@ -139,7 +139,7 @@ def test_recomputed_gradients_are_right_twice():
 
 
 @pytest.mark.parametrize("returned", [False, True])
-def test_a_tensor_that_is_kept_must_not_be_changed_behind_its_back(returned):
+def test_changing_a_kept_tensor_in_place_raises(returned):
     held = []
 
     def branch(x):
@@ -175,7 +175,7 @@ def test_nothing_outlives_its_graph():
 
 
 def bytes_held_and_peak(step):
-    """(bytes that live when `step` returns, the most that ever did)."""
+    """(bytes in use when `step` returns, the peak)."""
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
         held = step()
     events = [e for e in profiled.profiler.kineto_results.events() if e.name() == "[memory]"]
@@ -186,7 +186,7 @@ def bytes_held_and_peak(step):
 
 def test_recomputation_saves_the_memory_that_eq_20_says():
     n, width, tokens, depth = 4, 64, 128, 16
-    # A branch that keeps nothing, so that only the streams' own memory is counted.
+    # A branch that keeps nothing, so that only the memory of the streams is counted.
     layers = network(
         "mhc-static", depth, width, n, branch=lambda _: functools.partial(torch.mul, 0.5)
     )
@@ -201,13 +201,13 @@ def test_recomputation_saves_the_memory_that_eq_20_says():
         _, peak[block] = bytes_held_and_peak(lambda model=model: model(h).sum().backward())
     for block in (1, best):
         blocks = math.ceil(depth / block)
-        # n per block (not the first one's input, which is h itself, but the last one's output),
-        # and each branch's output.  `checkpoint` also notes the random generator's state for
-        # each block, 5056 bytes; the rest are the mappings of static layers.
+        # n streams per block (not the input of the first, which is h itself, but the output of
+        # the last), and the output of each branch.  `checkpoint` also stores the random state for
+        # each block, 5056 bytes.  The mappings of static layers are the rest.
         expected = (n * blocks + depth) * stream + 5056 * blocks
         assert forward[block] == pytest.approx(expected, rel=0.01)
     assert forward[None] == pytest.approx((n + 1) * depth * stream, rel=0.01)
-    # At the peak a block's streams come on top, and a handful of temporaries.
+    # The peak also has the streams of one block, and a few temporary tensors.
     assert peak[best] < (n * math.ceil(depth / best) + (n + 2) * best + depth + 12) * stream
     assert peak[best] < 0.65 * peak[None]
     assert peak[best] < 0.7 * peak[1]
@@ -239,7 +239,7 @@ def test_compiled_parts_within_recomputed_layers(part):
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_it_can_grow_and_be_sliced_like_a_list_of_layers():
+def test_it_can_be_extended_and_sliced_like_a_list_of_layers():
     layers = network("mhc", depth=4)
     model = mnn.Recomputed()
     h = torch.randn(2, 4, 8)

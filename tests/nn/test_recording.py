@@ -1,4 +1,4 @@
-"""Recording: the matrices H_res that a model applied, and nothing else."""
+"""Recording the matrices H_res that a model applies."""
 
 import functools
 
@@ -14,7 +14,7 @@ from .networks import compiling, mlp, network, randomised
 pytestmark = pytest.mark.filterwarnings("error")
 
 
-def test_recording_holds_the_latest_pass_and_restores_everything():
+def test_a_record_holds_the_latest_call_and_its_hooks_are_removed():
     layers = randomised(network("mhc", depth=3))
     hooks = [len(m._forward_hooks) + len(m._forward_pre_hooks) for m in layers.modules()]
     a, b = torch.randn(2, 4, 8), torch.randn(7, 4, 8)
@@ -29,7 +29,7 @@ def test_recording_holds_the_latest_pass_and_restores_everything():
         assert maps.stack().shape == (7, 3, 4, 4)
         layers(a)
         assert len(inner) == 1
-        assert inner[0].shape == (7, 4, 4)  # closed, and left as it was
+        assert inner[0].shape == (7, 4, 4)  # its context is closed, so it has not changed
     assert torch.equal(maps.stack(), first)
     assert len(maps) == len(list(maps)) == 3
     assert [each.shape for each in maps[1:]] == [(2, 4, 4)] * 2
@@ -60,7 +60,7 @@ def test_layers_are_recorded_in_the_order_of_their_first_call():
         assert torch.equal(found, model.layers[index].mappings.b_res)
 
 
-def test_what_was_recorded_does_not_change_with_the_parameters():
+def test_a_record_does_not_change_with_the_parameters():
     layers = network("hc-static", depth=1)
     with mnn.record_mappings(layers) as maps:
         layers(torch.randn(4, 8))
@@ -99,7 +99,7 @@ def test_stack_mean_and_mixing():
     assert gain.shape == (2, 3, 3)
 
 
-def test_what_cannot_be_recorded_or_stacked_is_said():
+def test_errors_say_what_cannot_be_recorded_or_stacked():
     with (
         pytest.raises(ValueError, match=r"model has no .*Linear"),
         mnn.record_mappings(nn.Linear(2, 2)),

@@ -24,13 +24,13 @@ def test_at_the_start_every_network_is_the_plain_residual_network(kind, streams)
         expected = expected + branch(expected)
     order = iter(branches)
     layers = network(kind, depth, width, streams, branch=lambda _: next(order))
-    # float32 through 16 layers; at n = 1 mHC reads a millionth too little, and DeepSeek's eps
-    # takes a millionth per layer.
+    # float32 through 16 layers; at n = 1 mHC reads a millionth too little, and eps of the released
+    # variant takes away a millionth per layer.
     torch.testing.assert_close(through(layers, x, streams), expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("kind", ["residual", "hc", "mhc"])
-def test_that_holds_at_depth_64_too(kind):
+def test_at_depth_64_too_they_start_as_the_plain_residual_network(kind):
     def mild(width):
         return nn.Sequential(nn.RMSNorm(width), nn.Linear(width, width))
 
@@ -54,7 +54,7 @@ def test_hc_starts_as_its_paper_says():
 
 @pytest.mark.parametrize("projection", [name for name in BOUNDED if name != "identity"])
 @pytest.mark.parametrize("mixing", [0.01, 0.05, 0.3])
-def test_mhc_starts_with_the_mixing_that_is_asked_for(projection, mixing):
+def test_mhc_starts_with_the_given_mixing(projection, mixing):
     for n in (2, 4):
         for index in range(n + 1):
             layer = mnn.ManifoldHyperConnection(
@@ -79,7 +79,7 @@ def test_for_sinkhorn_the_diagonal_logit_has_a_formula():
         assert layer.mappings.b_res.item() == 0
 
 
-def test_parameters_made_on_meta_come_to_life_by_reset_parameters():
+def test_reset_parameters_initialises_parameters_made_on_meta():
     for kind in LEARNED:
         expected = KINDS[kind](nn.Identity(), 3, 4, layer=1)
         with torch.device("meta"):

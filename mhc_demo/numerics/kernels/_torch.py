@@ -1,7 +1,7 @@
-"""All that we use of PyTorch without its promise to keep it, and why nothing public will do.
+"""Every private part of PyTorch that we use, and why no public one will do.
 
-Last seen to hold in PyTorch 2.13.0.  `tests/test_private_torch.py` fails, and says which of these
-it was, when another version changes one.
+Each works as described in PyTorch 2.13.0.  If another version changes one, a test in
+`tests/test_private_torch.py` fails and names it.
 """
 
 from __future__ import annotations
@@ -11,28 +11,28 @@ from torch import Tensor
 
 
 def in_backward() -> bool:
-    """Whether this thread is in a backward pass: `torch._C._current_graph_task_id`.
+    """Whether this thread runs a backward pass: `torch._C._current_graph_task_id`.
 
-    A forward pass there is a recomputation, whoever started it: `torch.utils.checkpoint`, which
-    asks the same way, or code of the user's.  Publicly it can be asked of no one.
+    A layer that is called during a backward pass is being recomputed.  `torch.utils.checkpoint`
+    uses the same function; there is no public one.
     """
-    # The compiler traces forward passes only.
+    # The compiler traces only forward passes.
     return not torch.compiler.is_compiling() and torch._C._current_graph_task_id() != -1
 
 
 def transformed() -> bool:
-    """Whether a transform of `torch.func` is at work: `torch._C._are_functorch_transforms_active`.
+    """Whether a `torch.func` transform is active: `torch._C._are_functorch_transforms_active`.
 
-    An `autograd.Function` for which all that is known is how to compute it raises RuntimeError
-    there.  One that suits them all costs a signature to bind in every call.
+    There, an `autograd.Function` without `setup_context` and `vmap` raises RuntimeError.  One that
+    has them binds its arguments to a signature in every call, which takes 10 us.
     """
     return torch._C._are_functorch_transforms_active()
 
 
 def version(tensor: Tensor) -> int:
-    """How often it was changed in place, itself or by a view of it: `Tensor._version`.
+    """A count of in-place changes to a tensor and its views: `Tensor._version`.
 
-    `torch.autograd.graph.increment_version` is public, but nothing public reads it.
+    The public `torch.autograd.graph.increment_version` raises it; no public function reads it.
     """
     return tensor._version
 
@@ -40,7 +40,7 @@ def version(tensor: Tensor) -> int:
 def log_softmax_backward(grad: Tensor, result: Tensor, dim: int) -> Tensor:
     """dL/dx of result = log_softmax(x, dim): `torch._log_softmax_backward_data`.
 
-    One call.  In public operations it is three, and takes 1.5 to 4 times as long where it is
-    used: 4.7 instead of 1.0 us for one 4 x 4 matrix, 15 instead of 9 for 1,024 of them.
+    The public way is three calls.  They take 4.7 instead of 1.0 us for one 4 x 4 matrix, and
+    15 instead of 9 us for 1,024.
     """
     return torch._log_softmax_backward_data(grad, result, dim, grad.dtype)
