@@ -193,6 +193,7 @@ class ManifoldHyperConnection(StreamLayer):
 
 
 def modules_of(model: nn.Module) -> Iterator[nn.Module]:
+    """All modules of `model`; TypeError if it is not a module."""
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch.nn.Module, not {type(model).__name__}")
     return model.modules()
