@@ -1,10 +1,11 @@
-"""The mappings against two public implementations of mHC, as they come from PyPI.
+"""The mappings against two public implementations of mHC from PyPI.
 
-`hyper-connections` is a package of such layers; `transformers` carries DeepSeek-V4, a model made
-of them.  Their projections are compared with ours, and so are their whole layers with Eq. 3 and
-the matrices that we compute: a transposed matrix is doubly stochastic too, and another network.
+`hyper-connections` is a package of such layers; `transformers` has DeepSeek-V4, a model made of
+them.  Their projections are compared with ours, and their whole layers with Eq. 3 and our matrices:
+a transposed matrix is doubly stochastic too, but gives another network.
 
-`transformers` takes seconds to import, so that only the tests that need it wait for it.
+Every run tests a choice of sizes; only long ones test them all.  `transformers` takes seconds to
+import, so only the tests that need it import it.
 """
 
 import pytest
@@ -24,17 +25,26 @@ EPS = {torch.float32: 2.0**-23, torch.float64: 2.0**-52}
 DTYPES = pytest.mark.parametrize("dtype", EPS, ids=str)
 # Whole layers in float32: sums of up to 200 products, entries up to 50.
 LAYER_ATOL = LAYER_RTOL = 32 * EPS[torch.float32]
-ITERATIONS = pytest.mark.parametrize("iterations", [1, 2, 20])
+
+
+def some(name, values, rest):
+    """`values` in every run of the tests, and the `rest` in long ones."""
+    return pytest.mark.parametrize(
+        name, [*values, *(pytest.param(value, marks=pytest.mark.long) for value in rest)]
+    )
+
+
+ITERATIONS = some("iterations", [1, 20], [2])
 
 
 def normal(*shape, spread=1.0, seed=0, dtype=torch.float32):
-    """Float32 numbers of either type, so that both mean the same."""
+    """Numbers that float32 holds exactly, in either dtype."""
     generator = torch.Generator().manual_seed(seed)
     return (spread * torch.randn(shape, generator=generator)).to(dtype)
 
 
 def value_and_gradients(function, x, parameters=()):
-    """What comes out, and the gradients that random weights of it send to x and the parameters."""
+    """The value, and the gradients of a random weighting of it for x and the parameters."""
     x = x.clone().requires_grad_()
     value = function(x)
     weights = normal(*value.shape, seed=1, dtype=value.dtype)
@@ -53,7 +63,7 @@ def eq_3(x, pre, res, post, branch):
 
 
 def randomise(module, std):
-    """Every parameter N(0, std^2): as they start, nothing is dynamic and little is mixed."""
+    """Draw every parameter from N(0, std^2): at the start nothing is dynamic and little mixes."""
     with torch.no_grad():
         for seed, parameter in enumerate(module.parameters()):
             parameter.copy_(normal(*parameter.shape, spread=std, seed=seed))
@@ -67,19 +77,19 @@ def randomise(module, std):
     [
         (sinkhorn_knopps, 1),
         (sinkhorn_knopps, 5),
-        # Beyond that a row underflows there: they do not normalise sums below 1e-12.
+        # At higher spreads a row underflows: theirs does not normalise sums below 1e-12.
         (log_domain_sinkhorn_knopps, 1),
         (log_domain_sinkhorn_knopps, 50),
         (log_domain_sinkhorn_knopps, 1000),
     ],
 )
-@pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 8])
+@some("n", [1, 4], [2, 3, 5, 8])
 @ITERATIONS
 @DTYPES
 def test_sinkhorn_is_that_of_hyper_connections(theirs, spread, n, iterations, dtype):
     logits = normal(100, n, n, spread=spread, seed=n, dtype=dtype)
-    # Up to 40 roundings that contract.  They compute float64 in float32 too, where a logarithm is
-    # known to half an eps of itself; with float32 logits, both of us round the same ones.
+    # Up to 40 roundings, whose effect shrinks.  Theirs computes float64 in float32 too, where a
+    # logarithm has a relative error of half an eps; float32 logits are the same in both.
     atol = 16 * EPS[torch.float32]
     if dtype == torch.float64:
         atol += float(logits.abs().max()) * EPS[torch.float32] / 2
@@ -91,11 +101,11 @@ def test_sinkhorn_is_that_of_hyper_connections(theirs, spread, n, iterations, dt
 
 
 def hyper_connections_mappings(layer, x, iterations):
-    """(H_pre, H_res, H_post) from that layer's parameters, in the orientation that acts.
+    """(H_pre, H_res, H_post) from that layer's parameters, oriented as they are applied.
 
-    It projects as we do, columns first and rows second, but then sums over the first index: what
-    acts is the transpose.  It ends on columns, so its backward gain is 1 and its forward gain
-    only nearly so; the paper has it the other way round.
+    It projects as we do, columns first and rows second, but then sums over the first index, so it
+    applies the transpose.  That ends on columns: its backward gain is 1 and its forward gain only
+    nearly so, the reverse of the paper.
     """
     normed = layer.norm(x)
     scale = torch.cat((layer.pre_branch_scale, layer.residual_scale.expand(x.shape[-2])))
@@ -105,7 +115,7 @@ def hyper_connections_mappings(layer, x, iterations):
     return alpha[..., 0].sigmoid(), res, 2 * beta.sigmoid()
 
 
-@pytest.mark.parametrize("n", [1, 2, 4, 5])
+@some("n", [4], [1, 2, 5])
 @ITERATIONS
 def test_a_layer_of_hyper_connections_is_eq_3_with_the_transposed_matrix(n, iterations):
     batch, tokens, width = 2, 3, 8
@@ -134,7 +144,7 @@ def test_a_layer_of_hyper_connections_is_eq_3_with_the_transposed_matrix(n, iter
 
 @pytest.fixture(scope="module")
 def deepseek():
-    """The module of that model: a random layer of it needs no download."""
+    """The module of that model; a layer with random parameters needs no download."""
     from transformers.models.deepseek_v4 import modeling_deepseek_v4
 
     return modeling_deepseek_v4
@@ -149,13 +159,13 @@ def tiny_config(deepseek, streams, iterations):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("spread", [1, 5, 50, 1000])
-@pytest.mark.parametrize("n", [1, 2, 3, 4, 6])
+@some("spread", [1, 1000], [5, 50])
+@some("n", [4], [1, 2, 3, 6])
 @ITERATIONS
 @DTYPES
 def test_the_mappings_of_deepseek_v4_are_ours(deepseek, n, spread, iterations, dtype):
     module = deepseek.DeepseekV4HyperConnection(tiny_config(deepseek, n, iterations)).to(dtype)
-    nn.init.zeros_(module.fn)  # what is dynamic is computed in float32 there, and tested below
+    nn.init.zeros_(module.fn)  # theirs computes the dynamic part in float32; it is tested below
     nn.init.ones_(module.scale)
     streams = normal(1, 1, n, 8, dtype=dtype)
 
@@ -171,14 +181,14 @@ def test_the_mappings_of_deepseek_v4_are_ours(deepseek, n, spread, iterations, d
 
     for seed in range(3):
         logits = normal(n * (n + 2), spread=spread, seed=seed, dtype=dtype)
-        # The same steps in the same order; only sums may be added in another.
+        # The same steps in the same order; only sums may be taken in a different one.
         assert_same(
             value_and_gradients(theirs, logits), value_and_gradients(ours, logits), 16 * EPS[dtype]
         )
 
 
 def deepseek_mappings(module, x, iterations):
-    """(H_pre, H_res, H_post) from that module's parameters, in the orientation that acts."""
+    """(H_pre, H_res, H_post) from that module's parameters, oriented as they are applied."""
     n = x.shape[-2]
     flat = x.flatten(-2)
     logits = nn.functional.rms_norm(flat, flat.shape[-1:], eps=1e-6) @ module.fn.mT
@@ -195,7 +205,7 @@ def deepseek_mappings(module, x, iterations):
     return pre.sigmoid() + RELEASED_EPS, res, 2 * post.sigmoid()
 
 
-@pytest.mark.parametrize("n", [1, 2, 4, 5])
+@some("n", [4], [1, 2, 5])
 @ITERATIONS
 def test_a_block_of_deepseek_v4_is_eq_3_twice(deepseek, n, iterations):
     class Attention(nn.Tanh):
@@ -207,7 +217,7 @@ def test_a_block_of_deepseek_v4_is_eq_3_twice(deepseek, n, iterations):
             return super().forward(x)
 
     block = deepseek.DeepseekV4DecoderLayer(tiny_config(deepseek, n, iterations), 0)
-    block.self_attn, block.mlp = Attention(), Experts()  # what is in the branches is not our matter
+    block.self_attn, block.mlp = Attention(), Experts()  # any branches will do
     block.input_layernorm = block.post_attention_layernorm = nn.Identity()
     randomise(block, std=0.5)
     streams = normal(2, 3, n, 8)

@@ -1,13 +1,13 @@
-"""mHC's bounds (Eq. 8) of a few tokens on a CPU, compiled by Numba: both passes in a call each.
+"""mHC's bounds (Eq. 8) for a few tokens on a CPU, compiled by Numba: one call for each pass.
 
-In PyTorch the 20 iterations are 80 calls a layer, and for 64 tokens most of a call's time is the
-call.  Compiled, a step of mHC with 32 such layers takes 3 ms more than one of HC, where it took
-14 ms more.  Many tokens are left to PyTorch, whose forward pass is then faster.  `mhc_demo.nn`
-specifies what is computed.
+In PyTorch the 20 iterations are 80 calls per layer, and at 64 tokens most of the time is the
+overhead of the calls.  A training step of 32 such mHC layers took 14 ms longer than one of HC;
+compiled, it takes 3 ms longer.  With many tokens PyTorch's forward pass is faster, and is used.
+`mappings` specifies what is computed.
 
-Tokens go side by side through a processor's vector registers, so every innermost loop is over
-`LANES` of them.  Computed in float64, whatever the logits are: no logit of a network is too
-sharp for linear scaling there, and where one is, the caller is told so.
+Every innermost loop runs over `LANES` tokens, which fill a processor's vector registers.  All is
+computed in float64, where linear scaling suits every logit that a network produces; if one is too
+sharp even so, `bounded` returns None.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ LANES = 16
 
 def _compiled(**options: Any) -> Callable[[Callable], Any]:
     def compiled(function: Callable) -> Any:
-        # A zero divisor is a NaN of that token, as in PyTorch, and a multiply-add one rounding.
+        # Division by zero gives a NaN in that token, as in PyTorch; a multiply-add rounds once.
         options.update(error_model="numpy", fastmath={"contract"}, nogil=True)
         try:
             return numba.njit(cache=True, **options)(function)
-        except RuntimeError:  # there is no folder to keep what was compiled in
+        except RuntimeError:  # Numba finds no folder for its cache
             return numba.njit(**options)(function)
 
     return compiled
 
 
 def bounded(logits: Tensor, streams: int, iterations: int) -> tuple[Tensor, ...] | None:
-    """(pre, post, res) of logits (tokens, 2 n + n^2), or None if they are too sharp for it.
+    """(pre, post, res) of logits (tokens, 2 n + n^2), or None if the logits are too sharp.
 
     Shapes (tokens, n), (tokens, n) and (tokens, n, n); `iterations` >= 1, columns first.
     """
@@ -53,7 +53,7 @@ def bounded(logits: Tensor, streams: int, iterations: int) -> tuple[Tensor, ...]
 def back(
     logits: Tensor, iterations: int, to_pre: Tensor, to_post: Tensor, to_res: Tensor
 ) -> Tensor:
-    """dL/d logits, given those of what `bounded` returns."""
+    """dL/d logits from the gradients of the three results of `bounded`."""
     to_logits = torch.empty_like(logits)
     grads = (grad.contiguous().numpy() for grad in (to_pre, to_post, to_res))
     _back(logits.numpy(), iterations, *grads, to_logits.numpy())
@@ -67,7 +67,7 @@ def _sigmoid(x):
 
 @_compiled(inline="always")
 def _base(logits, start, count, k):
-    """Fill k with exp(logits less their column's maximum); returns the lowest of these logits."""
+    """Fill k with exp(logit - its column's maximum); returns the lowest of these differences."""
     n = k.shape[0]
     lowest = 0.0
     for w in range(count):
@@ -133,7 +133,7 @@ def _bounded(logits, iterations, pre, post, res):
 
 @_compiled()
 def _back(logits, iterations, to_pre, to_post, to_res, to_logits):
-    """The formulas of `sinkhorn_torch.backward`, where the letters are explained."""
+    """The formulas of `sinkhorn_torch.backward`, which explains the letters."""
     tokens, n = to_pre.shape
     k, s = np.ones((n, n, LANES)), np.zeros((n, n, LANES))
     us, vs = np.ones((iterations + 1, n, LANES)), np.ones((iterations + 1, n, LANES))
@@ -180,7 +180,7 @@ def _back(logits, iterations, to_pre, to_post, to_res, to_logits):
                         sums[w] += k[i, j, w] * b[j, w]
                 for w in range(LANES):
                     a[i, w] = -old_u[i, w] * sums[w]
-            b[:] = 0.0  # a scaling forgets what it was before the step
+            b[:] = 0.0  # a step's new scaling does not depend on the old one
         for w in range(count):
             row = start + w
             for i in range(n):

@@ -1,12 +1,12 @@
-"""A layer's mappings and mixing on a CPU: few calls, both passes written by hand.
+"""A layer's mappings and mixing on a CPU in few calls, with both passes written by hand.
 
-What bounds a small layer is the number of calls: autograd makes some 300 of several microseconds
-each for what are a few thousand numbers, most of them in Sinkhorn-Knopp: that is `layer_numba`'s,
-if Numba is installed.  What bounds a large one is memory: each call streams all nC numbers of every
-token.  So every operation here is one node of the graph, and as few calls as it can be.
+A small layer is bound by the number of calls: for a few thousand numbers autograd makes some 300
+calls of several microseconds each, most of them in Sinkhorn-Knopp, which `layer_numba` computes if
+Numba is installed.  A large layer is bound by memory: each call streams all nC numbers of every
+token.  So every operation here is one node of the graph and makes as few calls as possible.
 
-The mathematics is specified in `mhc_demo.nn`, by the lines that run on other devices and under
-`torch.compile`; they are handed over here as `specified`, and second derivatives are theirs.
+`mappings` and `layers` specify the mathematics, in code that runs on other devices and under
+`torch.compile`.  It is passed to each operation as `specified`, for second derivatives.
 """
 
 from __future__ import annotations
@@ -17,41 +17,37 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
+from torch.autograd.forward_ad import unpack_dual
 
 from ..numerics.kernels import sinkhorn as operator
+from ..numerics.kernels._torch import transformed
 
 FEW = 2**13
-"""Entries of all H_res of a layer up to which they are computed by `layer_numba`."""
+"""Up to this many entries, the H_res of all tokens are computed by `layer_numba`."""
 
 Tensors = tuple[Tensor, ...]
 Kept = tuple[Tensor | None, ...]
 
 
 def fits(*inputs: Tensor) -> bool:
-    """Whether these operations can compute it: on a CPU, in one dtype, no transform at work."""
+    """Whether the operations here take these inputs: on a CPU, in one dtype, not transformed."""
     return (
         inputs[0].is_cpu
         and not torch.compiler.is_compiling()
         and len({x.dtype for x in inputs}) == 1
         and inputs[0].numel() > 0
-        and forward_ad._current_level < 0
-        and not torch._C._are_functorch_transforms_active()
+        and not transformed()
+        and all(unpack_dual(x).tangent is None for x in inputs)
     )
 
 
 class _Operation(torch.autograd.Function):
-    """Outputs of a list of tensors.  A subclass computes them, and their first derivative."""
+    """A function of several tensors.  Subclasses compute it and its first derivative."""
 
     compute: ClassVar[Callable[..., tuple[Any, Kept]]]
-    """(settings, *inputs) -> the outputs, and what to keep for the backward pass."""
+    """(settings, *inputs) -> the outputs, and the tensors to keep for the backward pass."""
     derive: ClassVar[Callable[..., Tensors]]
     """(settings, inputs, kept, *grads) -> the inputs' gradients."""
-
-    @classmethod
-    def apply(cls, *args: Any) -> Any:
-        """What `Function.apply` comes to where `fits`: its own checks take longer than a call."""
-        return super(torch.autograd.Function, cls).apply(*args)  # type: ignore[misc]
 
     @classmethod
     def forward(cls, ctx: Any, specified: Callable, settings: tuple, *inputs: Tensor) -> Any:
@@ -64,7 +60,7 @@ class _Operation(torch.autograd.Function):
     def backward(cls, ctx: Any, *grads: Tensor) -> tuple:
         saved = ctx.saved_tensors
         inputs, kept = saved[: ctx.count], saved[ctx.count :]
-        if torch.is_grad_enabled():  # to be differentiated again
+        if torch.is_grad_enabled():  # this gradient will itself be differentiated
             wanted = [x for x in inputs if x.requires_grad]
             found = iter(
                 torch.autograd.grad(
@@ -78,7 +74,7 @@ class _Operation(torch.autograd.Function):
 class Merge(_Operation):
     """H_res x + H_post^T y: (..., n), (..., n, n), (..., n, C), (..., C) -> (..., n, C).
 
-    One product, of H_res and H_post side by side with the streams and y below each other.
+    One product: H_res and H_post side by side, times the streams with y below them.
     """
 
     @staticmethod
@@ -109,9 +105,9 @@ def _below(h: Tensor, y: Tensor) -> Tensor:
 
 
 class Unconstrained(_Operation):
-    """The mappings of Eq. 5, of h, theta, alpha, b_pre, b_post, b_res.
+    """The mappings of Eq. 5 from h, theta, alpha, b_pre, b_post, b_res.
 
-    settings: eps of the norm.
+    settings: (eps of the norm,).
     """
 
     @staticmethod
@@ -147,9 +143,9 @@ class Unconstrained(_Operation):
 
 
 class Manifold(_Operation):
-    """The mappings of Eq. 7, 8 by Sinkhorn-Knopp, of h, phi, alpha, b_pre, b_post, b_res.
+    """The mappings of Eq. 7, 8 by Sinkhorn-Knopp from h, phi, alpha, b_pre, b_post, b_res.
 
-    settings: eps of the norm, and the iterations.
+    settings: (eps of the norm, iterations).
     """
 
     @staticmethod
@@ -205,7 +201,7 @@ class Manifold(_Operation):
 
 @cache
 def _compiled() -> Any:
-    """`layer_numba`, where Numba is there to compile it."""
+    """`layer_numba`, or None if Numba is missing or must not compile."""
     try:
         import numba
     except ImportError:
@@ -226,22 +222,23 @@ def _reciprocal_rms(x: Tensor, eps: float) -> Tensor:
 def _back_over_norm(
     grad: Tensor, to_rms: Tensor, rms: Tensor, x: Tensor, weight: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Gradients of x and of the weight, of (x weight^T) / RMS(x).
+    """The gradients of x and the weight in (x weight^T) / RMS(x).
 
-    `grad` is that of the product, and `to_rms` what 1 / RMS gets, times 1 / RMS; it is used up.
+    `grad` is the gradient of x weight^T, and `to_rms` that of 1 / RMS times 1 / RMS, which is
+    overwritten.
     """
-    to_x = torch.mm(grad, weight)  # and d(1 / RMS) / dx = -x / (d RMS^3)
+    to_x = torch.mm(grad, weight)  # to which is added: d(1 / RMS) / dx = -x / (d RMS^3)
     to_x.addcmul_(x, to_rms.mul_(rms).mul_(rms), value=-1.0 / x.shape[-1])
     return to_x, torch.mm(grad.t(), x)
 
 
 @cache
 def _parts(n: int, dtype: torch.dtype) -> Tensor:
-    """Which alpha each of mHC's logits takes, one-hot: pre, post, res."""
+    """For each of mHC's logits, its alpha as one-hot: pre, post or res."""
     return torch.eye(3, dtype=dtype, device="cpu")[[0] * n + [1] * n + [2] * n * n]
 
 
 @cache
 def _rows(n: int, dtype: torch.dtype) -> Tensor:
-    """Which alpha each row of HC's mappings takes, one-hot."""
+    """For each row of HC's mappings, its alpha as one-hot: pre, post or res."""
     return torch.eye(3, dtype=dtype, device="cpu")[[0, 1] + [2] * n]

@@ -1,8 +1,8 @@
-"""Projections written for PyTorch's devices, for the speed that the array API code cannot have.
+"""Projections for PyTorch tensors, faster than array API code can be.
 
-An operation has the same name in each of its places: `sinkhorn` chooses and differentiates,
-`sinkhorn_triton` and `sinkhorn_torch` compute, and `projections` specifies, in the few lines that
-every other array library runs.  So with the layers: `nn.layer_torch` and `nn.layer_numba` compute
-what `nn` specifies.  PyTorch is imported here, so nothing imports this before it holds a tensor;
-Triton is imported when a tensor lies on a GPU, Numba when a layer runs on a CPU.
+`projections` specifies an operation, in code that every other array library runs.  `sinkhorn`
+chooses an implementation and differentiates; `sinkhorn_triton` and `sinkhorn_torch` compute.  In
+the same way `nn.layer_torch` and `nn.layer_numba` compute what `nn.mappings` specifies.  These
+modules import PyTorch, so they are themselves imported only when there is a tensor.  Triton is
+imported when a tensor is on a GPU, Numba when a layer runs on a CPU.
 """

@@ -1,9 +1,9 @@
-"""Sinkhorn-Knopp for PyTorch tensors: one operator, and behind it the code that fits the device.
+"""Sinkhorn-Knopp for PyTorch tensors: one operator with an implementation for each device.
 
-`sinkhorn_triton` on a GPU, `sinkhorn_torch` elsewhere.  To PyTorch they are one custom operator:
-`torch.compile` neither traces into it nor breaks its graph at the look at the logits' range, and
-its gradient is the operator's own.  There is no mathematics in this file.  The specification is in
-`mhc_demo.numerics.projections`, and second derivatives are taken of that.
+`sinkhorn_triton` computes on a GPU, `sinkhorn_torch` elsewhere.  PyTorch sees one custom operator,
+with its own gradient, so `torch.compile` neither traces into it nor breaks the graph where the
+code looks at the range of the logits.  There is no mathematics in this file.  Second derivatives
+are taken of the specification, in `mhc_demo.numerics.projections`.
 """
 
 from __future__ import annotations
@@ -24,30 +24,23 @@ from ..projections import released_iterates, sinkhorn_iterates, tame_range
 from . import sinkhorn_torch
 
 PIECE_BYTES = 2**20
-"""Logits that plain PyTorch works on at a time on a CPU, so that they stay in a core's cache."""
-
-BLOCK, BLOCK_BACK, TILE = 64, 32, 512
-"""Matrices in a block at n = 4, forward and backward, and numbers in a block at any other n.
-
-A warp is a block at n = 4.  Forward, two matrices a thread hide each other's waiting; backward,
-one takes 210 registers as it is.
-"""
+"""Bytes of logits that plain PyTorch processes at a time on a CPU: they fit a core's cache."""
 
 MAX_STREAMS = 32
-"""Beyond it a matrix no longer fits into a block's registers, and plain PyTorch takes over."""
+"""A larger matrix does not fit into the registers of a block; plain PyTorch computes it."""
 
 
 def sinkhorn(
     logits: Tensor, iterations: int, *, rows_first: bool = False, eps: float = 0
 ) -> Tensor:
-    """Sinkhorn-Knopp of logits (..., n, n), as `mhc_demo.sinkhorn_knopp`; nothing is checked.
+    """Sinkhorn-Knopp of logits (..., n, n), like `mhc_demo.sinkhorn_knopp` but without checks.
 
-    Columns first, as in Eq. 9, or rows first; `eps` > 0 is the released variant (in the
-    orientation that acts).  float16 and bfloat16 are computed in float32.  `iterations` >= 1.
-    Differentiable, twice.
+    Columns first, as in Eq. 9, or rows first.  `eps` > 0 gives the released variant, oriented as
+    it is applied.  float16 and bfloat16 are computed in float32.  `iterations` >= 1.  Twice
+    differentiable.
     """
     if torch.compiler.is_compiling() and not (torch.is_grad_enabled() and logits.requires_grad):
-        return _forward(logits, iterations, rows_first, eps)  # the compiler trips over the other
+        return _forward(logits, iterations, rows_first, eps)  # the compiler fails on the Function
     return _SinkhornKnopp.apply(logits, iterations, rows_first, eps)
 
 
@@ -70,7 +63,7 @@ class _SinkhornKnopp(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple:
-        # A compiled graph is differentiated once, and cannot trace into the second derivative.
+        # The compiler cannot trace the second derivative, and differentiates only once.
         derivative = _backward if torch.compiler.is_compiling() else _Derivative.apply
         return derivative(*ctx.saved_tensors, *grads, *ctx.settings), None, None, None
 
@@ -80,7 +73,7 @@ class _SinkhornKnopp(torch.autograd.Function):
 
 
 class _Derivative(torch.autograd.Function):
-    """dL/d logits, and its own derivatives: of the specification, for they are rare."""
+    """dL/d logits; its own derivatives, which are rare, are those of the specification."""
 
     @staticmethod
     def forward(logits: Tensor, grad: Tensor, *settings: Any) -> Tensor:
@@ -111,7 +104,7 @@ class _Derivative(torch.autograd.Function):
 
 
 def _specified(logits: Tensor, iterations: int, rows_first: bool, eps: float) -> Tensor:
-    """What `mhc_demo.numerics.projections` says."""
+    """P by the specification, `mhc_demo.numerics.projections`."""
     z = logits.mT if rows_first else logits
     steps = released_iterates(xp, z, eps) if eps else sinkhorn_iterates(xp, z)
     p = next(islice(steps, iterations - 1, None))
@@ -155,14 +148,15 @@ def _(logits: Tensor, *_: Any) -> Tensor:
 
 
 def _real(t: Tensor) -> torch.dtype:
-    """The dtype that is computed in."""
+    """The dtype of the computation."""
     return torch.float64 if t.dtype == torch.float64 else torch.float32
 
 
 def _pieces(rows_first: bool, *tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """Copies of the inputs, (n, n, matrices), and a view of the result, the last of `tensors`.
+    """For each piece, copies of the inputs, (n, n, matrices), and a view of the result.
 
-    The first are logits, and come less their column maxima.
+    `tensors` are the logits, further inputs, and the result.  The copy of the logits has its
+    column maxima subtracted.
     """
     n = tensors[0].shape[-1]
     real = _real(tensors[0])
@@ -178,9 +172,10 @@ def _pieces(rows_first: bool, *tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
 
 @cache
 def kernels_run_on(device: torch.device) -> bool:
-    """Whether Triton is there, is new enough, and can compile and run a kernel on that device.
+    """Whether Triton is installed and its kernels run on that device.
 
-    Tried once, on one matrix: it also takes a compiler of C, and a GPU that Triton knows.
+    Tried once, on one matrix, because Triton must also be new enough, find a C compiler and
+    support the GPU.
     """
     if find_spec("triton") is None:
         return False
@@ -189,37 +184,33 @@ def kernels_run_on(device: torch.device) -> bool:
             one = launch(torch.zeros(1, 4, 4, device=device), None, 1, False, 0.0)
             return bool((one == 0.25).all())
     except Exception as error:
-        warnings.warn(f"plain PyTorch in place of the Triton kernels: {error}", stacklevel=2)
+        warnings.warn(f"plain PyTorch replaces the Triton kernels: {error}", stacklevel=2)
         return False
 
 
 def has_kernel(logits: Tensor) -> bool:
-    """Whether a Triton kernel computes it."""
+    """Whether a Triton kernel computes these logits."""
     return logits.is_cuda and logits.shape[-1] <= MAX_STREAMS and kernels_run_on(logits.device)
 
 
 def launch(
     logits: Tensor, grad: Tensor | None, iterations: int, rows_first: bool, eps: float
 ) -> Tensor:
-    """The Triton kernels: P, or dL/d logits for `grad` = dL/dP."""
+    """Run a Triton kernel: P, or dL/d logits if `grad` = dL/dP is given."""
     import triton
     import triton.language as tl
 
     from . import sinkhorn_triton as kernels
 
     n = logits.shape[-1]
-    size = triton.next_power_of_2(n)
-    if n == 4:
-        block, warps = (BLOCK if grad is None else BLOCK_BACK), 1
-    else:
-        block, warps = max(1, TILE // size**2), 4
+    block, warps = kernels.block_size(n, backward=grad is not None)
     count = logits.numel() // n**2
     result = torch.empty_like(logits, memory_format=torch.contiguous_format)
     real = _real(logits)
     approximate = logits.is_cuda and torch.version.hip is None and real == torch.float32
     settings = {
         "n": n,
-        "N": size,
+        "N": triton.next_power_of_2(n),
         "EPS": eps,
         "TAME": tame_range(real, n),
         "SWAPPED": rows_first,

@@ -1,11 +1,12 @@
-"""Sinkhorn-Knopp in plain PyTorch: what runs on a CPU, and on a GPU without Triton.
+"""Sinkhorn-Knopp in plain PyTorch, for a CPU, and for a GPU without Triton.
 
-The formulas are those of `sinkhorn_triton`, an operation at a time.  What bounds it is memory
-traffic: dividing the whole batch by its sums, 40 times over, streams all of it through the cache
-160 times.  So the batch goes in pieces that stay in a core's cache, batch innermost (a sum over
+The formulas are those of `sinkhorn_triton`, one operation at a time.  They are bound by memory
+traffic: to divide the whole batch by its sums 40 times would stream it through the cache 160
+times.  So the batch is processed in pieces that stay in a core's cache, batch innermost (a sum over
 four columns is then three additions of long vectors), and only the scaling vectors are iterated:
-P = diag(u) K diag(v).  A piece so small that its calls cost more than its numbers, and one with
-logits too sharp to divide, stays in the log domain, where a half step is one call of PyTorch.
+P = diag(u) K diag(v).  Two kinds of pieces stay in the log domain, where a half step is one call of
+PyTorch: small ones, for which calls cost more than arithmetic, and those whose logits are too
+sharp to divide.
 """
 
 from __future__ import annotations
@@ -16,13 +17,14 @@ import torch
 from torch import Tensor
 
 from ..projections import tame_range
+from ._torch import log_softmax_backward
 
 SCALED_FROM = 2**15
-"""Numbers in a piece from which iterating the scalings pays; below, it is calls that cost."""
+"""In pieces of at least this many numbers, iterating the scalings is faster."""
 
 
 def forward(z: Tensor, iterations: int, eps: float) -> Tensor:
-    """P of a piece of logits less their column maxima, shape (n, n, matrices); `z` is used up."""
+    """P of logits minus their column maxima, `z` of shape (n, n, matrices); overwrites `z`."""
     if _is_sharp(z, eps) or z.numel() < SCALED_FROM:
         if not eps:
             for half in _half_steps(z, iterations):
@@ -36,11 +38,11 @@ def forward(z: Tensor, iterations: int, eps: float) -> Tensor:
 
 
 def backward(z: Tensor, grad: Tensor, iterations: int, eps: float) -> Tensor:
-    """dL/d logits for `grad` = dL/dP, both (n, n, matrices); both are used up.
+    """dL/d logits for `grad` = dL/dP, both (n, n, matrices); overwrites both arguments.
 
-    The gradient of the truncated iteration.  With a = dL/d log u, b = dL/d log v and Q the matrix
-    after a half step: back over a row step dL/d log K -= a Q and b -= Q^T a, over a column step
-    the same with rows and columns exchanged.
+    The gradient of the truncated iteration.  Let a = dL/d log u, b = dL/d log v, and Q the matrix
+    after a half step.  Going back over a row step, dL/d log K -= a Q and b -= Q^T a; over a column
+    step, the same with rows and columns exchanged.
     """
     if _is_sharp(z, eps) or z.numel() < SCALED_FROM:
         if not eps:
@@ -58,37 +60,37 @@ def backward(z: Tensor, grad: Tensor, iterations: int, eps: float) -> Tensor:
         s = _less_outer(s, au, v)
         bv = b.sub_(v * _weighted(rows, au)) * v
         s = _less_outer(s, old_u, bv)
-        # A scaling forgets what it was before the step, but for eps.
+        # Without eps, a step's new scaling does not depend on the old one.
         a = (a.mul_(u).div_(old_u).mul_(eps)).sub_(old_u * _weighted(columns, bv))
         b = b.mul_(v).div_(old_v).mul_(eps)
         u, v = old_u, old_v
     if not eps:
         return s.mul_(k)
-    # The released variant began with a softmax, + eps, and a row step.
+    # The released variant starts with a softmax, + eps, and a row step.
     return _back_over_softmax(_less_outer(s, a * u, v), k.sub_(eps))
 
 
 def _is_sharp(z: Tensor, eps: float) -> bool:
-    # Where eps is added first, no entry is too small to divide by.
+    # The released variant adds eps first, so no sum is too small to divide by.
     return not eps and not -float(z.min()) < tame_range(z.dtype, z.shape[0])
 
 
 def _half_steps(z: Tensor, iterations: int) -> Iterator[Tensor]:
-    """The logarithm of the matrix after every half step: a call each, and any logits will do."""
+    """The logarithm of the matrix after every half step, one call each, for any logits."""
     for step in range(2 * iterations):
-        z = torch._log_softmax(z, step % 2, False)
+        z = torch.log_softmax(z, step % 2)
         yield z
 
 
 def _back_over_half_steps(halves: Sequence[Tensor], grad: Tensor) -> Tensor:
     g = grad.mul_(halves[-1].exp())  # dL/d log of the matrix
     for step in reversed(range(len(halves))):
-        g = torch._log_softmax_backward_data(g, halves[step], step % 2, g.dtype)
+        g = log_softmax_backward(g, halves[step], step % 2)
     return g
 
 
 def _released_half_steps(z: Tensor, iterations: int, eps: float) -> Iterator[Tensor]:
-    """The matrix after every half step of the released variant, itself divided."""
+    """The matrix after every half step of the released variant, divided without scalings."""
     p = _base(z, eps)
     yield p
     for step in range(1, 2 * iterations):
@@ -115,7 +117,7 @@ def _base(k: Tensor, eps: float) -> Tensor:
 
 
 def _scalings(k: Tensor, iterations: int, eps: float) -> Iterator[tuple[Tensor, Tensor]]:
-    """(u, v), each (n, matrices): before the first whole iteration, and after every one."""
+    """(u, v), each (n, matrices): before the first whole iteration, and after each."""
     rows, columns = k.unbind(0), k.unbind(1)
     u, v = torch.ones_like(k[0]), torch.ones_like(k[0])
     if eps:
@@ -132,7 +134,7 @@ def _rescaled(x: Tensor, sums: Tensor, eps: float) -> Tensor:
 
 
 def _weighted(lines: Sequence[Tensor], x: Tensor) -> Tensor:
-    """sum_i x_i K_i, of rows or of columns K_i."""
+    """sum_i x_i K_i, where K_i are rows or columns."""
     weights = x.unbind(0)
     total = lines[0] * weights[0]
     for line, weight in zip(lines[1:], weights[1:], strict=True):

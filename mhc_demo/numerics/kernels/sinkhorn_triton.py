@@ -1,24 +1,26 @@
-"""Sinkhorn-Knopp on a GPU: one read of the logits, one write of the result, nothing in between.
+"""Sinkhorn-Knopp on a GPU: reads the logits once, writes the result once, nothing in between.
 
-What bounds it.  At n = 4 and 20 iterations a matrix moves 128 bytes.  Dividing the matrix by its
-sums would take 160 reciprocals and 1,300 other operations, by count as long on an H100 as moving
-it.  So only the scaling vectors are iterated, P = diag(u) K diag(v) with
-K = exp(logits): 32 multiply-adds and four reciprocals an iteration, for one reciprocal serves two
-sums.  A thread holds whole matrices in its registers, and a block is a single warp: the exchange
-between the order in memory and a matrix a thread is a shuffle, and nothing waits at a barrier.
+What bounds it.  At n = 4 and 20 iterations 128 bytes are moved for each matrix.  To divide the
+matrix by its sums would take 160 reciprocals and 1,300 other operations: by their count, as long on
+an H100 as the move.  So only the scaling vectors are iterated, P = diag(u) K diag(v) with
+K = exp(logits).  An iteration is 32 multiply-adds and four reciprocals, because one reciprocal
+serves two sums.  A thread holds whole matrices in its registers and a block is a single warp, so
+that a shuffle turns the order in memory into one matrix per thread, and no thread waits at a
+barrier.
 
 The backward pass (section 4.3) recomputes the iterations on chip and keeps only u, in registers;
-v follows from it.  With a = dL/d log u, b = dL/d log v, and Q the matrix after a half step, going
-back over a row step is dL/d log K -= a Q, b -= Q^T a; over a column step the same with the two
-exchanged.  It is the gradient of the truncated iteration, not of its limit.
+v follows from it.  Let a = dL/d log u, b = dL/d log v, and Q the matrix after a half step.  Going
+back over a row step, dL/d log K -= a Q and b -= Q^T a; over a column step, the same with rows and
+columns exchanged.  This is the gradient of the truncated iteration, not of its limit.
 
-Sharp logits drive u and v out of the range of a float.  Each block looks at the range of its own
-logits, and beyond `TAME` works in place in the log domain: exact to rounding at +-1e4, but with
-32 exponentials an iteration, and going back it starts anew for every one of them.
+Sharp logits drive u and v out of the range of a float.  Each block checks the range of its own
+logits, and beyond `TAME` works in place in the log domain.  That is exact to rounding at +-1e4, but
+takes 32 exponentials per iteration, and the backward pass repeats the iterations from the start for
+each one that it goes back.
 
-One algorithm, two shapes of register: at n = 4 (`FOUR`) a matrix is a tuple of rows, each a tuple
+One algorithm, two layouts in registers: at n = 4 (`FOUR`) a matrix is a tuple of rows, each a tuple
 of four numbers; at any other n it is a tile of N x N numbers, N the next power of two, spread
-over threads.  The primitives know which; the algorithm, at the end, passes it on.
+over threads.  Only the primitives differ; the algorithm, at the end, passes `FOUR` on to them.
 """
 
 from __future__ import annotations
@@ -26,8 +28,20 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-# Going back, this many iterations keep their u in registers at a time; the paper's 20 are one lot.
+# The backward pass keeps u of this many iterations in registers at a time: the paper's 20 at once.
 LOT = tl.constexpr(20)
+
+
+def block_size(n: int, backward: bool) -> tuple[int, int]:
+    """(matrices in a block, warps in a block).
+
+    At n = 4 a block is one warp.  Forward, a thread has two matrices, and computes one while it
+    waits for the other; backward, one matrix alone takes 210 registers.  At any other n a block
+    holds 512 numbers.
+    """
+    if n == 4:
+        return (32 if backward else 64), 1
+    return max(1, 512 // triton.next_power_of_2(n) ** 2), 4
 
 
 @triton.jit
@@ -56,7 +70,7 @@ def _join(x):
 
 @triton.jit
 def _places(count, n: tl.constexpr, N: tl.constexpr, BLOCK: tl.constexpr, SWAPPED: tl.constexpr):
-    """Offsets of this block's numbers from its first, and which of them exist."""
+    """Offsets of this block's numbers from the first, and a mask of those that exist."""
     left = count - tl.program_id(0).to(tl.int64) * BLOCK
     if n == 4:
         number = tl.arange(0, BLOCK * 16)
@@ -144,7 +158,7 @@ def _each(a, b, FOUR: tl.constexpr):
 
 @triton.jit
 def _add(a, b, FOUR: tl.constexpr):
-    """A vector and another."""
+    """Sum of two vectors."""
     if FOUR:
         return a[0] + b[0], a[1] + b[1], a[2] + b[2], a[3] + b[3]
     else:
@@ -153,7 +167,7 @@ def _add(a, b, FOUR: tl.constexpr):
 
 @triton.jit
 def _less(a, b, FOUR: tl.constexpr):
-    """A vector less another."""
+    """Difference of two vectors."""
     if FOUR:
         return a[0] - b[0], a[1] - b[1], a[2] - b[2], a[3] - b[3]
     else:
@@ -227,7 +241,7 @@ def _less_scaled(a, x, b):
 
 @triton.jit
 def _reciprocal(x, APPROXIMATE: tl.constexpr):
-    if APPROXIMATE:  # one instruction, good to the last bit but one; x is well inside the range
+    if APPROXIMATE:  # one instruction, within a unit in the last place; x is never extreme
         return tl.inline_asm_elementwise(
             "rcp.approx.ftz.f32 $0, $1;", "=f,f", [x], dtype=tl.float32, is_pure=True, pack=1
         )
@@ -237,7 +251,7 @@ def _reciprocal(x, APPROXIMATE: tl.constexpr):
 
 @triton.jit
 def _inverse(x, FOUR: tl.constexpr, APPROXIMATE: tl.constexpr):
-    """1 / x, entry by entry; 1 in the padding, where x is 0 and nothing comes of it."""
+    """1 / x, entry by entry; 1 in the padding, where x is 0."""
     if FOUR:
         p = _reciprocal(x[0] * x[1], APPROXIMATE)
         q = _reciprocal(x[2] * x[3], APPROXIMATE)
@@ -257,10 +271,10 @@ def _plus(x, EPS: tl.constexpr, FOUR: tl.constexpr):
 
 @triton.jit
 def _rescaled(x, sums, EPS: tl.constexpr, FOUR: tl.constexpr, APPROXIMATE: tl.constexpr):
-    """The scaling after a half step: x where it was before, `sums` those of the rest of P."""
+    """The scaling after a half step: x before it, `sums` of P without the factor x."""
     if EPS == 0:
         return _inverse(sums, FOUR, APPROXIMATE)
-    else:  # P's own sums are x times these, and eps is added to P's
+    else:  # the sums of P are x times these, and eps is added to those
         whole = _plus(_each(x, sums, FOUR), EPS, FOUR)
         return _each(x, _inverse(whole, FOUR, APPROXIMATE), FOUR)
 
@@ -280,7 +294,7 @@ def _log_softmax4(a):
 
 @triton.jit
 def _log_softmax(x, AXIS: tl.constexpr):
-    # The padding is -inf, and stays it.
+    # The padding is -inf, and stays so.
     top = tl.max(x, axis=AXIS, keep_dims=True)
     x = x - tl.where(top > -float("inf"), top, 0.0)
     total = tl.sum(tl.exp(x), axis=AXIS, keep_dims=True)
@@ -322,7 +336,7 @@ def _less_column_maxima(x, FOUR: tl.constexpr):
 
 @triton.jit
 def _range(x, FOUR: tl.constexpr):
-    """How far the largest of the block's matrices reaches below its column maxima."""
+    """The largest distance of a logit below its column maximum, in all matrices of the block."""
     if FOUR:
         least = tl.minimum(
             tl.minimum(_min4(x[0]), _min4(x[1])), tl.minimum(_min4(x[2]), _min4(x[3]))
@@ -395,7 +409,7 @@ def _less_by_columns(g, q, b, FOUR: tl.constexpr):
 
 @triton.jit
 def _base(z, EPS: tl.constexpr, FOUR: tl.constexpr, APPROXIMATE: tl.constexpr):
-    """The matrix that is scaled, and what its logarithm's gradient passes through to the logits.
+    """The matrix to be scaled, and its softmax, which the backward pass needs.
 
     Eq. 9 scales K = exp(logits).  The released variant scales softmax + eps, its first half step.
     """
@@ -419,7 +433,7 @@ def _base(z, EPS: tl.constexpr, FOUR: tl.constexpr, APPROXIMATE: tl.constexpr):
 @triton.jit
 def _start(k, EPS: tl.constexpr, n: tl.constexpr, N: tl.constexpr, BLOCK: tl.constexpr,
            REAL: tl.constexpr, APPROXIMATE: tl.constexpr):  # fmt: skip
-    """Scalings before the first whole iteration."""
+    """The scalings before the first whole iteration."""
     if n == 4:
         one = tl.full((BLOCK,), 1.0, REAL)
         u = (one, one, one, one)
@@ -432,7 +446,7 @@ def _start(k, EPS: tl.constexpr, n: tl.constexpr, N: tl.constexpr, BLOCK: tl.con
     return u, v
 
 
-# Else every count would be compiled anew that is 1, or a multiple of 16.
+# Otherwise Triton compiles once more for counts that are 1, or a multiple of 16.
 @triton.jit(do_not_specialize=["count", "iterations"])
 def sinkhorn_forward(z_pointer, p_pointer, count, iterations, n: tl.constexpr, N: tl.constexpr,
                      EPS: tl.constexpr, TAME: tl.constexpr, SWAPPED: tl.constexpr,
@@ -440,7 +454,8 @@ def sinkhorn_forward(z_pointer, p_pointer, count, iterations, n: tl.constexpr, N
                      APPROXIMATE: tl.constexpr):  # fmt: skip
     """P of `count` matrices of logits, contiguous (count, n, n); `iterations` >= 1.
 
-    Columns first; SWAPPED: rows first.  EPS > 0: the released variant.  BLOCK matrices a program.
+    Columns first; SWAPPED: rows first.  EPS > 0: the released variant.  Each program computes BLOCK
+    matrices.
     """
     FOUR: tl.constexpr = n == 4
     first = tl.program_id(0).to(tl.int64) * (BLOCK * n * n)
@@ -483,7 +498,7 @@ def _plus_scaled(a, x, b):
 @triton.jit
 def _kept(a, after, before, EPS: tl.constexpr, FOUR: tl.constexpr,
                    APPROXIMATE: tl.constexpr):  # fmt: skip
-    """The part of a gradient that passes on to the scaling before a half step."""
+    """The part of a gradient that eps passes on to the scaling before a half step."""
     share = _each(_each(a, after, FOUR), _inverse(before, FOUR, APPROXIMATE), FOUR)
     if FOUR:
         return share[0] * EPS, share[1] * EPS, share[2] * EPS, share[3] * EPS
@@ -501,7 +516,7 @@ def _repeated(k, u, v, times, EPS: tl.constexpr, FOUR: tl.constexpr, APPROXIMATE
 @triton.jit
 def _recorded(k, u, v, TIMES: tl.constexpr, EPS: tl.constexpr, FOUR: tl.constexpr,
               APPROXIMATE: tl.constexpr):  # fmt: skip
-    """Every u of TIMES iterations and the one before; of v all where eps makes it last."""
+    """Every u of TIMES iterations and the one before them; every v too, but only if EPS > 0."""
     us = (u,)
     vs = (v,)
     for _ in tl.static_range(TIMES):
@@ -515,7 +530,7 @@ def _recorded(k, u, v, TIMES: tl.constexpr, EPS: tl.constexpr, FOUR: tl.constexp
 @triton.jit
 def _back(k, s, a, c, us, vs, TIMES: tl.constexpr, EPS: tl.constexpr, FOUR: tl.constexpr,
           APPROXIMATE: tl.constexpr):  # fmt: skip
-    """Back over the recorded iterations: s = dL/dK, a = dL/d log u, c = -dL/d log v."""
+    """Go back over the recorded iterations: s = dL/dK, a = dL/d log u, c = -dL/d log v."""
     for step in tl.static_range(TIMES):
         u = us[TIMES - step]
         old_u = us[TIMES - step - 1]
@@ -531,7 +546,7 @@ def _back(k, s, a, c, us, vs, TIMES: tl.constexpr, EPS: tl.constexpr, FOUR: tl.c
         cv = _each(c, v, FOUR)
         s = _plus_outer(s, old_u, cv, FOUR)
         onward = _each(_along_rows(k, cv, FOUR), old_u, FOUR)
-        if EPS > 0:  # eps keeps a scaling from forgetting what it was before the step
+        if EPS > 0:  # with eps, a step's new scaling depends on the old one
             a = _add(onward, _kept(a, u, old_u, EPS, FOUR, APPROXIMATE), FOUR)
             c = _kept(c, v, vs[TIMES - step - 1], EPS, FOUR, APPROXIMATE)
         else:
@@ -543,7 +558,7 @@ def _back(k, s, a, c, us, vs, TIMES: tl.constexpr, EPS: tl.constexpr, FOUR: tl.c
 @triton.jit
 def _lot_back(k, s, a, c, u, v, before, EPS: tl.constexpr, FOUR: tl.constexpr,
               APPROXIMATE: tl.constexpr):  # fmt: skip
-    """Back over the LOT iterations that follow `before` others."""
+    """Go back over the LOT iterations that follow the first `before`."""
     u, v = _repeated(k, u, v, before, EPS, FOUR, APPROXIMATE)
     us, vs, u, v = _recorded(k, u, v, LOT, EPS, FOUR, APPROXIMATE)
     return _back(k, s, a, c, us, vs, LOT, EPS, FOUR, APPROXIMATE)
@@ -560,7 +575,7 @@ def _zero(x, FOUR: tl.constexpr):
 
 @triton.jit
 def _through_logarithms(z, g, iterations, FOUR: tl.constexpr):
-    """dL/d logits where u and v would overflow: every iteration's matrix from the start anew."""
+    """dL/d logits where u and v would overflow: recomputes every iteration from the start."""
     for back in range(iterations):
         x = z
         for _ in range(iterations - 1 - back):
@@ -588,7 +603,7 @@ def sinkhorn_backward(z_pointer, g_pointer, out_pointer, count, iterations: tl.c
     g = _load(g_pointer + first, places, inside, 0.0, FOUR, BLOCK, SWAPPED, REAL)
     z = _less_column_maxima(z, FOUR)
     if EPS > 0 or _range(z, FOUR) < TAME:
-        # In lots, the last of them first and what is left over with it.
+        # From the last iteration: first the remainder, then lots of LOT iterations.
         WHOLE: tl.constexpr = iterations - (EPS > 0)
         LOTS: tl.constexpr = ((WHOLE - 1) * (WHOLE > 1)) // LOT
         REST: tl.constexpr = WHOLE - LOTS * LOT
@@ -605,7 +620,7 @@ def sinkhorn_backward(z_pointer, g_pointer, out_pointer, count, iterations: tl.c
         for lot in range(LOTS):
             before = (LOTS - 1 - lot) * LOT
             s, a, c = _lot_back(k, s, a, c, u0, v0, before, EPS, FOUR, APPROXIMATE)
-        if EPS > 0:  # the released variant's first row step, and its softmax
+        if EPS > 0:  # back over the released variant's first row step and its softmax
             s = _less_outer(s, _each(a, u0, FOUR), v0, FOUR)
             sp = _every(s, softmax, FOUR)
             out = _less_by_columns(sp, softmax, _column_sums(sp, FOUR), FOUR)

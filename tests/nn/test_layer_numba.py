@@ -1,4 +1,4 @@
-"""mHC's bounds as Numba compiles them, against the lines that specify them."""
+"""mHC's bounds as compiled by Numba, against the code that specifies them."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def logits_of(tokens: int, n: int, spread: float = 2.0, dtype: torch.dtype = tor
     return spread * torch.randn(tokens, 2 * n + n * n, generator=generator, dtype=dtype)
 
 
-@pytest.mark.parametrize("n", [1, 2, 3, 4, 8])
+@pytest.mark.parametrize("n", [1, 3, 4, *(pytest.param(n, marks=pytest.mark.long) for n in (2, 8))])
 @pytest.mark.parametrize("tokens", [1, layer_numba.LANES, 2 * layer_numba.LANES + 3])
-@pytest.mark.parametrize("iterations", [1, 2, 20])
+@pytest.mark.parametrize("iterations", [1, pytest.param(2, marks=pytest.mark.long), 20])
 @pytest.mark.parametrize(("dtype", "within"), [(torch.float64, 1e-12), (torch.float32, 2e-6)])
 def test_both_passes_are_the_specified_ones(n, tokens, iterations, dtype, within):
     logits = logits_of(tokens, n, dtype=dtype)
@@ -47,7 +47,7 @@ def test_both_passes_are_the_specified_ones(n, tokens, iterations, dtype, within
     close(layer_numba.back(logits, iterations, *grads).double(), theirs)
 
 
-def test_logits_too_sharp_for_scaling_are_handed_back():
+def test_logits_too_sharp_for_scaling_give_none():
     logits = logits_of(3, 4)
     below = tame_range(torch.float64, 4)
     logits[1, 8] = logits[1, 8::4].max() - 0.99 * below
@@ -56,7 +56,7 @@ def test_logits_too_sharp_for_scaling_are_handed_back():
     assert layer_numba.bounded(logits, 4, 20) is None
 
 
-def test_what_is_not_a_number_stays_with_its_token():
+def test_nan_stays_in_its_token():
     logits = logits_of(5, 4)
     good = layer_numba.bounded(logits, 4, 20)
     logits[2, 9] = torch.nan
@@ -98,7 +98,7 @@ def test_many_tokens_are_left_to_pytorch():
         assert compiled.called
 
 
-def test_without_a_folder_to_keep_it_in_it_is_compiled_all_the_same():
+def test_without_a_folder_for_the_cache_it_is_compiled_all_the_same():
     njit = numba.njit
 
     def nowhere(**options):

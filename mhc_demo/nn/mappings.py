@@ -1,0 +1,232 @@
+"""H_pre, H_post and H_res, one module for each kind of layer; `layers` applies them.
+
+The code here is the specification.  On a CPU `layer_torch` computes the same in fewer calls.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from functools import cache
+
+import array_api_compat.numpy as array_numpy
+import array_api_compat.torch as array_torch
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import linear
+
+from ..numerics._arrays import choice, whole_number
+from ..numerics.mixing import nonnegative
+from ..numerics.projecting import projected
+from ..numerics.projections import PROJECTIONS
+from . import layer_torch
+
+START_GATE = 0.01
+"""The initial value of every alpha: the dynamic part starts small (both papers)."""
+START_READ = 0.9
+"""In mHC, the weight of stream l mod n in the initial H_pre of layer l."""
+RMS_EPS = 1e-6
+
+Mappings = tuple[Tensor, Tensor, Tensor]
+"""H_pre (..., n), H_post (..., n), H_res (..., n, n); static ones have no token axes."""
+
+
+class _PlainMappings(nn.Module):
+    """The constant mappings of the plain residual connection."""
+
+    def __init__(self, streams: int) -> None:
+        super().__init__()
+        self.streams = streams
+
+    def forward(self, h: Tensor) -> Mappings:
+        ones = h.new_ones(self.streams)
+        return ones / self.streams, ones, torch.diag(ones)
+
+
+class _LearnedMappings(nn.Module):
+    """Static parts b and gates alpha, in the order pre, post, res, for the subclasses."""
+
+    def __init__(self, streams: int, layer: int, dynamic: bool) -> None:
+        super().__init__()
+        self.streams = streams
+        self.layer = whole_number("layer", layer, 0)
+        if not isinstance(dynamic, bool):
+            raise TypeError(f"dynamic must be True or False, not {dynamic!r}")
+        self.dynamic = dynamic
+        self.b_pre = nn.Parameter(torch.empty(streams))
+        self.b_post = nn.Parameter(torch.empty(streams))
+        self.b_res = nn.Parameter(torch.empty(streams, streams))
+        if dynamic:
+            self.alpha = nn.Parameter(torch.empty(3))
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Set the initial values (needed after `to_empty`, if parameters were on "meta")."""
+        if self.dynamic:
+            self.alpha.fill_(START_GATE)
+
+    def undecayed(self) -> Iterator[nn.Parameter]:
+        """Parameters that get no weight decay, which would pull H_res away from its start."""
+        yield from (self.b_pre, self.b_post, self.b_res)
+        if self.dynamic:
+            yield self.alpha
+
+    def extra_repr(self) -> str:
+        return f"layer={self.layer}, dynamic={self.dynamic}"
+
+
+class _UnconstrainedMappings(_LearnedMappings):
+    """Eq. 5.  theta has shape (2 + n, C): a row for pre, one for post, n for res."""
+
+    def __init__(self, width: int, streams: int, layer: int, dynamic: bool) -> None:
+        super().__init__(streams, layer, dynamic)
+        if dynamic:
+            self.theta = nn.Parameter(torch.empty(2 + streams, width))
+        self.reset_parameters()
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        super().reset_parameters()
+        if self.dynamic:
+            self.theta.zero_()
+        self.b_pre.zero_()[self.layer % self.streams] = 1.0
+        self.b_post.fill_(1.0)
+        nn.init.eye_(self.b_res)
+
+    def forward(self, h: Tensor) -> Mappings:
+        static = (self.b_pre, self.b_post, self.b_res)
+        if not self.dynamic:
+            pre, post, res = (b.to(h.dtype) for b in static)
+            return pre, post, res
+        inputs = (h, self.theta, self.alpha, *static)
+        if layer_torch.fits(*inputs):
+            return layer_torch.Unconstrained.apply(_unconstrained, (RMS_EPS,), *inputs)
+        return _unconstrained(*inputs)
+
+
+def _unconstrained(
+    h: Tensor, theta: Tensor, alpha: Tensor, b_pre: Tensor, b_post: Tensor, b_res: Tensor
+) -> Mappings:
+    """Eq. 5."""
+    # Entry (k, j) is theta_k . x~_j: H_res writes to stream k what it reads from stream j.
+    products = linear(h, theta.to(h.dtype)) * _reciprocal_rms(h)
+    dynamic = torch.tanh(products).mT
+    gates = alpha.to(h.dtype).unbind()
+    return (
+        torch.addcmul(b_pre.to(h.dtype), gates[0], dynamic[..., 0, :]),
+        torch.addcmul(b_post.to(h.dtype), gates[1], dynamic[..., 1, :]),
+        torch.addcmul(b_res.to(h.dtype), gates[2], dynamic[..., 2:, :]),
+    )
+
+
+class _ManifoldMappings(_LearnedMappings):
+    """Eq. 7, 8.  phi is stored transposed, (n + n + n^2, nC): rows for pre, for post, for res."""
+
+    def __init__(
+        self, width: int, streams: int, layer: int, dynamic: bool,
+        projection: str, iterations: int, mixing: float
+    ) -> None:  # fmt: skip
+        super().__init__(streams, layer, dynamic)
+        allowed = [p.name for p in PROJECTIONS.values() if p.bounded and p.takes_logits]
+        if projection == "none":
+            raise ValueError(
+                f"projection must be one of {', '.join(map(repr, allowed))}, not 'none'; "
+                "HyperConnection is the layer with an unbounded H_res"
+            )
+        self.projection = choice("projection", projection, allowed)
+        PROJECTIONS[self.projection].check(streams)
+        self.iterations = whole_number("iterations", iterations, 1)
+        self.mixing = nonnegative("mixing", mixing)
+        if not 0.0 < self.mixing < 1.0:
+            raise ValueError(f"mixing must be between 0 and 1, both excluded, not {mixing}")
+        if dynamic:
+            self.phi = nn.Parameter(torch.empty(streams * (2 + streams), streams * width))
+        self.reset_parameters()
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        super().reset_parameters()
+        if self.dynamic:
+            self.phi.zero_()
+        n = self.streams
+        # A sigmoid is never 1, so at n = 1 H_pre is a millionth less.
+        read = START_READ if n > 1 else 1.0 - 1e-6
+        self.b_pre.fill_(_logit((1.0 - read) / max(n - 1, 1)))
+        self.b_pre[self.layer % n] = _logit(read)
+        self.b_post.zero_()
+        diagonal = _diagonal_logit(self.projection, self.iterations, n, self.mixing)
+        nn.init.eye_(self.b_res).mul_(diagonal)
+
+    def forward(self, h: Tensor) -> Mappings:
+        static = (self.b_pre, self.b_post, self.b_res)
+        if not self.dynamic:
+            return self._bounded(*(b.to(h.dtype) for b in static))
+        inputs = (h, self.phi, self.alpha, *static)
+        if self.projection == "sinkhorn" and layer_torch.fits(*inputs):
+            settings = RMS_EPS, self.iterations
+            return layer_torch.Manifold.apply(self._specified, settings, *inputs)
+        return self._specified(*inputs)
+
+    def _specified(
+        self, h: Tensor, phi: Tensor, alpha: Tensor, b_pre: Tensor, b_post: Tensor, b_res: Tensor
+    ) -> Mappings:
+        """Eq. 7 and 8."""
+        n = self.streams
+        x = h.flatten(-2)
+        products = linear(x, phi.to(h.dtype)) * _reciprocal_rms(x)
+        to_pre, to_post, to_res = products.split((n, n, n * n), dim=-1)
+        gates = alpha.to(h.dtype).unbind()
+        return self._bounded(
+            torch.addcmul(b_pre.to(h.dtype), gates[0], to_pre),
+            torch.addcmul(b_post.to(h.dtype), gates[1], to_post),
+            torch.addcmul(b_res.to(h.dtype), gates[2], to_res.unflatten(-1, (n, n))),
+        )
+
+    def _bounded(self, pre: Tensor, post: Tensor, res: Tensor) -> Mappings:
+        """Eq. 8."""
+        res = projected(array_torch, PROJECTIONS[self.projection], res, self.iterations)
+        return torch.sigmoid(pre), 2.0 * torch.sigmoid(post), res
+
+    def extra_repr(self) -> str:
+        return (
+            f"{super().extra_repr()}, projection={self.projection!r}, "
+            f"iterations={self.iterations}, mixing={self.mixing:g}"
+        )
+
+
+def _reciprocal_rms(x: Tensor) -> Tensor:
+    """1 / RMS of the last axis, shape (..., d) -> (..., 1).
+
+    It multiplies the product with theta or phi instead of x (as in section 4.3.1).  The result is
+    the same, and no normalised copy of the streams is kept for the backward pass.  The norm has no
+    weight of its own, because theta or phi would absorb it.
+    """
+    length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+    return torch.rsqrt(length * length / x.shape[-1] + RMS_EPS)
+
+
+def _logit(share: float) -> float:
+    return math.log(share / (1.0 - share))
+
+
+@cache
+def _diagonal_logit(projection: str, iterations: int, streams: int, mixing: float) -> float:
+    """The diagonal d for which the projection of d I has `mixing` off the diagonal of each row.
+
+    For Sinkhorn-Knopp it is ln((1 - m)(n - 1) / m).  Other projections have other formulas
+    (mHC-lite adds up n logits), so d is found by bisection.  0 where there is none ("identity",
+    n = 1).
+    """
+    eye = array_numpy.eye(streams)  # not PyTorch, whose default device may be "meta"
+
+    def off_diagonal(logit: float) -> float:
+        row = projected(array_numpy, PROJECTIONS[projection], logit * eye, iterations)[0]
+        return float(row[1:].sum())
+
+    low, high = -50.0, 50.0
+    if off_diagonal(low) <= mixing:
+        return 0.0
+    for _ in range(64):
+        middle = 0.5 * (low + high)
+        low, high = (middle, high) if off_diagonal(middle) > mixing else (low, middle)
+    return 0.5 * (low + high)
