@@ -181,9 +181,9 @@ def test_opening_a_view_does_not_hold_up_the_server() -> None:
     async def open_all() -> None:
         for view in VIEWS:
             explorer.state.view = view
-            assert explorer.computing or view in explorer._open
+            assert explorer.computing or view in explorer.stage.views
             await settled(explorer)
-            assert explorer.stage.objects == [explorer._open[view].content]
+            assert explorer.stage.place.objects == [explorer.stage.views[view].content]
 
     asyncio.run(open_all())
 
@@ -192,6 +192,6 @@ async def settled(explorer: mhc.Explorer) -> None:
     """Wait until nothing is being computed."""
     for _ in range(1000):
         await asyncio.sleep(0.02)
-        if not explorer.computing and not explorer._working:
+        if not explorer.computing and not explorer._latest.running:
             return
     raise AssertionError("still computing")

@@ -1,18 +1,30 @@
-"""What the page computes, and who waits for whom: keys to look results up by, caches, queues."""
+"""What the page computes, and where it is queued: requests, caches, threads."""
 
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, TypeAlias
 
 import xarray as xr
 
+from ..figures.slices import State as Position
 from ..numerics.devices import DEVICES
 from ..numerics.surface import Experiment, gain_surface, mixing_surface
 
 Key: TypeAlias = tuple[tuple[str, Any], ...]
 """An experiment's values and the device that computes it, as something to look results up by."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a page wants computed.  The position is no part of what it is compared by."""
+
+    key: Key
+    view: str
+    position: Position = field(compare=False)
+    """Depth and iterations, for a view that holds only what is near them."""
 
 
 @lru_cache(maxsize=64)
@@ -43,5 +55,5 @@ def device_of(key: Key) -> str:
 
 
 QUEUES = {name: ThreadPoolExecutor(1) for name in DEVICES if name != "numpy"}
-"""A device of PyTorch does one thing at a time: who waits for it waits here, and takes no thread
-from those who do not."""
+"""A device of PyTorch does one thing at a time: its work is queued here, so that it does not take
+threads from other visitors."""

@@ -16,12 +16,10 @@ from ..numerics.devices import DEVICES
 from ..numerics.projections import PROJECTIONS
 from .components import Share
 from .fields import typed
-from .snippet import lab_snippet, snippet
 from .state import COMPUTED_PARAMETERS, State, limits
 from .static import CSS
 from .views import VIEWS
 from .views.base import WIDE
-from .views.lab import LAB_SETTINGS
 
 if TYPE_CHECKING:
     from .explorer import Explorer
@@ -121,8 +119,10 @@ class Controls(pn.viewable.Viewer):
         )
         state.param.watch(self._arrange, "view")
         state.param.watch(self._limit, ["projection", "device", "streams"])
-        told = [*COMPUTED_PARAMETERS, "depth", "iterations", "view", *LAB_SETTINGS]
-        state.param.watch(self._write_snippet, told)
+        of_views = [name for view in VIEWS.values() for name in view.parameters]
+        state.param.watch(
+            self._write_snippet, [*COMPUTED_PARAMETERS, "depth", "iterations", "view", *of_views]
+        )
         explorer.param.watch(self._give_account, "computing")
         self._arrange()
         self._limit()
@@ -153,9 +153,7 @@ class Controls(pn.viewable.Viewer):
         )
 
     def _snippet(self) -> str:
-        if self.state.view == "lab":
-            return lab_snippet(self.state.lab_settings())
-        return snippet({**dict(self.state.key()), **self.state.seen()})
+        return VIEWS[self.state.view].snippet(self.state)
 
     def _write_snippet(self, *_: Any) -> None:
         self.share.python = self._snippet()

@@ -22,7 +22,7 @@ from ..numerics.paper import TABLE_5
 from ..numerics.projections import PROJECTIONS
 from ..numerics.surface import EXPERIMENT_PARAMETERS, MAX_DEPTH, MAX_ITERATIONS, Experiment
 from ..story.scenes import SCENES
-from .computing import Key
+from .computing import Key, Request
 from .values import understood, written
 from .views import VIEWS
 from .views.cost import MODEL_PARAMETERS
@@ -109,8 +109,8 @@ class State(Experiment):
         """What is to be computed, and by what."""
         return tuple((name, getattr(self, name)) for name in COMPUTED_PARAMETERS)
 
-    def seen(self) -> dict[str, int]:
-        """What the browser looks up by itself."""
+    def position(self) -> dict[str, int]:
+        """Depth and iterations, which the browser looks up by itself."""
         return {"depth": self.depth, "iterations": self.iterations}
 
     def query(self, *, embedded: bool = True) -> str:
@@ -175,14 +175,15 @@ class State(Experiment):
         """What the lab trains, by the names of `lab.Settings`."""
         return {name: getattr(self, own) for own, name in LAB_SETTINGS.items()}
 
-    def next_scene(self) -> tuple[Key, str, dict[str, int]] | None:
-        """What the scene after this one shows: key, view, what is seen; none after the last."""
+    def next_scene(self) -> Request | None:
+        """What the scene after this one shows; none after the last."""
         names = list(SCENES)
         if self.scene not in names[:-1]:
             return None
         values = _beginning(names[names.index(self.scene) + 1]) | {"device": self.device}
         key = tuple((name, values[name]) for name in COMPUTED_PARAMETERS)
-        return key, values["view"], {name: values[name] for name in ("depth", "iterations")}
+        position = {name: values[name] for name in ("depth", "iterations")}
+        return Request(key, values["view"], position)
 
 
 def _declare_lab() -> None:

@@ -13,12 +13,11 @@ from panel.custom import JSComponent
 
 from ...figures import CompareFigure
 from ...figures.compare import look
-from ...figures.slices import State
 from ...numerics.comparison import MIXING, compare
 from ...numerics.gains import METRICS
 from ...numerics.projections import PROJECTIONS
 from ...story.glossary import explained, term
-from ..computing import Key, experiment_of
+from ..computing import Key, Position, experiment_of
 from ..static import CSS
 from .base import UNLIMITED, View, note, paragraph, plots
 
@@ -58,13 +57,13 @@ class CompareView(View):
     title = "Compare"
 
     @staticmethod
-    def compute(key: Key, seen: State) -> xr.Dataset:
+    def compute(key: Key, position: Position) -> xr.Dataset:
         return _comparison_of(_own(key))
 
     def build(self, data: xr.Dataset) -> Any:
-        state = self.explorer.state
-        self.drawn = CompareFigure(data, state.seen(), state.theme == "dark")
-        state.param.watch(lambda event: self.drawn.colour(event.new == "dark"), "theme")
+        state = self.context.state
+        self.shown = data.attrs
+        self.plots = CompareFigure(data, state.position(), state.theme == "dark")
         self.table = ComparisonTable(
             rows=[
                 {
@@ -83,8 +82,7 @@ class CompareView(View):
             margin=0,
         )
         self.note = note()
-        self._describe(data)
-        both = plots(*self.drawn.figures)
+        both = plots(*self.plots.figures)
         both.styles = {**UNLIMITED, "flex": "4 1 680px", "min-width": "0"}
         return pn.Column(
             pn.Row(
@@ -100,10 +98,10 @@ class CompareView(View):
             margin=0,
         )
 
-    def _describe(self, data: xr.Dataset) -> None:
-        members, n = data.attrs["members"], data.attrs["streams"]
+    def describe(self) -> None:
+        members, n = self.shown["members"], self.shown["streams"]
         networks = "one network" if members == 1 else f"the median of {members} networks"
-        fewer = members < self.explorer.state.members
+        fewer = members < self.context.state.members
         most = min((p.max_streams for p in PROJECTIONS.values() if p.max_streams), default=n)
         absent = [p.title for p in PROJECTIONS.values() if p.max_streams and n > p.max_streams]
         self.note.object = paragraph(
@@ -120,11 +118,14 @@ class CompareView(View):
         )
 
     def figures(self) -> list[figure]:
-        return self.drawn.figures
+        return self.plots.figures
 
     def update(self, data: xr.Dataset) -> None:
-        self.drawn.update(data)
-        self._describe(data)
+        self.shown = data.attrs
+        self.plots.update(data)
+
+    def recolour(self, dark: bool) -> None:
+        self.plots.colour(dark)
 
 
 HYPHENATED = {

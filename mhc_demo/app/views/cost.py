@@ -30,11 +30,11 @@ from ...figures.cost import (
     overhead_html,
     traffic_html,
 )
-from ...figures.slices import State, table
+from ...figures.slices import table
 from ...numerics.costs import ProjectionTimes, projection_times
 from ...numerics.paper import TABLE_5
 from ...numerics.projections import PAPER_ITERATIONS, PROJECTIONS
-from ..computing import QUEUES, Key
+from ..computing import QUEUES, Key, Position
 from ..fields import typed
 from .base import TALL, UNLIMITED, View, html, legend, note, paragraph, plot, plots
 
@@ -68,23 +68,24 @@ class CostView(View):
 
     name = "cost"
     title = "Cost"
+    parameters = MODEL_PARAMETERS
 
     @staticmethod
-    def compute(key: Key, seen: State) -> tuple[Timed, ProjectionTimes | None]:
+    def compute(key: Key, position: Position) -> tuple[Timed, ProjectionTimes | None]:
         values = dict(key)
         timed = values["projection"], values["streams"], values["device"]
         return timed, _times.get(timed)
 
     def build(self, data: tuple[Timed, ProjectionTimes | None]) -> Any:
-        explorer = self.explorer
+        context = self.context
         self.timed, self.measured = data
         self.failed = False
-        surface, seen = explorer.surface, explorer.state.seen()
+        surface, position = context.surface, context.state.position()
         counts = surface["iterations"].values
         columns = cost_columns(surface, self.measured)
         self.table = table(columns, counts, surface["depth"].values)
         self.x_range = Range1d(0, 1)
-        self.time = TimeFigure(counts, self.measured, seen)
+        self.time = TimeFigure(counts, self.measured, position)
         self.trades: list[TradeOffFigure] = []
         self.plots = plots(self.time.figure, None, None, height=HEIGHT)
         self.legend, self.note = html(""), note()
@@ -96,7 +97,7 @@ class CostView(View):
             margin=(0, 14, 10, 14),
         )
         self.again.on_click(lambda _: self._measure(anew=True))
-        self.calculator = Calculator(explorer.state)
+        self.calculator = Calculator(context.state)
         self._show()
         return pn.Column(
             self.legend,
@@ -109,9 +110,9 @@ class CostView(View):
         )
 
     def complete(self) -> None:
-        surface, seen = self.explorer.surface, self.explorer.state.seen()
+        surface, position = self.context.surface, self.context.state.position()
         self.trades = [
-            TradeOffFigure(surface, self.table, self.x_range, seen, closer=closer)
+            TradeOffFigure(surface, self.table, self.x_range, position, closer=closer)
             for closer in (False, True)
         ]
         for place, each in zip(self.plots[1:], self.trades, strict=True):
@@ -124,7 +125,7 @@ class CostView(View):
 
     def set_type(self) -> None:
         super().set_type()
-        large = self.explorer.state.present
+        large = self.context.state.present
         self.again.visible = not large
         self.calculator.set_type(large)
 
@@ -133,13 +134,9 @@ class CostView(View):
         self.failed = False
         self._show()
         for each in self.trades:
-            each.update(self.explorer.surface)
+            each.update(self.context.surface)
         if self.measured is None:
             self._measure()
-
-    def moved(self) -> bool:
-        self._describe()
-        return False
 
     # ---- measuring -----------------------------------------------------------------------
 
@@ -169,20 +166,20 @@ class CostView(View):
             self.measured, self.failed = measured, measured is None
             with pn.io.hold(freeze=True):
                 self._show()
+                self.describe()
 
     def _show(self) -> None:
-        surface = self.explorer.surface
+        surface = self.context.surface
         self.again.disabled = self.measured is None and not self.failed
         self.x_range.end = longest(nanoseconds(self.measured, surface["iterations"].values))
         self.x_range.start = -0.06 * self.x_range.end
         self.time.update(self.measured)
         self.table.data = cost_columns(surface, self.measured)
-        self._describe()
 
     # ---- saying --------------------------------------------------------------------------
 
-    def _describe(self) -> None:
-        state = self.explorer.state
+    def describe(self) -> None:
+        state = self.context.state
         chosen = PROJECTIONS[state.projection]
         each = "a dot per iteration count" if chosen.iterative else "the same at every count"
         if self.measured is None and not self.failed:
@@ -220,8 +217,8 @@ class CostView(View):
 
     def _bargain(self) -> str:
         """What the time buys, in the numbers of the plots."""
-        state = self.explorer.state
-        gains = self.explorer.surface["log10_gain"].sel(
+        state = self.context.state
+        gains = self.context.surface["log10_gain"].sel(
             direction=DIRECTION, series="median", depth=state.depth
         )
         times = nanoseconds(self.measured, gains["iterations"].values)

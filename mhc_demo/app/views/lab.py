@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 from functools import partial
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import panel as pn
 import panel_material_ui as pmui
@@ -22,10 +22,13 @@ from ...lab.records import Record
 from ...lab.settings import CONNECTIONS, PRESETS, SETTINGS, Settings
 from ...lab.tasks import TASKS
 from ...numerics.paper import MHC_PAPER, TRAINING_OVERHEAD
-from ..computing import Key
 from ..fields import typed
+from ..snippet import lab_snippet
 from ..training import Training
 from .base import UNLIMITED, WIDE, View, html, legend, note, paragraph, plots
+
+if TYPE_CHECKING:
+    from ..state import State
 
 LAB_SETTINGS = {f"lab_{name}": name for name in SETTINGS if name != "connection"}
 """The settings that all networks share, by the parameters of the page's state that carry them."""
@@ -43,17 +46,18 @@ class LabView(View):
     name = "lab"
     title = "Lab"
     of_experiment = False
+    parameters = tuple(LAB_SETTINGS)
 
     @staticmethod
-    def compute(key: Key, seen: Any) -> None:
-        return None
-
-    @staticmethod
-    def settings(state: Any) -> list[Any]:
+    def settings(state: State) -> list[Any]:
         return [_field(state, own, name) for own, name in LAB_SETTINGS.items()]
 
+    @staticmethod
+    def snippet(state: State) -> str:
+        return lab_snippet(state.lab_settings())
+
     def build(self, data: None) -> Any:
-        state = self.explorer.state
+        state = self.context.state
         self.training: Training | None = None  # that is under way, be it in line
         self._alone = False
         self.drawn: LabFigure | None = None
@@ -66,7 +70,7 @@ class LabView(View):
             sizing_mode="stretch_width",
         )
         self.preset.param.watch(self._take_preset, "value")
-        state.param.watch(self._describe, list(LAB_SETTINGS))
+        state.param.watch(lambda *_: self.describe(), list(LAB_SETTINGS))
         self.said = note()
         self.start = pmui.Button(label="Start", icon="play_arrow", margin=(6, 6))
         self.start.on_click(lambda _: self._begin())
@@ -79,10 +83,8 @@ class LabView(View):
         self.layer.param.watch(self._show_layer, "value")
         self.pictures = pn.Column(styles=UNLIMITED, sizing_mode="stretch_width", margin=0)
         self.table = html("", "lab-table")
-        state.param.watch(self._colour, "theme")
         if pn.state.curdoc is not None and pn.state.curdoc.session_context is not None:
             pn.state.on_session_destroyed(self._visit_ended)
-        self._describe()
         return pn.Column(
             self.said,
             pn.Row(
@@ -105,9 +107,9 @@ class LabView(View):
         matrices = [each.figure for each in self.drawn.matrices]
         return [*self.drawn.figures.values(), *matrices]
 
-    def _colour(self, *_: Any) -> None:
+    def recolour(self, dark: bool) -> None:
         if self.drawn is not None:
-            self.drawn.colour(self.explorer.state.theme == "dark")
+            self.drawn.colour(dark)
 
     # ---- training ---------------------------------------------------------------------------
 
@@ -116,10 +118,10 @@ class LabView(View):
             return
         asked = PRESETS[self.preset.value].settings().values_by_name()
         wanted = {o: asked[n] for o, n in LAB_SETTINGS.items() if n not in NO_MATTER}
-        self.explorer.state.param.update(**wanted)
+        self.context.state.param.update(**wanted)
 
-    def _describe(self, *_: Any) -> None:
-        asked = self.explorer.state.lab_settings()
+    def describe(self) -> None:
+        asked = self.context.state.lab_settings()
         name = preset_of(asked)
         self.preset.value = name
         shown = PRESETS.get(name)
@@ -135,7 +137,7 @@ class LabView(View):
         # start, and two trainings would have one button to cancel them.
         if self.training is not None or self._alone:
             return
-        asked = self.explorer.state.lab_settings()
+        asked = self.context.state.lab_settings()
         training = Training([Settings(connection=name, **asked) for name in CONNECTIONS])
         try:
             training.check()
@@ -176,7 +178,7 @@ class LabView(View):
 
     def _draw(self, records: list[Record]) -> None:
         self.drawn = drawn = LabFigure(records, legends=False)
-        self._colour()
+        self.recolour(self.context.state.theme == "dark")
         depth = records[0].settings.depth
         self.layer.param.update(end=max(2, depth), value=drawn.layer)
         f = drawn.figures
@@ -233,7 +235,7 @@ def preset_of(asked: Mapping[str, Any]) -> str:
     return OWN
 
 
-def _field(state: Any, own: str, name: str) -> Any:
+def _field(state: State, own: str, name: str) -> Any:
     """What a setting is typed or chosen in; by the side of the lab nobody needs to be told so."""
     parameter = state.param[own]
     options = {"label": Settings.param[name].label, "size": "small", **WIDE}
