@@ -11,9 +11,11 @@ from typing import ClassVar
 import param
 from panel.custom import JSComponent
 
+from ._panel import prompt
 from .static import CSS
 
 
+@prompt
 class Slider(JSComponent):
     """A slider for depth or iterations that can play; its moves never wait for Python."""
 
@@ -23,8 +25,6 @@ class Slider(JSComponent):
     start = param.Integer()
     end = param.Integer()
     marks = param.List(item_type=int, doc="Values marked below the slider.")
-
-    _debounce = 1  # ms; Panel's 50 would come on top of what `tell` waits
 
     _esm = """
     export function render({model, el, view}) {
@@ -66,6 +66,7 @@ class Headline(JSComponent):
     _stylesheets: ClassVar = [CSS]
 
 
+@prompt
 class Story(JSComponent):
     """The present scene, and the presenter's keys: see `static/story.js`.
 
@@ -76,8 +77,6 @@ class Story(JSComponent):
     scene = param.String(doc="Name of the present one; none if empty.")
     present = param.Boolean(default=False, doc="Whether this is the presenter's view.")
     wish = param.String(doc='"reset" or "shuffle", and a count so that it can be wished again.')
-
-    _debounce = 1
 
     _esm = """
     export function render({model, el, view}) {

@@ -14,6 +14,7 @@ import panel_material_ui as pmui
 
 from ..numerics.devices import DEVICES
 from ..numerics.projections import PROJECTIONS
+from ._panel import prompt
 from .components import Share
 from .fields import typed
 from .state import COMPUTED_PARAMETERS, State, limits
@@ -103,9 +104,7 @@ class Controls(pn.viewable.Viewer):
             self.account,
         ]
         for widget in (seed, shuffle, reset, *experiment):
-            # Panel gathers changes for 50 ms, a third of what a change may take in all.  We
-            # gather them ourselves: while a surface is computed, only the last wish counts.
-            widget._debounce = 1
+            prompt(widget)
         self._experiment = pn.Column(*experiment, sizing_mode="stretch_width", margin=0)
         self._settings = pn.Column(sizing_mode="stretch_width", margin=0)
         self._settings_of = ""  # the view whose settings were built

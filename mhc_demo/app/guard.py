@@ -20,7 +20,6 @@ from typing import Any
 from weakref import WeakSet
 
 import panel as pn
-from bokeh.model import Model
 from bokeh.server.contexts import ApplicationContext
 from bokeh.server.tornado import BokehTornado
 from bokeh.server.views.ws import WSHandler
@@ -33,6 +32,7 @@ from tornado.iostream import IOStream
 from tornado.routing import Matcher, Rule
 from tornado.web import ErrorHandler, OutputTransform
 
+from ._panel import hide_working_folder
 from .lasting import LastingHandler, make_room
 from .state import URL_PARAMETERS
 
@@ -112,7 +112,7 @@ def options(frame_ancestors: Sequence[str] | None = ()) -> dict[str, Any]:
 
 def protect(server: BokehTornado) -> None:
     """Let nothing reach `server` but what the page needs; its websockets are our lasting ones."""
-    _hush()
+    hide_working_folder()
     server.default_router.rules.insert(0, Rule(Refused(server), ErrorHandler, {"status_code": 404}))
     server.settings[TURN] = asyncio.Lock()
     for rule in server.wildcard_router.rules:
@@ -151,14 +151,6 @@ def _make_room(server: BokehTornado) -> None:
         waiting.sort(key=lambda session: session.milliseconds_since_last_unsubscribe)
         for session in waiting[MOST_WAITING:]:
             session.request_expiration()
-
-
-def _hush() -> None:
-    # Every page is told of all widgets there are, and of a default of one that we do not use:
-    # the server's folder.
-    selector = Model.model_class_reverse_map.get("FileSelector1")
-    if selector is not None:
-        selector.lookup("directory").property._default = ""
 
 
 NAME = re.compile(r"\(\?P<\w+>")

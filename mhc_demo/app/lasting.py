@@ -28,10 +28,10 @@ from bokeh.protocol.message import Message
 from bokeh.server.connection import ServerConnection
 from bokeh.server.session import ServerSession
 from bokeh.util.token import check_token_signature, get_session_id, get_token_payload
-from panel.io.server import WSHandler
 from tornado.iostream import StreamClosedError
 from tornado.websocket import WebSocketClosedError, WebSocketProtocol
 
+from ._panel import SessionHandler
 from .faults import UnwantedError, one_line, report
 
 log = logging.getLogger(__name__)
@@ -167,8 +167,10 @@ class Line:
     def resume(self, wire: WebSocketProtocol, count: int) -> None:
         """Go on with another wire, from where the browser is."""
         old, self.wire = self.wire, wire
-        if old is not None:  # it went without a word, and would be waited for
-            old._abort()
+        if (
+            old is not None and old.stream is not None
+        ):  # it went without a word, and would be waited for
+            old.stream.close()
         self._stop_waiting()
         self.acknowledge(count)
         self.say_count()
@@ -211,7 +213,7 @@ async def _settled(written: Future[None]) -> None:
         await written
 
 
-class LastingHandler(WSHandler):
+class LastingHandler(SessionHandler):
     """The handler of `*/ws`: the home of a line, or one that brings it another wire."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -237,7 +239,7 @@ class LastingHandler(WSHandler):
     async def prepare(self) -> None:
         """Answer what cannot become a wire before it is one."""
         await super().prepare()
-        status = None if self._finished else self._refusal()
+        status = self._refusal() if self.get_status() == 200 else None
         if status is not None:
             self.set_status(status)
             self.finish()
@@ -296,9 +298,10 @@ class LastingHandler(WSHandler):
         else:  # ended since the handshake began
             self._protocol.close()
 
-    async def _async_open(self, token: str) -> None:
+    async def open_session(self, token: str) -> None:
+        """Open the session of the page that opened this line."""
         try:
-            await super()._async_open(token)
+            await super().open_session(token)
         except Exception as error:
             report(error)
             self.close()

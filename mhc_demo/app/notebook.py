@@ -23,6 +23,7 @@ import panel as pn
 import param
 
 from . import explorer, guard
+from ._panel import http_server, tornado_application
 from .page import create
 from .state import URL_PARAMETERS, State
 
@@ -110,8 +111,8 @@ def _serve(port: Future[int]) -> None:
             verbose=False,
             **guard.options(frame_ancestors=None),  # any notebook's
         )
-        guard.protect(server._tornado)
-        guard.keep_some_files(server._http)
+        guard.protect(tornado_application(server))
+        guard.keep_some_files(http_server(server))
         server.start()
     except BaseException as error:
         port.set_exception(error)

@@ -6,8 +6,8 @@ import panel as pn
 import panel_material_ui as pmui
 import param
 from panel.io.resources import LOCAL_DIST
-from panel.util import edit_readonly
 
+from ._panel import follow_busy
 from .controls import Controls
 from .explorer import Explorer
 from .state import State
@@ -78,10 +78,7 @@ def create(state: State | None = None) -> pmui.Page:
         theme_config=THEME,
         sx=FRAME,
     )
-    # Panel ties every page to the state of the whole server: to see one visitor's work on all
-    # pages, and to keep each closed page in memory for ever.  Its own explorer is what counts.
-    with edit_readonly(page):
-        page.busy = explorer.param.computing
+    follow_busy(page, explorer.param.computing)
     if not state.embed:
         state.param.watch(lambda event: setattr(page, "sidebar_open", not event.new), "present")
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import panel as pn
-import panel_material_ui as pmui
-from bokeh.embed import bundle
 
 from ..scripts import STATIC, text_of
+from ._panel import hand_out, load_components
 
 SCRIPTS = ("alone", "mhc", "connection", "story", "terms", "widgets", "plots")
 CSS = text_of("mhc.css")
 
-# `panel serve` hands out no sibling folder of an app; the folder of a Bokeh extension it does.
-bundle.extension_dirs["mhc-demo"] = STATIC
+hand_out("mhc-demo", STATIC)
 
 
 def load() -> None:
@@ -21,6 +19,6 @@ def load() -> None:
     Not by `pn.extension`: in a notebook's kernel that writes BokehJS into the cell, and asks
     another host for the rest.
     """
-    pn.config.js_modules = {"material": pmui.Page._render_esm(server=True).removeprefix("./")}
+    load_components()
     pn.config.js_files.update({name: f"static/extensions/mhc-demo/{name}.js" for name in SCRIPTS})
     pn.config.respect_explicit_sizing = True
