@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import NoReturn
 
@@ -18,6 +19,7 @@ from mhc_demo.app.page import create
 from mhc_demo.app.saving import Saving
 from mhc_demo.app.state import State
 from mhc_demo.app.views import VIEWS
+from mhc_demo.numerics import devices
 from mhc_demo.numerics.devices import DEVICES, Device
 from mhc_demo.numerics.projections import PROJECTIONS
 
@@ -111,7 +113,26 @@ def test_a_device_that_is_not_there_is_shown_disabled_with_the_reason(
     monkeypatch.setitem(DEVICES, "cuda", replace(DEVICES["cuda"], missing=lambda: "no GPU here."))
     controls = Controls(mhc.Explorer(members=1))
     assert controls.device.disabled_options == ["cuda"]
-    assert "no GPU here." in controls.device.helper_text
+    assert controls.device.helper_text == "PyTorch, CUDA: no GPU here."
+
+
+@pytest.fixture
+def no_pytorch(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    def forget() -> None:
+        for reason in (devices._no_torch, devices._no_cuda):
+            reason.cache_clear()
+
+    forget()
+    with monkeypatch.context() as small:
+        small.setattr(devices, "find_spec", lambda name: None)
+        yield
+    forget()
+
+
+def test_without_pytorch_the_devices_are_explained_in_one_line(no_pytorch: None) -> None:
+    controls = Controls(mhc.Explorer(members=1))
+    assert controls.device.disabled_options == ["cpu", "cuda"]
+    assert controls.device.helper_text == "PyTorch is not installed (pip install torch)."
 
 
 def test_leaving_a_device_leaves_its_large_ensembles(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -387,7 +387,9 @@ def test_settings_that_cannot_be_are_refused(values, error, said):
 
 def test_a_task_that_needs_what_is_not_there_says_what_to_install(monkeypatch):
     monkeypatch.setattr(tasks, "find_spec", lambda name: None)
-    with pytest.raises(ImportError, match=r"needs sklearn.*mhc-demo\[lab\]"):
+    with pytest.raises(
+        ImportError, match=r"needs psutil and scikit-learn: pip install psutil scikit-learn$"
+    ):
         lab.train(lab.Settings(task="digits"))
 
 

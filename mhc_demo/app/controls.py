@@ -74,13 +74,9 @@ class Controls(pn.viewable.Viewer):
         select = {"size": "small", **WIDE}
         self.streams = _streams(state)
         self.members = pmui.IntSlider.from_param(p.members, **WIDE)
-        reasons = {name: device.missing() for name, device in DEVICES.items()}
-        missing = [name for name, reason in reasons.items() if reason]
+        missing = {d.name: reason for d in DEVICES.values() if (reason := d.missing())}
         self.device = pmui.Select.from_param(
-            p.device,
-            disabled_options=missing,
-            helper_text=" ".join(f"{DEVICES[name].title}: {reasons[name]}" for name in missing),
-            **select,
+            p.device, disabled_options=list(missing), helper_text=_reasons(missing), **select
         )
         self.share = Share(python=self._snippet(), **WIDE)
         # What computed what is seen, and how long the projection took.
@@ -159,6 +155,19 @@ class Controls(pn.viewable.Viewer):
 
     def __panel__(self) -> Any:
         return self._layout
+
+
+def _reasons(missing: dict[str, str]) -> str:
+    """Why devices cannot be chosen; a reason that all of them share is given once.
+
+    >>> _reasons({"cuda": "there is no CUDA device here."})
+    'PyTorch, CUDA: there is no CUDA device here.'
+    >>> _reasons({"cpu": "PyTorch is not installed.", "cuda": "PyTorch is not installed."})
+    'PyTorch is not installed.'
+    """
+    if len(missing) > 1 and len(set(missing.values())) == 1:
+        return next(iter(missing.values()))
+    return " ".join(f"{DEVICES[name].title}: {reason}" for name, reason in missing.items())
 
 
 def _duration(seconds: float) -> str:
