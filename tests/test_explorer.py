@@ -74,15 +74,6 @@ def test_a_projection_that_takes_few_streams_lowers_them_with_a_notice() -> None
     assert "Streams" in explorer.state.notices[0]
 
 
-@pytest.mark.parametrize("view", VIEWS)
-@pytest.mark.parametrize("projection", PROJECTIONS)
-def test_every_view_can_show_every_projection(view: str, projection: str) -> None:
-    explorer = mhc.Explorer(members=2, view=view, projection=projection, streams=3)
-    explorer.state.param.update(init="identity", spread=0.0)
-    explorer.state.param.update(iterations=0, depth=1)
-    assert explorer.__panel__() is not None
-
-
 def test_unknown_or_impossible_arguments_are_refused() -> None:
     with pytest.raises(TypeError, match="colour"):
         mhc.Explorer(colour="red")

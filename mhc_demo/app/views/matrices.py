@@ -45,7 +45,7 @@ class MatricesView(View):
         self.table = table({}, [0], [1])
         self.plots = pn.Column(styles=UNLIMITED, sizing_mode="stretch_width", margin=0)
         self.metrics = note()
-        self.update(data)
+        self._show(*data)
         return pn.Column(
             self.metrics, self.plots, note(words.MATRICES), sizing_mode="stretch_width", margin=0
         )
@@ -78,7 +78,10 @@ class MatricesView(View):
         return self.heatmaps.figures
 
     def update(self, data: tuple[xr.Dataset, xr.Dataset]) -> None:
-        matrices, self.mixing = data
+        self._show(*data)
+
+    def _show(self, matrices: xr.Dataset, mixing: xr.Dataset) -> None:
+        self.mixing = mixing
         self._hold(matrices)
         if self.streams != matrices.sizes["row"]:
             self.streams = matrices.sizes["row"]
