@@ -74,9 +74,9 @@ def test_the_script_of_the_components_is_a_file_of_the_server() -> None:
         assert (Path(folder) / Path(path).name).is_file(), changed
 
 
-def test_folders_of_bokeh_s_extensions_are_handed_out() -> None:
+def test_folders_of_bokeh_s_extensions_are_served() -> None:
     (roots,) = (each[2]["root"] for each in toplevel_patterns if "extensions" in each[0])
-    assert roots is bundle.extension_dirs, "Bokeh looks elsewhere: `hand_out`"
+    assert roots is bundle.extension_dirs, "Bokeh looks elsewhere: `serve_folder`"
     assert (Path(roots["mhc-demo"]) / "mhc.js").is_file()
 
 

@@ -23,7 +23,7 @@ from tornado.httpserver import HTTPServer
 Component = TypeVar("Component")
 
 GATHERED = 1
-"""Milliseconds."""
+"""Milliseconds for which changes from the browser are gathered."""
 
 
 def prompt(component: Component) -> Component:
@@ -55,10 +55,10 @@ def load_components() -> None:
     pn.config.js_modules = {"material": address}
 
 
-def hand_out(name: str, folder: Path) -> None:
-    """Have every server of this process hand out a folder, at static/extensions/NAME.
+def serve_folder(name: str, folder: Path) -> None:
+    """Have every server of this process serve a folder, at static/extensions/NAME.
 
-    `panel serve` hands out no folder beside an app, but the folders of Bokeh's extensions it does.
+    `panel serve` serves no folder beside an app, but it does serve those of Bokeh's extensions.
     """
     bundle.extension_dirs[name] = folder
 

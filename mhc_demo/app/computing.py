@@ -1,4 +1,4 @@
-"""What the page computes, and where it is queued: requests, caches, threads."""
+"""What the page computes, and where: requests, caches and threads."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from ..numerics.devices import DEVICES
 from ..numerics.surface import Experiment, gain_surface, mixing_surface
 
 Key: TypeAlias = tuple[tuple[str, Any], ...]
-"""An experiment's values and the device that computes it, as something to look results up by."""
+"""An experiment's values and the device that computes it: the key of its results."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What a page wants computed.  The position is no part of what it is compared by."""
+    """What a page wants computed.  Two requests that differ only in position are equal."""
 
     key: Key
     view: str
@@ -29,14 +29,14 @@ class Request:
 
 @lru_cache(maxsize=64)
 def surface_of(key: Key) -> xr.Dataset:
-    """The gain surface of an experiment, shared by all visitors who look at the same one."""
+    """The gain surface of an experiment, shared by all visitors who look at it."""
     return gain_surface(experiment_of(key), device=device_of(key))
 
 
 def mixing_of(key: Key) -> xr.Dataset:
-    """The mixing metrics of an experiment's first network, shared in the same way."""
-    of_all = ("members", "definition", "device")
-    return _mixing_of(tuple(item for item in key if item[0] not in of_all))
+    """The mixing metrics of an experiment's first network, shared likewise."""
+    irrelevant = ("members", "definition", "device")
+    return _mixing_of(tuple(item for item in key if item[0] not in irrelevant))
 
 
 @lru_cache(maxsize=64)

@@ -1,7 +1,7 @@
-"""The controls of whatever changes the matrices, made from the state's own declarations.
+"""The controls of what changes the matrices, made from the parameters of the state.
 
-They are a view of their own, because building nine widgets would hold up the first plot: the
-page adds them when that plot stands.
+They are a viewer of their own, because building nine widgets would delay the first plot: the page
+adds them when that plot stands.
 """
 
 from __future__ import annotations
@@ -59,12 +59,12 @@ CONTROLS: dict[str, Callable[..., Any]] = {
 
 
 def for_a_lecture(name: str, state: State) -> Any:
-    """One of them in the presenter's type, without the sign that explains it on hover."""
+    """A control in the presenter's type, without the icon that explains it on hover."""
     return CONTROLS[name](state, stylesheets=[LEGIBLE], description="")
 
 
 class Controls(pn.viewable.Viewer):
-    """Sliders, selectors, seed, shuffle and reset for an explorer's state."""
+    """Sliders, selectors, seed, Shuffle and Reset for an explorer's state."""
 
     def __init__(self, explorer: Explorer) -> None:
         super().__init__()
@@ -79,7 +79,7 @@ class Controls(pn.viewable.Viewer):
             p.device, disabled_options=list(missing), helper_text=_reasons(missing), **select
         )
         self.share = Share(python=self._snippet(), **WIDE)
-        # What computed what is seen, and how long the projection took.
+        # Which device computed the gains, and how long the projection took.
         self.account = pn.pane.HTML(stylesheets=[CSS], css_classes=["account"], **WIDE)
         seed = typed(state, "seed", sizing_mode="stretch_width", margin=(6, 4, 6, 12))
         shuffle = pmui.Button(

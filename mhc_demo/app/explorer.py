@@ -1,9 +1,9 @@
 """The explorer: one state, the controls made from it, and the views that follow it.
 
-Depth and iterations never wait for Python: the sliders call `mhc.move` in the browser, which
-cuts every plot from the tables that it holds.  Python hears of the move afterwards, for the URL
-and for what the tables do not hold.  Whatever changes the matrices themselves makes a new
-surface, computed beside other visitors' requests (`latest.py`).
+Depth and iterations never wait for Python: the sliders call `mhc.move` in the browser, which cuts
+every plot from the tables there.  Python learns of the move afterwards, for the URL and for what
+the tables do not contain.  A change of the matrices themselves needs a new surface, which is
+computed while other visitors are served (`latest.py`).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from .views import VIEWS
 from .views.base import UNLIMITED, note
 
 WALL = 2800
-"""Width of a window, in pixels, from which type is larger yet (as in `static/story.js`)."""
+"""Width of a window, in pixels, from which type is larger still (as in `static/story.js`)."""
 
 
 class Explorer(pn.viewable.Viewer):
@@ -44,13 +44,15 @@ class Explorer(pn.viewable.Viewer):
     """
 
     state = param.ClassSelector(class_=State, doc="What is shown.")
-    computing = param.Boolean(default=False, doc="Whether a new surface is being computed.")
+    computing = param.Boolean(
+        default=False, doc="Whether something is being computed for the page."
+    )
 
     def __init__(self, state: State | None = None, **params: Any) -> None:
         static.load()
         super().__init__(state=state or State(**params))
-        if pn.state.curdoc is not None:  # of this page; else it would be everybody's
-            # Weakly, for Panel keeps it as long as anything knows the document.
+        if pn.state.curdoc is not None:  # else it would be set for every page
+            # Weakly, for Panel keeps the handler as long as anything refers to the document.
             tell = WeakMethod(self._say_that_it_failed)
             pn.config.exception_handler = faults.handler(lambda: (say := tell()) and say())
         self._wanted = self.state.key()
@@ -80,7 +82,7 @@ class Explorer(pn.viewable.Viewer):
         self.state.param.watch(self._arrange, ["scene", "present", "view"])
         self.window.param.watch(self._first_picture_stands, "first_picture")
 
-    # ---- what there is to see ------------------------------------------------------------
+    # ---- what is on the page ------------------------------------------------------------
 
     def _slider(self, name: str) -> Slider:
         look = SLIDERS[name]
@@ -111,10 +113,10 @@ class Explorer(pn.viewable.Viewer):
             sizing_mode="stretch_width",
             margin=0,
         )
-        self.story.param.watch(self._told, ["scene", "present"])
-        self.story.param.watch(self._wished, "wish")
-        # The tag brings the table along to the browser, whichever view is open.  (A jscallback
-        # would too, and have Panel walk the whole page for it with every change of a layout.)
+        self.story.param.watch(self._story_moved, ["scene", "present"])
+        self.story.param.watch(self._button_pressed, "wish")
+        # The tag sends the table to the browser, whichever view is open.  (So would a jscallback,
+        # but for that Panel walks the whole page with every change of a layout.)
         self.headline = Headline(
             computing=self.param.computing,
             tags=[self.table],
@@ -162,8 +164,8 @@ class Explorer(pn.viewable.Viewer):
 
     # ---- the story --------------------------------------------------------------------------
 
-    def _told(self, *events: param.parameterized.Event) -> None:
-        """Another scene, another layout, or both, all of it in one message to the browser."""
+    def _story_moved(self, *events: param.parameterized.Event) -> None:
+        """Change the scene, the layout or both, in one message to the browser."""
         with pn.io.hold(freeze=True):
             self.state.param.update(**{event.name: event.new for event in events})
 
@@ -171,14 +173,14 @@ class Explorer(pn.viewable.Viewer):
         if self.state.scene:
             self.state.show_scene()
 
-    def _wished(self, event: param.parameterized.Event) -> None:
+    def _button_pressed(self, event: param.parameterized.Event) -> None:
         if event.new.startswith("reset"):
             self.state.reset()
         else:
             self.state.shuffle()
 
     def _arrange(self, *_: Any) -> None:
-        """In the presenter's view, only what the scene needs; embedded, what was asked for."""
+        """Show only what the scene needs if presented, and what the link names if embedded."""
         presenting = self.state.present
         if presenting and not self.state.scene:
             self.state.scene = next(iter(SCENES))
@@ -197,7 +199,7 @@ class Explorer(pn.viewable.Viewer):
                 for_a_lecture(name, self.state) for name in needed if alone and name in CONTROLS
             ]
             self.scene_controls.visible = bool(self.scene_controls.objects)
-            if self.stage.view:  # else it comes in that type
+            if self.stage.view:  # else it is built with that type
                 self.stage.view.set_type()
 
     def large(self) -> float:
@@ -213,7 +215,7 @@ class Explorer(pn.viewable.Viewer):
         self._show_way_out()
 
     def _show_way_out(self) -> None:
-        """Embedded, the link to the whole page, which opens with what is shown here."""
+        """In an iframe, show a link to the whole page, which opens with what is shown here."""
         query = html.escape(self.state.query(embedded=False))
         self.way_out.object = (
             f'<p><a href="{query}" target="_blank" rel="noopener">Open the whole page</a> · '
@@ -237,7 +239,7 @@ class Explorer(pn.viewable.Viewer):
         self.headline.param.update(projection=chosen.title, iterative=chosen.iterative)
 
     def _first_picture_stands(self, event: param.parameterized.Event) -> None:
-        if not event.new or self.stage.completed:  # a browser may say so again and again
+        if not event.new or self.stage.completed:  # a browser may send it again and again
             return
         if self.state.embed:
             below = self.way_out
@@ -251,7 +253,7 @@ class Explorer(pn.viewable.Viewer):
 
     def _moved(self, *_: Any) -> None:
         if self.computing:
-            return  # what is shown when that ends is shown for where we are then
+            return  # when that is shown, the view looks at the position of then
         with pn.io.hold(freeze=True):
             if self.stage.view:
                 self.stage.view.describe()
@@ -259,7 +261,7 @@ class Explorer(pn.viewable.Viewer):
                 self._compute(anew=True)
 
     def _open_view(self, *_: Any) -> None:
-        """Show the view of the state, at once if it holds what it shows."""
+        """Show the view that the state names, at once if it holds what is to be shown."""
         self.stage.select()
         if not self.stage.holds(self._displayed):
             self._compute()
@@ -269,7 +271,7 @@ class Explorer(pn.viewable.Viewer):
 
     def _experiment_changed(self, *_: Any) -> None:
         if too_much := exceeded(dict(self.state.key())):
-            self.state.notices = []  # so that the same sentence is shown again
+            self.state.notices = []  # so that the same sentences are shown again
             self.state.param.update(
                 **{name: most for name, (most, _) in too_much.items()},
                 notices=self._corrections(too_much),
@@ -290,7 +292,7 @@ class Explorer(pn.viewable.Viewer):
 
     def _show(self, request: Request, computed: tuple[xr.Dataset, Any]) -> None:
         if request != self._request():
-            self._compute()  # something newer, if that is not under way
+            self._compute()  # what is wanted by now
             return
         surface, data = computed
         with pn.io.hold(freeze=True):
@@ -301,13 +303,13 @@ class Explorer(pn.viewable.Viewer):
                 self._displayed = request.key
             self.stage.show(request.view, request.key, data)
         self.computing = False
-        if not self.stage.holds(self._displayed):  # we have moved beyond what was computed
+        if not self.stage.holds(self._displayed):  # the sliders have moved beyond it meanwhile
             self._compute(anew=True)
         elif self.state.scene:
             pn.state.execute(self._look_ahead)
 
     def _give_way(self, failed: Request) -> None:
-        """What was wanted failed: say so, and go back from a device that did not do it."""
+        """Say that the computation failed, and leave a device that could not do it."""
         self._wanted = self._displayed
         self.computing = False
         device, usual = device_of(failed.key), self.state.param.device.default
@@ -326,14 +328,14 @@ class Explorer(pn.viewable.Viewer):
         )
 
     async def _look_ahead(self) -> None:
-        """Compute what the next scene shows, and build its view, while this one is spoken about."""
+        """Compute what the next scene shows, and build its view, while this one is presented."""
         request = self.state.next_scene()
         if request is not None:
             await self._latest.prepare(request)
             pn.state.execute(partial(self._build_ahead, request), schedule=True)
 
     def _build_ahead(self, request: Request) -> None:
-        """Build a view that was never open; when it is opened, it is updated."""
+        """Build a view before it is opened; when it is, it is updated."""
         computed = self._latest.kept(request)
         if computed and request.view not in self.stage.views and self.stage.completed:
             self.stage.build(request.view, computed[1])
@@ -341,8 +343,10 @@ class Explorer(pn.viewable.Viewer):
     # ---- notices ------------------------------------------------------------------------------
 
     def _say_that_it_failed(self) -> None:
-        said = ["Something went wrong here, and was not done; what is shown is the state before."]
-        pn.state.execute(lambda: self.state.param.update(notices=said), schedule=True)
+        sentences = [
+            "Something went wrong here, and was not done; what is shown is the state before."
+        ]
+        pn.state.execute(lambda: self.state.param.update(notices=sentences), schedule=True)
 
     def _corrections(self, too_much: dict[str, tuple[int, str]]) -> list[str]:
         return [
@@ -352,7 +356,7 @@ class Explorer(pn.viewable.Viewer):
 
 
 def _affordable(key: Key) -> Key:
-    """The experiment so small, and on NumPy, that a page can open with it at once."""
+    """The experiment with fewer members and on NumPy, so that a page can open at once."""
     values = dict(key)
     most = max(1, 2**10 // values["streams"] ** 2)
     usual = State.param.device.default

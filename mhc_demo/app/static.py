@@ -1,23 +1,23 @@
-"""How the server hands out the page's scripts and styles."""
+"""How the server serves the page's scripts and styles."""
 
 from __future__ import annotations
 
 import panel as pn
 
 from ..scripts import STATIC, text_of
-from ._panel import hand_out, load_components
+from ._panel import load_components, serve_folder
 
 SCRIPTS = ("alone", "mhc", "connection", "story", "terms", "widgets", "plots")
 CSS = text_of("mhc.css")
 
-hand_out("mhc-demo", STATIC)
+serve_folder("mhc-demo", STATIC)
 
 
 def load() -> None:
-    """Load our scripts with Panel's, for this session (Panel keeps its resources by session).
+    """Load our scripts with Panel's, for this session.
 
-    Not by `pn.extension`: in a notebook's kernel that writes BokehJS into the cell, and asks
-    another host for the rest.
+    `pn.extension` will not do: in a notebook's kernel it writes BokehJS into the cell, and loads
+    the rest from another host.
     """
     load_components()
     pn.config.js_files.update({name: f"static/extensions/mhc-demo/{name}.js" for name in SCRIPTS})

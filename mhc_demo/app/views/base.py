@@ -1,4 +1,4 @@
-"""What every view is, and the few pieces of markup that views are made of."""
+"""The base of all views, and the few pieces of markup that they are made of."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ VIEWS: dict[str, type[View]] = {}
 """Every view by its name, in the order of the tabs."""
 
 TALL = "clamp(300px, calc(100vh - var(--mhc-rest, 500px)), 1600px)"
-"""Height of a plot: what the story, headline, dial and tabs leave of the window."""
+"""Height of a plot: what story, headline, dial and tabs leave of the window."""
 
 UNLIMITED = {"max-height": "none"}
-"""Styles of what may be higher than the window: Panel's own limit is 100 % of that, and what
-follows would lie upon the rest."""
+"""Styles of what may be higher than the window: Panel limits it to that, and what follows would
+overlap the rest."""
 
 WIDE: dict[str, Any] = {"sizing_mode": "stretch_width", "margin": (6, 12)}
-"""How a control stands in the column beside the view."""
+"""Layout of a control in the column beside the view."""
 
 
 class Context(Protocol):
@@ -83,16 +83,16 @@ class View:
 
     @staticmethod
     def compute(key: Key, position: Position) -> Any:
-        """What the view shows beside the gain surface; runs on a thread, and touches no model."""
+        """What the view shows beside the gain surface; runs on a thread, and may touch no model."""
 
     @staticmethod
     def settings(state: PageState) -> list[Any]:
-        """The controls of a view that is not of the experiment, in place of the experiment's."""
+        """The controls that replace the experiment's, for a view that is not `of_experiment`."""
         return []
 
     @staticmethod
     def snippet(state: PageState) -> str:
-        """What the view shows, as a script."""
+        """A script that prints what the view shows."""
         return snippet({**dict(state.key()), **state.position()})
 
     # ---- its life ----------------------------------------------------------------------------
@@ -124,14 +124,14 @@ class View:
     # ---- what is the same for all --------------------------------------------------------------
 
     def recut(self) -> None:
-        """Cut the sources as the browser has cut them since, for it is about to get ours again."""
+        """Cut the sources for the present position, as the browser did: it will get ours again."""
         for each in self.figures():
-            if each not in self._ruled:  # to look for them takes longer than to cut them
+            if each not in self._ruled:  # to find them takes longer than to cut them
                 self._ruled[each] = ruled(each)
             recut(self._ruled[each], self.context.state.position())
 
     def set_type(self) -> None:
-        """Type as large as the page's."""
+        """Set the type of the figures to the size of the page's."""
         large = self.context.large()
         if large or self.large:
             for each in self.figures():
@@ -160,7 +160,7 @@ class View:
 
 
 def html(text: str, *css_classes: str) -> pn.pane.HTML:
-    """A pane of our own markup; nothing that a visitor typed goes in here."""
+    """A pane of our own markup; never pass it text from a visitor."""
     return pn.pane.HTML(
         text,
         stylesheets=[CSS],
@@ -172,19 +172,19 @@ def html(text: str, *css_classes: str) -> pn.pane.HTML:
 
 
 def paragraph(text: str) -> str:
-    """A paragraph of a note, its terms explained."""
+    """A paragraph, its terms explained."""
     return f"<p>{explained(text)}</p>"
 
 
 def note(text: str = "") -> pn.pane.HTML:
-    """What is said below a plot, its terms explained."""
+    """A note below a plot, its terms explained."""
     return html(paragraph(text) if text else "", "note")
 
 
 def plots(*figures: Any, shares: tuple[int, ...] = (1,), height: str = TALL) -> pn.Row:
     """Figures side by side where there is room, below one another where there is not.
 
-    None keeps the place of one that is to come.
+    None keeps a place free for a figure that comes later.
     """
     return pn.Row(
         *(
@@ -203,7 +203,7 @@ def plots(*figures: Any, shares: tuple[int, ...] = (1,), height: str = TALL) -> 
 
 
 def plot(figure: Any) -> pn.pane.Bokeh:
-    """A figure that fills its place."""
+    """A pane of a figure that fills its place."""
     return pn.pane.Bokeh(figure, sizing_mode="stretch_both", margin=0)
 
 
@@ -213,5 +213,5 @@ def legend(entries: list[words.Entry]) -> str:
 
 
 def lines_legend(state: PageState, *more: words.Entry) -> str:
-    """The legend of HC and the projection, and what a view draws beside them."""
+    """The legend of HC and the projection, and of what else the view draws."""
     return legend([*words.lines(state, state.iterations), *more])

@@ -22,13 +22,13 @@ from ..static import CSS
 from .base import UNLIMITED, View, note, paragraph, plots
 
 MOST_NUMBERS = 2**9
-"""Members times n^2 at most: comparing takes the time of two iterative surfaces and more."""
+"""Limit of members times n^2: a comparison takes longer than two iterative surfaces."""
 
 
 class ComparisonTable(JSComponent):
     """The numbers of every projection at the present depth and iterations; see `mhc.comparison`.
 
-    A component of our own, for the browser fills it while a slider moves.
+    The browser fills it while a slider moves, so it is a component of our own.
     """
 
     rows = param.List(item_type=dict, doc="name, title, short, colour, dash of each.")
@@ -40,11 +40,11 @@ class ComparisonTable(JSComponent):
       const host = document.createElement("div")
       el.append(host)
       const {rows, columns} = model
-      const drawn = mhc.comparison(host, view.model.document, {rows, columns})
-      const choose = () => drawn.choose(model.chosen)
+      const table = mhc.comparison(host, view.model.document, {rows, columns})
+      const choose = () => table.choose(model.chosen)
       choose()
       model.on("chosen", choose)
-      model.on("remove", drawn.stop)
+      model.on("remove", table.stop)
     }
     """
     _stylesheets: ClassVar = [CSS]
@@ -132,7 +132,7 @@ HYPHENATED = {
     name: METRICS[name].title.replace("disagreement", "dis\N{SOFT HYPHEN}agreement")
     for name in MIXING
 }
-"""Titles that a phone can break."""
+"""Titles with a place where a phone can break them."""
 
 COLUMNS = [
     {"quantity": "forward", "heading": explained("Forward gain")},
@@ -156,7 +156,7 @@ COLUMNS = [
 
 
 def _own(key: Key) -> Key:
-    """What a comparison depends on: neither the projection nor the device."""
+    """The key of a comparison, which depends neither on the projection nor on the device."""
     values = {k: v for k, v in key if k not in ("projection", "device")}
     most = max(1, MOST_NUMBERS // values["streams"] ** 2)
     return tuple({**values, "members": min(values["members"], most)}.items())

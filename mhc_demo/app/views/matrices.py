@@ -20,7 +20,7 @@ from .base import UNLIMITED, View, note, paragraph, plots
 
 HEIGHT = "clamp(300px, 26vw, 460px)"
 SHIPPED_WHOLE = 4
-"""Up to this n all matrices travel to the browser (0.8 MB); above, those at hand."""
+"""Up to this n the browser gets all matrices (0.8 MB); above, those of the present position."""
 
 
 class MatricesView(View):

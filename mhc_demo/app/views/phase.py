@@ -1,4 +1,4 @@
-"""Where a composite explodes, stays and vanishes: two maps around the present state."""
+"""Where a composite explodes, stays or vanishes: two maps around the present state."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ MEMBERS = 3
 """Networks whose median a cell shows."""
 
 WIDE = 8
-"""Above that many streams the map over the spread is of the first network alone: 21 surfaces of a
-network of 16 streams take as long as those of 16 networks of 4."""
+"""Above that many streams the map over the spread shows the first network alone: one network of 16
+streams takes as long as 16 networks of 4."""
 
 Maps = tuple[NDArray[np.float32], NDArray[np.float32]]
 
@@ -51,13 +51,13 @@ class PhaseView(View):
         self.maps.set_type(self.context.state.present)
 
     def _go(self, **cell: Any) -> None:
-        """To the state of a cell that was clicked, as far as the projection exists there."""
+        """Go to the state of a cell that was clicked, if the projection exists there."""
         most = PROJECTIONS[self.context.state.projection].max_streams
         if most is None or cell.get("streams", 0) <= most:
             self.context.state.param.update(**cell)
 
     def _mark(self) -> None:
-        """Mark the present state, and what does not exist."""
+        """Mark the present state, and where the projection does not exist."""
         state = self.context.state
         chosen = PROJECTIONS[state.projection]
         self.maps.mark(state.spread, state.streams, state.position())
@@ -98,7 +98,7 @@ class PhaseView(View):
 
 
 def _without(key: Key, name: str) -> Key:
-    """What a map depends on: not the parameter that it runs over, and not the device."""
+    """The key of a map, which depends neither on the parameter it runs over nor on the device."""
     values = {k: v for k, v in key if k not in (name, "device")}
     return tuple({**values, "members": min(values["members"], MEMBERS)}.items())
 
