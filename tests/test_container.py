@@ -273,6 +273,7 @@ def healthy(image: Image, **settings: str) -> bool:
     return done.returncode == 0
 
 
+@pytest.mark.long
 def test_the_steps_of_the_dockerfile_give_a_server_that_answers_and_stops(tmp_path: Path) -> None:
     image = Image(tmp_path)
     assert {path.name for path in image.root.iterdir()} == {"opt", "tmp"}  # no sources, no caches

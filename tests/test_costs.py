@@ -276,7 +276,7 @@ def opened(**values):
     """An explorer with its view of costs, complete as after the first picture in a browser."""
     explorer = mhc.Explorer(view="cost", **values)
     explorer.window.first_picture = True
-    return explorer, explorer._open["cost"]
+    return explorer, explorer.stage.views["cost"]
 
 
 def test_the_view_measures_once_for_each_projection_size_and_device(measurements):

@@ -53,7 +53,7 @@ def test_without_pytorch_its_devices_say_so(monkeypatch):
     monkeypatch.setattr(devices, "find_spec", lambda name: None)
     for name in ("cpu", "cuda"):
         assert "not installed" in devices.DEVICES[name].missing()
-        with pytest.raises(ValueError, match=f"{name}.*pip install"):
+        with pytest.raises(ValueError, match=rf"{name}.*\(pip install torch\)"):
             mhc.gain_surface(mhc.Experiment(members=1), device=name)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import NoReturn
 
@@ -18,6 +19,7 @@ from mhc_demo.app.page import create
 from mhc_demo.app.saving import Saving
 from mhc_demo.app.state import State
 from mhc_demo.app.views import VIEWS
+from mhc_demo.numerics import devices
 from mhc_demo.numerics.devices import DEVICES, Device
 from mhc_demo.numerics.projections import PROJECTIONS
 
@@ -72,15 +74,6 @@ def test_a_projection_that_takes_few_streams_lowers_them_with_a_notice() -> None
     assert "Streams" in explorer.state.notices[0]
 
 
-@pytest.mark.parametrize("view", VIEWS)
-@pytest.mark.parametrize("projection", PROJECTIONS)
-def test_every_view_can_show_every_projection(view: str, projection: str) -> None:
-    explorer = mhc.Explorer(members=2, view=view, projection=projection, streams=3)
-    explorer.state.param.update(init="identity", spread=0.0)
-    explorer.state.param.update(iterations=0, depth=1)
-    assert explorer.__panel__() is not None
-
-
 def test_unknown_or_impossible_arguments_are_refused() -> None:
     with pytest.raises(TypeError, match="colour"):
         mhc.Explorer(colour="red")
@@ -111,7 +104,26 @@ def test_a_device_that_is_not_there_is_shown_disabled_with_the_reason(
     monkeypatch.setitem(DEVICES, "cuda", replace(DEVICES["cuda"], missing=lambda: "no GPU here."))
     controls = Controls(mhc.Explorer(members=1))
     assert controls.device.disabled_options == ["cuda"]
-    assert "no GPU here." in controls.device.helper_text
+    assert controls.device.helper_text == "PyTorch, CUDA: no GPU here."
+
+
+@pytest.fixture
+def no_pytorch(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    def forget() -> None:
+        for reason in (devices._no_torch, devices._no_cuda):
+            reason.cache_clear()
+
+    forget()
+    with monkeypatch.context() as small:
+        small.setattr(devices, "find_spec", lambda name: None)
+        yield
+    forget()
+
+
+def test_without_pytorch_the_devices_are_explained_in_one_line(no_pytorch: None) -> None:
+    controls = Controls(mhc.Explorer(members=1))
+    assert controls.device.disabled_options == ["cpu", "cuda"]
+    assert controls.device.helper_text == "PyTorch is not installed (pip install torch)."
 
 
 def test_leaving_a_device_leaves_its_large_ensembles(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -181,9 +193,9 @@ def test_opening_a_view_does_not_hold_up_the_server() -> None:
     async def open_all() -> None:
         for view in VIEWS:
             explorer.state.view = view
-            assert explorer.computing or view in explorer._open
+            assert explorer.computing or view in explorer.stage.views
             await settled(explorer)
-            assert explorer.stage.objects == [explorer._open[view].content]
+            assert explorer.stage.place.objects == [explorer.stage.views[view].content]
 
     asyncio.run(open_all())
 
@@ -192,6 +204,6 @@ async def settled(explorer: mhc.Explorer) -> None:
     """Wait until nothing is being computed."""
     for _ in range(1000):
         await asyncio.sleep(0.02)
-        if not explorer.computing and not explorer._working:
+        if not explorer.computing and not explorer._latest.running:
             return
     raise AssertionError("still computing")

@@ -44,6 +44,7 @@ def gains(record):
 # What happens
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("connection", lab.CONNECTIONS)
 def test_in_the_calm_preset_every_network_learns(connection):
     record = trained(connection, "calm")
@@ -62,6 +63,7 @@ def test_in_the_exploding_preset_hc_explodes_and_mhc_does_not():
     assert mhc.steps[-1].mean_mixing > 2 * mhc.steps[0].mean_mixing
 
 
+@pytest.mark.long
 def test_in_the_failing_preset_hc_does_not_learn_and_mhc_does():
     hc, mhc = (trained(connection, "fails", steps=80) for connection in ("hc", "mhc"))
     loss = np.array([step.loss for step in hc.steps])
@@ -74,6 +76,7 @@ def test_in_the_failing_preset_hc_does_not_learn_and_mhc_does():
     assert mhc.summary.score > 2 * hc.summary.score
 
 
+@pytest.mark.long
 def test_in_the_still_preset_nothing_happens():
     record = trained("hc", "still", steps=30)
     assert np.abs(gains(record)).max() < 0.02  # decades
@@ -387,7 +390,9 @@ def test_impossible_settings_are_refused(values, error, message):
 
 def test_a_task_that_needs_a_missing_package_says_what_to_install(monkeypatch):
     monkeypatch.setattr(tasks, "find_spec", lambda name: None)
-    with pytest.raises(ImportError, match=r"needs sklearn.*mhc-demo\[lab\]"):
+    with pytest.raises(
+        ImportError, match=r"needs psutil and scikit-learn: pip install psutil scikit-learn$"
+    ):
         lab.train(lab.Settings(task="digits"))
 
 

@@ -34,8 +34,10 @@ class Wire:
     def close(self, code: int | None = None) -> None:
         self.closed = True
 
-    def _abort(self) -> None:
-        self.closed = True
+    @property
+    def stream(self) -> Wire:
+        """Closing it cuts the connection."""
+        return self
 
 
 class Loop:

@@ -61,6 +61,7 @@ def test_the_explosion_and_its_cure(tmp_path: Path) -> None:
     assert "4 streams, 64 layers, 0 iterations" in text
 
 
+@pytest.mark.long
 def test_the_layers_in_pytorch(tmp_path: Path) -> None:
     text = printed("2-layers-in-pytorch.ipynb", tmp_path)
     most = {
@@ -75,6 +76,7 @@ def test_the_layers_in_pytorch(tmp_path: Path) -> None:
     assert float(first) < 1e-4 * float(second)  # of mHC's: none, but for rounding
 
 
+@pytest.mark.long
 def test_figures_and_embeds(tmp_path: Path) -> None:
     text = printed("3-figures-and-embeds.ipynb", tmp_path)
     written = {path.name for path in (tmp_path / "out").iterdir()}
@@ -83,6 +85,7 @@ def test_figures_and_embeds(tmp_path: Path) -> None:
     assert "rows: direction iterations depth series log10_gain" in text
 
 
+@pytest.mark.long
 def test_the_training_lab(tmp_path: Path) -> None:
     text = printed("4-training-lab.ipynb", tmp_path)
     gain = {

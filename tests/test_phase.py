@@ -242,7 +242,7 @@ def test_a_click_goes_to_the_cell_and_one_beside_the_map_nowhere():
 
 def test_the_state_follows_a_click_unless_the_projection_does_not_exist_there():
     explorer = mhc.Explorer(view="phase", projection="mhc-lite", members=1)
-    view = explorer._open["phase"]
+    view = explorer.stage.views["phase"]
     view._go(streams=5, depth=20)
     assert (explorer.state.streams, explorer.state.depth) == (5, 20)
     view._go(streams=7, depth=30)

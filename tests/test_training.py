@@ -49,7 +49,7 @@ def begun(monkeypatch: pytest.MonkeyPatch) -> list[Training]:
 
 def in_a_view(visit: Callable[[LabView], Awaitable[None]]) -> None:
     explorer = mhc_demo.Explorer(members=1, view="lab")
-    asyncio.run(visit(explorer._open["lab"]))  # type: ignore[arg-type]
+    asyncio.run(visit(explorer.stage.views["lab"]))  # type: ignore[arg-type]
 
 
 def click(button: Any) -> None:

@@ -1,6 +1,6 @@
 """The page: Panel around the figures.  Delete this folder and a good library is left.
 
-Panel is imported when the page is asked for: the numerics and the story do without it.
+Panel is imported when `Explorer` is first used: the numerics and the story do without it.
 """
 
 from __future__ import annotations

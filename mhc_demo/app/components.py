@@ -1,7 +1,7 @@
-"""The pieces of the page that no widget library has.
+"""Components of the page that no widget library has.
 
-The sliders of depth and iterations are the browser's own range inputs, not the widget library's:
-a React slider takes half a frame for itself, and the standalone page needs them anyway.
+The sliders for depth and iterations are the browser's own range inputs, not the widget library's:
+a React slider alone takes half a frame, and the standalone page needs the browser's anyway.
 """
 
 from __future__ import annotations
@@ -11,20 +11,20 @@ from typing import ClassVar
 import param
 from panel.custom import JSComponent
 
+from ._panel import prompt
 from .static import CSS
 
 
+@prompt
 class Slider(JSComponent):
     """A slider for depth or iterations that can play; its moves never wait for Python."""
 
-    state_name = param.String(doc='Part of the browser\'s state: "depth" or "iterations".')
+    state_name = param.String(doc='What it moves: "depth" or "iterations".')
     label = param.String(doc="Accessible name.")
-    value = param.Integer(doc="Present value; follows the moves, ten times a second at most.")
+    value = param.Integer(doc="Present value; Python hears of moves at most ten times a second.")
     start = param.Integer()
     end = param.Integer()
     marks = param.List(item_type=int, doc="Values marked below the slider.")
-
-    _debounce = 1  # ms; Panel's 50 would come on top of what `tell` waits
 
     _esm = """
     export function render({model, el, view}) {
@@ -44,8 +44,8 @@ class Slider(JSComponent):
 class Headline(JSComponent):
     """Composite gain without and with the projection, as two huge numbers.
 
-    Written by `mhc.headline` in the browser while a slider moves.  A component of our own,
-    because a pane would replace its node with each text, and the live region with it.
+    `mhc.headline` writes them in the browser while a slider moves.  A pane would not do: it
+    replaces its node with each text, and with the node the live region for screen readers.
     """
 
     projection = param.String(doc="Title of the projection on the right.")
@@ -66,18 +66,17 @@ class Headline(JSComponent):
     _stylesheets: ClassVar = [CSS]
 
 
+@prompt
 class Story(JSComponent):
     """The present scene, and the presenter's keys: see `static/story.js`.
 
-    The browser asks for another scene, and for the presenter's view, by setting them.
+    The browser sets `scene` and `present` to change the scene or enter the presenter's view.
     """
 
     scenes = param.List(item_type=dict, doc="See `scenes_for_browser`.")
-    scene = param.String(doc="Name of the present one; none if empty.")
+    scene = param.String(doc="Name of the present scene, or empty.")
     present = param.Boolean(default=False, doc="Whether this is the presenter's view.")
-    wish = param.String(doc='"reset" or "shuffle", and a count so that it can be wished again.')
-
-    _debounce = 1
+    wish = param.String(doc='"reset" or "shuffle", with a count so that two in a row differ.')
 
     _esm = """
     export function render({model, el, view}) {
@@ -85,7 +84,7 @@ class Story(JSComponent):
       const host = document.createElement("div")
       el.append(host)
       let wishes = 0
-      const here = ["play", "faster"] // what needs no server
+      const here = ["play", "faster"] // these need no server
       const story = mhc.story(host, {
         scenes: model.scenes,
         present: () => ({scene: model.scene, presenting: model.present}),
@@ -107,9 +106,12 @@ class Story(JSComponent):
 
 
 class Share(JSComponent):
-    """Buttons that copy the link, and the state as Python; looks after the controls beside it."""
+    """Buttons that copy the link and the state as Python.
 
-    python = param.String(doc="What is shown, as a script.")
+    It also runs `mhc.widgets.watch`, which makes the controls beside it accessible.
+    """
+
+    python = param.String(doc="A script that prints what the page shows.")
 
     _esm = """
     export function render({model, el, view}) {
@@ -135,18 +137,18 @@ class Share(JSComponent):
 
 
 class BrowserWindow(JSComponent):
-    """Keeps the address bar equal to the state, so that a link is what is seen.
+    """What concerns the browser's window.
 
-    `history.replaceState`, a moment after the last move: no history entry per step of a slider.
-    On a phone, where the controls would cover the page, it closes their drawer on arrival.  And
-    it tells when the first picture stands, so that the server can add the rest.  In an iframe it
-    tells the page around it how high it is.
+    It keeps the address bar equal to the state, with `history.replaceState` a moment after the
+    last move, so that a slider leaves no history entries.  It reports when the first picture
+    stands, so that the server can add the rest.  On a phone, it closes the drawer of controls,
+    which would cover the page.  In an iframe, it tells the page around it how high it is.
     """
 
     query = param.String(doc='The query string, "?" included.')
     inner_width = param.Integer(default=0, doc="In pixels, when the first picture stands.")
     first_picture = param.Boolean(default=False, doc="Whether the first picture stands.")
-    embed = param.Boolean(default=False, doc="Whether the page is in another one's iframe.")
+    embed = param.Boolean(default=False, doc="Whether the page is in an iframe of another page.")
 
     _esm = """
     export function render({model, view}) {
@@ -157,7 +159,7 @@ class BrowserWindow(JSComponent):
       const doc = view.model.document
       let timer = null
       let now = {}
-      // Depth and iterations are those of the browser, which Python may not know of yet.
+      // Depth and iterations are the browser's, for Python may not know them yet.
       const write = () => {
         clearTimeout(timer)
         const query = model.query.replace(

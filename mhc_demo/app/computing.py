@@ -1,30 +1,42 @@
-"""What the page computes, and who waits for whom: keys to look results up by, caches, queues."""
+"""What the page computes, and where: requests, caches and threads."""
 
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, TypeAlias
 
 import xarray as xr
 
+from ..figures.slices import State as Position
 from ..numerics.devices import DEVICES
 from ..numerics.surface import Experiment, gain_surface, mixing_surface
 
 Key: TypeAlias = tuple[tuple[str, Any], ...]
-"""An experiment's values and the device that computes it, as something to look results up by."""
+"""An experiment's values and the device that computes it: the key of its results."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a page wants computed.  Two requests that differ only in position are equal."""
+
+    key: Key
+    view: str
+    position: Position = field(compare=False)
+    """Depth and iterations, for a view that holds only what is near them."""
 
 
 @lru_cache(maxsize=64)
 def surface_of(key: Key) -> xr.Dataset:
-    """The gain surface of an experiment, shared by all visitors who look at the same one."""
+    """The gain surface of an experiment, shared by all visitors who look at it."""
     return gain_surface(experiment_of(key), device=device_of(key))
 
 
 def mixing_of(key: Key) -> xr.Dataset:
-    """The mixing metrics of an experiment's first network, shared in the same way."""
-    of_all = ("members", "definition", "device")
-    return _mixing_of(tuple(item for item in key if item[0] not in of_all))
+    """The mixing metrics of an experiment's first network, shared likewise."""
+    irrelevant = ("members", "definition", "device")
+    return _mixing_of(tuple(item for item in key if item[0] not in irrelevant))
 
 
 @lru_cache(maxsize=64)
@@ -43,5 +55,5 @@ def device_of(key: Key) -> str:
 
 
 QUEUES = {name: ThreadPoolExecutor(1) for name in DEVICES if name != "numpy"}
-"""A device of PyTorch does one thing at a time: who waits for it waits here, and takes no thread
-from those who do not."""
+"""A device of PyTorch does one thing at a time: its work is queued here, so that it does not take
+threads from other visitors."""

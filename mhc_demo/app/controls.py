@@ -1,7 +1,7 @@
-"""The controls of whatever changes the matrices, made from the state's own declarations.
+"""The controls of what changes the matrices, made from the parameters of the state.
 
-They are a view of their own, because building nine widgets would hold up the first plot: the
-page adds them when that plot stands.
+They are a viewer of their own, because building nine widgets would delay the first plot: the page
+adds them when that plot stands.
 """
 
 from __future__ import annotations
@@ -14,14 +14,13 @@ import panel_material_ui as pmui
 
 from ..numerics.devices import DEVICES
 from ..numerics.projections import PROJECTIONS
+from ._panel import prompt
 from .components import Share
 from .fields import typed
-from .snippet import lab_snippet, snippet
 from .state import COMPUTED_PARAMETERS, State, limits
 from .static import CSS
 from .views import VIEWS
 from .views.base import WIDE
-from .views.lab import LAB_SETTINGS
 
 if TYPE_CHECKING:
     from .explorer import Explorer
@@ -60,12 +59,12 @@ CONTROLS: dict[str, Callable[..., Any]] = {
 
 
 def for_a_lecture(name: str, state: State) -> Any:
-    """One of them in the presenter's type, without the sign that explains it on hover."""
+    """A control in the presenter's type, without the icon that explains it on hover."""
     return CONTROLS[name](state, stylesheets=[LEGIBLE], description="")
 
 
 class Controls(pn.viewable.Viewer):
-    """Sliders, selectors, seed, shuffle and reset for an explorer's state."""
+    """Sliders, selectors, seed, Shuffle and Reset for an explorer's state."""
 
     def __init__(self, explorer: Explorer) -> None:
         super().__init__()
@@ -75,16 +74,12 @@ class Controls(pn.viewable.Viewer):
         select = {"size": "small", **WIDE}
         self.streams = _streams(state)
         self.members = pmui.IntSlider.from_param(p.members, **WIDE)
-        reasons = {name: device.missing() for name, device in DEVICES.items()}
-        missing = [name for name, reason in reasons.items() if reason]
+        missing = {d.name: reason for d in DEVICES.values() if (reason := d.missing())}
         self.device = pmui.Select.from_param(
-            p.device,
-            disabled_options=missing,
-            helper_text=" ".join(f"{DEVICES[name].title}: {reasons[name]}" for name in missing),
-            **select,
+            p.device, disabled_options=list(missing), helper_text=_reasons(missing), **select
         )
         self.share = Share(python=self._snippet(), **WIDE)
-        # What computed what is seen, and how long the projection took.
+        # Which device computed the gains, and how long the projection took.
         self.account = pn.pane.HTML(stylesheets=[CSS], css_classes=["account"], **WIDE)
         seed = typed(state, "seed", sizing_mode="stretch_width", margin=(6, 4, 6, 12))
         shuffle = pmui.Button(
@@ -105,9 +100,7 @@ class Controls(pn.viewable.Viewer):
             self.account,
         ]
         for widget in (seed, shuffle, reset, *experiment):
-            # Panel gathers changes for 50 ms, a third of what a change may take in all.  We
-            # gather them ourselves: while a surface is computed, only the last wish counts.
-            widget._debounce = 1
+            prompt(widget)
         self._experiment = pn.Column(*experiment, sizing_mode="stretch_width", margin=0)
         self._settings = pn.Column(sizing_mode="stretch_width", margin=0)
         self._settings_of = ""  # the view whose settings were built
@@ -121,8 +114,10 @@ class Controls(pn.viewable.Viewer):
         )
         state.param.watch(self._arrange, "view")
         state.param.watch(self._limit, ["projection", "device", "streams"])
-        told = [*COMPUTED_PARAMETERS, "depth", "iterations", "view", *LAB_SETTINGS]
-        state.param.watch(self._write_snippet, told)
+        of_views = [name for view in VIEWS.values() for name in view.parameters]
+        state.param.watch(
+            self._write_snippet, [*COMPUTED_PARAMETERS, "depth", "iterations", "view", *of_views]
+        )
         explorer.param.watch(self._give_account, "computing")
         self._arrange()
         self._limit()
@@ -153,15 +148,26 @@ class Controls(pn.viewable.Viewer):
         )
 
     def _snippet(self) -> str:
-        if self.state.view == "lab":
-            return lab_snippet(self.state.lab_settings())
-        return snippet({**dict(self.state.key()), **self.state.seen()})
+        return VIEWS[self.state.view].snippet(self.state)
 
     def _write_snippet(self, *_: Any) -> None:
         self.share.python = self._snippet()
 
     def __panel__(self) -> Any:
         return self._layout
+
+
+def _reasons(missing: dict[str, str]) -> str:
+    """Why devices cannot be chosen; a reason that all of them share is given once.
+
+    >>> _reasons({"cuda": "there is no CUDA device here."})
+    'PyTorch, CUDA: there is no CUDA device here.'
+    >>> _reasons({"cpu": "PyTorch is not installed.", "cuda": "PyTorch is not installed."})
+    'PyTorch is not installed.'
+    """
+    if len(missing) > 1 and len(set(missing.values())) == 1:
+        return next(iter(missing.values()))
+    return " ".join(f"{DEVICES[name].title}: {reason}" for name, reason in missing.items())
 
 
 def _duration(seconds: float) -> str:

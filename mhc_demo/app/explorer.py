@@ -1,15 +1,13 @@
 """The explorer: one state, the controls made from it, and the views that follow it.
 
-Depth and iterations never wait for Python: the sliders call `mhc.move` in the browser, which
-cuts every plot from the tables that it holds.  Python hears of the move afterwards, for the URL
-and for what the tables do not hold.  Whatever changes the matrices themselves makes a new
-surface, computed on a thread so that other visitors are not held up, the latest wish first.
+Depth and iterations never wait for Python: the sliders call `mhc.move` in the browser, which cuts
+every plot from the tables there.  Python learns of the move afterwards, for the URL and for what
+the tables do not contain.  A change of the matrices themselves needs a new surface, which is
+computed while other visitors are served (`latest.py`).
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import html
 from functools import partial
 from typing import Any
@@ -27,28 +25,17 @@ from ..numerics.projections import PROJECTIONS
 from ..story.scenes import SCENES, scenes_for_browser
 from . import faults, static
 from .components import BrowserWindow, Headline, Slider, Story
-from .computing import QUEUES, Key, device_of, surface_of
+from .computing import QUEUES, Key, Request, device_of, surface_of
 from .controls import CONTROLS, Controls, for_a_lecture
+from .latest import Latest
 from .saving import Saving
+from .stage import Stage
 from .state import COMPUTED_PARAMETERS, URL_PARAMETERS, State, exceeded
-from .views import VIEWS, View
+from .views import VIEWS
 from .views.base import UNLIMITED, note
 
-AT_HAND = 16
-"""Results that a page keeps, to show them at once: each view, and the scenes on both sides."""
-
 WALL = 2800
-"""Width of a window, in pixels, from which type is larger yet (as in `static/story.js`)."""
-
-CLOSE_TABS = {
-    "& .MuiTab-root": {
-        "minWidth": 0,
-        "paddingInline": "11px",
-        "fontSize": "0.95rem",
-        "textTransform": "none",
-    }
-}
-"""So close that all headers fit beside the controls; on a phone they scroll."""
+"""Width of a window, in pixels, from which type is larger still (as in `static/story.js`)."""
 
 
 class Explorer(pn.viewable.Viewer):
@@ -58,29 +45,35 @@ class Explorer(pn.viewable.Viewer):
     """
 
     state = param.ClassSelector(class_=State, doc="What is shown.")
-    computing = param.Boolean(default=False, doc="Whether a new surface is being computed.")
+    computing = param.Boolean(
+        default=False, doc="Whether something is being computed for the page."
+    )
 
     def __init__(self, state: State | None = None, **params: Any) -> None:
         static.load()
         super().__init__(state=state or State(**params))
-        if pn.state.curdoc is not None:  # of this page; else it would be everybody's
-            # Weakly, for Panel keeps it as long as anything knows the document.
+        if pn.state.curdoc is not None:  # else it would be set for every page
+            # Weakly, for Panel keeps the handler as long as anything refers to the document.
             tell = WeakMethod(self._say_that_it_failed)
             pn.config.exception_handler = faults.handler(lambda: (say := tell()) and say())
         self._wanted = self.state.key()
-        self._displayed = self._affordable(self._wanted)
+        self._displayed = _affordable(self._wanted)
+        self._latest = Latest(
+            _computed,
+            wanted=self._request,
+            done=self._show,
+            failed=self._give_way,
+            execute=pn.state.execute,
+            executor=lambda request: QUEUES.get(device_of(request.key)),
+        )
         self.surface = surface_of(self._displayed)
         self.table = table(
             gain_columns(self.surface["log10_gain"]),
             self.surface["iterations"].values,
             self.surface["depth"].values,
-            state=self.state.seen(),
+            state=self.state.position(),
         )
-        self._working = False
-        self._complete = False
-        self._at_hand: dict[tuple[Key, str], tuple[xr.Dataset, Any]] = {}
         self._controls: Controls | None = None
-        self._open: dict[str, View] = {}
         self._make_main()
         self.state.param.watch(self._write_address, list(URL_PARAMETERS))
         self.state.param.watch(self._experiment_changed, list(COMPUTED_PARAMETERS))
@@ -90,7 +83,7 @@ class Explorer(pn.viewable.Viewer):
         self.state.param.watch(self._arrange, ["scene", "present", "view"])
         self.window.param.watch(self._first_picture_stands, "first_picture")
 
-    # ---- what there is to see ------------------------------------------------------------
+    # ---- what is on the page ------------------------------------------------------------
 
     def _slider(self, name: str) -> Slider:
         look = SLIDERS[name]
@@ -121,10 +114,10 @@ class Explorer(pn.viewable.Viewer):
             sizing_mode="stretch_width",
             margin=0,
         )
-        self.story.param.watch(self._told, ["scene", "present"])
-        self.story.param.watch(self._wished, "wish")
-        # The tag brings the table along to the browser, whichever view is open.  (A jscallback
-        # would too, and have Panel walk the whole page for it with every change of a layout.)
+        self.story.param.watch(self._story_moved, ["scene", "present"])
+        self.story.param.watch(self._button_pressed, "wish")
+        # The tag sends the table to the browser, whichever view is open.  (So would a jscallback,
+        # but for that Panel walks the whole page with every change of a layout.)
         self.headline = Headline(
             computing=self.param.computing,
             tags=[self.table],
@@ -135,25 +128,13 @@ class Explorer(pn.viewable.Viewer):
         self.notices = pn.Column(sizing_mode="stretch_width", margin=0)
         self.state.param.watch(self._show_notices, "notices")
         self._show_notices()
-        # Only the headers of the tabs: their one content is changed here, in one step and when it
-        # is up to date, where Panel would first show what it was when it was hidden.
-        self.tabs = pmui.Tabs(
-            *((view.title, pn.Spacer(height=0)) for view in VIEWS.values()),
-            sizing_mode="stretch_width",
-            margin=0,
-            sx=CLOSE_TABS,
+        self.stage = Stage(self)
+        view = self.state.view
+        self.stage.show(
+            view, self._displayed, VIEWS[view].compute(self._displayed, self.state.position())
         )
-        self.stage = pn.Column(
-            sizing_mode="stretch_width", margin=0, css_classes=["mhc-stage"], styles=UNLIMITED
-        )
-        self.tabs.param.watch(self._tab_opened, "active")
         self.scene_controls = pn.Row(
             sizing_mode="stretch_width", styles={"flex": "1 1 300px"}, margin=(2, 4)
-        )
-        name = self.state.view
-        self.tabs.active = list(VIEWS).index(name)
-        self._put_on_stage(
-            name, self._displayed, VIEWS[name].compute(self._displayed, self.state.seen())
         )
         self._arrange()
         self.main = pn.Column(
@@ -169,8 +150,8 @@ class Explorer(pn.viewable.Viewer):
                 sizing_mode="stretch_width",
                 margin=0,
             ),
-            self.tabs,
-            self.stage,
+            self.stage.tabs,
+            self.stage.place,
             styles=UNLIMITED,
             sizing_mode="stretch_width",
             margin=0,
@@ -184,8 +165,8 @@ class Explorer(pn.viewable.Viewer):
 
     # ---- the story --------------------------------------------------------------------------
 
-    def _told(self, *events: param.parameterized.Event) -> None:
-        """Another scene, another layout, or both, all of it in one message to the browser."""
+    def _story_moved(self, *events: param.parameterized.Event) -> None:
+        """Change the scene, the layout or both, in one message to the browser."""
         with pn.io.hold(freeze=True):
             self.state.param.update(**{event.name: event.new for event in events})
 
@@ -193,14 +174,14 @@ class Explorer(pn.viewable.Viewer):
         if self.state.scene:
             self.state.show_scene()
 
-    def _wished(self, event: param.parameterized.Event) -> None:
+    def _button_pressed(self, event: param.parameterized.Event) -> None:
         if event.new.startswith("reset"):
             self.state.reset()
         else:
             self.state.shuffle()
 
     def _arrange(self, *_: Any) -> None:
-        """In the presenter's view, only what the scene needs; embedded, what was asked for."""
+        """Show only what the scene needs if presented, and what the link names if embedded."""
         presenting = self.state.present
         if presenting and not self.state.scene:
             self.state.scene = next(iter(SCENES))
@@ -214,13 +195,13 @@ class Explorer(pn.viewable.Viewer):
             self.dial.visible = about_it and (not alone or "iterations" in needed)
             self.depth.visible = about_it and (not alone or "depth" in needed)
             self.headline.visible = about_it and (scene is None or scene.headline)
-            self.tabs.visible = not alone
+            self.stage.tabs.visible = not alone
             self.scene_controls[:] = [
                 for_a_lecture(name, self.state) for name in needed if alone and name in CONTROLS
             ]
             self.scene_controls.visible = bool(self.scene_controls.objects)
-            if view := self._open.get(self.state.view):  # else it comes in that type
-                view.set_type()
+            if self.stage.view:  # else it is built with that type
+                self.stage.view.set_type()
 
     def large(self) -> float:
         """How large type is in the plots: 0 at a desk, 1 in a lecture hall, more on a wall."""
@@ -235,7 +216,7 @@ class Explorer(pn.viewable.Viewer):
         self._show_way_out()
 
     def _show_way_out(self) -> None:
-        """Embedded, the link to the whole page, which opens with what is shown here."""
+        """In an iframe, show a link to the whole page, which opens with what is shown here."""
         query = html.escape(self.state.query(embedded=False))
         self.way_out.object = (
             f'<p><a href="{query}" target="_blank" rel="noopener">Open the whole page</a> · '
@@ -258,74 +239,40 @@ class Explorer(pn.viewable.Viewer):
         chosen = PROJECTIONS[self.state.projection]
         self.headline.param.update(projection=chosen.title, iterative=chosen.iterative)
 
-    @staticmethod
-    def _affordable(key: Key) -> Key:
-        """The experiment so small, and on NumPy, that a page can open with it at once."""
-        values = dict(key)
-        most = max(1, 2**10 // values["streams"] ** 2)
-        usual = State.param.device.default
-        return tuple({**values, "members": min(values["members"], most), "device": usual}.items())
-
-    def _moved(self, *_: Any) -> None:
-        if self.computing:
-            return  # what is computed will look at where we are
-        with pn.io.hold(freeze=True):
-            view = self._open.get(self.state.view)
-            if view is None or view.moved():
-                self._compute_anew()
-
     def _first_picture_stands(self, event: param.parameterized.Event) -> None:
-        if not event.new or self._complete:  # a browser may say so again and again
+        if not event.new or self.stage.completed:  # a browser may send it again and again
             return
-        self._complete = True
         if self.state.embed:
             below = self.way_out
         else:
             below = Saving(query=self.window.param.query, sizing_mode="stretch_width")
         with pn.io.hold(freeze=True):
             self.main.append(below)
-            for view in self._open.values():
-                view.complete()
-                view.set_type()
+            self.stage.complete()
         if self._displayed != self._wanted:
             self._compute()
 
-    def _tab_opened(self, event: param.parameterized.Event) -> None:
-        if 0 <= event.new < len(VIEWS):  # a browser may send anything
-            self.state.view = list(VIEWS)[event.new]
+    def _moved(self, *_: Any) -> None:
+        if self.computing:
+            return  # when that is shown, the view looks at the position of then
+        with pn.io.hold(freeze=True):
+            if self.stage.view:
+                self.stage.view.describe()
+            if not self.stage.holds(self._displayed):
+                self._compute(anew=True)
 
     def _open_view(self, *_: Any) -> None:
-        """Show the view of the state, at once if it holds what it shows."""
-        view = self._open.get(self.state.view)
-        self.tabs.active = list(VIEWS).index(self.state.view)
-        if view is None or view.key != self._displayed or view.moved():
+        """Show the view that the state names, at once if it holds what is to be shown."""
+        self.stage.select()
+        if not self.stage.holds(self._displayed):
             self._compute()
-        else:
-            with pn.io.hold(freeze=True):
-                view.cut_anew()
-                self.stage[:] = [view.content]
-                view.set_type()
-
-    def _put_on_stage(self, name: str, key: Key, data: Any) -> None:
-        """Show a view with what was computed for it, building it if it was never open."""
-        view = self._open.get(name)
-        if view is None:
-            view = self._open[name] = VIEWS[name](self, data)
-        else:
-            view.update(data)
-            if self.stage.objects != [view.content]:
-                view.cut_anew()
-        if view.key is None and self.window.first_picture:
-            view.complete()
-        view.key = key
-        view.moved()
-        if self.stage.objects != [view.content]:
-            self.stage[:] = [view.content]
-            view.set_type()
+            return
+        with pn.io.hold(freeze=True):
+            self.stage.reopen()
 
     def _experiment_changed(self, *_: Any) -> None:
         if too_much := exceeded(dict(self.state.key())):
-            self.state.notices = []  # so that the same sentence is shown again
+            self.state.notices = []  # so that the same sentences are shown again
             self.state.param.update(
                 **{name: most for name, (most, _) in too_much.items()},
                 notices=self._corrections(too_much),
@@ -334,52 +281,39 @@ class Explorer(pn.viewable.Viewer):
         self._wanted = self.state.key()
         self._compute()
 
-    def _compute(self) -> None:
-        """Compute what is wanted, and what the open view shows beside it, if it is not at hand."""
+    # ---- computing ----------------------------------------------------------------------------
+
+    def _request(self) -> Request:
+        return Request(self._wanted, self.state.view, self.state.position())
+
+    def _compute(self, *, anew: bool = False) -> None:
+        """Compute what is wanted, and what the open view shows beside it; then `_show` it."""
         self.computing = True
-        at_hand = self._at_hand.get((self._wanted, self.state.view))
-        if at_hand is not None and not self._working:
-            self._show(self._wanted, self.state.view, *at_hand)
+        self._latest.start(anew=anew)
+
+    def _show(self, request: Request, computed: tuple[xr.Dataset, Any]) -> None:
+        if request != self._request():
+            self._compute()  # what is wanted by now
             return
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:  # no server and no notebook: there is nobody to hold up
-            self._show(self._wanted, self.state.view, *_computed(*self._wish()))
-            return
-        if not self._working:
-            self._working = True
-            pn.state.execute(self._work)
+        surface, data = computed
+        with pn.io.hold(freeze=True):
+            if request.key != self._displayed:
+                self.surface = surface
+                self._name_projection()
+                self.table.data = gain_columns(surface["log10_gain"])
+                self._displayed = request.key
+            self.stage.show(request.view, request.key, data)
+        self.computing = False
+        if not self.stage.holds(self._displayed):  # the sliders have moved beyond it meanwhile
+            self._compute(anew=True)
+        elif self.state.scene:
+            pn.state.execute(self._look_ahead)
 
-    def _wish(self) -> tuple[Key, str, dict[str, int]]:
-        return self._wanted, self.state.view, self.state.seen()
-
-    async def _work(self) -> None:
-        """Compute, on a thread, what was last wished for, until nothing newer is."""
-        while True:
-            wish = self._wish()
-            queue = QUEUES.get(device_of(wish[0]))
-            try:
-                loop = asyncio.get_running_loop()
-                computed = await loop.run_in_executor(queue, _computed, *wish)
-            except Exception:
-                if wish != self._wish():  # overtaken by something that may well go
-                    continue
-                self._working = False
-                pn.state.execute(partial(self._give_way, wish[0]), schedule=True)
-                raise
-            if wish[:2] == self._wish()[:2]:
-                break
-        self._working = False
-        self._keep(wish[:2], computed)
-        # Scheduled, so that it runs with the document's lock: else what it adds and what it
-        # changes may reach the browser in another order.
-        pn.state.execute(partial(self._show, *wish[:2], *computed), schedule=True)
-
-    def _give_way(self, failed: Key) -> None:
-        """What was wished for failed: say so, and go back from a device that did not do it."""
+    def _give_way(self, failed: Request) -> None:
+        """Say that the computation failed, and leave a device that could not do it."""
         self._wanted = self._displayed
         self.computing = False
-        device, usual = device_of(failed), self.state.param.device.default
+        device, usual = device_of(failed.key), self.state.param.device.default
         if device == usual:
             self.state.notices = ["This could not be computed; what is shown is the state before."]
             return
@@ -394,9 +328,26 @@ class Explorer(pn.viewable.Viewer):
             ],
         )
 
+    async def _look_ahead(self) -> None:
+        """Compute what the next scene shows, and build its view, while this one is presented."""
+        request = self.state.next_scene()
+        if request is not None:
+            await self._latest.prepare(request)
+            pn.state.execute(partial(self._build_ahead, request), schedule=True)
+
+    def _build_ahead(self, request: Request) -> None:
+        """Build a view before it is opened; when it is, it is updated."""
+        computed = self._latest.kept(request)
+        if computed and request.view not in self.stage.views and self.stage.completed:
+            self.stage.build(request.view, computed[1])
+
+    # ---- notices ------------------------------------------------------------------------------
+
     def _say_that_it_failed(self) -> None:
-        said = ["Something went wrong here, and was not done; what is shown is the state before."]
-        pn.state.execute(lambda: self.state.param.update(notices=said), schedule=True)
+        sentences = [
+            "Something went wrong here, and was not done; what is shown is the state before."
+        ]
+        pn.state.execute(lambda: self.state.param.update(notices=sentences), schedule=True)
 
     def _corrections(self, too_much: dict[str, tuple[int, str]]) -> list[str]:
         return [
@@ -404,55 +355,15 @@ class Explorer(pn.viewable.Viewer):
             for name, (most, who) in too_much.items()
         ]
 
-    def _show(self, key: Key, name: str, surface: xr.Dataset, data: Any) -> None:
-        if (key, name) != self._wish()[:2]:
-            self._compute()  # something newer, if that is not under way
-            return
-        with pn.io.hold(freeze=True):
-            if key != self._displayed:
-                self.surface = surface
-                self._name_projection()
-                self.table.data = gain_columns(surface["log10_gain"])
-                self._displayed = key
-            self._put_on_stage(name, key, data)
-        self.computing = False
-        if self._open[name].moved():  # meanwhile, beyond what was computed
-            self._compute_anew()
-        elif self.state.scene:
-            pn.state.execute(self._look_ahead)
 
-    # ---- having it at hand --------------------------------------------------------------------
-
-    def _keep(self, wish: tuple[Key, str], computed: tuple[xr.Dataset, Any]) -> None:
-        self._at_hand[wish] = computed
-        if len(self._at_hand) > AT_HAND:
-            del self._at_hand[next(iter(self._at_hand))]
-
-    def _compute_anew(self) -> None:
-        """Compute for where depth and iterations are now, which is beyond what is at hand."""
-        self._at_hand.pop((self._wanted, self.state.view), None)
-        self._compute()
-
-    async def _look_ahead(self) -> None:
-        """Compute what the next scene shows, and build its view, while this one is spoken about."""
-        ahead = self.state.next_scene()
-        if ahead is None:
-            return
-        if ahead[:2] not in self._at_hand:
-            queue = QUEUES.get(device_of(ahead[0]))
-            with contextlib.suppress(
-                Exception
-            ):  # when that scene comes, it is tried again and told
-                loop = asyncio.get_running_loop()
-                self._keep(ahead[:2], await loop.run_in_executor(queue, _computed, *ahead))
-        pn.state.execute(partial(self._build_ahead, ahead[:2]), schedule=True)
-
-    def _build_ahead(self, wish: tuple[Key, str]) -> None:
-        """Build a view that was never open.  When it opens, it is told what there is to show."""
-        name = wish[1]
-        if wish in self._at_hand and name not in self._open and self.window.first_picture:
-            self._open[name] = VIEWS[name](self, self._at_hand[wish][1])
+def _affordable(key: Key) -> Key:
+    """The experiment with fewer members and on NumPy, so that a page can open at once."""
+    values = dict(key)
+    most = max(1, 2**10 // values["streams"] ** 2)
+    usual = State.param.device.default
+    return tuple({**values, "members": min(values["members"], most), "device": usual}.items())
 
 
-def _computed(key: Key, view: str, seen: dict[str, int]) -> tuple[xr.Dataset, Any]:
-    return surface_of(key), VIEWS[view].compute(key, seen)
+def _computed(request: Request) -> tuple[xr.Dataset, Any]:
+    view = VIEWS[request.view]
+    return surface_of(request.key), view.compute(request.key, request.position)

@@ -1,7 +1,7 @@
-"""What goes wrong while a page is served: a wrong value costs a line in the log, a fault a trace.
+"""Errors while a page is served: for a wrong value a line in the log, for a fault a traceback.
 
-A browser may send anything.  What the frameworks refuse (a value out of range, of another type, for
-a model that is not there) is no fault of ours, and would fill the log with traces.
+A browser may send anything.  What the frameworks refuse (a value out of range, of the wrong type,
+for a model that does not exist) is no fault of ours, and its tracebacks would fill the log.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from traceback import walk_tb
 log = logging.getLogger(__name__)
 
 REFUSING = ("bokeh", "panel", "panel_material_ui")
-"""The packages that check values, and fail in many ways; `param` raises ValueError."""
+"""The packages that check values, and raise all kinds of errors; `param` raises ValueError."""
 
 LONGEST = 200
-"""Letters of a line in the log, at most, that say what was wrong."""
+"""Characters that a line in the log may spend on what was wrong."""
 
 
 class UnwantedError(ValueError):
-    """What the page does not send."""
+    """A message that the page never sends."""
 
 
 def is_refusal(error: BaseException) -> bool:
-    """Whether an exception was raised by what checks values."""
+    """Whether an exception comes from a check of values."""
     if isinstance(error, UnwantedError):
         return True
     modules = [frame.f_globals.get("__name__", "") for frame, _ in walk_tb(error.__traceback__)]
@@ -34,14 +34,14 @@ def is_refusal(error: BaseException) -> bool:
 
 
 def one_line(what: object) -> str:
-    """A text or an exception in a line of the log, whatever it holds."""
+    """A text or an exception as one printable line of the log, whatever it contains."""
     text = f"{type(what).__name__}: {what}" if isinstance(what, BaseException) else str(what)
     text = " ".join(text.encode("ascii", "backslashreplace").decode().split())
     return "".join(filter(str.isprintable, text))[:LONGEST]
 
 
 def report(error: BaseException) -> bool:
-    """Write an exception to the log; returns whether it was a fault."""
+    """Write an exception to the log; return whether it is a fault of ours."""
     if is_refusal(error):
         log.warning("a value from a browser was ignored: %s", one_line(error))
         return False
@@ -50,7 +50,7 @@ def report(error: BaseException) -> bool:
 
 
 def handler(tell: Callable[[], object]) -> Callable[[BaseException], None]:
-    """For `pn.config.exception_handler`: reports, and has a fault told on the page."""
+    """What `pn.config.exception_handler` is set to: it logs, and calls `tell` for a fault."""
 
     def handle(error: BaseException) -> None:
         if report(error):
@@ -60,7 +60,7 @@ def handler(tell: Callable[[], object]) -> Callable[[BaseException], None]:
 
 
 class Without(logging.Filter):
-    """Drops what begins in a certain way."""
+    """Drops the records that begin with a certain text."""
 
     def __init__(self, beginning: str) -> None:
         super().__init__()
@@ -72,18 +72,19 @@ class Without(logging.Filter):
 
 
 DROPPED = {
-    "panel.reactive": "Callback failed for object named",  # a trace, of what `handler` gets too
-    "bokeh.protocol": "Bad header with no msgtype",  # as long as what a browser sent
+    "panel.reactive": "Callback failed for object named",  # a traceback of what `handler` logs too
+    "bokeh.protocol": "Bad header with no msgtype",  # repeats all that a browser sent
     "bokeh.core.has_props": "JSON had attr",  # a line for each change of a patch
 }
-"""Loggers, and what of theirs is of browsers alone, and said here if it matters."""
+"""Loggers, and the beginning of the records that we drop: browsers cause them, and what matters is
+logged here."""
 
 for _name, _beginning in DROPPED.items():
     logging.getLogger(_name).addFilter(Without(_beginning))
 
 
 class Trickle(logging.Filter):
-    """Lets some records through, shortened, and counts the others: no visitor can fill a disk."""
+    """Lets so many records pass, shortened, and counts the others: no visitor can fill a disk."""
 
     MOST, SECONDS = 100, 10.0
 

@@ -1,7 +1,7 @@
-"""A field for a number of the state.
+"""A text field for a number of the state.
 
-The widget library's own takes what is typed after Enter only once, and what is out of range not at
-all, without a word; and its spin buttons have no names for a screen reader.
+The widget library's own accepts a number and Enter only once, ignores a number out of range without
+saying so, and has spin buttons without names for screen readers.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from .values import understood, written
 
 
 def typed(state: param.Parameterized, name: str, **options: Any) -> pmui.TextInput:
-    """A field that is tied to a number; what is typed is corrected or ignored, and that is said."""
+    """A field tied to a number; text that does not fit is corrected or ignored, with a message."""
     parameter = state.param[name]
     field = pmui.TextInput(
         value=written(getattr(state, name)),
@@ -30,7 +30,7 @@ def typed(state: param.Parameterized, name: str, **options: Any) -> pmui.TextInp
         if value is None or value == now:
             field.param.update(value=written(now), helper_text=notice)
             return
-        setattr(state, name, value)  # and `follow` shows it
+        setattr(state, name, value)  # `follow` shows it
         if notice:
             field.helper_text = notice
 

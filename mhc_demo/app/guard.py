@@ -1,13 +1,13 @@
 """What stands between a visitor and the server: one rule before all others, and a few settings.
 
-Panel's server is made for people who trust each other.  It imports whatever module a link names
-(`/components/...`), writes what a link says into the page (`bokeh-absolute-url`), lets scripts of
+Panel's server is made for people who trust each other.  It imports any module that a link names
+(`/components/...`), writes text of the link into the page (`bokeh-absolute-url`), lets scripts of
 other sites build pages (`autoload.js`), and takes session ids from links.  The page needs none of
-that, so here stands the list of what it needs, and all else is answered with 404.
+this.  Here is the list of what it does need; everything else is answered with 404.
 
 `mhc-demo serve` and the notebook start their servers with `options` and `protect` them before the
-first visitor.  `panel serve app.py` has no place for either: there the page itself protects the
-server when it is first opened, as far as that can still be done (`protect_own_server`).
+first visitor.  `panel serve app.py` allows neither: there the page protects its server when it is
+first opened, as far as that is still possible (`protect_own_server`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from typing import Any
 from weakref import WeakSet
 
 import panel as pn
-from bokeh.model import Model
 from bokeh.server.contexts import ApplicationContext
 from bokeh.server.tornado import BokehTornado
 from bokeh.server.views.ws import WSHandler
@@ -33,6 +32,7 @@ from tornado.iostream import IOStream
 from tornado.routing import Matcher, Rule
 from tornado.web import ErrorHandler, OutputTransform
 
+from ._panel import hide_working_folder
 from .lasting import LastingHandler, make_room
 from .state import URL_PARAMETERS
 
@@ -40,39 +40,39 @@ LARGEST_MESSAGE = 2**20
 """Bytes of a websocket frame from the browser."""
 
 LARGEST_BODY = 2**16
-"""Bytes of a request's body; the page sends none, and Tornado would keep 100 MB in memory."""
+"""Bytes of a request's body; the page sends none, and Tornado would accept 100 MB."""
 
 LARGEST_HEADER = 2**15
-"""Bytes of a request's headers; a browser sends the cookies of all servers of a machine."""
+"""Bytes of a request's headers; a browser sends the cookies of every server on this host."""
 
 PING = 20
-"""Seconds between two pings of a websocket; a browser that answers none for as long has gone."""
+"""Seconds between two pings of a websocket; a browser that does not answer by the next is gone."""
 
 MOST_WAITING = 50
-"""Pages that were asked for and have no websocket yet; beyond that the oldest are let go, and built
-again if they come after all.  Each takes some 2 MB."""
+"""Pages that may wait for their websocket.  Beyond that the oldest are dropped, and built again if
+their websocket comes after all.  Each takes some 2 MB."""
 
 CLEARING = 5
-"""Seconds between two times that sessions without a websocket are looked at."""
+"""Seconds between two checks for sessions without a websocket."""
 
 REFUSED_HEADERS = ("Bokeh-Session-Id", "Content-Length", "Transfer-Encoding")
-"""A session's name comes from us; and the arguments of a body would come after the guard."""
+"""We name the sessions ourselves; and arguments in a body would bypass the guard."""
 
 TURN = "turn to build a page"
-"""Of a server's settings: the lock that its handlers share."""
+"""Key in a server's settings: the lock that its handlers share."""
 
 PAUSE = 0.01
-"""Seconds between two pages, in which a request is taken, read and answered."""
+"""Seconds between two pages, in which other requests are answered."""
 
 UNKNOWN = 9
-"""How many unknown parameters of a link are counted."""
+"""Unknown parameters of a link, counted up to this many."""
 
 POLICY = {
     "default-src": "'none'",
-    # 'unsafe-eval': BokehJS makes functions of the texts of its formatters, tickers and callbacks.
-    # blob: Panel's components are modules that the browser loads from there.
+    # 'unsafe-eval': BokehJS compiles the code of formatters, tickers and callbacks.
+    # blob: the browser loads the modules of Panel's components from there.
     "script-src": "'self' blob: 'unsafe-eval'",
-    # Styles are set on elements by Bokeh, and written into shadow roots by all of them.
+    # Bokeh sets styles on elements, and all components write them into shadow roots.
     "style-src": "'self' blob: 'unsafe-inline'",
     "img-src": "'self' data: blob:",
     "font-src": "'self' data:",
@@ -81,23 +81,23 @@ POLICY = {
     "form-action": "'none'",
     "object-src": "'none'",
 }
-"""What a page of ours may load and run, beside the scripts that are written into it."""
+"""What a page may load and run, beside the scripts that are written into it."""
 
 
 def options(frame_ancestors: Sequence[str] | None = ()) -> dict[str, Any]:
-    """Keyword arguments of `pn.serve` that are the guard's part.
+    """The guard's keyword arguments for `pn.serve`.
 
     `frame_ancestors`: the other origins whose pages may show ours in a frame; None is all.
     """
     return {
-        "location": False,  # its parser fails on what a link can hold, and the page has its own
+        "location": False,  # its parser fails on some links, and the page has its own
         "secret_key": settings.secret_key_bytes() or secrets.token_bytes(32),
         "sign_sessions": True,
-        # What a browser sends along is nothing to us, and would be in the page and its token.
+        # We need none of them, and they would be written into the page and its token.
         "include_headers": [],
         "include_cookies": [],
         "check_unused_sessions_milliseconds": 1000 * CLEARING,
-        "keep_alive_milliseconds": 0,  # Tornado's own pings notice who does not answer
+        "keep_alive_milliseconds": 0,  # Tornado's own pings notice when a browser is gone
         "websocket_ping_interval": PING,
         "websocket_max_message_size": LARGEST_MESSAGE,
         "http_server_kwargs": {
@@ -111,8 +111,8 @@ def options(frame_ancestors: Sequence[str] | None = ()) -> dict[str, Any]:
 
 
 def protect(server: BokehTornado) -> None:
-    """Let nothing reach `server` but what the page needs; its websockets are our lasting ones."""
-    _hush()
+    """Let only what the page needs reach `server`, and make its websockets lasting ones."""
+    hide_working_folder()
     server.default_router.rules.insert(0, Rule(Refused(server), ErrorHandler, {"status_code": 404}))
     server.settings[TURN] = asyncio.Lock()
     for rule in server.wildcard_router.rules:
@@ -126,7 +126,7 @@ def protect(server: BokehTornado) -> None:
 def keep_some_files(server: HTTPServer) -> None:
     """Close new connections while nine tenths of the files that this process may open are open.
 
-    Where none is left, Python's loop tries to take a connection again and again, and says so.
+    If none were left, Python's loop would try to accept a connection again and again, and log it.
     """
     try:
         import resource
@@ -136,7 +136,7 @@ def keep_some_files(server: HTTPServer) -> None:
     take = server.handle_stream
 
     def handle_stream(stream: IOStream, address: tuple[Any, ...]) -> Any:
-        if stream.socket.fileno() > most:  # the lowest number that was free
+        if stream.socket.fileno() > most:  # numbers are given out from the lowest
             stream.close()
             return None
         return take(stream, address)
@@ -153,33 +153,24 @@ def _make_room(server: BokehTornado) -> None:
             session.request_expiration()
 
 
-def _hush() -> None:
-    # Every page is told of all widgets there are, and of a default of one that we do not use:
-    # the server's folder.
-    selector = Model.model_class_reverse_map.get("FileSelector1")
-    if selector is not None:
-        selector.lookup("directory").property._default = ""
-
-
 NAME = re.compile(r"\(\?P<\w+>")
-"""Of a group in the pattern of an address."""
+"""The name of a group in the pattern of an address."""
 
 
 class PageHandler(DocHandler):
-    """Builds one page at a time; between two of them the server answers whoever else asks.
+    """Builds one page at a time, so that the server can answer other requests in between.
 
-    Without that, pages that are asked for at once are built in one go, and nobody hears of the
-    server meanwhile.
+    Otherwise pages that are requested at once are built in one go, and nothing else is answered.
     """
 
     _left = False
 
     def on_connection_close(self) -> None:
-        """Nobody waits for this page any more."""
+        """Note that nobody waits for this page any more."""
         self._left = True
 
     async def get(self, *args: Any, **kwargs: Any) -> None:
-        """The page."""
+        """Build the page and send it."""
         async with self.settings[TURN]:
             await asyncio.sleep(PAUSE)
             if not self._left:
@@ -187,12 +178,12 @@ class PageHandler(DocHandler):
 
 
 class Refused(Matcher):
-    """Matches what the page does not need, and tidies the arguments of what it does."""
+    """Matches requests that the page does not need, and tidies the arguments of the others."""
 
     def __init__(self, server: BokehTornado) -> None:
         prefix = re.escape(server.prefix)
         apps = "|".join(url.rstrip("/") for url in server.applications)
-        apps = NAME.sub("(?:", apps)  # it is there twice
+        apps = NAME.sub("(?:", apps)  # for it is used twice below
         self.needed = re.compile(
             rf"{prefix}/?|{prefix}/favicon\.ico|({prefix})?/liveness"
             rf"|{prefix}({apps})(/|/ws)?|{prefix}({apps})?/static/.*"
@@ -202,7 +193,7 @@ class Refused(Matcher):
         names = [name.lower() for name in request.arguments]
         if (
             self.needed.fullmatch(request.path)
-            and "%00" not in request.path  # no file, and Tornado fails on it
+            and "%00" not in request.path  # Tornado fails on it
             and request.method in ("GET", "HEAD")
             and not any(name.startswith("bokeh") for name in names)
             and not any(name in request.headers for name in REFUSED_HEADERS)
@@ -215,9 +206,9 @@ class Refused(Matcher):
 
 
 def tidied(arguments: Mapping[str, Sequence[bytes]]) -> dict[str, list[bytes]]:
-    """A link's arguments: the last value of each that we know, in UTF-8, and how many we do not.
+    """A link's arguments: the last value of each that we know, as UTF-8; the others only by number.
 
-    Panel and Bokeh read some of them too, and stumble over other bytes, and over a name of theirs.
+    Panel and Bokeh read arguments too, and fail on other bytes and on names of their own.
     """
     known = {
         name: [values[-1].decode("utf-8", "replace").encode()]
@@ -229,7 +220,7 @@ def tidied(arguments: Mapping[str, Sequence[bytes]]) -> dict[str, list[bytes]]:
 
 
 def headers(frame_ancestors: Sequence[str] | None = ()) -> type[OutputTransform]:
-    """What gives every answer of a server its headers."""
+    """The transform that gives every answer of a server its headers."""
     policy = dict(POLICY)
     if frame_ancestors is not None:
         policy["frame-ancestors"] = " ".join(["'self'", *frame_ancestors])
@@ -243,8 +234,8 @@ def headers(frame_ancestors: Sequence[str] | None = ()) -> type[OutputTransform]
             headers["Referrer-Policy"] = "same-origin"
             own = dict(policy)
             if headers.get("Content-Type", "").startswith("text/html"):
-                # All scripts that we write are ours, for nothing of a link is in the page.  What
-                # comes into it later has no such mark, and does not run.
+                # All scripts in the page are ours, for it contains nothing of the link.  A script
+                # that is added later has no nonce, and does not run.
                 nonce = secrets.token_urlsafe(16)
                 own["script-src"] += f" 'nonce-{nonce}'"
                 chunk = chunk.replace(b"<script", f'<script nonce="{nonce}"'.encode())
@@ -259,11 +250,11 @@ def headers(frame_ancestors: Sequence[str] | None = ()) -> type[OutputTransform]
 # ---- panel serve app.py ----------------------------------------------------------------------
 
 _unprotected: WeakSet[ApplicationContext] = WeakSet()
-"""Ours, whose servers were started by others."""
+"""Our applications whose servers were started by others."""
 
 
 def protect_own_server() -> None:
-    """Protect the server of this session from its next request on, if nobody did."""
+    """Protect the server of this session from its next request on, unless it is protected."""
     context = pn.state.curdoc and pn.state.curdoc.session_context
     if context is None or getattr(context, "server_context", None) is None:
         return
@@ -273,7 +264,7 @@ def protect_own_server() -> None:
 
 
 def _find_handler(self: BokehTornado, request: HTTPServerRequest, **kwargs: Any) -> Any:
-    # A session does not know its server, but every server comes by here.
+    # A session does not know its server, but every server calls this.
     found = _unprotected.intersection(self.applications.values())
     if found and not any(isinstance(rule.matcher, Refused) for rule in self.default_router.rules):
         protect(self)

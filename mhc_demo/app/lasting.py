@@ -1,14 +1,14 @@
 """A websocket that outlives its connection: phones sleep, and a hall's Wi-Fi comes and goes.
 
-Bokeh's own ends with the connection; what is sent meanwhile is lost, on both sides, and a page that
-comes back would have to be built anew (Bokeh 3.9.2 tries, `config.reconnect` in Panel, and fails
-on any document with an array in it; it does not notice silence, nor a server that started anew).
-Here both sides number the frames and keep what the other has not
-acknowledged.  A connection that comes back says how many it has, and gets the rest, in order and
-once.  To Bokeh, on both sides, nothing has happened: no view is built again, a training goes on.
+Bokeh's own ends with the connection: what is sent meanwhile is lost, on both sides, and the page
+has to be built again when the connection returns.  (Bokeh 3.9.2 tries to reconnect,
+`config.reconnect` in Panel, but fails on any document with an array in it, and notices neither
+silence nor a restarted server.)  Here both sides number the frames, and keep those that the other
+has not acknowledged.  A browser that comes back says how many it has, and gets the others, in order
+and once.  Bokeh does not notice, on either side: no view is built again, and a training goes on.
 
-Frames that begin with MARK are ours: a count of those received, which the browser
-(`static/connection.js`) sends every second while its page is seen, and we answer.
+Frames that begin with MARK are ours.  They carry the count of frames received: the browser
+(`static/connection.js`) sends its count every second while its page is visible, and we answer.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from bokeh.protocol.message import Message
 from bokeh.server.connection import ServerConnection
 from bokeh.server.session import ServerSession
 from bokeh.util.token import check_token_signature, get_session_id, get_token_payload
-from panel.io.server import WSHandler
 from tornado.iostream import StreamClosedError
 from tornado.websocket import WebSocketClosedError, WebSocketProtocol
 
+from ._panel import SessionHandler
 from .faults import UnwantedError, one_line, report
 
 log = logging.getLogger(__name__)
@@ -40,13 +40,13 @@ MARK = "~"
 COUNT = re.compile(MARK + r"(\d{1,15})")
 
 LASTS = 120.0
-"""Seconds that a line is kept without a wire; its page costs some 3 MB (benchmark `memory`)."""
+"""Seconds for which a line waits for a wire; its page takes some 3 MB (benchmark `memory`)."""
 
 MOST = 2**25
-"""Bytes kept for a browser that is not there, and may have a training going on."""
+"""Bytes kept for a browser that is away, maybe with a training running."""
 
 MOST_READ = 2**23
-"""Bytes kept for one that is: it acknowledges each megabyte."""
+"""Bytes kept for a browser that is connected: it acknowledges each megabyte."""
 
 MOST_IN_ALL = 2**28
 """Bytes kept for all browsers."""
@@ -55,35 +55,35 @@ MOST_LOST = 300
 """Lines without a wire."""
 
 MOST_UNREAD = 2**21
-"""Bytes of one message that is not complete; the page's have no buffers behind them."""
+"""Bytes of one message that is not complete; the page's messages have no buffers."""
 
 READ = ("PULL-DOC-REQ", "PATCH-DOC")
-"""The messages that the page sends.  Bokeh would take a whole document from it, too."""
+"""The messages that the page sends.  Bokeh would also accept a whole document."""
 
 CHANGES = ("ModelChanged", "MessageSent")
-"""The kinds of events in its patches.  Each new root, say, costs the server as much as a page."""
+"""The events in the page's patches.  Others are costly: a new root takes as much as a page."""
 
 MOST_CHANGES, MOST_CLICKS = 300, 5
-"""In a patch; of the page's, none was seen with more than 14 and one.  A click is done at once."""
+"""In a patch; in the page's, at most 14 and one were observed.  A click is handled at once."""
 
 VALUES = ("event", "map", "number", "object", "set")
-"""What values are made of beside plain JSON.  Bokeh unpacks others, from few bytes to gigabytes."""
+"""The types of values, beside plain JSON.  Bokeh unpacks others, from a few bytes to gigabytes."""
 
 DEEPEST = 64
-"""Levels of a patch."""
+"""Levels that a patch may be nested."""
 
 MOST_PARTS = 100_000
-"""Numbers, texts, lists ... of a patch."""
+"""Numbers, texts, lists and so on in a patch."""
 
 MOST_ORIGIN = 300
-"""Letters of an address that a page may come from; Bokeh repeats it in the log."""
+"""Characters of an origin; Bokeh repeats it in the log."""
 
 lines: dict[str, Line] = {}
-"""The lines of this process by their tokens."""
+"""The lines of this process, by token."""
 
 
 def make_room() -> None:
-    """End the lines that keep most, or have waited longest, if there are too many."""
+    """If there is too much, end the lines that have waited longest and those that keep most."""
     lost = [line for line in lines.values() if line.lost_at is not None]
     for line in sorted(lost, key=lambda line: line.lost_at or 0.0)[: max(0, len(lost) - MOST_LOST)]:
         line.end()
@@ -92,10 +92,10 @@ def make_room() -> None:
 
 
 class Line:
-    """Frames to and from one page: what Bokeh's handler takes for its websocket's protocol.
+    """The frames to and from one page.  Bokeh's handler takes it for its websocket's protocol.
 
-    The *home* is the handler that Bokeh knows, of the connection that opened the line; the *wire*
-    is Tornado's protocol of the present connection, at first the home's own.
+    Its *home* is the handler that Bokeh knows, that of the first connection.  Its *wire* is the
+    Tornado protocol of the present connection, at first the home's own.
     """
 
     selected_subprotocol = "bokeh"
@@ -105,17 +105,17 @@ class Line:
         self.wire: WebSocketProtocol | None = wire
         self.ended = False
         self.sent = self.received = 0
-        self._kept: deque[tuple[str | bytes, bool]] = deque()  # sent, and not acknowledged
+        self._kept: deque[tuple[str | bytes, bool]] = deque()  # sent, but not acknowledged
         self.kept_bytes = 0
         self.lost_at: float | None = None
         self._expiry: object | None = None
         lines[token] = self
-        self.say_count()  # so that the browser knows what it can do with us
+        self.say_count()  # by which the browser knows that it can resume
 
     # ---- what Tornado's and Panel's code calls -----------------------------------------------
 
     def is_closing(self) -> bool:
-        """Not because a connection is."""
+        """Whether the line has ended; that a connection has is not enough."""
         return self.ended
 
     def write_message(self, message: str | bytes, binary: bool = False) -> Future[None]:
@@ -129,10 +129,10 @@ class Line:
         return written
 
     def write_ping(self, data: bytes) -> None:
-        """Tornado pings each wire by itself."""
+        """Nothing: Tornado pings each wire itself."""
 
     def close(self, code: int | None = None, reason: str | None = None) -> None:
-        """What Bokeh does on an error of the protocol."""
+        """End the line: Bokeh calls this after an error of the protocol."""
         self.end(reason or "")
 
     # ---- counting ----------------------------------------------------------------------------
@@ -142,13 +142,13 @@ class Line:
         return not self.ended and self.sent - len(self._kept) <= count <= self.sent
 
     def acknowledge(self, count: int) -> None:
-        """The browser has `count` frames: they need not be kept."""
+        """Drop the frames that the browser has received: the first `count`."""
         while self.sent - len(self._kept) < count:
             message, _ = self._kept.popleft()
             self.kept_bytes -= len(message)
 
     def say_count(self) -> None:
-        """Tell the browser how many of its frames are here."""
+        """Tell the browser how many of its frames were received."""
         self._put(f"{MARK}{self.received}", False)
 
     def _put(self, message: str | bytes, binary: bool) -> Future[None]:
@@ -158,17 +158,19 @@ class Line:
             written = self.wire.write_message(message, binary=binary)
         except (WebSocketClosedError, StreamClosedError):
             written = Future()
-            written.set_result(None)  # it is kept
+            written.set_result(None)  # the frame is kept
             return written
         return asyncio.ensure_future(_settled(written))
 
     # ---- wires -------------------------------------------------------------------------------
 
     def resume(self, wire: WebSocketProtocol, count: int) -> None:
-        """Go on with another wire, from where the browser is."""
+        """Continue on another wire, after the `count` frames that the browser has."""
         old, self.wire = self.wire, wire
-        if old is not None:  # it went without a word, and would be waited for
-            old._abort()
+        if (
+            old is not None and old.stream is not None
+        ):  # silent, and Tornado would wait for its answer
+            old.stream.close()
         self._stop_waiting()
         self.acknowledge(count)
         self.say_count()
@@ -176,7 +178,7 @@ class Line:
             self._put(message, binary)
 
     def lose(self, *, left: bool) -> None:
-        """The wire is gone: end if the page was left, else wait for another one."""
+        """The connection has ended: end too if the page was left, else wait for another wire."""
         self.wire = None
         if left:
             self.end()
@@ -191,7 +193,7 @@ class Line:
             self._expiry = None
 
     def end(self, why: str = "") -> None:
-        """Let the page go; `why` is written to the log."""
+        """End for good, and let the session go; `why` is written to the log."""
         if self.ended:
             return
         self.ended = True
@@ -207,24 +209,24 @@ class Line:
 
 
 async def _settled(written: Future[None]) -> None:
-    with suppress(WebSocketClosedError, StreamClosedError):  # it is kept
+    with suppress(WebSocketClosedError, StreamClosedError):  # the frame is kept
         await written
 
 
-class LastingHandler(WSHandler):
-    """The handler of `*/ws`: the home of a line, or one that brings it another wire."""
+class LastingHandler(SessionHandler):
+    """The handler of `*/ws`: the home of a new line, or a new wire for one that exists."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._protocol: WebSocketProtocol | None = None
         self._line: Line | None = None
         self._unread = 0
-        """Bytes of a message that is not complete."""
+        """Bytes received of a message that is not complete."""
         self.connection: ServerConnection | None
         super().__init__(*args, **kwargs)
 
     @property
     def ws_connection(self) -> Any:
-        """What is written to: the line, if this is its home, for as long as that lasts."""
+        """What Bokeh writes to: the line while it lasts, if this is its home."""
         line = self._line
         return line if line is not None and line.home is self and not line.ended else self._protocol
 
@@ -235,9 +237,9 @@ class LastingHandler(WSHandler):
     # ---- who may connect ---------------------------------------------------------------------
 
     async def prepare(self) -> None:
-        """Answer what cannot become a wire before it is one."""
+        """Refuse requests before the handshake."""
         await super().prepare()
-        status = None if self._finished else self._refusal()
+        status = self._refusal() if self.get_status() == 200 else None
         if status is not None:
             self.set_status(status)
             self.finish()
@@ -245,7 +247,7 @@ class LastingHandler(WSHandler):
     def _refusal(self) -> int | None:
         origin = self.request.headers.get("Origin", "")
         try:
-            urlsplit(origin)  # Tornado fails on what is no address
+            urlsplit(origin)  # Tornado fails if it is no address
         except ValueError:
             return 403
         if len(origin) > MOST_ORIGIN:
@@ -257,35 +259,35 @@ class LastingHandler(WSHandler):
         if "resume" in self.request.arguments:
             return None if self._resumed() else 410  # the page has to be opened anew
         if token in lines:
-            return 409  # a page has one line
+            return 409  # a page has only one line
         return None if self._issued(token) else 403
 
     def _resumed(self) -> tuple[Line, int] | None:
-        """The line that is asked for, and how many frames the browser has of it."""
-        said = self.request.arguments["resume"][-1].decode("ascii", "replace")
-        count, line = COUNT.fullmatch(MARK + said), lines.get(self._token)
+        """The line that the browser wants to resume, and how many of its frames it has."""
+        given = self.request.arguments["resume"][-1].decode("ascii", "replace")
+        count, line = COUNT.fullmatch(MARK + given), lines.get(self._token)
         if count is None or line is None or not line.holds(int(count[1])):
             return None
         return line, int(count[1])
 
     def _issued(self, token: str) -> bool:
-        """Whether a server of ours wrote this token, into a page that may still open a session."""
+        """Whether one of our servers issued this token, for a page that may still connect."""
         app = self.application
         try:
-            if not app.sign_sessions:  # then only by whom it has
+            if not app.sign_sessions:  # then the token must be one of this server's sessions
                 session = self.application_context.get_session(get_session_id(token))
                 return session.token == token
             signed = check_token_signature(token, secret_key=app.secret_key, signed=True)
             return signed and time.time() < get_token_payload(token)["session_expiry"]
-        except Exception:  # whatever it is that it stumbles over
+        except Exception:  # a malformed token raises all kinds of errors
             return False
 
     def select_subprotocol(self, subprotocols: list[str]) -> str | None:
-        """The token was looked at before."""
+        """Accept: the token was checked before."""
         return "bokeh"
 
     def open(self, *args: Any, **kwargs: Any) -> None:
-        """Open a line, or bring one a wire."""
+        """Open a line, or bring one another wire."""
         assert self._protocol is not None
         if "resume" not in self.request.arguments:
             self._line = Line(self._token, self, self._protocol)
@@ -293,20 +295,21 @@ class LastingHandler(WSHandler):
         elif found := self._resumed():
             self._line, count = found
             self._line.resume(self._protocol, count)
-        else:  # ended since the handshake began
+        else:  # the line has ended since the handshake began
             self._protocol.close()
 
-    async def _async_open(self, token: str) -> None:
+    async def open_session(self, token: str) -> None:
+        """Open the session of the page that opened this line."""
         try:
-            await super()._async_open(token)
+            await super().open_session(token)
         except Exception as error:
             report(error)
             self.close()
-        if self._line is None or self._line.ended:  # who asked for it has left
+        if self._line is None or self._line.ended:  # the visitor has left meanwhile
             self.leave()
 
     async def send_message(self, message: Message[Any]) -> None:
-        """As Bokeh does, but to nobody where nobody is left."""
+        """Send a message of Bokeh's, unless the line has ended."""
         if self._line is not None and not self._line.ended:
             await super().send_message(message)
 
@@ -329,7 +332,7 @@ class LastingHandler(WSHandler):
         line.say_count()
 
     def on_connection_close(self) -> None:
-        """Tell the wire's protocol, not the line, that its connection has ended."""
+        """Pass the end of the connection on to the wire's protocol, and not to the line."""
         line, self._line = self._line, None
         lost = line is not None and line.wire is self._protocol
         super().on_connection_close()
@@ -339,12 +342,12 @@ class LastingHandler(WSHandler):
             line.lose(left=self.close_code in (1000, 1001))
 
     def on_close(self) -> None:
-        """Bokeh would give up the session here; `leave` does."""
+        """Nothing: Bokeh would give up the session here, which `leave` does."""
 
-    # ---- what the page says ------------------------------------------------------------------
+    # ---- messages of the page ------------------------------------------------------------------
 
     def leave(self) -> None:
-        """Let the session go, as Bokeh does when a connection ends."""
+        """Give up the session, as Bokeh does when a connection ends."""
         connection: ServerConnection | None = self.connection
         if connection is not None:
             self.connection, session = None, connection.session
@@ -353,7 +356,7 @@ class LastingHandler(WSHandler):
             session.request_expiration()
 
     async def take(self, fragment: str | bytes) -> None:
-        """What Bokeh's `on_message` does, but what it cannot use costs one line in the log."""
+        """Handle a fragment as Bokeh's `on_message` does, but log an error in one line."""
         assert self._line is not None
         if self.connection is None:
             self._line.end("it spoke before it was asked to")
@@ -370,7 +373,7 @@ class LastingHandler(WSHandler):
                 self._line.end("a message without a name")
                 return
             await self._do(message)
-            await asyncio.sleep(0)  # the others' turn
+            await asyncio.sleep(0)  # let others have a turn
         elif self._unread > MOST_UNREAD:
             self._line.end("a message without an end")
 
@@ -389,14 +392,14 @@ class LastingHandler(WSHandler):
                 reply = await self.handler.handle(message, connection)
         except Exception as error:
             report(error)
-        if reply is None:  # not above, where Bokeh would send the trace along
+        if reply is None:  # outside `except`, else Bokeh would send the traceback too
             reply = connection.error(message, "it was ignored")
         if self.connection is not None:
             await self.send_message(reply)
 
 
 def check(message: Message[Any]) -> None:
-    """Raise ValueError for a message that the page does not send, before Bokeh unpacks it."""
+    """Raise UnwantedError for a message that the page never sends, before Bokeh unpacks it."""
     if message.msgtype not in READ:
         raise UnwantedError(f"a message {message.msgtype}")
     if message.msgtype != "PATCH-DOC":

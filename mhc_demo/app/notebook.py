@@ -1,11 +1,10 @@
 """The explorer in a notebook: its page in a frame, served by the notebook's own process.
 
-A frame, because a page writes its address, listens to keys and brings its type along, all of which
-would be the notebook's; so the notebook needs no extension, no two explorers meet, and no other
-host is asked for anything.  A server in a thread of its own, because then the page also answers
-while a cell runs; one for all frames, each of which has an address that cannot be guessed.  The
-page has a state of its own too, and each side tells the other what changes: what belongs to a page
-is touched by its server's thread alone.
+A frame, because a page writes the address bar, listens to keys and sets fonts, and must not do that
+to the notebook.  So the notebook needs no extension, explorers do not disturb each other, and no
+other host is contacted.  A server in a thread of its own, so that the page answers while a cell
+runs; one server for all frames, each of which has an address that cannot be guessed.  The page has
+a state of its own, since only its server's thread may touch it, and the two states are kept equal.
 """
 
 from __future__ import annotations
@@ -23,25 +22,26 @@ import panel as pn
 import param
 
 from . import explorer, guard
+from ._panel import http_server, tornado_application
 from .page import create
 from .state import URL_PARAMETERS, State
 
 HEIGHT = 760
-"""Of the frame, in pixels: the headline, the dial and a first plot."""
+"""Of the frame, in pixels: enough for the headline, the dial and a plot."""
 
 NAMES = list(URL_PARAMETERS)
 
 
 @dataclass
 class Shown:
-    """What a frame shows, of an explorer that the notebook may have let go since."""
+    """What a frame shows, even if the notebook has let go of the explorer since."""
 
     state: ref[State]
     kernel: asyncio.AbstractEventLoop
     values: dict[str, Any]
-    """The state's, as they are or last were."""
+    """Those of the state, as they are or last were."""
     tell_page: list[Callable[[dict[str, Any]], None]] = field(default_factory=list)
-    """One for each page that is open."""
+    """One for each open page."""
 
     def changed(self, *events: param.parameterized.Event) -> None:
         values = {event.name: event.new for event in events}
@@ -51,7 +51,7 @@ class Shown:
 
 
 _shown: dict[str, Shown] = {}
-"""By the key in the frame's address: a few words each, as long as the kernel runs."""
+"""By the key in the frame's address; they stay as long as the kernel runs, and are small."""
 
 _keys: WeakKeyDictionary[State, str] = WeakKeyDictionary()
 
@@ -72,10 +72,10 @@ class Explorer(explorer.Explorer):
 def frame(state: State) -> str:
     """HTML that shows the page with `state`, and keeps the two equal while the kernel runs.
 
-    However often it is shown, it has one address, and this process one server.  Nothing here keeps
-    the state alive: without it, its frame goes on by itself.
+    A state has one address, however often it is shown.  Nothing here keeps the state alive:
+    without it, the frame goes on by itself.
 
-    Raises RuntimeError where no event loop runs: it is for what a notebook's cell displays.
+    Raises RuntimeError where no event loop runs: it is for cells of a notebook.
     """
     kernel = asyncio.get_running_loop()
     key = _keys.setdefault(state, secrets.token_urlsafe())
@@ -90,7 +90,7 @@ def frame(state: State) -> str:
 
 
 def _server_port() -> int:
-    """The port of this process' server, which is started if there is none."""
+    """The port of this process's server, which is started if there is none."""
     global _port
     if _port is None or (_port.done() and _port.exception()):
         _port = Future()
@@ -110,8 +110,8 @@ def _serve(port: Future[int]) -> None:
             verbose=False,
             **guard.options(frame_ancestors=None),  # any notebook's
         )
-        guard.protect(server._tornado)
-        guard.keep_some_files(server._http)
+        guard.protect(tornado_application(server))
+        guard.keep_some_files(http_server(server))
         server.start()
     except BaseException as error:
         port.set_exception(error)
@@ -121,30 +121,30 @@ def _serve(port: Future[int]) -> None:
 
 
 def _page() -> pn.viewable.Viewable:
-    """The page of one frame, tied to the state of the explorer that the notebook holds."""
+    """The page of one frame, tied to the state of the notebook's explorer."""
     document = pn.state.curdoc
     shown = _shown.get(pn.state.route_params["key"])
     if shown is None:
         return pn.pane.Str("The kernel that showed this explorer has ended: run its cell again.")
     ours = State(**shown.values)
     page = create(ours)
-    heard: dict[str, Any] = {}  # from the page, by the kernel: not to be sent back there
+    from_page: dict[str, Any] = {}  # while the kernel takes it over: not to be sent back
 
     def tell_kernel(*events: param.parameterized.Event) -> None:
         values = {event.name: event.new for event in events}
         if shown.state() is None:
             shown.values.update(values)
         else:
-            shown.kernel.call_soon_threadsafe(hear, values)
+            shown.kernel.call_soon_threadsafe(take_over, values)
 
-    def hear(values: dict[str, Any]) -> None:
+    def take_over(values: dict[str, Any]) -> None:
         if (theirs := shown.state()) is not None:
-            heard.update(values)
+            from_page.update(values)
             theirs.param.update(**values)
-            heard.clear()
+            from_page.clear()
 
     def tell_page(values: dict[str, Any]) -> None:
-        new = {name: value for name, value in values.items() if name not in heard}
+        new = {name: value for name, value in values.items() if name not in from_page}
         document.add_next_tick_callback(lambda: ours.param.update(**new))
 
     ours.param.watch(tell_kernel, NAMES)

@@ -6,8 +6,8 @@ import panel as pn
 import panel_material_ui as pmui
 import param
 from panel.io.resources import LOCAL_DIST
-from panel.util import edit_readonly
 
+from ._panel import follow_busy
 from .controls import Controls
 from .explorer import Explorer
 from .state import State
@@ -15,13 +15,13 @@ from .state import State
 TITLE = "mHC: why stacked mixing explodes, and what stops it"
 
 TYPE = {"fontFamily": "system-ui, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"}
-# The blue of the plots, darker or lighter where it is text: no one blue reads on both grounds.
+# The blue of the plots, darker or lighter for text: no single blue is legible on both backgrounds.
 THEME = {
     theme: {"palette": {"primary": {"main": blue}}, "typography": TYPE}
     for theme, blue in (("light", "#1468a3"), ("dark", "#6cb8f0"))
 }
 
-# A quiet frame: the numbers are what should be seen from the last row.
+# A quiet frame: the numbers should be what the last row sees.
 FRAME = {
     "& .header": {
         "display": "var(--mhc-bar, flex)",
@@ -49,12 +49,12 @@ FRAME = {
 
 
 def create(state: State | None = None) -> pmui.Page:
-    """The page for one visitor, by default with the state of the link that was opened."""
+    """The page for one visitor, by default with the state of the link that they opened."""
     if state is None:
         state = State()
         state.read(pn.state.session_args)
-    # Panel says so when it writes the page.  Of several processes another one may have done that,
-    # and this one, with only the websocket, would have style sheets loaded from another host.
+    # Panel sets this when it writes the page.  With several processes another one may have written
+    # it; then this one, which has only the websocket, would load style sheets from another host.
     if pn.state.curdoc is not None:
         pn.state.curdoc.template_variables["dist_url"] = LOCAL_DIST
     explorer = Explorer(state)
@@ -78,10 +78,7 @@ def create(state: State | None = None) -> pmui.Page:
         theme_config=THEME,
         sx=FRAME,
     )
-    # Panel ties every page to the state of the whole server: to see one visitor's work on all
-    # pages, and to keep each closed page in memory for ever.  Its own explorer is what counts.
-    with edit_readonly(page):
-        page.busy = explorer.param.computing
+    follow_busy(page, explorer.param.computing)
     if not state.embed:
         state.param.watch(lambda event: setattr(page, "sidebar_open", not event.new), "present")
 

@@ -1,4 +1,4 @@
-"""Below the plots: what saves them; and with it what describes them to who cannot see them."""
+"""Below the plots: buttons that save them, and their descriptions for those who cannot see them."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from .static import CSS
 
 
 class Saving(JSComponent):
-    """Text alternatives of all plots that are seen, and a row of buttons for each.
+    """Text alternatives of all visible plots, and a row of buttons for each.
 
-    One for the whole page, which finds the plots by itself: see `static/plots.js`.
+    One component serves the whole page, and finds the plots itself: see `static/plots.js`.
     """
 
-    query = param.String(doc="The state as in a link, which saved pictures carry.")
+    query = param.String(doc="The state as a query string, which is written into saved pictures.")
 
     _esm = """
     export function render({model, el, view}) {

@@ -1,4 +1,4 @@
-"""What the page shows, as a few lines of Python that print the same numbers."""
+"""A few lines of Python that print the numbers the page shows."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ for connection, title in lab.CONNECTIONS.items():
 
 
 def snippet(values: Mapping[str, Any]) -> str:
-    """A script for a state of the page, `values` by parameter; it needs this library alone.
+    """A script for a state of the page, `values` by parameter; it needs only this library.
 
     >>> print(snippet({"streams": 4, "seed": 7, "depth": 64, "iterations": 1}).splitlines()[2])
     experiment = mhc.Experiment(seed=7, members=32)
@@ -56,7 +56,7 @@ def snippet(values: Mapping[str, Any]) -> str:
 
 
 def lab_snippet(values: Mapping[str, Any]) -> str:
-    """A script that trains the lab's networks, `values` by setting, and prints what came out.
+    """A script that trains the lab's networks, `values` by setting, and prints the results.
 
     >>> print(lab_snippet({"depth": 16, "streams": 4}).splitlines()[2])
     settings = lab.Settings(depth=16)

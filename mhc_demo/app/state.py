@@ -1,9 +1,9 @@
-"""The state of the page, and its way into a URL and out of it.
+"""The state of the page, and how it is written to a URL and read from one.
 
-The state is an `Experiment` with the page's narrower bounds, and what is looked at: depth,
-iterations, view, theme, the model whose cost is counted, and what the lab trains.  The URL's
-parameters are the parameters' names, so a new one needs no code here.  A URL is hostile: values
-are matched against a strict pattern, and no text of it is ever repeated on the page.
+The state is an `Experiment` with the page's narrower bounds, and beside it what the page shows:
+depth, iterations, view, theme, the model whose cost is counted, the settings of the lab.  The names
+in the URL are those of the parameters, so a new parameter needs no code here.  A URL can be
+hostile: values are matched against a strict pattern, and its text is never repeated on the page.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ..numerics.paper import TABLE_5
 from ..numerics.projections import PROJECTIONS
 from ..numerics.surface import EXPERIMENT_PARAMETERS, MAX_DEPTH, MAX_ITERATIONS, Experiment
 from ..story.scenes import SCENES
-from .computing import Key
+from .computing import Key, Request
 from .values import understood, written
 from .views import VIEWS
 from .views.cost import MODEL_PARAMETERS
@@ -30,7 +30,7 @@ from .views.lab import LAB_SETTINGS
 
 THEMES = {"Light": "light", "Dark": "dark"}
 COUNTED = TABLE_5["27B"]
-"""The model of the paper whose cost is counted until another is asked for."""
+"""The model of the paper whose cost is counted by default."""
 
 
 class State(Experiment):
@@ -103,27 +103,29 @@ class State(Experiment):
         label="Controls",
         doc="Those of an embedded page, by their names.",
     )
-    notices = param.List(default=[], doc="What was corrected, for the reader.", precedence=-1)
+    notices = param.List(default=[], doc="Sentences about what was corrected.", precedence=-1)
 
     def key(self) -> Key:
-        """What is to be computed, and by what."""
+        """The experiment, and the device that computes it."""
         return tuple((name, getattr(self, name)) for name in COMPUTED_PARAMETERS)
 
-    def seen(self) -> dict[str, int]:
-        """What the browser looks up by itself."""
+    def position(self) -> dict[str, int]:
+        """Depth and iterations, which the browser looks up by itself."""
         return {"depth": self.depth, "iterations": self.iterations}
 
     def query(self, *, embedded: bool = True) -> str:
         """The whole state as a URL's query string, "?" included.
 
-        No story, no scene in it; no other model than the one that is there, none either.  Without
-        `embedded`, it is that of the whole page, for who meets it in an iframe.
+        Parameters of the story, of the lab and of the cost model are left out while at their
+        defaults.  Without `embedded`, it opens the whole page where this one is in an iframe.
         """
         names = [n for n in URL_PARAMETERS if embedded or n not in EMBED_PARAMETERS]
         values = {name: getattr(self, name) for name in names}
-        unsaid = {n: self.param[n].default for n in UNSAID_PARAMETERS}
-        told = {n: v for n, v in values.items() if n not in unsaid or v != unsaid[n]}
-        return "?" + urlencode({name: written(value) for name, value in told.items()}, safe=",")
+        usual = {n: self.param[n].default for n in OPTIONAL_PARAMETERS}
+        written_out = {n: v for n, v in values.items() if n not in usual or v != usual[n]}
+        return "?" + urlencode(
+            {name: written(value) for name, value in written_out.items()}, safe=","
+        )
 
     def read(self, arguments: Mapping[str, Iterable[bytes | str]]) -> None:
         """Take over a URL's arguments; what does not fit is corrected or ignored, with a notice."""
@@ -135,7 +137,7 @@ class State(Experiment):
                 notices[name] = notice
             if value is not None:
                 values[name] = value
-        if "scene" in values:  # what else the link says has been changed in it
+        if "scene" in values:  # the rest of the link is what was changed in that scene
             values = {**_beginning(values["scene"]), **values}
         reason = DEVICES[values.get("device", self.device)].missing()
         if reason is not None:
@@ -145,18 +147,18 @@ class State(Experiment):
         for name, (most, who) in exceeded(present).items():
             values[name] = most
             notices[name] = f"set to {most}, the most that {who}."
-        said = [f"{self.param[n].label}: {notices[n]}" for n in URL_PARAMETERS if n in notices]
+        sentences = [f"{self.param[n].label}: {notices[n]}" for n in URL_PARAMETERS if n in notices]
         unknown = len(arguments.keys() - set(URL_PARAMETERS))
         if unknown:
-            said.append(
+            sentences.append(
                 "An unknown parameter in the link was ignored."
                 if unknown == 1
                 else f"{unknown} unknown parameters in the link were ignored."
             )
-        self.param.update(**values, notices=said)
+        self.param.update(**values, notices=sentences)
 
     def reset(self) -> None:
-        """Back to the defaults, or to where the scene begins; the theme stays, and the view."""
+        """Return to the defaults, or to the start of the scene; theme and view stay."""
         beginning = _beginning(self.scene)
         if not self.scene:
             beginning["view"] = self.view
@@ -164,25 +166,26 @@ class State(Experiment):
         self.param.update(**beginning, **of_lab, notices=[])
 
     def shuffle(self) -> None:
-        """Another seed, short enough to be said aloud."""
+        """Choose another seed, short enough to be read aloud."""
         self.seed = secrets.randbelow(10_000)
 
     def show_scene(self) -> None:
-        """Begin the present scene."""
+        """Set what the present scene starts with."""
         self.param.update(**_beginning(self.scene), notices=[])
 
     def lab_settings(self) -> dict[str, Any]:
-        """What the lab trains, by the names of `lab.Settings`."""
+        """The settings of the lab, by their names in `lab.Settings`."""
         return {name: getattr(self, own) for own, name in LAB_SETTINGS.items()}
 
-    def next_scene(self) -> tuple[Key, str, dict[str, int]] | None:
-        """What the scene after this one shows: key, view, what is seen; none after the last."""
+    def next_scene(self) -> Request | None:
+        """What the next scene shows; None after the last."""
         names = list(SCENES)
         if self.scene not in names[:-1]:
             return None
         values = _beginning(names[names.index(self.scene) + 1]) | {"device": self.device}
         key = tuple((name, values[name]) for name in COMPUTED_PARAMETERS)
-        return key, values["view"], {name: values[name] for name in ("depth", "iterations")}
+        position = {name: values[name] for name in ("depth", "iterations")}
+        return Request(key, values["view"], position)
 
 
 def _declare_lab() -> None:
@@ -200,14 +203,14 @@ def _declare_lab() -> None:
 _declare_lab()
 
 COMPUTED_PARAMETERS = (*EXPERIMENT_PARAMETERS, "device")
-"""What a new surface is computed for."""
+"""The parameters whose change needs a new surface."""
 
 STORY_PARAMETERS = ("scene", "present")
 
 EMBED_PARAMETERS = ("embed", "controls")
 
-UNSAID_PARAMETERS = (*MODEL_PARAMETERS, *LAB_SETTINGS, *STORY_PARAMETERS, *EMBED_PARAMETERS)
-"""What a link says only where it is not the usual."""
+OPTIONAL_PARAMETERS = (*MODEL_PARAMETERS, *LAB_SETTINGS, *STORY_PARAMETERS, *EMBED_PARAMETERS)
+"""The parameters that a link leaves out while at their defaults."""
 
 URL_PARAMETERS = (
     "iterations",
@@ -222,11 +225,11 @@ URL_PARAMETERS = (
 )
 
 KEPT_PARAMETERS = ("theme", "device", *LAB_SETTINGS, *STORY_PARAMETERS, *EMBED_PARAMETERS)
-"""What no scene changes."""
+"""The parameters that no scene changes."""
 
 
 def _beginning(scene: str) -> dict[str, Any]:
-    """Where a scene begins: the defaults, and what it sets."""
+    """What a scene starts with: the defaults, and what it sets itself."""
     defaults = {
         name: State.param[name].default for name in URL_PARAMETERS if name not in KEPT_PARAMETERS
     }
@@ -234,7 +237,7 @@ def _beginning(scene: str) -> dict[str, Any]:
 
 
 def limits(values: Mapping[str, Any]) -> dict[str, tuple[int, str]]:
-    """What one choice leaves of another's range: name -> (the most, who sets it)."""
+    """Limits that one parameter sets to another: name -> (the most, who allows no more)."""
     found = {}
     most = PROJECTIONS[values["projection"]].max_streams
     if most is not None:
@@ -248,5 +251,5 @@ def limits(values: Mapping[str, Any]) -> dict[str, tuple[int, str]]:
 
 
 def exceeded(values: Mapping[str, Any]) -> dict[str, tuple[int, str]]:
-    """Those limits that `values` do not keep."""
+    """The limits that `values` exceed."""
     return {name: limit for name, limit in limits(values).items() if values[name] > limit[0]}

@@ -1,26 +1,24 @@
-"""How the server hands out the page's scripts and styles."""
+"""How the server serves the page's scripts and styles."""
 
 from __future__ import annotations
 
 import panel as pn
-import panel_material_ui as pmui
-from bokeh.embed import bundle
 
 from ..scripts import STATIC, text_of
+from ._panel import load_components, serve_folder
 
 SCRIPTS = ("alone", "mhc", "connection", "story", "terms", "widgets", "plots")
 CSS = text_of("mhc.css")
 
-# `panel serve` hands out no sibling folder of an app; the folder of a Bokeh extension it does.
-bundle.extension_dirs["mhc-demo"] = STATIC
+serve_folder("mhc-demo", STATIC)
 
 
 def load() -> None:
-    """Load our scripts with Panel's, for this session (Panel keeps its resources by session).
+    """Load our scripts with Panel's, for this session.
 
-    Not by `pn.extension`: in a notebook's kernel that writes BokehJS into the cell, and asks
-    another host for the rest.
+    `pn.extension` will not do: in a notebook's kernel it writes BokehJS into the cell, and loads
+    the rest from another host.
     """
-    pn.config.js_modules = {"material": pmui.Page._render_esm(server=True).removeprefix("./")}
+    load_components()
     pn.config.js_files.update({name: f"static/extensions/mhc-demo/{name}.js" for name in SCRIPTS})
     pn.config.respect_explicit_sizing = True

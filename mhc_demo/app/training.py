@@ -1,4 +1,4 @@
-"""Training for the page: processes beside the server, so many at once, the others in line."""
+"""Training for the page: in processes beside the server, a few at a time, while the others wait."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ from ..lab.records import Record
 from ..lab.settings import Settings
 
 at_once = 1
-"""Trainings of this process that run at the same time; `mhc-demo serve --trainings` sets it."""
+"""Trainings of this process that run at a time; `mhc-demo serve --trainings` sets it."""
 
 LONGEST = 600.0
-"""Seconds that one takes at most, for others wait."""
+"""Seconds that a training may take, for others wait."""
 
 MOST_MEMORY = 2e9
-"""Bytes that one takes at most.  What is estimated to take more is not begun; what takes more in
-spite of that, the system ends."""
+"""Bytes that a training may take.  If it is estimated to need more, it is not started; if it needs
+more all the same, the system ends it."""
 
 COMMAND = (sys.executable, "-m", "mhc_demo.lab")
-"""What trains."""
+"""The process that trains."""
 
 LONGEST_LINE = 30
-"""Trainings that train or wait, at most."""
+"""Trainings that may run or wait."""
 
 EVERY = 0.2
-"""Seconds between two looks at what has come."""
+"""Seconds between two updates."""
 
 _line: list[Training] = []
-"""Who trains and who waits, in the order of arrival; of the server's one event loop."""
+"""The trainings that run or wait, in order of arrival; used in the server's event loop alone."""
 
 
 class Training:
@@ -49,7 +49,7 @@ class Training:
     def __init__(self, settings: Sequence[Settings]) -> None:
         self.records = [Record(each) for each in settings]
         self.begun = 0.0
-        """When the first step was there, as `time.monotonic` counts."""
+        """The time of the first step, by `time.monotonic`."""
         self.failure = ""
         """Why it broke off, in a sentence; empty if it did not."""
         self.cancelled = False
@@ -57,7 +57,7 @@ class Training:
         self._process: Process | None = None
 
     def check(self) -> None:
-        """What a server does not train for a visitor: ValueError that says so."""
+        """Raise ValueError, with the reason, for what a server does not train for a visitor."""
         if not at_once:
             raise ValueError("this server trains nothing; mhc-demo train does")
         if len(_line) >= LONGEST_LINE:
@@ -67,10 +67,10 @@ class Training:
             each.check()
         needed = memory(settings)
         if needed > MOST_MEMORY:
-            asked = settings[0]
+            first = settings[0]
             raise ValueError(
-                f"depth {asked.depth}, width {asked.width}, streams {asked.streams} and batch "
-                f"{asked.batch} may take {math.ceil(needed / 1e8) / 10:,} GB of memory, and this "
+                f"depth {first.depth}, width {first.width}, streams {first.streams} and batch "
+                f"{first.batch} may take {math.ceil(needed / 1e8) / 10:,} GB of memory, and this "
                 f"page gives a training {_most()} at most; mhc-demo train has no such limit"
             )
 
@@ -90,12 +90,12 @@ class Training:
 
     @property
     def seconds_left(self) -> float:
-        """As long as those behind took; NaN before the first step."""
+        """Estimated from the steps that are done; NaN before the first."""
         done, most = self.steps
         return (time.monotonic() - self.begun) / done * (most - done) if done else float("nan")
 
     async def run(self, changed: Callable[[], None]) -> None:
-        """Wait for a place, train, and call `changed` some times a second while there is news."""
+        """Wait for a turn, then train; call `changed` a few times a second while there is news."""
         _line.append(self)
         try:
             before = 0
@@ -113,7 +113,7 @@ class Training:
                     record.summary = record.summed_up("cancelled")
 
     def cancel(self) -> None:
-        """Stop, wherever it is."""
+        """Stop, whether it waits or trains."""
         self.cancelled = True
         if self._process is not None and self._process.returncode is None:
             self._process.kill()
@@ -125,7 +125,7 @@ class Training:
                 stdin=PIPE,
                 stdout=PIPE,
                 stderr=PIPE,
-                # Threads that wait for one another must not keep the server from its cores.
+                # Threads that wait for one another must leave their cores to the server.
                 env=os.environ | {"OMP_WAIT_POLICY": "PASSIVE"},
             )
         except OSError as error:
@@ -134,18 +134,18 @@ class Training:
         assert process.stdin is not None
         assert process.stdout is not None
         assert process.stderr is not None
-        asked = {
+        request = {
             "settings": [record.settings.values_by_name() for record in self.records],
             "memory": int(MOST_MEMORY),
         }
-        # It stays open: when it is closed, were it by this server's death, the process ends.
-        process.stdin.write(json.dumps(asked).encode() + b"\n")
-        if self.cancelled:  # while it was being started
+        # It stays open: when it closes, be it because this server dies, the process ends.
+        process.stdin.write(json.dumps(request).encode() + b"\n")
+        if self.cancelled:  # while the process was starting
             process.kill()
         changed()
         try:
             async with asyncio.timeout(LONGEST):
-                _, said = await asyncio.gather(
+                _, errors = await asyncio.gather(
                     self._follow(process.stdout, changed), _end_of(process.stderr)
                 )
                 ended = await process.wait()
@@ -153,16 +153,16 @@ class Training:
             self.failure = f"this page trains {LONGEST / 60:g} minutes at most"
         else:
             if ended and not self.cancelled:
-                self.failure = _why(ended, said)
+                self.failure = _why(ended, errors)
         finally:
             process.stdin.close()
             if process.returncode is None:
                 process.kill()
-            await process.wait()  # what it had is free for the next one
+            await process.wait()  # its memory is free for the next one
 
     async def _follow(self, stdout: StreamReader, changed: Callable[[], None]) -> None:
-        """Take in the records until there are no more."""
-        told = 0.0
+        """Read the records until there are no more."""
+        updated = 0.0
         while True:
             try:
                 (length,) = LENGTH.unpack(await stdout.readexactly(LENGTH.size))
@@ -171,33 +171,33 @@ class Training:
                 return
             self.begun = self.begun or time.monotonic()
             self.records[i].extend([record])
-            if time.monotonic() > told + EVERY:
-                told = time.monotonic()
+            if time.monotonic() > updated + EVERY:
+                updated = time.monotonic()
                 changed()
 
 
 async def _end_of(stream: StreamReader) -> str:
-    """The last thousands of characters: a process that says more must not wait for a reader."""
+    """The last few thousand characters; all is read, so that the process never waits to write."""
     end = b""
     while more := await stream.read(2**16):
         end = (end + more)[-(2**13) :]
     return end.decode(errors="replace").strip()
 
 
-def _why(ended: int, said: str) -> str:
-    """Why a process broke off, in a sentence, of its exit status and what it said."""
-    if OUT_OF_MEMORY.search(said):
+def _why(ended: int, errors: str) -> str:
+    """Why a process broke off, in a sentence, from its exit status and its errors."""
+    if OUT_OF_MEMORY.search(errors):
         return f"it ran out of the {_most()} of memory that this page gives a training"
     if ended < 0:
         name = signal.Signals(-ended).name
         if name == "SIGKILL":
             return "the system ended its process, as it does when the machine runs out of memory"
         return f"its process crashed ({name})"
-    return (said.splitlines() or ["it ended without a word"])[-1]
+    return (errors.splitlines() or ["it ended without a word"])[-1]
 
 
 OUT_OF_MEMORY = re.compile(r"MemoryError|bad_alloc|allocate[\w ]* memory|out of memory", re.I)
-"""How Python, PyTorch, LLVM and a GPU say it."""
+"""How Python, PyTorch, LLVM and CUDA say it."""
 
 
 def _most() -> str:

@@ -1,6 +1,6 @@
-"""The values of parameters as texts, and back: in a URL, and in a field that somebody types in.
+"""Values of parameters as text, and text as values: for URLs and for fields to type in.
 
-Both are hostile: texts are matched against a strict pattern, and none is ever repeated.
+Both can be hostile: text is matched against a strict pattern, and never repeated.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def written(value: Any) -> str:
 def understood(
     parameter: param.Parameter, given: bytes | str, what: str = "the value in the link"
 ) -> tuple[Any, str]:
-    """(value or None, notice or ""): what a text says of a parameter; `what` names the text."""
+    """(value or None, notice or ""): the value that a text gives; `what` names the text."""
     text = given.decode("utf-8", "replace") if isinstance(given, bytes) else given
     ignored = f"{what} was ignored; it"
     if isinstance(parameter, param.Boolean):

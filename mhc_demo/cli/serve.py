@@ -9,7 +9,6 @@ import re
 import signal
 import sys
 from collections.abc import Mapping
-from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from . import processes
@@ -193,6 +192,7 @@ def _serve(options: argparse.Namespace, state: Mapping[str, object]) -> int:
     from tornado.process import task_id
 
     from ..app import guard, training
+    from ..app._panel import http_server, tornado_application
     from ..app.page import create
 
     # A container or a service manager says by SIGTERM what a person says with Ctrl-C.
@@ -233,14 +233,14 @@ def _serve(options: argparse.Namespace, state: Mapping[str, object]) -> int:
         if options.num_procs != 1:
             family.dismiss()
         raise
-    tornado: Any = server._tornado
+    tornado = tornado_application(server)
     tornado.websocket_origins.update(_origins(options, server.port))
     with_slash = (f"{options.prefix}/app/", _app_with_slash())
     # Whoever asks for the server's health knows nothing of prefixes.
     alive = (r"/liveness", LivenessHandler, {"applications": tornado.applications})
     tornado.add_handlers(r".*", [with_slash, alive])
     guard.protect(tornado)
-    guard.keep_some_files(server._http)
+    guard.keep_some_files(http_server(server))
     if task_id() is not None:
         family.follow()
     if family.speaks():

@@ -57,13 +57,16 @@ class Task:
 
     def check(self) -> None:
         """Raise an ImportError that names what to install, if anything is missing."""
-        missing = [name for name in self.needs if find_spec(name) is None]
+        needed = ("psutil", *self.needs)  # every training needs psutil
+        missing = [PACKAGES.get(name, name) for name in needed if find_spec(name) is None]
         if missing:
             raise ImportError(
-                f"task {self.name!r} needs {', '.join(missing)}, which is not installed "
-                "(pip install 'mhc-demo[lab]')"
+                f"task {self.name!r} needs {' and '.join(missing)}: pip install {' '.join(missing)}"
             )
 
+
+PACKAGES = {"sklearn": "scikit-learn"}
+"""Packages whose name is not that of their module."""
 
 TASKS: dict[str, Task] = {}
 """Every task by its name."""

@@ -99,7 +99,7 @@ def _torch(device: str) -> Place:
 @cache
 def _no_torch() -> str | None:
     if find_spec("torch") is None:
-        return "PyTorch is not installed (pip install 'mhc-demo[torch]')."
+        return "PyTorch is not installed (pip install torch)."
     return None
 
 

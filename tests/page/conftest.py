@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import shutil
 import socket
 import subprocess
@@ -19,10 +20,20 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, ConsoleMessage, Error, Locator, Page, expect
 
+from mhc_demo.app.state import State
+from mhc_demo.app.views import VIEWS
+
 AXE = Axe()  # comes in a Python package, so that the tests need no other package manager
 ROOT = Path(__file__).resolve().parent.parent.parent
 ORDERLY = Path(__file__).with_name("orderly.py")
 expect.set_options(timeout=15_000)
+
+ON_STAGE = """() => {
+  const [doc] = Bokeh.documents
+  const stage = [...doc.all_models].find((model) => model.css_classes?.includes("mhc-stage"))
+  return stage.children[0]?.id
+}"""
+"""What stands below the tabs: the model's name."""
 
 
 @pytest.fixture(scope="session")
@@ -99,6 +110,7 @@ class Explorer:
         self.page = page
         self.problems: list[str] = []
         self.hosts: set[str] = set()
+        self.address = ""
         page.on("console", self._heard)
         page.on("pageerror", lambda error: self.problems.append(str(error)))
         page.on("request", lambda request: self.hosts.add(request.url.split("/")[2]))
@@ -109,6 +121,7 @@ class Explorer:
 
     def open(self, address: str, query: str = "", *, controls: bool = True) -> Explorer:
         """Open a link, and wait until the first numbers stand; `controls`: in the sidebar too."""
+        self.address = address
         self.page.goto(address + query)
         expect(self.number(0)).not_to_have_text("")
         # Controls and second plots are added when the first picture stands; on a phone the
@@ -116,10 +129,7 @@ class Explorer:
         size = self.page.viewport_size
         if controls and size and size["width"] >= 600:
             expect(self.page.get_by_role("button", name="Reset")).to_be_attached()
-        settled = None
-        while (box := self.slider("Depth (layers)").bounding_box(timeout=15_000)) != settled:
-            settled = box
-            self.page.wait_for_timeout(100)
+        self.stands(self.slider("Depth (layers)"))
         return self
 
     def number(self, side: int) -> Locator:
@@ -141,9 +151,56 @@ class Explorer:
         slider = self.slider(name)
         slider.focus()
         now = int(slider.input_value())
+        ends = {"Home": int(slider.get_attribute("min")), "End": int(slider.get_attribute("max"))}
+        for key, end in ends.items():
+            if abs(value - end) < abs(value - now) - 1:
+                slider.press(key)
+                now = end
         for _ in range(abs(value - now)):
             slider.press("ArrowRight" if value > now else "ArrowLeft")
         expect(slider).to_have_value(str(value))
+
+    def show(self, view: str) -> None:
+        """Open a tab, and wait until its view stands below it."""
+        tab = self.page.get_by_role("tab", name=VIEWS[view].title)
+        before = self.page.evaluate(ON_STAGE)
+        if tab.get_attribute("aria-selected") == "true":
+            before = None
+        tab.click()
+        self.page.wait_for_function(f"(before) => ({ON_STAGE})() !== before", arg=before)
+        expect(self.page).to_have_url(re.compile(f"view={view}&"))
+        self.stands(self.page.locator(".mhc-stage"))
+
+    def stands(self, what: Locator) -> None:
+        """Wait until something moves and grows no more."""
+        settled = None
+        while (box := what.bounding_box(timeout=15_000)) != settled:
+            settled = box
+            self.page.wait_for_timeout(100)
+
+    def reset(self) -> None:
+        """Everything as it was when the page was opened without a query."""
+        self.show("composite")
+        self.page.get_by_role("button", name="Reset").click()
+        expect(self.page).to_have_url(self.address + State().query())
+        expect(self.page.locator(".mhc-headline [aria-busy=true]")).to_have_count(0)
+        self.page.mouse.move(0, 0)
+
+    def painted(self) -> None:
+        """Wait for two frames, so that the first of them was painted."""
+        self.page.evaluate(
+            "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+        )
+
+    def colours(self, figure: str) -> set[str]:
+        """The colours of all that is to be seen of a figure's lines, bands and dots."""
+        return set(
+            self.model(
+                figure,
+                """m.renderers.filter((r) => r.visible && r.glyph).map(({glyph}) =>
+                    (glyph.fill_color?.value ?? glyph.line_color.value))""",
+            )
+        )
 
     def plotted(self, figure: str) -> dict[str, np.ndarray]:
         """What the named lines and dots of a figure are drawn at (y), by name."""
@@ -179,11 +236,17 @@ class Explorer:
                     raise
                 self.page.wait_for_timeout(100)
 
-    def keeps_nobody_out(self) -> None:
-        """axe-core finds nothing serious; what waits for new numbers is dimmed, and not yet so."""
+    def keeps_nobody_out(self, *rules: str) -> None:
+        """axe-core finds nothing serious, of all its rules or these.
+
+        What waits for new numbers is dimmed, and passes only when they are there.
+        """
+        options: dict[str, Any] = {"resultTypes": ["violations"]}
+        if rules:
+            options["runOnly"] = list(rules)
 
         def nothing_serious() -> None:
-            found = AXE.run(self.page, options={"resultTypes": ["violations"]}).response
+            found = AXE.run(self.page, options=options).response
             assert [
                 f"{each['id']}: {node['html'][:200]}"
                 for each in found["violations"]
@@ -216,6 +279,25 @@ def explorer(page: Page) -> Iterator[Explorer]:
     tab = Explorer(page)
     yield tab
     assert tab.problems == []
+    assert {host.split(":")[0] for host in tab.hosts} <= {"localhost"}
+
+
+@pytest.fixture(scope="module")
+def tab(browser: Browser, address: str) -> Iterator[Explorer]:
+    """One tab for all tests of a file that ask for `shared`."""
+    context = browser.new_context(viewport={"width": 1400, "height": 900})
+    yield Explorer(context.new_page()).open(address)
+    context.close()
+
+
+@pytest.fixture
+def shared(tab: Explorer) -> Iterator[Explorer]:
+    """The tab of the file's other tests, with everything reset: to open one takes seconds."""
+    tab.reset()
+    yield tab
+    problems = tab.problems.copy()
+    tab.problems.clear()
+    assert problems == []
     assert {host.split(":")[0] for host in tab.hosts} <= {"localhost"}
 
 

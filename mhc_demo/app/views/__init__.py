@@ -1,7 +1,7 @@
 """The views below the dial, one file each; the page finds them in `VIEWS`.
 
-A view is built when it is first opened and follows the experiment only while it is open.  It is
-given the explorer, reads its state and surface, and returns what Panel can show.
+A view is built when it is first opened, and follows the experiment only while it is open.  It reads
+the state and the surface of the explorer, which it knows as its `Context`.
 
 To add a view, write a subclass of `View` in a file here and import it below: the order of the
 imports is that of the tabs.

@@ -1,45 +1,68 @@
-"""What every view is, and the few pieces of markup that views are made of."""
+"""The base of all views, and the few pieces of markup that they are made of."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 from weakref import WeakKeyDictionary
 
 import panel as pn
+import xarray as xr
 from bokeh.model import Model
+from bokeh.models import ColumnDataSource
 from bokeh.plotting import figure
 
 from ...figures import style, words
-from ...figures.slices import State, recut, ruled
+from ...figures.slices import recut, ruled
 from ...story.glossary import explained
-from ..computing import Key
+from ..computing import Key, Position
+from ..snippet import snippet
 from ..static import CSS
 
 if TYPE_CHECKING:
-    from ..explorer import Explorer
+    from ..state import State as PageState
 
 VIEWS: dict[str, type[View]] = {}
 """Every view by its name, in the order of the tabs."""
 
 TALL = "clamp(300px, calc(100vh - var(--mhc-rest, 500px)), 1600px)"
-"""Height of a plot: what the story, headline, dial and tabs leave of the window."""
+"""Height of a plot: what story, headline, dial and tabs leave of the window."""
 
 UNLIMITED = {"max-height": "none"}
-"""Styles of what may be higher than the window: Panel's own limit is 100 % of that, and what
-follows would lie upon the rest."""
+"""Styles of what may be higher than the window: Panel limits it to that, and what follows would
+overlap the rest."""
 
 WIDE: dict[str, Any] = {"sizing_mode": "stretch_width", "margin": (6, 12)}
-"""How a control stands in the column beside the view."""
+"""Layout of a control in the column beside the view."""
+
+
+class Context(Protocol):
+    """What a view needs of the explorer that it is part of."""
+
+    state: PageState
+    surface: xr.Dataset
+    """The gain surface of the experiment that is shown."""
+    table: ColumnDataSource
+    """The surface as the browser holds it."""
+
+    def large(self) -> float:
+        """How large the type of figures is: see `style.set_type`."""
 
 
 class View:
-    """One tab."""
+    """One tab.
+
+    It is built when it is first opened, completed when the page's first picture stands, and then
+    follows what happens while it is open: a new experiment, another position, another theme.  After
+    it was built, updated or moved, `describe` is called once.
+    """
 
     name: ClassVar[str]
     title: ClassVar[str]
     of_experiment: ClassVar[bool] = True
     """Whether it shows the experiment that the controls, the dial and the headline are about."""
-    key: Any = None
+    parameters: ClassVar[tuple[str, ...]] = ()
+    """The parameters of the page's state that this view alone is about."""
+    key: Key | None = None
     """The experiment that the view shows."""
     large = 0.0
     """How large the type of its figures is: see `style.set_type`."""
@@ -47,46 +70,69 @@ class View:
     def __init_subclass__(cls) -> None:
         VIEWS[cls.name] = cls
 
-    def __init__(self, explorer: Explorer, data: Any) -> None:
-        self.explorer = explorer
-        self._kept: list[figure] = []
+    def __init__(self, context: Context, data: Any) -> None:
+        self.context = context
+        self._watched: list[figure] = []
         self._ruled: WeakKeyDictionary[figure, list[Model]] = WeakKeyDictionary()
         self.content = self.build(data)
         self.content.styles = {**self.content.styles, **UNLIMITED}
+        context.state.param.watch(lambda event: self.recolour(event.new == "dark"), "theme")
+        self.describe()
+
+    # ---- what a view says of itself ----------------------------------------------------------
 
     @staticmethod
-    def compute(key: Key, seen: State) -> Any:
-        """What the view shows beside the gain surface; runs on a thread, and touches no model."""
+    def compute(key: Key, position: Position) -> Any:
+        """What the view shows beside the gain surface; runs on a thread, and may touch no model."""
 
     @staticmethod
-    def settings(state: Any) -> list[Any]:
-        """What stands beside it in place of the experiment's controls, if that is not shown."""
+    def settings(state: PageState) -> list[Any]:
+        """The controls that replace the experiment's, for a view that is not `of_experiment`."""
         return []
 
+    @staticmethod
+    def snippet(state: PageState) -> str:
+        """A script that prints what the view shows."""
+        return snippet({**dict(state.key()), **state.position()})
+
+    # ---- its life ----------------------------------------------------------------------------
+
     def build(self, data: Any) -> Any:
-        """The view, for what `compute` gave."""
+        """The view, for what `compute` returned."""
         raise NotImplementedError
 
     def complete(self) -> None:
         """Add what can wait until the first picture stands."""
 
     def update(self, data: Any) -> None:
-        """Follow a new experiment."""
+        """Show a new experiment."""
 
-    def moved(self) -> bool:
-        """Depth or iterations have moved, and the browser has drawn what it holds.
+    def holds(self, position: Position) -> bool:
+        """Whether the browser can show this depth and these iterations with what it holds."""
+        return True
 
-        Returns whether the view has to be computed anew, for what it does not hold.
-        """
-        return False
+    def describe(self) -> None:
+        """Write the texts for what is shown now."""
+
+    def recolour(self, dark: bool) -> None:
+        """Use the colours of a light or a dark page."""
 
     def figures(self) -> list[figure]:
         """The Bokeh figures of the view."""
         return []
 
+    # ---- what is the same for all --------------------------------------------------------------
+
+    def recut(self) -> None:
+        """Cut the sources for the present position, as the browser did: it will get ours again."""
+        for each in self.figures():
+            if each not in self._ruled:  # to find them takes longer than to cut them
+                self._ruled[each] = ruled(each)
+            recut(self._ruled[each], self.context.state.position())
+
     def set_type(self) -> None:
-        """Type as large as the page's."""
-        large = self.explorer.large()
+        """Set the type of the figures to the size of the page's."""
+        large = self.context.large()
         if large or self.large:
             for each in self.figures():
                 style.set_type(each, large)
@@ -94,12 +140,12 @@ class View:
         self.large = large
 
     def _keep_type(self, p: figure) -> None:
-        """Set the type again when the browser has: whenever a figure comes to the page, the
-        page's theme writes its own sizes there, and we hear of it.
+        """Set the type again after the browser did: whenever a figure comes to the page, the
+        page's theme writes its own sizes there, and sends them here.
         """
-        if p in self._kept:
+        if p in self._watched:
             return
-        self._kept.append(p)
+        self._watched.append(p)
 
         def written(attr: str, old: Any, new: Any) -> None:
             if self.large:
@@ -112,16 +158,9 @@ class View:
         if p.title is not None:
             p.title.on_change("text_font_size", written)
 
-    def cut_anew(self) -> None:
-        """Cut the sources that the browser has cut since, for it is about to get ours again."""
-        for each in self.figures():
-            if each not in self._ruled:  # to look for them takes longer than to cut them
-                self._ruled[each] = ruled(each)
-            recut(self._ruled[each], self.explorer.state.seen())
-
 
 def html(text: str, *css_classes: str) -> pn.pane.HTML:
-    """A pane of our own markup; nothing that a visitor typed goes in here."""
+    """A pane of our own markup; never pass it text from a visitor."""
     return pn.pane.HTML(
         text,
         stylesheets=[CSS],
@@ -133,19 +172,19 @@ def html(text: str, *css_classes: str) -> pn.pane.HTML:
 
 
 def paragraph(text: str) -> str:
-    """A paragraph of a note, its terms explained."""
+    """A paragraph, its terms explained."""
     return f"<p>{explained(text)}</p>"
 
 
 def note(text: str = "") -> pn.pane.HTML:
-    """What is said below a plot, its terms explained."""
+    """A note below a plot, its terms explained."""
     return html(paragraph(text) if text else "", "note")
 
 
 def plots(*figures: Any, shares: tuple[int, ...] = (1,), height: str = TALL) -> pn.Row:
     """Figures side by side where there is room, below one another where there is not.
 
-    None keeps the place of one that is to come.
+    None keeps a place free for a figure that comes later.
     """
     return pn.Row(
         *(
@@ -164,7 +203,7 @@ def plots(*figures: Any, shares: tuple[int, ...] = (1,), height: str = TALL) -> 
 
 
 def plot(figure: Any) -> pn.pane.Bokeh:
-    """A figure that fills its place."""
+    """A pane of a figure that fills its place."""
     return pn.pane.Bokeh(figure, sizing_mode="stretch_both", margin=0)
 
 
@@ -173,6 +212,6 @@ def legend(entries: list[words.Entry]) -> str:
     return words.legend(entries, explained)
 
 
-def lines_legend(explorer: Explorer, *more: words.Entry) -> str:
-    """The legend of HC and the projection, and what a view draws beside them."""
-    return legend([*words.lines(explorer.state, explorer.state.iterations), *more])
+def lines_legend(state: PageState, *more: words.Entry) -> str:
+    """The legend of HC and the projection, and of what else the view draws."""
+    return legend([*words.lines(state, state.iterations), *more])

@@ -13,23 +13,22 @@ from panel.custom import JSComponent
 
 from ...figures import CompareFigure
 from ...figures.compare import STROKES
-from ...figures.slices import State
 from ...numerics.comparison import MIXING, compare
 from ...numerics.gains import METRICS
 from ...numerics.projections import PROJECTIONS
 from ...story.glossary import explained, term
-from ..computing import Key, experiment_of
+from ..computing import Key, Position, experiment_of
 from ..static import CSS
 from .base import UNLIMITED, View, note, paragraph, plots
 
 MOST_NUMBERS = 2**9
-"""Members times n^2 at most: comparing takes the time of two iterative surfaces and more."""
+"""Limit of members times n^2: a comparison takes longer than two iterative surfaces."""
 
 
 class ComparisonTable(JSComponent):
     """The numbers of every projection at the present depth and iterations; see `mhc.comparison`.
 
-    A component of our own, for the browser fills it while a slider moves.
+    The browser fills it while a slider moves, so it is a component of our own.
     """
 
     rows = param.List(item_type=dict, doc="name, title, short, colour, dash of each.")
@@ -41,11 +40,11 @@ class ComparisonTable(JSComponent):
       const host = document.createElement("div")
       el.append(host)
       const {rows, columns} = model
-      const drawn = mhc.comparison(host, view.model.document, {rows, columns})
-      const choose = () => drawn.choose(model.chosen)
+      const table = mhc.comparison(host, view.model.document, {rows, columns})
+      const choose = () => table.choose(model.chosen)
       choose()
       model.on("chosen", choose)
-      model.on("remove", drawn.stop)
+      model.on("remove", table.stop)
     }
     """
     _stylesheets: ClassVar = [CSS]
@@ -58,13 +57,13 @@ class CompareView(View):
     title = "Compare"
 
     @staticmethod
-    def compute(key: Key, seen: State) -> xr.Dataset:
+    def compute(key: Key, position: Position) -> xr.Dataset:
         return _comparison_of(_own(key))
 
     def build(self, data: xr.Dataset) -> Any:
-        state = self.explorer.state
-        self.drawn = CompareFigure(data, state.seen(), state.theme == "dark")
-        state.param.watch(lambda event: self.drawn.colour(event.new == "dark"), "theme")
+        state = self.context.state
+        self.shown = data.attrs
+        self.plots = CompareFigure(data, state.position(), state.theme == "dark")
         self.table = ComparisonTable(
             rows=[
                 {
@@ -83,8 +82,7 @@ class CompareView(View):
             margin=0,
         )
         self.note = note()
-        self._describe(data)
-        both = plots(*self.drawn.figures)
+        both = plots(*self.plots.figures)
         both.styles = {**UNLIMITED, "flex": "4 1 680px", "min-width": "0"}
         return pn.Column(
             pn.Row(
@@ -100,10 +98,10 @@ class CompareView(View):
             margin=0,
         )
 
-    def _describe(self, data: xr.Dataset) -> None:
-        members, n = data.attrs["members"], data.attrs["streams"]
+    def describe(self) -> None:
+        members, n = self.shown["members"], self.shown["streams"]
         networks = "one network" if members == 1 else f"the median of {members} networks"
-        fewer = members < self.explorer.state.members
+        fewer = members < self.context.state.members
         most = min((p.max_streams for p in PROJECTIONS.values() if p.max_streams), default=n)
         absent = [p.title for p in PROJECTIONS.values() if p.max_streams and n > p.max_streams]
         self.note.object = paragraph(
@@ -120,18 +118,21 @@ class CompareView(View):
         )
 
     def figures(self) -> list[figure]:
-        return self.drawn.figures
+        return self.plots.figures
 
     def update(self, data: xr.Dataset) -> None:
-        self.drawn.update(data)
-        self._describe(data)
+        self.shown = data.attrs
+        self.plots.update(data)
+
+    def recolour(self, dark: bool) -> None:
+        self.plots.colour(dark)
 
 
 HYPHENATED = {
     name: METRICS[name].title.replace("disagreement", "dis\N{SOFT HYPHEN}agreement")
     for name in MIXING
 }
-"""Titles that a phone can break."""
+"""Titles with a place where a phone can break them."""
 
 COLUMNS = [
     {"quantity": "forward", "heading": explained("Forward gain")},
@@ -155,7 +156,7 @@ COLUMNS = [
 
 
 def _own(key: Key) -> Key:
-    """What a comparison depends on: neither the projection nor the device."""
+    """The key of a comparison, which depends neither on the projection nor on the device."""
     values = {k: v for k, v in key if k not in ("projection", "device")}
     most = max(1, MOST_NUMBERS // values["streams"] ** 2)
     return tuple({**values, "members": min(values["members"], most)}.items())

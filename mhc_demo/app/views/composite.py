@@ -18,13 +18,12 @@ class CompositeView(View):
     title = "Composite gain"
 
     def build(self, data: Any) -> Any:
-        explorer = self.explorer
+        context = self.context
         self.cliff: IterationsFigure | None = None
-        self.main = CompositeFigure(explorer.surface, explorer.table, explorer.state.seen())
+        self.main = CompositeFigure(context.surface, context.table, context.state.position())
         self.plots = plots(self.main.figure, None, shares=(2, 1))
         self.legend = html("")
         self.note = note()
-        self._describe()
         return pn.Column(
             self.legend,
             self.plots,
@@ -34,9 +33,9 @@ class CompositeView(View):
         )
 
     def complete(self) -> None:
-        explorer = self.explorer
+        context = self.context
         self.cliff = IterationsFigure(
-            explorer.surface, explorer.table, explorer.state.seen(), self.main.y_range
+            context.surface, context.table, context.state.position(), self.main.y_range
         )
         self.plots[1].append(plot(self.cliff.figure))
         self.set_type()
@@ -45,13 +44,8 @@ class CompositeView(View):
         return [each.figure for each in (self.main, self.cliff) if each is not None]
 
     def update(self, data: Any) -> None:
-        self.main.update(self.explorer.surface)
-        self._describe()
+        self.main.update(self.context.surface)
 
-    def moved(self) -> bool:
-        self._describe()
-        return False
-
-    def _describe(self) -> None:
-        self.legend.object = lines_legend(self.explorer, *words.theory(self.explorer.surface))
-        self.note.object = paragraph(words.composite(self.explorer.state))
+    def describe(self) -> None:
+        self.legend.object = lines_legend(self.context.state, *words.theory(self.context.surface))
+        self.note.object = paragraph(words.composite(self.context.state))

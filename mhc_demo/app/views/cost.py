@@ -1,8 +1,7 @@
-"""What stability costs: the projection's time here, and the paper's counts for any model.
+"""What stability costs: the time of the projection here, and the paper's counts for any model.
 
-The time is measured when the view shows what was not measured yet, once for each projection, size
-and device, whoever looks.  Nobody waits for it: it runs beside the page, and until it is there
-the plots have no dots.
+A time is measured when the view first needs it, once for each projection, size and device, for
+all visitors.  Nobody waits: it runs beside the page, and until it is done the plots have no dots.
 """
 
 from __future__ import annotations
@@ -30,11 +29,11 @@ from ...figures.cost import (
     overhead_html,
     traffic_html,
 )
-from ...figures.slices import State, table
+from ...figures.slices import table
 from ...numerics.costs import ProjectionTimes, projection_times
 from ...numerics.paper import TABLE_5
 from ...numerics.projections import PAPER_ITERATIONS, PROJECTIONS
-from ..computing import QUEUES, Key
+from ..computing import QUEUES, Key, Position
 from ..fields import typed
 from .base import TALL, UNLIMITED, View, html, legend, note, paragraph, plot, plots
 
@@ -45,17 +44,17 @@ MODEL_PARAMETERS = ("model_streams", "model_width", "model_layers", "model_block
 """The page's parameters of the model whose cost is counted."""
 
 Timed: TypeAlias = tuple[str, int, str]
-"""What is timed: projection, streams, device."""
+"""Projection, streams and device of a measurement."""
 
 _times: dict[Timed, ProjectionTimes] = {}
 _measuring = Lock()
 
 SETTLED = 0.5
-"""Seconds before measuring: a page that is still being opened would be measured along."""
+"""Seconds to wait before measuring, so that the opening of the page does not disturb it."""
 
 
 def times_of(timed: Timed, *, anew: bool = False) -> ProjectionTimes:
-    """How long it takes on this machine, measured once, or `anew`; shared by all visitors."""
+    """How long a projection takes on this machine, measured once or `anew`, for all visitors."""
     projection, streams, device = timed
     with _measuring:
         if anew or timed not in _times:
@@ -64,27 +63,28 @@ def times_of(timed: Timed, *, anew: bool = False) -> ProjectionTimes:
 
 
 class CostView(View):
-    """Time and memory, and the stability that they buy."""
+    """Time and memory, and the stability they buy."""
 
     name = "cost"
     title = "Cost"
+    parameters = MODEL_PARAMETERS
 
     @staticmethod
-    def compute(key: Key, seen: State) -> tuple[Timed, ProjectionTimes | None]:
+    def compute(key: Key, position: Position) -> tuple[Timed, ProjectionTimes | None]:
         values = dict(key)
         timed = values["projection"], values["streams"], values["device"]
         return timed, _times.get(timed)
 
     def build(self, data: tuple[Timed, ProjectionTimes | None]) -> Any:
-        explorer = self.explorer
+        context = self.context
         self.timed, self.measured = data
         self.failed = False
-        surface, seen = explorer.surface, explorer.state.seen()
+        surface, position = context.surface, context.state.position()
         counts = surface["iterations"].values
         columns = cost_columns(surface, self.measured)
         self.table = table(columns, counts, surface["depth"].values)
         self.x_range = Range1d(0, 1)
-        self.time = TimeFigure(counts, self.measured, seen)
+        self.time = TimeFigure(counts, self.measured, position)
         self.trades: list[TradeOffFigure] = []
         self.plots = plots(self.time.figure, None, None, height=HEIGHT)
         self.legend, self.note = html(""), note()
@@ -96,7 +96,7 @@ class CostView(View):
             margin=(0, 14, 10, 14),
         )
         self.again.on_click(lambda _: self._measure(anew=True))
-        self.calculator = Calculator(explorer.state)
+        self.calculator = Calculator(context.state)
         self._show()
         return pn.Column(
             self.legend,
@@ -109,9 +109,9 @@ class CostView(View):
         )
 
     def complete(self) -> None:
-        surface, seen = self.explorer.surface, self.explorer.state.seen()
+        surface, position = self.context.surface, self.context.state.position()
         self.trades = [
-            TradeOffFigure(surface, self.table, self.x_range, seen, closer=closer)
+            TradeOffFigure(surface, self.table, self.x_range, position, closer=closer)
             for closer in (False, True)
         ]
         for place, each in zip(self.plots[1:], self.trades, strict=True):
@@ -124,7 +124,7 @@ class CostView(View):
 
     def set_type(self) -> None:
         super().set_type()
-        large = self.explorer.state.present
+        large = self.context.state.present
         self.again.visible = not large
         self.calculator.set_type(large)
 
@@ -133,13 +133,9 @@ class CostView(View):
         self.failed = False
         self._show()
         for each in self.trades:
-            each.update(self.explorer.surface)
+            each.update(self.context.surface)
         if self.measured is None:
             self._measure()
-
-    def moved(self) -> bool:
-        self._describe()
-        return False
 
     # ---- measuring -----------------------------------------------------------------------
 
@@ -161,32 +157,32 @@ class CostView(View):
                 QUEUES.get(timed[2]), partial(times_of, timed, anew=anew)
             )
         finally:
-            # In its turn: by now the document may be someone else's to change.
+            # Scheduled, since others may hold the document's lock just now.
             pn.state.execute(partial(self._measured, timed, measured), schedule=True)
 
     def _measured(self, timed: Timed, measured: ProjectionTimes | None) -> None:
-        if timed == self.timed:  # else another projection is shown by now, and measured for itself
+        if timed == self.timed:  # else something else is shown by now, with its own measurement
             self.measured, self.failed = measured, measured is None
             with pn.io.hold(freeze=True):
                 self._show()
+                self.describe()
 
     def _show(self) -> None:
-        surface = self.explorer.surface
+        surface = self.context.surface
         self.again.disabled = self.measured is None and not self.failed
         self.x_range.end = longest(nanoseconds(self.measured, surface["iterations"].values))
         self.x_range.start = -0.06 * self.x_range.end
         self.time.update(self.measured)
         self.table.data = cost_columns(surface, self.measured)
-        self._describe()
 
-    # ---- saying --------------------------------------------------------------------------
+    # ---- texts ---------------------------------------------------------------------------
 
-    def _describe(self) -> None:
-        state = self.explorer.state
+    def describe(self) -> None:
+        state = self.context.state
         chosen = PROJECTIONS[state.projection]
         each = "a dot per iteration count" if chosen.iterative else "the same at every count"
         if self.measured is None and not self.failed:
-            each = "being timed …"  # a lecture does not see the note
+            each = "being timed …"  # also in the legend, for a lecture does not show the note
         many = f"median and 5–95 % of {state.members:,} networks"
         self.legend.object = legend(
             [
@@ -220,8 +216,8 @@ class CostView(View):
 
     def _bargain(self) -> str:
         """What the time buys, in the numbers of the plots."""
-        state = self.explorer.state
-        gains = self.explorer.surface["log10_gain"].sel(
+        state = self.context.state
+        gains = self.context.surface["log10_gain"].sel(
             direction=DIRECTION, series="median", depth=state.depth
         )
         times = nanoseconds(self.measured, gains["iterations"].values)
@@ -235,7 +231,7 @@ class CostView(View):
 
 
 HEIGHT = TALL.replace("300px", "240px").replace("100vh", "var(--mhc-cost, 90vh)")
-"""Of the plots: so that it is seen that something follows them."""
+"""Of the plots, so low that the top of what follows is visible."""
 
 
 def _gain(log10: float) -> str:
@@ -246,14 +242,11 @@ def _gain(log10: float) -> str:
     return f"10<sup>{log10:.1f}</sup>".replace("-", "−")
 
 
-# The calculator
-
-
 OWN = "own"
 
 
 class Calculator(pn.viewable.Viewer):
-    """The paper's counts for the state's model, with the paper's own models to start from."""
+    """The paper's counts for the model of the state, with the paper's own models to choose from."""
 
     def __init__(self, state: PageState) -> None:
         super().__init__()
@@ -274,7 +267,7 @@ class Calculator(pn.viewable.Viewer):
             name: typed(state, name, styles={"flex": "1 1 150px"}, description="", **wide)
             for name in self._values()
         }
-        self.asked = self._ask()
+        self.form = self._form()
         self.tables = html("")
         self.set_type(state.present)
         self.model.param.watch(self._choose, "value")
@@ -285,7 +278,7 @@ class Calculator(pn.viewable.Viewer):
         return {name: getattr(self.state, name) for name in MODEL_PARAMETERS}
 
     def _name(self) -> str:
-        """The model of the paper that has these numbers."""
+        """The model of the paper that has these numbers, or `OWN`."""
         values = self._values()
         return next((m for m in TABLE_5 if _numbers(m).items() <= values.items()), OWN)
 
@@ -310,11 +303,11 @@ class Calculator(pn.viewable.Viewer):
         )
 
     def set_type(self, large: bool) -> None:
-        """All that there is to count, or what a lecture speaks of, in large type."""
-        self.asked.visible = not large
+        """Show the tables alone, in large type, for a lecture; else all."""
+        self.form.visible = not large
         self.tables.css_classes = ["large"] if large else []
 
-    def _ask(self) -> pn.Column:
+    def _form(self) -> pn.Column:
         return pn.Column(
             html(
                 '<div class="cost-title"><h3>What the paper counts, for any model</h3>'
@@ -334,7 +327,7 @@ class Calculator(pn.viewable.Viewer):
 
     def __panel__(self) -> Any:
         return pn.Column(
-            self.asked, self.tables, styles=UNLIMITED, sizing_mode="stretch_width", margin=0
+            self.form, self.tables, styles=UNLIMITED, sizing_mode="stretch_width", margin=0
         )
 
 

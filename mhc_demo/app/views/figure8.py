@@ -20,4 +20,4 @@ class Figure8View(View):
         return self.page
 
     def set_type(self) -> None:
-        self.page.css_classes = ["large"] if self.explorer.state.present else []
+        self.page.css_classes = ["large"] if self.context.state.present else []

@@ -1,7 +1,7 @@
-"""The lab: three networks train side by side on real data, and their mixing matrices are watched.
+"""The lab: three networks train side by side on real data, and one watches their mixing matrices.
 
-What is trained has nothing to do with the experiment of the other views.  It runs in a process of
-its own (`app/training.py`), goes on while another view is open, and ends with the visit.
+This has nothing to do with the experiment of the other views.  The training runs in a process of
+its own (`app/training.py`), continues while another view is open, and ends with the visit.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 from functools import partial
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import panel as pn
 import panel_material_ui as pmui
@@ -22,19 +22,22 @@ from ...lab.records import Record
 from ...lab.settings import CONNECTIONS, PRESETS, SETTINGS, Settings
 from ...lab.tasks import TASKS
 from ...numerics.paper import MHC_PAPER, TRAINING_OVERHEAD
-from ..computing import Key
 from ..fields import typed
+from ..snippet import lab_snippet
 from ..training import Training
 from .base import UNLIMITED, WIDE, View, html, legend, note, paragraph, plots
 
+if TYPE_CHECKING:
+    from ..state import State
+
 LAB_SETTINGS = {f"lab_{name}": name for name in SETTINGS if name != "connection"}
-"""The settings that all networks share, by the parameters of the page's state that carry them."""
+"""The settings that all networks share, by their parameter in the page's state."""
 
 HEIGHT = "clamp(240px, 34vh, 520px)"
 OWN = "Your own settings"
-"""What is trained if it is no preset."""
+"""What the list of presets shows for other settings."""
 NO_MATTER = ("seed", "device")
-"""What a preset says holds whatever these are."""
+"""The settings that a preset does not depend on."""
 
 
 class LabView(View):
@@ -43,20 +46,21 @@ class LabView(View):
     name = "lab"
     title = "Lab"
     of_experiment = False
+    parameters = tuple(LAB_SETTINGS)
 
     @staticmethod
-    def compute(key: Key, seen: Any) -> None:
-        return None
-
-    @staticmethod
-    def settings(state: Any) -> list[Any]:
+    def settings(state: State) -> list[Any]:
         return [_field(state, own, name) for own, name in LAB_SETTINGS.items()]
 
+    @staticmethod
+    def snippet(state: State) -> str:
+        return lab_snippet(state.lab_settings())
+
     def build(self, data: None) -> Any:
-        state = self.explorer.state
-        self.training: Training | None = None  # that is under way, be it in line
-        self._alone = False
-        self.drawn: LabFigure | None = None
+        state = self.context.state
+        self.training: Training | None = None  # the one that runs or waits
+        self._visit_over = False
+        self.plots: LabFigure | None = None
         self.preset = pmui.Select(
             label="Preset",
             options={preset.title: name for name, preset in PRESETS.items()} | {OWN: OWN},
@@ -66,8 +70,8 @@ class LabView(View):
             sizing_mode="stretch_width",
         )
         self.preset.param.watch(self._take_preset, "value")
-        state.param.watch(self._describe, list(LAB_SETTINGS))
-        self.said = note()
+        state.param.watch(lambda *_: self.describe(), list(LAB_SETTINGS))
+        self.introduction = note()
         self.start = pmui.Button(label="Start", icon="play_arrow", margin=(6, 6))
         self.start.on_click(lambda _: self._begin())
         self.cancel = pmui.Button(
@@ -79,12 +83,10 @@ class LabView(View):
         self.layer.param.watch(self._show_layer, "value")
         self.pictures = pn.Column(styles=UNLIMITED, sizing_mode="stretch_width", margin=0)
         self.table = html("", "lab-table")
-        state.param.watch(self._colour, "theme")
         if pn.state.curdoc is not None and pn.state.curdoc.session_context is not None:
             pn.state.on_session_destroyed(self._visit_ended)
-        self._describe()
         return pn.Column(
-            self.said,
+            self.introduction,
             pn.Row(
                 *(self.preset, self.start, self.cancel),
                 stylesheets=[":host { flex-wrap: wrap; align-items: center; }"],
@@ -100,43 +102,43 @@ class LabView(View):
         )
 
     def figures(self) -> list[figure]:
-        if self.drawn is None:
+        if self.plots is None:
             return []
-        matrices = [each.figure for each in self.drawn.matrices]
-        return [*self.drawn.figures.values(), *matrices]
+        matrices = [each.figure for each in self.plots.matrices]
+        return [*self.plots.figures.values(), *matrices]
 
-    def _colour(self, *_: Any) -> None:
-        if self.drawn is not None:
-            self.drawn.colour(self.explorer.state.theme == "dark")
+    def recolour(self, dark: bool) -> None:
+        if self.plots is not None:
+            self.plots.colour(dark)
 
     # ---- training ---------------------------------------------------------------------------
 
     def _take_preset(self, *_: Any) -> None:
         if self.preset.value == OWN:
             return
-        asked = PRESETS[self.preset.value].settings().values_by_name()
-        wanted = {o: asked[n] for o, n in LAB_SETTINGS.items() if n not in NO_MATTER}
-        self.explorer.state.param.update(**wanted)
+        values = PRESETS[self.preset.value].settings().values_by_name()
+        chosen = {own: values[n] for own, n in LAB_SETTINGS.items() if n not in NO_MATTER}
+        self.context.state.param.update(**chosen)
 
-    def _describe(self, *_: Any) -> None:
-        asked = self.explorer.state.lab_settings()
-        name = preset_of(asked)
+    def describe(self) -> None:
+        settings = self.context.state.lab_settings()
+        name = preset_of(settings)
         self.preset.value = name
-        shown = PRESETS.get(name)
-        what = f"<b>{shown.title}</b>: {shown.note}" if shown else f"<b>{OWN}</b>."
-        self.said.object = paragraph(
+        preset = PRESETS.get(name)
+        what = f"<b>{preset.title}</b>: {preset.note}" if preset else f"<b>{OWN}</b>."
+        self.introduction.object = paragraph(
             f"{what} The plain residual network, HC and mHC train on the same data, from the same "
-            f"seed, with the same optimiser (AdamW): {asked['depth']} layers of width "
-            f"{asked['width']}, learning rate {asked['learning_rate']:g}."
+            f"seed, with the same optimiser (AdamW): {settings['depth']} layers of width "
+            f"{settings['width']}, learning rate {settings['learning_rate']:g}."
         )
 
     def _begin(self) -> None:
-        # A second click may have been on its way when the browser heard that there is no more to
-        # start, and two trainings would have one button to cancel them.
-        if self.training is not None or self._alone:
+        # A second click may have been sent before the browser disabled the button, and one button
+        # could not cancel two trainings.
+        if self.training is not None or self._visit_over:
             return
-        asked = self.explorer.state.lab_settings()
-        training = Training([Settings(connection=name, **asked) for name in CONNECTIONS])
+        settings = self.context.state.lab_settings()
+        training = Training([Settings(connection=name, **settings) for name in CONNECTIONS])
         try:
             training.check()
         except (ValueError, TypeError, ImportError) as error:
@@ -145,27 +147,27 @@ class LabView(View):
         self.training = training
         self.start.disabled, self.cancel.disabled = True, False
         self.table.object = ""
-        self.drawn = None
+        self.plots = None
         self.pictures[:] = []
         pn.state.execute(partial(self._train, training))
 
     async def _train(self, training: Training) -> None:
         try:
-            await training.run(self._soon(training, self._follow))
+            await training.run(self._in_turn(training, self._follow))
         finally:
-            self._soon(training, self._ended)()
+            self._in_turn(training, self._ended)()
 
-    def _soon(self, training: Training, show: Any) -> Any:
-        """What calls `show` in its turn: by now the document may be someone else's to change."""
+    def _in_turn(self, training: Training, show: Any) -> Any:
+        """A function that schedules `show`, since others may hold the document's lock just then."""
 
-        def soon() -> None:
-            if not self._alone:
+        def later() -> None:
+            if not self._visit_over:
                 pn.state.execute(partial(show, training), schedule=True)
 
-        return soon
+        return later
 
     def _visit_ended(self, _: Any) -> None:
-        self._alone = True  # there is nothing left to show it in
+        self._visit_over = True  # there is no page left to show it on
         self._stop()
 
     def _stop(self) -> None:
@@ -175,11 +177,11 @@ class LabView(View):
     # ---- showing ----------------------------------------------------------------------------
 
     def _draw(self, records: list[Record]) -> None:
-        self.drawn = drawn = LabFigure(records, legends=False)
-        self._colour()
+        self.plots = shown = LabFigure(records, legends=False)
+        self.recolour(self.context.state.theme == "dark")
         depth = records[0].settings.depth
-        self.layer.param.update(end=max(2, depth), value=drawn.layer)
-        f = drawn.figures
+        self.layer.param.update(end=max(2, depth), value=shown.layer)
+        f = shown.figures
         row = partial(plots, height=HEIGHT)
         colours = {"residual": "identity", "hc": "hc", "mhc": "projected"}
         entries = [(colours[name], title) for name, title in CONNECTIONS.items()]
@@ -187,7 +189,7 @@ class LabView(View):
             html(legend([*entries, ("forward", "forward"), ("backward", "backward")])),
             row(f["gain"], f["loss"], f["gradient_norm"]),
             row(f["mixing"], f["layer"], f["layers"]),
-            row(*(each.figure for each in drawn.matrices)),
+            row(*(each.figure for each in shown.matrices)),
             self.layer,
         ]
         self.set_type()
@@ -197,44 +199,44 @@ class LabView(View):
             return
         with pn.io.hold(freeze=True):
             self.status.object = _progress(training)
-            if self.drawn is not None:
-                self.drawn.update()
+            if self.plots is not None:
+                self.plots.update()
             elif all(record.steps for record in training.records):
                 self._draw(training.records)
 
     def _show_layer(self, *_: Any) -> None:
-        if self.drawn is not None:
-            depth = self.drawn.records[0].settings.depth
+        if self.plots is not None:
+            depth = self.plots.records[0].settings.depth
             with pn.io.hold():
-                self.drawn.show_layer(min(self.layer.value, depth))
+                self.plots.show_layer(min(self.layer.value, depth))
 
     def _ended(self, training: Training) -> None:
         self._follow(training)
         self.training = None
         self.start.disabled, self.cancel.disabled = False, True
         if training.failure:
-            said = f"The training broke off: {escape(training.failure)}"
+            outcome = f"The training broke off: {escape(training.failure)}"
         else:
             done = sum(len(record.steps) for record in training.records)
-            said = f"Cancelled after {done:,} steps." if training.cancelled else "Done."
-        self.status.object = f'<p role="status">{said}</p>'
+            outcome = f"Cancelled after {done:,} steps." if training.cancelled else "Done."
+        self.status.object = f'<p role="status">{outcome}</p>'
         self.table.object = _results(training.records)
 
 
-def preset_of(asked: Mapping[str, Any]) -> str:
+def preset_of(settings: Mapping[str, Any]) -> str:
     """The preset that has these settings, or `OWN`."""
 
-    def matter(settings: Mapping[str, Any]) -> dict[str, Any]:
-        return {n: v for n, v in settings.items() if n not in (*NO_MATTER, "connection")}
+    def relevant(values: Mapping[str, Any]) -> dict[str, Any]:
+        return {n: v for n, v in values.items() if n not in (*NO_MATTER, "connection")}
 
     for name, preset in PRESETS.items():
-        if matter(preset.settings().values_by_name()) == matter(asked):
+        if relevant(preset.settings().values_by_name()) == relevant(settings):
             return name
     return OWN
 
 
-def _field(state: Any, own: str, name: str) -> Any:
-    """What a setting is typed or chosen in; by the side of the lab nobody needs to be told so."""
+def _field(state: State, own: str, name: str) -> Any:
+    """The control of a setting; its label need not say that it is of the lab."""
     parameter = state.param[own]
     options = {"label": Settings.param[name].label, "size": "small", **WIDE}
     if isinstance(parameter, param.Selector):
@@ -250,15 +252,15 @@ def _progress(training: Training) -> str:
     if not done:
         return "<p>Starting …</p>"
     left = training.seconds_left
-    told = f"{math.ceil(left)} s left" if math.isfinite(left) else ""
+    rest = f"{math.ceil(left)} s left" if math.isfinite(left) else ""
     return (
         f'<p><progress aria-label="Training" value="{done}" max="{most}"></progress> '
-        f"{done} of {most} steps, {told}</p>"
+        f"{done} of {most} steps, {rest}</p>"
     )
 
 
 def _results(records: list[Record]) -> str:
-    """What came out, in a table, and beside it what the paper measured."""
+    """A table of the results, and below it what the paper measured."""
     finished = {each.settings.connection: each.summary for each in records if each.summary}
     if not finished:
         return ""

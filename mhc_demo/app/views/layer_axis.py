@@ -9,9 +9,9 @@ import xarray as xr
 from bokeh.plotting import figure
 
 from ...figures import LayerAxisFigure, words
-from ...figures.slices import State, gain_columns, label, table
+from ...figures.slices import gain_columns, label, table
 from ...numerics.surface import layer_axis_gains
-from ..computing import Key, device_of, experiment_of
+from ..computing import Key, Position, device_of, experiment_of
 from .base import View, html, lines_legend, note, plots
 
 
@@ -22,20 +22,19 @@ class LayerAxisView(View):
     title = "Paper’s axes"
 
     @staticmethod
-    def compute(key: Key, seen: State) -> xr.DataArray:
+    def compute(key: Key, position: Position) -> xr.DataArray:
         return layer_axis_gains(
-            experiment_of(key), depth=seen["depth"], direction="backward", device=device_of(key)
+            experiment_of(key), depth=position["depth"], direction="backward", device=device_of(key)
         )
 
     def build(self, data: xr.DataArray) -> Any:
-        explorer = self.explorer
+        context = self.context
         self.backward = table({}, [0], [1])
         self._hold(data)
         self.plot = LayerAxisFigure(
-            explorer.surface, explorer.table, self.backward, explorer.state.seen()
+            context.surface, context.table, self.backward, context.state.position()
         )
         self.legend = html("")
-        self._describe()
         return pn.Column(
             self.legend,
             plots(self.plot.figure),
@@ -49,17 +48,15 @@ class LayerAxisView(View):
         self.backward.data = gain_columns(data)
         self.depth = data.sizes["layer"]
 
-    def _describe(self) -> None:
-        self.legend.object = lines_legend(self.explorer)
+    def describe(self) -> None:
+        self.legend.object = lines_legend(self.context.state)
 
     def figures(self) -> list[figure]:
         return [self.plot.figure]
 
     def update(self, data: xr.DataArray) -> None:
         self._hold(data)
-        self.plot.update(self.explorer.surface)
-        self._describe()
+        self.plot.update(self.context.surface)
 
-    def moved(self) -> bool:
-        self._describe()
-        return self.depth != self.explorer.state.depth
+    def holds(self, position: Position) -> bool:
+        return self.depth == position["depth"]

@@ -10,9 +10,9 @@ import xarray as xr
 from bokeh.plotting import figure
 
 from ...figures import LayersFigure, words
-from ...figures.slices import DRAWN, State, gain_columns, table
+from ...figures.slices import DRAWN, gain_columns, table
 from ...numerics.surface import layer_gains
-from ..computing import Key, device_of, experiment_of
+from ..computing import Key, Position, device_of, experiment_of
 from .base import View, html, lines_legend, note, paragraph, plots
 
 
@@ -23,36 +23,32 @@ class LayersView(View):
     title = "Single layers"
 
     @staticmethod
-    def compute(key: Key, seen: State) -> xr.DataArray:
+    def compute(key: Key, position: Position) -> xr.DataArray:
         return _gains_of(key)
 
     def build(self, data: xr.DataArray) -> Any:
         self.table = table(
             gain_columns(data, ("member", *DRAWN)), data["iterations"].values, data["layer"].values
         )
-        self.plot = LayersFigure(data, self.table, self.explorer.state.seen())
+        self.plot = LayersFigure(data, self.table, self.context.state.position())
         self.legend = html("")
         self.note = note()
-        self._describe(data)
+        self.gains = data
         return pn.Column(
             self.legend, plots(self.plot.figure), self.note, sizing_mode="stretch_width", margin=0
         )
 
-    def _describe(self, data: xr.DataArray) -> None:
-        self.moved()
-        self.note.object = paragraph(words.layers(data))
-
-    def moved(self) -> bool:
-        self.legend.object = lines_legend(self.explorer)
-        return False
+    def describe(self) -> None:
+        self.legend.object = lines_legend(self.context.state)
+        self.note.object = paragraph(words.layers(self.gains))
 
     def figures(self) -> list[figure]:
         return [self.plot.figure]
 
     def update(self, data: xr.DataArray) -> None:
+        self.gains = data
         self.table.data = gain_columns(data, ("member", *DRAWN))
         self.plot.update(data)
-        self._describe(data)
 
 
 @lru_cache(maxsize=16)

@@ -10,8 +10,8 @@ from bokeh.plotting import figure
 
 from ...figures import MixingFigure, words
 from ...figures.mixing import mixing_columns
-from ...figures.slices import State, table
-from ..computing import Key, mixing_of
+from ...figures.slices import table
+from ..computing import Key, Position, mixing_of
 from .base import View, html, legend, note, plots
 
 
@@ -22,12 +22,12 @@ class MixingView(View):
     title = "Mixing"
 
     @staticmethod
-    def compute(key: Key, seen: State) -> xr.Dataset:
+    def compute(key: Key, position: Position) -> xr.Dataset:
         return mixing_of(key)
 
     def build(self, data: xr.Dataset) -> Any:
         self.table = table(mixing_columns(data), data["iterations"].values, data["depth"].values)
-        self.plot = MixingFigure(data, self.table, self.explorer.state.seen())
+        self.plot = MixingFigure(data, self.table, self.context.state.position())
         return pn.Column(
             html(legend(words.metrics())),
             plots(self.plot.figure),

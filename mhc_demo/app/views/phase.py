@@ -1,4 +1,4 @@
-"""Where a composite explodes, stays and vanishes: two maps around the present state."""
+"""Where a composite explodes, stays or vanishes: two maps around the present state."""
 
 from __future__ import annotations
 
@@ -12,18 +12,17 @@ from numpy.typing import NDArray
 
 from ...figures import PhaseFigure
 from ...figures.phase import spread_column, streams_column
-from ...figures.slices import State
 from ...numerics.comparison import phase_map
 from ...numerics.projections import PROJECTIONS
-from ..computing import Key, experiment_of
+from ..computing import Key, Position, experiment_of
 from .base import View, note, paragraph, plots
 
 MEMBERS = 3
 """Networks whose median a cell shows."""
 
 WIDE = 8
-"""Above that many streams the map over the spread is of the first network alone: 21 surfaces of a
-network of 16 streams take as long as those of 16 networks of 4."""
+"""Above that many streams the map over the spread shows the first network alone: one network of 16
+streams takes as long as 16 networks of 4."""
 
 Maps = tuple[NDArray[np.float32], NDArray[np.float32]]
 
@@ -35,36 +34,40 @@ class PhaseView(View):
     title = "Phase map"
 
     @staticmethod
-    def compute(key: Key, seen: State) -> Maps:
+    def compute(key: Key, position: Position) -> Maps:
         return _over_spread(_without(key, "spread")), _over_streams(_without(key, "streams"))
 
     def build(self, data: Maps) -> Any:
-        state = self.explorer.state
-        self.drawn = PhaseFigure(*data, state.seen(), self._go, state.theme == "dark")
-        state.param.watch(lambda event: self.drawn.colour(event.new == "dark"), "theme")
-        state.param.watch(lambda event: self.drawn.set_type(event.new), "present")
+        state = self.context.state
+        self.maps = PhaseFigure(*data, state.position(), self._go, state.theme == "dark")
+        state.param.watch(lambda event: self.maps.set_type(event.new), "present")
         self.note = note()
-        self._describe()
+        self._mark()
         return pn.Column(
-            plots(*self.drawn.figures), self.note, sizing_mode="stretch_width", margin=0
+            plots(*self.maps.figures), self.note, sizing_mode="stretch_width", margin=0
         )
 
     def complete(self) -> None:
-        self.drawn.set_type(self.explorer.state.present)
+        self.maps.set_type(self.context.state.present)
 
     def _go(self, **cell: Any) -> None:
-        """To the state of a cell that was clicked, as far as the projection exists there."""
-        most = PROJECTIONS[self.explorer.state.projection].max_streams
+        """Go to the state of a cell that was clicked, if the projection exists there."""
+        most = PROJECTIONS[self.context.state.projection].max_streams
         if most is None or cell.get("streams", 0) <= most:
-            self.explorer.state.param.update(**cell)
+            self.context.state.param.update(**cell)
 
-    def _describe(self) -> None:
-        state = self.explorer.state
+    def _mark(self) -> None:
+        """Mark the present state, and where the projection does not exist."""
+        state = self.context.state
         chosen = PROJECTIONS[state.projection]
-        self.drawn.mark(state.spread, state.streams, state.seen())
-        self.drawn.leave_empty(
+        self.maps.mark(state.spread, state.streams, state.position())
+        self.maps.leave_empty(
             chosen.max_streams, f"{chosen.title}: only up to n = {chosen.max_streams}"
         )
+
+    def describe(self) -> None:
+        state = self.context.state
+        chosen = PROJECTIONS[state.projection]
         members = min(state.members, MEMBERS)
         median = (
             "the first network"
@@ -84,15 +87,18 @@ class PhaseView(View):
         )
 
     def figures(self) -> list[figure]:
-        return self.drawn.figures
+        return self.maps.figures
 
     def update(self, data: Maps) -> None:
-        self.drawn.update(*data)
-        self._describe()
+        self.maps.update(*data)
+        self._mark()
+
+    def recolour(self, dark: bool) -> None:
+        self.maps.colour(dark)
 
 
 def _without(key: Key, name: str) -> Key:
-    """What a map depends on: not the parameter that it runs over, and not the device."""
+    """The key of a map, which depends neither on the parameter it runs over nor on the device."""
     values = {k: v for k, v in key if k not in (name, "device")}
     return tuple({**values, "members": min(values["members"], MEMBERS)}.items())
 

@@ -1,0 +1,112 @@
+"""The tabs, and below them the one view that is open.
+
+Panel's tabs would first show what a view was when it was left.  So only their headers are used, and
+what stands below them is exchanged here, in one step, when it is up to date.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import panel as pn
+import panel_material_ui as pmui
+import param
+
+from .computing import Key
+from .views import VIEWS, View
+from .views.base import UNLIMITED, Context
+
+CLOSE_TABS = {
+    "& .MuiTab-root": {
+        "minWidth": 0,
+        "paddingInline": "11px",
+        "fontSize": "0.95rem",
+        "textTransform": "none",
+    }
+}
+"""So close that all headers fit beside the controls; on a phone they scroll."""
+
+
+class Stage:
+    """Builds views when they are first opened, and keeps them."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self.views: dict[str, View] = {}
+        """Those that were built, by name."""
+        self.completed = False
+        """Whether the page's first picture stands, so that views are built whole."""
+        self.tabs = pmui.Tabs(
+            *((view.title, pn.Spacer(height=0)) for view in VIEWS.values()),
+            active=self._number(),
+            sizing_mode="stretch_width",
+            margin=0,
+            sx=CLOSE_TABS,
+        )
+        self.tabs.param.watch(self._tab_opened, "active")
+        self.place = pn.Column(
+            sizing_mode="stretch_width", margin=0, css_classes=["mhc-stage"], styles=UNLIMITED
+        )
+
+    def _number(self) -> int:
+        return list(VIEWS).index(self.context.state.view)
+
+    def _tab_opened(self, event: param.parameterized.Event) -> None:
+        if 0 <= event.new < len(VIEWS):  # a browser may send anything
+            self.context.state.view = list(VIEWS)[event.new]
+
+    @property
+    def view(self) -> View | None:
+        """The view that the state names, if it was built."""
+        return self.views.get(self.context.state.view)
+
+    def holds(self, key: Key) -> bool:
+        """Whether that view shows this experiment, at the present depth and iterations."""
+        view = self.view
+        return view is not None and view.key == key and view.holds(self.context.state.position())
+
+    def select(self) -> None:
+        """Mark the tab of the state's view."""
+        self.tabs.active = self._number()
+
+    def show(self, name: str, key: Key, data: Any) -> None:
+        """Open a view with what was computed for it."""
+        view = self.views.get(name)
+        if view is None:
+            view = self.build(name, data)
+        else:
+            view.update(data)
+            view.describe()
+            if not self._shows(view):
+                view.recut()
+        if view.key is None and self.completed:
+            view.complete()
+        view.key = key
+        self._put(view)
+
+    def reopen(self) -> None:
+        """Open the state's view, which holds what it shows."""
+        view = self.views[self.context.state.view]
+        view.describe()  # depth or iterations may have moved since
+        view.recut()
+        self._put(view)
+
+    def build(self, name: str, data: Any) -> View:
+        """Build a view, maybe before it is opened."""
+        view = self.views[name] = VIEWS[name](self.context, data)
+        return view
+
+    def complete(self) -> None:
+        """Add to the views what could wait until the first picture stood."""
+        self.completed = True
+        for view in self.views.values():
+            view.complete()
+            view.set_type()
+
+    def _shows(self, view: View) -> bool:
+        return self.place.objects == [view.content]
+
+    def _put(self, view: View) -> None:
+        if not self._shows(view):
+            self.place[:] = [view.content]
+            view.set_type()

@@ -1,0 +1,102 @@
+"""The numbers of the library that a plot in the browser is compared with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from playwright.sync_api import expect
+
+import mhc_demo as mhc
+from mhc_demo.figures import phase
+from mhc_demo.numerics.comparison import MIXING
+from mhc_demo.numerics.projections import PROJECTIONS
+
+from .conftest import Explorer
+
+# The browser holds float32 numbers: seven digits of a log10 gain.
+CLOSE = {"rtol": 3e-7, "atol": 1e-7}
+
+
+def expected(values: dict[str, Any], direction: str, **where: Any) -> np.ndarray:
+    """Python's own numbers for what a plot shows."""
+    surface = mhc.gain_surface(mhc.Experiment(**values))
+    return surface["log10_gain"].sel(direction=direction, series="median", **where).values
+
+
+def compared(explorer: Explorer, direction: str) -> dict[str, np.ndarray]:
+    """What the comparison's plot of a direction draws, by the projection's name."""
+    drawn = explorer.plotted(f"compare-{direction}")
+    assert len(drawn) == len(PROJECTIONS)
+    return {name: drawn[f"{PROJECTIONS[name].label}, {direction}"] for name in PROJECTIONS}
+
+
+def comparison_is_of(
+    explorer: Explorer, found: Any, depth: int, iterations: int, absent: tuple[str, ...] = ()
+) -> None:
+    """The comparison's lines and table are those of `mhc.compare`."""
+    drawn = {direction: compared(explorer, direction) for direction in ("forward", "backward")}
+    rows = explorer.page.locator(".mhc-compare tbody tr")
+    expect(rows).to_have_count(len(PROJECTIONS))
+    for row, (name, chosen) in enumerate(PROJECTIONS.items()):
+        t = iterations if chosen.iterative else 1
+        cells = rows.nth(row).locator("td").all_inner_texts()
+        if name in absent:
+            assert cells == ["—"] * 5
+            continue
+        here = found.sel(projection=name, iterations=t)
+        gains = here["log10_gain"].sel(series="median")
+        for direction, cell in zip(("forward", "backward"), cells, strict=False):
+            wanted = gains.sel(direction=direction).values
+            np.testing.assert_allclose(drawn[direction][name], wanted, **CLOSE)
+            shown = float(gains.sel(direction=direction, depth=depth))
+            if abs(shown) < 2.999:
+                assert cell == f"{10**shown:#.3g}".rstrip(".")
+            else:
+                assert cell == f"10{shown:.1f}".replace("-", "−")
+        distance = float(here["distance"].sel(series="median").median())
+        if distance < 1e-13:
+            assert cells[2] == "0"
+        elif 1e-3 <= distance < 1e3:
+            assert float(cells[2]) == pytest.approx(distance, rel=0.006)
+        for metric, cell in zip(MIXING, cells[3:], strict=True):
+            value = float(here[metric].sel(depth=depth))
+            assert cell == "—" if np.isnan(value) else float(cell) == pytest.approx(value, abs=6e-4)
+
+
+def shades(explorer: Explorer, figure: str) -> np.ndarray:
+    """What the cells of a phase map are coloured by."""
+    return np.array(
+        explorer.model(figure, 'column(m.renderers[0].data_source.data, "shade")'), dtype=float
+    )
+
+
+def marked(explorer: Explorer, figure: str) -> list[float]:
+    """Where the ring of a phase map is."""
+    return explorer.model(
+        figure,
+        """["x", "y"].map((axis) => column(m.renderers.at(-1).data_source.data, axis)[0])""",
+    )
+
+
+def phase_is_of(explorer: Explorer, values: dict[str, Any], depth: int, iterations: int) -> None:
+    """Both phase maps are those of `mhc.phase_map`, and the present state is marked."""
+    experiment = mhc.Experiment(**{"members": 3, **values})
+    over_spread = phase.larger_gain(mhc.phase_map(experiment, "spread")).sel(depth=depth)
+    over_streams = phase.larger_gain(mhc.phase_map(experiment, "streams"))
+    over_streams = over_streams.sel(iterations=iterations)
+    np.testing.assert_array_equal(
+        shades(explorer, "phase-spread"), phase.shade(over_spread.values).ravel()
+    )
+    np.testing.assert_array_equal(
+        shades(explorer, "phase-streams"),
+        phase.shade(over_streams.transpose("depth", "streams").values).ravel(),
+    )
+    assert marked(explorer, "phase-spread") == [iterations, experiment.spread]
+    assert marked(explorer, "phase-streams") == [depth, experiment.streams]
+    titles = [explorer.model(name, "m.title.text") for name in ("phase-spread", "phase-streams")]
+    assert titles == [
+        f"depth = {depth}, n = {experiment.streams}",
+        f"iterations = {iterations}, spread = {experiment.spread:g}",
+    ]

@@ -1,0 +1,81 @@
+"""The comparison of all projections."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from playwright.sync_api import expect
+
+import mhc_demo as mhc
+from mhc_demo.numerics.projections import PROJECTIONS
+
+from .conftest import Explorer
+from .library import comparison_is_of, expected
+
+pytestmark = pytest.mark.browser
+
+
+def test_a_reopened_comparison_shows_the_present_state(shared: Explorer) -> None:
+    shared.show("compare")
+    shared.show("mixing")
+    for _ in range(3):
+        shared.slider("Streams (n)").press("ArrowRight")
+    shared.set("Sinkhorn iterations", 3)
+    shared.set("Depth (layers)", 61)
+    shared.show("compare")
+    found = mhc.compare(mhc.Experiment(members=10, streams=7))  # that many of 32, to be quick
+    shared.eventually(lambda: comparison_is_of(shared, found, 61, 3, absent=("mhc-lite",)))
+    expect(
+        shared.page.get_by_text("mHC-lite (permutation mixture): only up to n = 6.")
+    ).to_be_visible()
+
+
+@pytest.mark.parametrize("width", [390, 1400])
+@pytest.mark.parametrize("query", ["", "&iterations=0", "&spread=0", "&streams=1"])
+def test_the_names_of_compared_lines_do_not_overlap(
+    new_explorer: Any, address: str, query: str, width: int
+) -> None:
+    explorer = new_explorer(width, 844).open(address, f"?view=compare&members=1{query}")
+
+    def names_are_apart() -> None:
+        for direction in ("forward", "backward"):
+            height, low, high, texts, places, size, right = explorer.model(
+                f"compare-{direction}",
+                """(() => {
+                    const r = m.renderers.find((r) => r.glyph.type === "Text")
+                    const {data} = r.data_source
+                    const x = column(data, "x1")[0]
+                    const space = (m.x_range.end - x) * m.inner_width / m.x_range.end
+                    return [m.inner_height, m.y_range.start, m.y_range.end, column(data, "text"),
+                            column(data, "y1"), r.glyph.text_font_size.value, space]
+                })()""",
+            )
+            assert {text.split(" ↑")[0].split(" ↓")[0] for text in texts} == {
+                PROJECTIONS[name].label for name in PROJECTIONS
+            }
+            pixels = np.sort((high - np.array(places)) / (high - low) * height)
+            points = float(size.removesuffix("px"))
+            assert (np.diff(pixels) >= points).all()
+            assert pixels[0] >= 0.5 * points
+            assert pixels[-1] <= height - 0.5 * points
+            assert right > 8 * points
+
+    explorer.eventually(names_are_apart)
+
+
+def test_what_leaves_the_comparison_has_its_gain_beside_its_name(shared: Explorer) -> None:
+    shared.show("compare")
+    gain = float(expected({}, "backward", iterations=0, depth=64))
+
+    def text_is_right() -> None:
+        texts = shared.model(
+            "compare-backward",
+            'column(m.renderers.find((r) => r.glyph.type === "Text").data_source.data, "text")',
+        )
+        digits = f"{gain:.1f}".translate(str.maketrans("0123456789.", "⁰¹²³⁴⁵⁶⁷⁸⁹·"))
+        assert f"HC ↑ 10{digits}" in texts
+        assert "Sinkhorn" in texts
+
+    shared.eventually(text_is_right)

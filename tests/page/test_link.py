@@ -1,0 +1,64 @@
+"""The address: a link is what is seen, and what is seen is a link."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from .conftest import Explorer
+
+pytestmark = pytest.mark.browser
+
+
+def test_the_link_is_what_is_seen(explorer: Explorer, address: str) -> None:
+    query = (
+        "?iterations=2&depth=30&streams=3&seed=9&spread=2.5&init=identity&projection=rows"
+        "&members=5&definition=worst-case&device=numpy&view=layers&theme=dark"
+    )
+    explorer.open(address, query)
+    expect(explorer.slider("Depth (layers)")).to_have_value("30")
+    expect(explorer.slider("Sinkhorn iterations")).to_have_value("2")
+    expect(explorer.page.get_by_role("tab", name="Single layers")).to_have_attribute(
+        "aria-selected", "true"
+    )
+    expect(explorer.page).to_have_url(address + query)
+    explorer.set("Depth (layers)", 33)
+    expect(explorer.page).to_have_url(address + query.replace("depth=30", "depth=33"))
+    entries = explorer.page.evaluate("history.length")
+    explorer.set("Depth (layers)", 50)
+    expect(explorer.page).to_have_url(re.compile("depth=50"))
+    assert explorer.page.evaluate("history.length") == entries
+
+
+def test_a_bad_link_is_corrected_with_notices(explorer: Explorer, address: str) -> None:
+    bad = "depth=500&iterations=-3&spread=nan&seed=true&streams=9&projection=mhc-lite&nonsense=1"
+    explorer.open(address, f"?{bad}")
+    for notice in (
+        "Depth (layers): set to 128; it ranges from 1 to 128.",
+        "Sinkhorn iterations: set to 0",
+        "Spread: the value in the link was ignored",
+        "Seed: the value in the link was ignored",
+        "Streams (n): set to 6",
+        "An unknown parameter in the link was ignored.",
+    ):
+        expect(explorer.page.get_by_role("alert")).to_contain_text(notice)
+    good = "iterations=0&depth=128&streams=6&seed=42&spread=1&init=gaussian&projection=mhc-lite"
+    expect(explorer.page).to_have_url(re.compile(re.escape(good)))
+    assert len(explorer.plotted("composite")) > 0
+
+
+def test_nothing_of_a_link_reaches_the_page_as_markup(explorer: Explorer, address: str) -> None:
+    evil = "%3Cimg%20src%3Dx%20onerror%3D%22window.pwned%3D1%22%3E"
+    explorer.open(address, f"?{evil}={evil}&depth={evil}&projection={evil}&view={evil}&seed={evil}")
+    expect(explorer.page.get_by_role("alert")).to_contain_text("ignored")
+    assert explorer.page.evaluate("window.pwned") is None
+    expect(explorer.page.locator("img[src='x']")).to_have_count(0)
+    assert "onerror" not in explorer.page.get_by_role("alert").inner_text()
+
+
+def test_the_theme_toggle_is_part_of_the_link(explorer: Explorer, address: str) -> None:
+    explorer.open(address)
+    explorer.page.get_by_role("button", name=re.compile("theme", re.I)).click()
+    expect(explorer.page).to_have_url(re.compile("theme=dark"))

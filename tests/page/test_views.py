@@ -1,0 +1,156 @@
+"""The views: what they show when they are opened, left, and opened again."""
+
+from __future__ import annotations
+
+import itertools
+import re
+
+import numpy as np
+import pytest
+from playwright.sync_api import expect
+
+import mhc_demo as mhc
+from mhc_demo.app.views import VIEWS
+
+from .conftest import Explorer
+from .library import CLOSE
+
+pytestmark = pytest.mark.browser
+
+
+def test_a_reopened_tab_shows_the_present_state(shared: Explorer) -> None:
+    # What the browser cut while a tab was open is not known to Python, and what changed while it
+    # was closed not to the browser.
+    for view in ("layers", "layer-axis", "matrices", "mixing"):
+        shared.show(view)
+    shared.set("Sinkhorn iterations", 4)
+    shared.set("Depth (layers)", 58)
+    shared.slider("Streams (n)").press("ArrowLeft")
+    expect(shared.page).to_have_url(re.compile("iterations=4&depth=58&streams=3"))
+    experiment = mhc.Experiment(streams=3)
+    surface = mhc.gain_surface(experiment)["log10_gain"].sel(series="median")
+    both = ("forward", "backward")
+
+    def composite_is_right() -> None:
+        for d in both:
+            wanted = surface.sel(direction=d, iterations=4).values
+            lines = shared.plotted("composite")
+            np.testing.assert_allclose(lines[f"projected, {d}"], wanted, **CLOSE)
+            wanted = surface.sel(direction=d, depth=58).values
+            np.testing.assert_allclose(shared.plotted("iterations")[d], wanted, **CLOSE)
+
+    def layer_axis_is_right() -> None:
+        gains = mhc.layer_axis_gains(experiment, depth=58).sel(series="median", iterations=4)
+        lines = shared.plotted("layer-axis")
+        for d in both:
+            wanted = gains.sel(direction=d).values
+            np.testing.assert_allclose(lines[f"projected, {d}"], wanted, **CLOSE)
+
+    def heatmap_is_right() -> None:
+        drawn = shared.matrix("matrix-layer-projected")
+        matrix = mhc.sinkhorn_knopp(mhc.sample_mixing(depth=58, streams=3, seed=42), 4)[0, -1]
+        assert len(drawn["value"]) == 16
+        block = np.reshape(drawn["value"], (4, 4))
+        np.testing.assert_allclose(block[:3, :3], matrix, rtol=1e-5)
+        assert drawn["text"][0] == f"{matrix[0, 0]:.2f}"
+        assert drawn["title"] == "Projected, layer 58"
+
+    for view, check in (
+        ("composite", composite_is_right),
+        ("layer-axis", layer_axis_is_right),
+        ("matrices", heatmap_is_right),
+    ):
+        shared.show(view)
+        shared.eventually(check)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_every_view_opens_keeps_nobody_out_and_survives_a_change(
+    shared: Explorer, theme: str
+) -> None:
+    rules = {"light": (), "dark": ("color-contrast",)}[theme]  # the others know no colours
+    toggle = shared.page.get_by_role("button", name=re.compile("theme", re.I))
+    if theme == "dark":
+        toggle.click()
+    streams = itertools.cycle([("ArrowRight", 5), ("ArrowLeft", 4)])
+    for name, view in VIEWS.items():
+        shared.show(name)
+        expect(shared.page).to_have_url(re.compile(f"view={name}&theme={theme}"))
+        shared.keeps_nobody_out(*rules)
+        if theme == "light" and view.of_experiment:
+            shared.set("Depth (layers)", int(shared.slider("Depth (layers)").input_value()) + 2)
+            key, changed = next(streams)
+            shared.slider("Streams (n)").press(key)
+            expect(shared.page).to_have_url(re.compile(f"streams={changed}&"))
+    if theme == "dark":
+        toggle.click()
+
+
+def test_the_papers_axes_show_the_product_from_the_last_layer_down(shared: Explorer) -> None:
+    shared.show("layer-axis")
+    shared.set("Depth (layers)", 24)
+    experiment = mhc.Experiment()
+    gains = mhc.layer_axis_gains(experiment, depth=24).sel(series="median")
+
+    def lines_are_right() -> None:
+        lines = shared.plotted("layer-axis")
+        for name, iterations in (("HC", 0), ("projected", 1)):
+            for direction in ("forward", "backward"):
+                wanted = gains.sel(direction=direction, iterations=iterations).values
+                np.testing.assert_allclose(lines[f"{name}, {direction}"], wanted, **CLOSE)
+
+    shared.eventually(lines_are_right)
+
+
+@pytest.mark.parametrize("streams", [3, 6])
+def test_heatmaps_show_the_matrices_of_the_first_network(shared: Explorer, streams: int) -> None:
+    # Up to n = 4 the browser holds all matrices; above, they come by round trip.
+    shared.show("matrices")
+    for _ in range(abs(streams - 4)):
+        shared.slider("Streams (n)").press("ArrowLeft" if streams < 4 else "ArrowRight")
+    expect(shared.page).to_have_url(re.compile(f"streams={streams}&"))
+    shared.set("Depth (layers)", 12)
+    shared.set("Sinkhorn iterations", 2)
+    logits = mhc.sample_mixing(depth=12, streams=streams, seed=42)[0]
+    projected = mhc.sinkhorn_knopp(logits, 2)
+    n = streams
+    matrices = {
+        "matrix-layer-hc": logits[-1],
+        "matrix-layer-projected": projected[-1],
+        "matrix-composite-projected": mhc.compose(projected).matrix(at=12),
+    }
+
+    def heatmaps_are_right() -> None:
+        for name, matrix in matrices.items():
+            shown = shared.matrix(name)
+            block = np.array(shown["value"]).reshape(n + 1, n + 1)
+            close = {"rtol": 1e-5, "atol": 1e-6}
+            np.testing.assert_allclose(block[:n, :n], matrix, **close)
+            np.testing.assert_allclose(block[:n, n], matrix.sum(axis=1), **close)
+            np.testing.assert_allclose(block[n, :n], matrix.sum(axis=0), **close)
+            first = float(shown["text"][0].replace("−", "-"))
+            assert first == pytest.approx(matrix[0, 0], abs=0.0051)
+
+    shared.eventually(heatmaps_are_right)
+
+
+def test_figure_8_shows_printed_and_computed_sums(shared: Explorer) -> None:
+    shared.show("figure8")
+    page = shared.page
+    expect(page.locator(".fig8-matrix")).to_have_count(12)
+    first = page.locator(".fig8-matrix").first
+    expect(first).to_contain_text("5.43")
+    expect(first.locator("td.sum").first).to_contain_text("18.73")
+    expect(first.locator("td.sum .fig8-computed").first).to_have_text("18.72")
+    expect(page.locator(".fig8-gains tbody tr")).to_have_count(12)
+    expect(page.locator(".fig8 .source")).to_contain_text("arXiv:2512.24880")
+
+
+def test_all_tabs_fit_beside_the_controls(shared: Explorer) -> None:
+    page = shared.page
+    tabs = page.get_by_role("tab")
+    expect(tabs).to_have_count(len(VIEWS))
+    last = tabs.last.bounding_box()
+    assert last
+    assert last["x"] + last["width"] <= 1400
+    assert tabs.last.evaluate("(e) => e.closest('.MuiTabs-scroller').scrollWidth") <= 1100

@@ -1,0 +1,132 @@
+"""What `app/_panel.py` takes of Panel and Bokeh is still there, and still does what it is for.
+
+A test that fails here after an upgrade names what has to be looked at in that file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from pathlib import Path
+from typing import Any
+
+import panel as pn
+import panel_material_ui as pmui
+import param
+from bokeh.embed import bundle
+from bokeh.model import Model
+from bokeh.server.tornado import BokehTornado
+from bokeh.server.urls import toplevel_patterns
+from panel.io.server import WSHandler
+from panel.reactive import Syncable
+from tornado.httpserver import HTTPServer
+from tornado.websocket import WebSocketProtocol13
+
+from mhc_demo.app import _panel
+from mhc_demo.app.components import Slider, Story
+
+
+def test_a_component_waits_so_long_before_it_passes_on_a_change() -> None:
+    assert Syncable._debounce == 50, "Panel gathers changes differently: `prompt`"
+    waits: list[float] = []
+
+    class Served:
+        session_context = object()
+
+        def add_timeout_callback(self, then: object, milliseconds: float) -> None:
+            waits.append(milliseconds)
+
+    document: Any = Served()
+    for widget in (pmui.IntSlider(), _panel.prompt(pmui.IntSlider()), Slider(), Story()):
+        widget._server_change(document, "", None, "value", 0, 1)
+        pn.state._change_callbacks.pop(document)
+    assert waits == [50, _panel.GATHERED, _panel.GATHERED, _panel.GATHERED], "`prompt`"
+
+
+def test_the_busy_state_of_a_page_is_the_server_s_until_it_is_tied_elsewhere() -> None:
+    class Work(param.Parameterized):
+        computing = param.Boolean(default=False)
+
+    busy = "panel-material-ui ties `Page.busy` differently: `follow_busy`"
+    assert pmui.Page.param.busy.readonly, busy
+    assert "state.param.busy" in inspect.getsource(pmui.Page.__init__), busy
+    watched = server_watchers()
+    work, page = Work(), pmui.Page()
+    _panel.follow_busy(page, work.param.computing)
+    assert server_watchers() == watched, busy
+    work.computing = True
+    assert page.busy, busy
+
+
+def server_watchers() -> int:
+    """What pn.state, which outlives every page, keeps alive."""
+    held = pn.state._param__private.watchers
+    return sum(len(watchers) for by_kind in held.values() for watchers in by_kind.values())
+
+
+def test_the_script_of_the_components_is_a_file_of_the_server() -> None:
+    address = pmui.Page._render_esm(server=True)
+    changed = f"panel-material-ui names its script {address!r}: `load_components`"
+    path = address.removeprefix("./").partition("?")[0]
+    assert path.startswith("static/extensions/panel-material-ui/"), changed
+    folder = bundle.extension_dirs.get("panel-material-ui")
+    if folder is not None:  # known since the first page was built
+        assert (Path(folder) / Path(path).name).is_file(), changed
+
+
+def test_folders_of_bokeh_s_extensions_are_served() -> None:
+    (roots,) = (each[2]["root"] for each in toplevel_patterns if "extensions" in each[0])
+    assert roots is bundle.extension_dirs, "Bokeh looks elsewhere: `serve_folder`"
+    assert (Path(roots["mhc-demo"]) / "mhc.js").is_file()
+
+
+def test_no_page_tells_where_the_server_works() -> None:
+    changed = "the model of the file selector is another one: `hide_working_folder`"
+    assert "FileSelector1" in Model.model_class_reverse_map, changed
+    _panel.hide_working_folder()
+    folder = str(Path.cwd())
+    told = [
+        f"{name}.{prop}"
+        for name, model in Model.model_class_reverse_map.items()
+        for prop in model.properties()
+        if model.lookup(prop).property._default == folder
+    ]
+    assert told == [], changed
+
+
+def test_a_server_has_a_tornado_application_and_takes_connections() -> None:
+    async def start() -> Any:
+        return pn.serve({"app": pn.Row}, port=0, show=False, start=False, verbose=False)
+
+    server = asyncio.run(start())
+    try:
+        application = _panel.tornado_application(server)
+        assert isinstance(application, BokehTornado), "`tornado_application`"
+        assert application.default_router.rules, "Tornado's routes: `guard.protect`"
+        taking = _panel.http_server(server)
+        assert isinstance(taking, HTTPServer), "`http_server`"
+        assert callable(taking.handle_stream), "`guard.keep_some_files`"
+    finally:
+        _panel.http_server(server).stop()
+
+
+def test_a_session_is_opened_by_a_step_that_can_be_overridden() -> None:
+    changed = "Panel or Bokeh opens sessions differently: `SessionHandler`"
+    assert inspect.iscoroutinefunction(WSHandler._async_open), changed
+    assert "self._async_open" in inspect.getsource(WSHandler.__mro__[1].open), changed
+    opened: list[str] = []
+
+    class Ours(_panel.SessionHandler):
+        async def open_session(self, token: str) -> None:
+            opened.append(token)
+
+    asyncio.run(Ours.__new__(Ours)._async_open("a token"))
+    assert opened == ["a token"], changed
+
+
+def test_closing_the_stream_of_a_wire_cuts_it() -> None:
+    changed = "Tornado keeps the stream of a websocket elsewhere: `Line.resume`"
+    assert "self.stream" in inspect.getsource(WebSocketProtocol13.is_closing), changed
+    assert "StreamClosedError" in inspect.getsource(WebSocketProtocol13._receive_frame_loop), (
+        changed
+    )

@@ -1,0 +1,322 @@
+"""The views without a browser: what they plot after a change is what the library computes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from bokeh.plotting import figure
+
+import mhc_demo as mhc
+from mhc_demo.app.state import State
+from mhc_demo.app.views import VIEWS, View, cost
+from mhc_demo.figures import mixing, phase
+from mhc_demo.figures.compare import look
+from mhc_demo.numerics.costs import ProjectionTimes
+from mhc_demo.numerics.gains import METRICS
+from mhc_demo.numerics.projections import PROJECTIONS
+
+# A table holds float32 numbers.
+CLOSE = {"rtol": 1e-6, "atol": 1e-6}
+BOTH = ("forward", "backward")
+LIMITED = ("HC, forward", "projected, backward")
+"""What no range of an axis may leave out."""
+SMALL = {"members": 2, "streams": 3}
+
+Plots = dict[str, dict[str, Any]]
+"""What is plotted, by the names of figures and of what is in them."""
+
+
+def times(projection: str) -> np.ndarray:
+    """Seconds for each count, another start for each projection, instead of measured ones."""
+    return 1e-6 * (np.arange(31) + list(PROJECTIONS).index(projection))
+
+
+@pytest.fixture(autouse=True)
+def no_measuring(monkeypatch: pytest.MonkeyPatch) -> None:
+    def measure(projection: str, *, streams: int, device: str) -> ProjectionTimes:
+        counts = tuple(range(31))
+        return ProjectionTimes(projection, streams, 10, counts, times(projection), 3, "an abacus")
+
+    monkeypatch.setattr(cost, "projection_times", measure)
+    monkeypatch.setattr(cost, "_times", {})
+
+
+def opened(view: str, **values: Any) -> tuple[mhc.Explorer, View]:
+    """An explorer with that view open, as complete as the browser makes it."""
+    explorer = mhc.Explorer(**{**SMALL, "view": view, **values})
+    explorer.window.first_picture = True
+    return explorer, explorer.stage.views[view]
+
+
+def experiment(state: State) -> mhc.Experiment:
+    values = dict(state.key())
+    del values["device"]
+    return mhc.Experiment(**values)
+
+
+LIBRARY: dict[str, Callable[[State], Plots]] = {}
+"""By view, what it is to plot."""
+
+
+def library(view: str) -> Callable[[Callable[[State], Plots]], Callable[[State], Plots]]:
+    def register(function: Callable[[State], Plots]) -> Callable[[State], Plots]:
+        LIBRARY[view] = function
+        return function
+
+    return register
+
+
+def lines(gains: Any, state: State) -> dict[str, Any]:
+    """The medians of HC and of the projection, in both directions."""
+    return {
+        f"{name}, {d}": gains.sel(direction=d, iterations=t, series="median")
+        for name, t in {"HC": 0, "projected": state.iterations}.items()
+        for d in BOTH
+    }
+
+
+@library("composite")
+def _composite(state: State) -> Plots:
+    surface = mhc.gain_surface(experiment(state))
+    gains = surface["log10_gain"]
+    here = gains.sel(depth=state.depth, series="median")
+    return {
+        "composite": lines(gains, state) | {"expected": surface["expected_log10_gain"]},
+        "iterations": {d: here.sel(direction=d) for d in BOTH},
+    }
+
+
+@library("layers")
+def _layers(state: State) -> Plots:
+    return {"layers": lines(mhc.layer_gains(experiment(state)), state)}
+
+
+@library("layer-axis")
+def _layer_axis(state: State) -> Plots:
+    gains = mhc.layer_axis_gains(experiment(state), depth=state.depth)
+    return {"layer-axis": lines(gains, state)}
+
+
+@library("matrices")
+def _matrices(state: State) -> Plots:
+    def mixing(*, logits: bool) -> np.ndarray:
+        names = ("depth", "streams", "init", "spread", "seed")
+        values = {name: getattr(state, name) for name in names}
+        return mhc.sample_mixing(**values, logits=logits)[0]
+
+    projected = mixing(logits=False)  # HC's at 0 iterations
+    if state.iterations:
+        projected = mhc.project(mixing(logits=True), state.projection, state.iterations)
+    return {
+        f"matrix-{what}-{name}": {"value": matrix}
+        for name, layers in {"hc": mixing(logits=False), "projected": projected}.items()
+        for what, matrix in {
+            "layer": layers[-1],
+            "composite": mhc.compose(layers).matrix(at=state.depth),
+        }.items()
+    }
+
+
+@library("mixing")
+def _mixing(state: State) -> Plots:
+    found = mhc.mixing_surface(experiment(state)).sel(iterations=state.iterations)
+    return {"mixing": {METRICS[name].title: found[name] for name in mixing.DRAWN}}
+
+
+@library("compare")
+def _compare(state: State) -> Plots:
+    gains = mhc.compare(experiment(state))["log10_gain"].sel(series="median")
+    return {
+        f"compare-{d}": {
+            f"{look(name).label}, {d}": gains.sel(
+                projection=name,
+                direction=d,
+                iterations=state.iterations if chosen.iterative else 1,
+            )
+            for name, chosen in PROJECTIONS.items()
+        }
+        for d in BOTH
+    }
+
+
+@library("phase")
+def _phase(state: State) -> Plots:
+    found: Plots = {}
+    for swept, cut, rows in (("spread", "depth", "spread"), ("streams", "iterations", "depth")):
+        gains = phase.larger_gain(mhc.phase_map(experiment(state), swept))
+        gains = gains.sel({cut: getattr(state, cut)}).transpose(rows, ...)
+        found[f"phase-{swept}"] = {"shade": phase.shade(gains.values).ravel()}
+    return found
+
+
+@library("cost")
+def _cost(state: State) -> Plots:
+    gains = mhc.gain_surface(experiment(state))["log10_gain"].sel(
+        direction="backward", series="median", depth=state.depth
+    )
+    here = [gains.sel(iterations=state.iterations)]
+    return {
+        "cost-time": {"time": 1e9 * times(state.projection) / 10},
+        "cost-trade": {"backward": gains, "present": here},
+        "cost-closer": {"backward": gains, "present": here},
+    }
+
+
+def plotted(p: figure, name: str) -> np.ndarray:
+    """What a figure plots by that name, or else has in a column of that name."""
+    for each in p.renderers:
+        if each.name == name:
+            return np.asarray(each.data_source.data[each.glyph.y], float)
+    for each in p.renderers:
+        if name in each.data_source.data:
+            return np.asarray(each.data_source.data[name], float)
+    raise AssertionError(f"{p.name} plots no {name}")
+
+
+def unscaled(block: np.ndarray) -> np.ndarray:
+    """The matrix of a heatmap's block, which has its sums, and a power of ten in its corner."""
+    block = block.reshape(2 * (round(len(block) ** 0.5),))
+    return block[:-1, :-1] * 10.0 ** block[-1, -1]
+
+
+CHANGES = [
+    ("composite", {"streams": 2, "projection": "exp"}),
+    ("composite", {"spread": 3.0, "projection": "none"}),
+    ("layers", {"seed": 7, "projection": "columns"}),
+    ("layers", {"init": "identity", "streams": 6, "projection": "mhc-lite"}),
+    ("layer-axis", {"seed": 7, "projection": "released"}),
+    ("layer-axis", {"spread": 3.0, "projection": "identity"}),
+    ("matrices", {"spread": 3.0, "projection": "rows"}),
+    ("matrices", {"streams": 5, "projection": "exp"}),
+    ("matrices", {"init": "identity", "iterations": 0}),
+    ("mixing", {"seed": 7, "projection": "released"}),
+    ("mixing", {"streams": 2, "projection": "columns"}),
+    ("compare", {"seed": 7, "spread": 3.0}),
+    ("compare", {"init": "identity", "streams": 2}),
+    ("phase", {"seed": 7, "projection": "rows"}),
+    ("phase", {"spread": 0.0, "init": "identity", "projection": "mhc-lite"}),
+    ("cost", {"streams": 2, "projection": "mhc-lite"}),
+    ("cost", {"seed": 7, "projection": "released"}),
+]
+
+
+def test_every_view_with_plots_and_every_projection_is_changed_here() -> None:
+    assert {view for view, _ in CHANGES} == set(LIBRARY)
+    without = {"figure8", "formulas", "lab"}  # the lab plots what was trained: test_lab.py
+    assert set(LIBRARY) == set(VIEWS) - without
+    everywhere = {"sinkhorn"}  # each view opens with it
+    assert {change.get("projection") for _, change in CHANGES} - {None} | everywhere == set(
+        PROJECTIONS
+    )
+
+
+@pytest.mark.parametrize(("view", "change"), CHANGES, ids=lambda value: str(value))
+def test_after_a_change_a_view_plots_the_library_s_numbers(
+    view: str, change: dict[str, Any]
+) -> None:
+    explorer, shown = opened(view)
+    state = explorer.state
+    state.param.update(**change)
+    state.param.update(depth=9, **({} if "iterations" in change else {"iterations": 2}))
+    shown.recut()  # as the browser has done
+    found = {each.name: each for each in shown.figures()}
+    wanted = LIBRARY[view](state)
+    assert set(wanted) == set(found)
+    for name, series in wanted.items():
+        for what, values in series.items():
+            numbers = plotted(found[name], what)
+            if view == "matrices":
+                numbers = unscaled(numbers)
+            values = np.asarray(values, float)
+            np.testing.assert_allclose(numbers, values, **CLOSE, err_msg=f"{name}: {what}")
+            if what in LIMITED and view != "compare":  # whose lines may leave it
+                low, high = found[name].y_range.start, found[name].y_range.end
+                assert low <= values.min() <= values.max() <= high
+
+
+@pytest.mark.parametrize("view", ["figure8", "formulas", "lab"])
+def test_a_view_of_no_experiment_stands_through_its_changes(view: str) -> None:
+    explorer, shown = opened(view)
+    explorer.state.param.update(streams=2, projection="rows", iterations=0, depth=1)
+    assert explorer.stage.place.objects == [shown.content]
+    assert not explorer.computing
+
+
+# One life
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The steps of the life of every view, as they are taken."""
+    taken: list[str] = []
+
+    def noted(view: type[View], name: str) -> None:
+        step = getattr(view, name)
+
+        def take(self: View, *given: Any) -> Any:
+            taken.append(name)
+            return step(self, *given)
+
+        monkeypatch.setattr(view, name, take)
+
+    for view in VIEWS.values():
+        for name in ("build", "complete", "update", "describe", "recolour"):
+            noted(view, name)
+    return taken
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_whatever_happens_a_view_describes_it_once(view: str, calls: list[str]) -> None:
+    key = ("sinkhorn", 3, "numpy")
+    cost._times[key] = cost.projection_times("sinkhorn", streams=3, device="numpy")
+    explorer, _ = opened(view)
+    assert calls == ["build", "describe", "complete"]
+    calls.clear()
+    explorer.state.seed = 7
+    assert calls == ["update", "describe"]
+    calls.clear()
+    explorer.state.iterations = 3
+    assert calls == ["describe"]
+    calls.clear()
+    explorer.state.theme = "dark"
+    assert calls == ["recolour"]
+    calls.clear()
+    explorer.state.depth = 20
+    new = ["update", "describe"] if view == "layer-axis" else []  # it is of that depth
+    assert calls == ["describe", *new]
+    calls.clear()
+    explorer.state.view = "composite" if view == "figure8" else "figure8"
+    calls.clear()
+    explorer.state.view = view
+    assert calls == ["describe"]
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_to_ask_whether_a_view_holds_something_changes_nothing(view: str, calls: list[str]) -> None:
+    explorer, shown = opened(view, streams=6) if view == "matrices" else opened(view)
+    calls.clear()
+    written: list[object] = []
+    for each in shown.content.select():
+        each.param.watch(written.append, list(each.param))
+    here, elsewhere = explorer.state.position(), {"depth": 3, "iterations": 30}
+    assert shown.holds(here)
+    assert shown.holds(elsewhere) == (view not in ("layer-axis", "matrices"))
+    assert calls == written == []
+
+
+@pytest.mark.parametrize("view", ["matrices", "compare", "phase"])
+def test_a_view_of_many_colours_follows_the_theme(view: str) -> None:
+    def colours(p: figure) -> list[object]:
+        painted = [model for model in p.references() if hasattr(model, "text_color")]
+        palettes = [model for model in p.references() if hasattr(model, "palette")]
+        return [*(m.text_color for m in painted), *(m.palette for m in palettes)]
+
+    explorer, shown = opened(view)
+    before = [colours(each) for each in shown.figures()]
+    explorer.state.theme = "dark"
+    assert [colours(each) for each in shown.figures()] != before
+    explorer.state.theme = "light"
+    assert [colours(each) for each in shown.figures()] == before
