@@ -1,11 +1,10 @@
-/* Plots for who cannot see them, and for who wants to keep them.
+/* A text alternative, a CSV file and a picture of every plot.
 
-   A figure carries in its tags what it shows (mhc_demo/figures/contents.py).  From that and from
-   the numbers as they are drawn this file makes a text alternative, a CSV file and a picture with
-   its title: after the last move, for what is seen, and never while a slider moves. */
+   A figure carries in its tags what it shows (mhc_demo/figures/contents.py); the numbers are those
+   that it draws.  All of this waits until the sliders rest, and visible figures alone have it. */
 "use strict";
 Object.assign(mhc, (() => {
-  const {get, element, big, spoken, verdict, significant, minus} = mhc;
+  const {get, element, in_words, verdict, significant, minus, entry} = mhc;
   const SETTLED = 500; // milliseconds after the last move or the last new data
 
   const contents = (figure) => figure.tags.find((tag) => get(tag, "kind") !== undefined);
@@ -68,7 +67,7 @@ Object.assign(mhc, (() => {
   // ---- words -------------------------------------------------------------------------------
 
   function said({scale, unit}, value) {
-    if (scale === "log10") return spoken(big(value));
+    if (scale === "log10") return in_words(value);
     if (scale === "label") return value;
     return minus(Math.abs(value) < 1 ? value.toFixed(3) : significant(value, 4)) + unit;
   }
@@ -124,8 +123,8 @@ Object.assign(mhc, (() => {
     const tell = (i) => `${said(gain, gain.values[i])} at ${place(i)}`;
     const fates = new Map();
     for (const i of known) {
-      const fate = verdict(gain.values[i]);
-      fates.set(fate, (fates.get(fate) ?? 0) + 1);
+      const found = verdict(gain.values[i]);
+      fates.set(found, (fates.get(found) ?? 0) + 1);
     }
     const shares = [...fates].map(([fate, count]) => `${fate} in ${count}`).join(", ");
     return `Map of the gain over ${x.heading} and ${y.heading}, at ${present(state)}. `
@@ -138,13 +137,12 @@ Object.assign(mhc, (() => {
   function matrix(figure) {
     const {columns: [rows, columns, {values}], power} = series_of(figure)[0];
     const n = Math.round(Math.sqrt(values.length + 1)) - 1;
-    const tell = (x) => minus(x.toFixed(2));
     const range = (some) => {
-      const [least, most] = [Math.min(...some), Math.max(...some)].map(tell);
+      const [least, most] = [Math.min(...some), Math.max(...some)].map(entry);
       return least === most ? `all ${least}` : `from ${least} to ${most}`;
     };
     const some = (test) => values.filter((_, i) => test(rows.values[i], columns.values[i]));
-    const list = (sums) => (n <= LEGIBLE ? sums.map(tell).join(", ") : range(sums));
+    const list = (sums) => (n <= LEGIBLE ? sums.map(entry).join(", ") : range(sums));
     const entries = some((row, column) => row !== "Σ" && column !== "Σ");
     return `Matrix of ${n} by ${n}`
       + (power ? `, all numbers times 10 to the power of ${minus(String(power))}` : "")
@@ -162,7 +160,6 @@ Object.assign(mhc, (() => {
   // ---- pictures ----------------------------------------------------------------------------
 
   const view_of = (figure) => Bokeh.index.find_one(figure);
-  const FONT = "system-ui, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif";
   const SHARP = 2; // pixels of a file to one of a page, at least
 
   // A plot is transparent: what is behind it, through the shadow roots up to the page.
@@ -225,8 +222,9 @@ Object.assign(mhc, (() => {
     const {width, height} = view.bbox;
     const {ctx} = plot;
     const edge = 14;
+    const font = get(contents(figure), "font");
     const set = (arrange, pieces, size, weight = "normal") => {
-      ctx.font = `${weight} ${size}px ${FONT}`;
+      ctx.font = `${weight} ${size}px ${font}`;
       return arrange(ctx, pieces, width - 2 * edge).map((line) => ({line, size, weight}));
     };
     const entries = series_of(figure).filter(({colour, columns}) => colour && drawn(columns[1]));
@@ -250,7 +248,7 @@ Object.assign(mhc, (() => {
         for (const {text, x, colour, dash} of line) {
           const at = edge + x;
           if (colour) stroke(page, at, y - 0.35 * size, colour, dash);
-          page.font = `${weight} ${size}px ${FONT}`;
+          page.font = `${weight} ${size}px ${font}`;
           page.fillStyle = color;
           page.fillText(text, at + (colour ? SWATCH : 0), y);
         }

@@ -37,11 +37,7 @@ mhc.story = (() => {
     .mhc-cover dd { margin: 0; }`;
   document.head.append(Object.assign(document.createElement("style"), {textContent: SHEET}));
 
-  const element = (tag, className, parent, properties = {}) => {
-    const node = Object.assign(document.createElement(tag), {className, ...properties});
-    parent.append(node);
-    return node;
-  };
+  const {element} = mhc;
 
   function button(parent, label, action, className = "") {
     const node = element("button", className, parent, {type: "button", textContent: label});

@@ -16,10 +16,14 @@ import pytest
 import mhc_demo as mhc
 from mhc_demo.app.state import State
 from mhc_demo.cli import main
-from mhc_demo.export import embed
+from mhc_demo.export.embed import page as embed_page
+from mhc_demo.figures import style
 from mhc_demo.figures.packed import GAINS, PER_UNIT, PLAIN, pack
 from mhc_demo.figures.slices import SLIDERS
-from mhc_demo.story.scenes import SCENES, big
+from mhc_demo.numerics.numbers import exact, fate, rounded
+from mhc_demo.scripts import STATIC
+from mhc_demo.story import TITLE
+from mhc_demo.story.scenes import SCENES
 
 FEW = mhc.Experiment(members=2)
 HOSTILE = "</script></title><img src=x onerror=alert(1)>'\"&{}"
@@ -41,20 +45,6 @@ def unpacked(packed: dict[str, Any]) -> np.ndarray:
     return values
 
 
-def on_hover(log10: float) -> str:
-    """As `exact` of `static/mhc.js` writes a gain."""
-    if abs(log10) < 4:
-        return f"{10**log10:.5e}"
-    power = np.floor(log10)
-    return f"{10 ** (log10 - power):.3f}e{power:g}"
-
-
-def fate(log10: float) -> str:
-    """As `verdict` of `static/mhc.js` calls a gain."""
-    size = abs(log10)
-    return f"{np.sign(log10)}" * (1 + int(size > 3) + int(size > np.log10(2)))
-
-
 def test_every_digit_that_is_shown_of_a_packed_gain_is_its_own() -> None:
     rng = np.random.default_rng(0)
     near_breaks = [s * b + rng.normal(0, 1e-6, 300) for s in (1, -1) for b in (0, 0.30103, 3, 4)]
@@ -71,14 +61,12 @@ def test_every_digit_that_is_shown_of_a_packed_gain_is_its_own() -> None:
     )
     sent = unpacked(pack(values, row=len(values)))
     assert np.abs(sent - values).max() < 4.5 / PER_UNIT
-    assert [big(v) for v in sent] == [big(v) for v in values]
-    assert [on_hover(v) for v in sent] == [on_hover(v) for v in values]
-    assert [fate(v) for v in sent[np.abs(sent) > 1e-6]] == [
-        fate(v) for v in values[np.abs(sent) > 1e-6]
-    ]
+    assert [rounded(v) for v in sent] == [rounded(v) for v in values]
+    assert [exact(v) for v in sent] == [exact(v) for v in values]
+    assert [fate(v) for v in sent] == [fate(v) for v in values]
     # Where a headline changes within a ten-millionth, it is the headline that is right.
     tenths = unpacked(pack(near_tenths, row=len(near_tenths)))
-    assert [big(v) for v in tenths] == [big(v) for v in near_tenths]
+    assert [rounded(v) for v in tenths] == [rounded(v) for v in near_tenths]
 
 
 def test_three_decimals_stay_and_so_does_what_is_no_number() -> None:
@@ -112,7 +100,7 @@ def test_it_opens_as_the_page_does_and_holds_the_library_s_numbers() -> None:
     for direction in ("forward", "backward"):
         wanted = surface.sel(direction=direction, series="median").values.ravel()
         sent = unpacked(columns[f"{direction}.median"])
-        assert [big(v) for v in sent] == [big(v) for v in wanted]
+        assert [rounded(v) for v in sent] == [rounded(v) for v in wanted]
 
 
 def _models(doc: Any) -> list[dict[str, Any]]:
@@ -136,12 +124,12 @@ def test_it_names_no_other_host_and_lets_no_title_out(fragment: bool) -> None:
     html = mhc.export_html(FEW, title=HOSTILE, fragment=fragment)
     assert "<img" not in html
     assert html.count("</script") == (1 if fragment else 2)
-    ours = html.replace(embed._in_script(embed._bokehjs()), "")
+    ours = html.replace(embed_page._in_script(embed_page._bokehjs()), "")
     assert re.findall(r"https?://[^\s\"']+", ours) == ["http://www.w3.org/2000/svg"] * ours.count(
         "http://www.w3.org/2000/svg"
     )
     assert not re.search(r"<(link|img|iframe|script [^>]*src)", ours)
-    assert (embed._bokehjs()[:1000] in html) is not fragment
+    assert (embed_page._bokehjs()[:1000] in html) is not fragment
 
 
 def test_it_says_what_it_shows() -> None:
@@ -175,7 +163,7 @@ def test_a_scene_s_words_are_left_out_where_they_would_not_be_true() -> None:
         {"streams": [2, 8]},  # it opens with 2
     ):
         changed = mhc.export_html(scene="dial", fragment=True, **change)
-        assert f"<h2>{embed.TITLE}</h2>" in changed
+        assert f"<h2>{TITLE}</h2>" in changed
         assert scene.question not in changed
 
 
@@ -285,3 +273,20 @@ def test_a_place_that_holds_no_file_is_named_in_one_line(
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("mhc-demo: cannot write ")
     assert why in line
+
+
+# The style sheets
+
+
+def test_colours_and_font_stand_in_python_alone_and_every_variable_is_set() -> None:
+    sheets = {path: path.read_text("utf-8") for path in STATIC.glob("*.css")}
+    ours = style.css()
+    colours = set(re.findall(r"#[0-9a-f]{6}", ours))
+    assert style.HC in colours
+    for path in (*sheets, *STATIC.glob("*.js")):
+        assert colours.isdisjoint(re.findall(r"#[0-9a-f]{6}", path.read_text("utf-8").lower()))
+        assert "Segoe" not in path.read_text("utf-8")
+    written = ours + "".join(sheets.values())
+    set_by_scripts = {"at", "share", "shade"}
+    without_default = set(re.findall(r"var\(--([\w-]+)\)", written))
+    assert without_default - set_by_scripts <= set(re.findall(r"--([\w-]+):", written))

@@ -26,8 +26,9 @@ import mhc_demo as mhc
 from mhc_demo.cli import main
 from mhc_demo.export import files, pictures
 from mhc_demo.export.files import FORMATS
-from mhc_demo.export.slides import SLIDES
+from mhc_demo.export.slides import SLIDES, SlideRequest
 from mhc_demo.numerics import surface
+from mhc_demo.numerics.numbers import in_label
 from mhc_demo.numerics.replacing import replacing
 
 PATIENCE = 60  # seconds until a process that hangs is ended; none should come near it
@@ -382,20 +383,15 @@ def test_a_figure_as_html_asks_nobody_and_holds_no_more_than_it_shows(
 
 
 def test_a_figure_of_random_matrices_says_that_it_is_not_the_paper_s() -> None:
-    from mhc_demo.export.slides import Asked
-
-    asked = Asked(mhc.Experiment(members=2), depth=8, iterations=1)
+    request = SlideRequest(mhc.Experiment(members=2), depth=8, iterations=1)
     for name, where in (("fig3", "Figure 3"), ("fig7", "Figure 7")):
-        said = SLIDES[name].draw(asked).said
-        assert f"In the manner of {where} of the mHC paper, but not its 27B model" in said[0]
+        subtitle = SLIDES[name].draw(request).subtitle
+        assert f"In the manner of {where} of the mHC paper, but not its 27B model" in subtitle[0]
 
 
 def test_the_dial_s_title_gives_the_gains_that_it_shows() -> None:
-    from mhc_demo.export.slides import Asked
-
     experiment = mhc.Experiment(members=5, spread=5.0)
     here = mhc.gain_surface(experiment, depth=20)["log10_gain"].sel(depth=20, series="median")
-    hc, projected = (10 ** float(here.sel(iterations=t).max()) for t in (0, 2))
-    title = SLIDES["dial"].draw(Asked(experiment, depth=20, iterations=2)).title
-    power = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
-    assert title.endswith(f"10{f'{np.log10(hc):.0f}'.translate(power)} → {projected:.3g}")
+    hc, projected = (float(here.sel(iterations=t).max()) for t in (0, 2))
+    title = SLIDES["dial"].draw(SlideRequest(experiment, depth=20, iterations=2)).title
+    assert title.endswith(f": {in_label(hc)} → {in_label(projected)}")

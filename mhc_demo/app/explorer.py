@@ -73,7 +73,7 @@ class Explorer(pn.viewable.Viewer):
             gain_columns(self.surface["log10_gain"]),
             self.surface["iterations"].values,
             self.surface["depth"].values,
-            state=self.state.seen(),
+            position=self.state.seen(),
         )
         self._working = False
         self._complete = False

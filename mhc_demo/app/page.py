@@ -8,17 +8,15 @@ import param
 from panel.io.resources import LOCAL_DIST
 from panel.util import edit_readonly
 
+from ..figures import style
+from ..story import TITLE
 from .controls import Controls
 from .explorer import Explorer
 from .state import State
 
-TITLE = "mHC: why stacked mixing explodes, and what stops it"
-
-TYPE = {"fontFamily": "system-ui, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"}
-# The blue of the plots, darker or lighter where it is text: no one blue reads on both grounds.
 THEME = {
-    theme: {"palette": {"primary": {"main": blue}}, "typography": TYPE}
-    for theme, blue in (("light", "#1468a3"), ("dark", "#6cb8f0"))
+    theme: {"palette": {"primary": {"main": blue}}, "typography": {"fontFamily": style.FONT}}
+    for theme, blue in style.ACCENT.items()
 }
 
 # A quiet frame: the numbers are what should be seen from the last row.

@@ -6,10 +6,10 @@ import panel as pn
 import panel_material_ui as pmui
 from bokeh.embed import bundle
 
-from ..scripts import STATIC, text_of
+from ..figures import style
+from ..scripts import PAGE, STATIC, text_of
 
-SCRIPTS = ("alone", "mhc", "connection", "story", "terms", "widgets", "plots")
-CSS = text_of("mhc.css")
+CSS = style.css() + text_of("mhc.css")
 
 # `panel serve` hands out no sibling folder of an app; the folder of a Bokeh extension it does.
 bundle.extension_dirs["mhc-demo"] = STATIC
@@ -22,5 +22,7 @@ def load() -> None:
     another host for the rest.
     """
     pn.config.js_modules = {"material": pmui.Page._render_esm(server=True).removeprefix("./")}
-    pn.config.js_files.update({name: f"static/extensions/mhc-demo/{name}.js" for name in SCRIPTS})
+    pn.config.js_files.update(
+        {name.removesuffix(".js"): f"static/extensions/mhc-demo/{name}" for name in PAGE}
+    )
     pn.config.respect_explicit_sizing = True

@@ -77,13 +77,13 @@ def _draw(options: argparse.Namespace, experiment: Any) -> int:
     from pathlib import Path
 
     from ..export.pictures import drawn, found, html
-    from ..export.slides import HEIGHT, SLIDES, WIDTH, Asked, background, laid_out, theme
+    from ..export.slides import HEIGHT, SLIDES, WIDTH, SlideRequest, background, laid_out, theme
     from ..numerics.replacing import replacing
 
     slide, dark = SLIDES[options.figure], options.theme == "dark"
     suffix = Path(options.output).suffix.lower()
     browser = None if suffix == ".html" else found(options.browser)
-    asked = {
+    position = {
         name: getattr(slide if getattr(options, name) is None else options, name)
         for name in ("depth", "iterations")
     }
@@ -91,8 +91,12 @@ def _draw(options: argparse.Namespace, experiment: Any) -> int:
     with replacing(options.output) as part:
         with bar(slide.passes * experiment.members) as progress:
             picture = slide.draw(
-                Asked(
-                    experiment, **asked, device=options.device, progress=progress.update, dark=dark
+                SlideRequest(
+                    experiment,
+                    **position,
+                    device=options.device,
+                    progress=progress.update,
+                    dark=dark,
                 )
             )
         layout = laid_out(

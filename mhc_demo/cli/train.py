@@ -93,6 +93,7 @@ def _train(settings: Settings, path: Path) -> Summary:
 
     from ..lab import CONNECTIONS, Summary, recorded
     from ..lab import train as training
+    from ..numerics.numbers import in_text
 
     progress = tqdm(
         total=settings.steps,
@@ -106,22 +107,22 @@ def _train(settings: Settings, path: Path) -> Summary:
         for record in records:
             if isinstance(record, Summary):
                 return record
-            gain = max(record.gain.values())
-            progress.set_postfix_str(f"loss {record.loss:.3f}, gain 10^{gain:.1f}", refresh=False)
+            gain = in_text(max(record.gain.values()))
+            progress.set_postfix_str(f"loss {record.loss:.3f}, gain {gain}", refresh=False)
             progress.update()
     raise AssertionError("a run ends with its summary")
 
 
 def _told(settings: Settings, summary: Summary, path: Path) -> str:
     from ..lab import CONNECTIONS, TASKS
+    from ..numerics.numbers import in_text
 
     score = f"{TASKS[settings.task].score} {summary.score:.4g}, "
     if math.isnan(summary.score):  # it did not come to its end
         score = ""
-    gain = round(summary.largest_gain, 2) + 0.0  # no minus zero
     return (
         f"{CONNECTIONS[settings.connection]}: {summary.outcome} after {summary.steps} steps, "
-        f"loss {summary.loss:.4g}, {score}largest gain 10^{gain:.2f}, "
+        f"loss {summary.loss:.4g}, {score}largest gain {in_text(summary.largest_gain)}, "
         f"largest gradient norm {summary.largest_gradient_norm:.3g}, "
         f"{1e3 * summary.seconds_per_step:.1f} ms a step: {path}"
     )

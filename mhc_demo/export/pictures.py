@@ -31,7 +31,7 @@ from bokeh.models import LayoutDOM
 from bokeh.resources import Resources
 from bokeh.themes import Theme
 
-from ..scripts import text_of
+from ..scripts import PLOT, text_of
 
 BROWSERS = (
     "chromium",
@@ -211,7 +211,7 @@ def _page(layout: LayoutDOM, title: str, theme: Theme, background: str, script: 
         title=escape(title),
         background=background,
         bokeh=bokeh,
-        mhc=text_of("mhc.js"),
+        mhc=text_of(*PLOT),
         item=item,
         script=script,
     )

@@ -35,7 +35,7 @@ from ..numerics.projections import PROJECTIONS
 from . import style
 from .contents import Column, Series, described, log10
 from .curves import depth_plot
-from .slices import State, sliced, table
+from .slices import Position, sliced, table
 
 QUANTITIES = (*DIRECTIONS, "distance", *MIXING)
 """What the tables hold of each projection."""
@@ -136,7 +136,7 @@ class CompareFigure:
     "compare-moving" hold those of the present depth and iterations, for whoever prints them.
     """
 
-    def __init__(self, found: xr.Dataset, state: State, dark: bool = False) -> None:
+    def __init__(self, found: xr.Dataset, state: Position, dark: bool = False) -> None:
         depths = found["depth"].values
         self.y_range = Range1d(*_gain_range(found))
         self.tables: list[ColumnDataSource] = []
@@ -168,7 +168,7 @@ class CompareFigure:
         self.figures = [self._plot(direction, state) for direction in DIRECTIONS]
         self._fit(found)
 
-    def _plot(self, direction: str, state: State) -> figure:
+    def _plot(self, direction: str, state: Position) -> figure:
         p = depth_plot(
             f"compare-{direction}",
             "Depth (layers)",

@@ -15,6 +15,8 @@ from typing import Any
 from bokeh.models import ColumnDataSource
 from bokeh.plotting import figure
 
+from . import style
+
 
 @dataclass(frozen=True)
 class Column:
@@ -77,6 +79,7 @@ def described(
             "along": along,
             "here": here,
             "series": [_told(each) for each in series],
+            "font": style.FONT,
         }
     ]
     return p

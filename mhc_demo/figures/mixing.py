@@ -11,12 +11,12 @@ from ..numerics.gains import METRICS
 from . import style
 from .contents import Column, Series, described
 from .curves import depth_plot
-from .slices import State, sliced
+from .slices import Position, sliced
 
 DRAWN: dict[str, tuple[str, str | list[int]]] = {
     "second_singular_value": (style.PROJECTED, "solid"),
-    "uniform_distance": ("#2f9e44", [7, 4]),
-    "stream_disagreement": ("#e8a317", [2, 6]),
+    "uniform_distance": (style.UNIFORM, [7, 4]),
+    "stream_disagreement": (style.DISAGREEMENT, [2, 6]),
 }
 """The metrics drawn, which share a scale from 0 (all alike) up."""
 
@@ -33,7 +33,7 @@ class MixingFigure:
     the eye either.
     """
 
-    def __init__(self, mixing: xr.Dataset, table: ColumnDataSource, state: State) -> None:
+    def __init__(self, mixing: xr.Dataset, table: ColumnDataSource, state: Position) -> None:
         depths = mixing["depth"].values
         self.y_range = Range1d(0, _top(mixing))
         p = depth_plot(

@@ -11,6 +11,7 @@ import xarray as xr
 
 from ..numerics.gains import METRICS
 from ..numerics.mixing import gaussian_growth
+from ..numerics.numbers import in_html, minus
 from ..numerics.projections import PROJECTIONS
 from ..numerics.surface import Experiment
 
@@ -109,16 +110,16 @@ def _growth(experiment: Experiment) -> str:
     )
     return (
         f"<b>At n = {experiment.streams} and spread {experiment.spread:g} unconstrained mixing "
-        f"{what}</b>: {rate:+.3f} decades per layer, ± {deviation:.3f} per √layer over seeds "
-        "(top Lyapunov exponent of Gaussian products; Newman 1986).".replace("-", "−")
+        f"{what}</b>: {minus(f'{rate:+.3f}')} decades per layer, ± {deviation:.3f} per √layer over "
+        "seeds (top Lyapunov exponent of Gaussian products; Newman 1986)."
     )
 
 
 def layers(gains: xr.DataArray) -> str:
     """How much a single layer of HC amplifies."""
-    typical = 10 ** float(gains.sel(iterations=0, series="median").mean())
+    typical = in_html(float(gains.sel(iterations=0, series="median").mean()))
     return (
-        f"The gain of one layer of HC is typically {typical:.3g}: it is the product of all "
+        f"The gain of one layer of HC is typically {typical}: it is the product of all "
         "layers that counts. Dots are the layers of the first network, lines the ensemble’s "
         "median of each layer."
     )

@@ -22,6 +22,7 @@ import xarray as xr
 from ..numerics.costs import hyper_connection_traffic, residual_traffic
 from ..numerics.gains import amax_gain
 from ..numerics.mixing import gaussian_growth
+from ..numerics.numbers import in_text
 from ..numerics.paper import TABLE_5, figure8
 from ..numerics.surface import (
     EXPERIMENT_PARAMETERS,
@@ -257,13 +258,13 @@ class Seen:
 
 
 NUMBERS: dict[str, Callable[[Seen], str]] = {
-    "hc": lambda seen: big(seen.gain(0)),
-    "projected": lambda seen: big(seen.gain()),
-    "after_1": lambda seen: big(seen.gain(1)),
-    "after_20": lambda seen: big(seen.gain(20)),
-    "member_forward": lambda seen: big(seen.gain(series="member", direction="forward")),
-    "member_backward": lambda seen: big(seen.gain(series="member", direction="backward")),
-    "typical": lambda seen: big(
+    "hc": lambda seen: in_text(seen.gain(0)),
+    "projected": lambda seen: in_text(seen.gain()),
+    "after_1": lambda seen: in_text(seen.gain(1)),
+    "after_20": lambda seen: in_text(seen.gain(20)),
+    "member_forward": lambda seen: in_text(seen.gain(series="member", direction="forward")),
+    "member_backward": lambda seen: in_text(seen.gain(series="member", direction="backward")),
+    "typical": lambda seen: in_text(
         float(layer_gains(seen.experiment).sel(iterations=0, series="median").mean())
     ),
     "rate": lambda seen: f"{gaussian_growth(seen.experiment.streams)[0]:.3f}",
@@ -275,18 +276,6 @@ NUMBERS: dict[str, Callable[[Seen], str]] = {
     "distance_1": lambda seen: f"{seen.mixing('uniform_distance', depth=1):.2f}",
 }
 """What the numbers in the texts are, as they are read."""
-
-
-def big(log10: float) -> str:
-    """A gain as the headline writes it: 1.13, 264, 10^16.2.
-
-    >>> big(16.2371), big(0.0517)
-    ('10^16.2', '1.13')
-    """
-    if abs(log10) >= 2.9995:
-        return f"10^{log10:.1f}"
-    gain = 10.0**log10
-    return f"{gain:#.3g}".rstrip(".")
 
 
 def _largest_printed(method: str) -> str:

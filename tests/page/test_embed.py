@@ -14,7 +14,8 @@ from bokeh.util.paths import bokehjs_path
 from playwright.sync_api import Browser, Frame, Page, expect
 
 import mhc_demo as mhc
-from mhc_demo.story.scenes import SCENES, big
+from mhc_demo.numerics.numbers import in_text
+from mhc_demo.story.scenes import SCENES
 
 from .conftest import Explorer
 
@@ -113,7 +114,7 @@ def headline_of(surface: Any, depth: int, iterations: int) -> list[str]:
     for t in (0, iterations):
         both = surface.sel(depth=depth, iterations=t)
         forward, backward = (float(both.sel(direction=d)) for d in ("forward", "backward"))
-        said += [big(max(forward, backward)), big(forward), big(backward)]
+        said += [in_text(max(forward, backward)), in_text(forward), in_text(backward)]
     return [text.replace("-", "−") for text in said]
 
 
@@ -159,7 +160,7 @@ def test_every_digit_on_hover_is_the_library_s(tab: Callable[..., File], folder:
             wanted = surface.sel(direction=direction).values.ravel().tolist()
             wrong = file.page.evaluate(
                 """([name, own]) => {
-                  const said = (x) => [mhc.exact(x), mhc.spoken(mhc.big(x)), mhc.verdict(x)].join()
+                  const said = (x) => [mhc.exact(x), mhc.in_words(x), mhc.verdict(x)].join()
                   const {data} = Bokeh.documents[0].get_model_by_name("surface")
                   const held = [...(data instanceof Map ? data.get(name) : data[name])]
                   return held.map((x, i) => [said(x), said(own[i])]).filter(([a, b]) => a !== b)
@@ -177,7 +178,7 @@ def test_keys_and_screen_readers_reach_all_of_it(tab: Callable[..., File], folde
     page.keyboard.press("ArrowRight")
     expect(page.get_by_role("radio", name="8", exact=True)).to_be_checked()
     expect(page.get_by_role("group", name="Streams (n)")).to_be_visible()
-    gain = big(float(gains(8).sel(depth=64, iterations=4).max()))
+    gain = in_text(float(gains(8).sel(depth=64, iterations=4).max()))
     expect(page.locator(".spoken")).to_contain_text(f"4 iterations: {gain}.")
     plots = page.get_by_role("img")
     expect(plots).to_have_count(2)

@@ -10,7 +10,7 @@ from bokeh.model import Model
 from bokeh.plotting import figure
 
 from ...figures import style, words
-from ...figures.slices import State, recut, ruled
+from ...figures.slices import Position, recut, ruled
 from ...story.glossary import explained
 from ..computing import Key
 from ..static import CSS
@@ -55,7 +55,7 @@ class View:
         self.content.styles = {**self.content.styles, **UNLIMITED}
 
     @staticmethod
-    def compute(key: Key, seen: State) -> Any:
+    def compute(key: Key, seen: Position) -> Any:
         """What the view shows beside the gain surface; runs on a thread, and touches no model."""
 
     @staticmethod

@@ -13,7 +13,7 @@ from panel.custom import JSComponent
 
 from ...figures import CompareFigure
 from ...figures.compare import look
-from ...figures.slices import State
+from ...figures.slices import Position
 from ...numerics.comparison import MIXING, compare
 from ...numerics.gains import METRICS
 from ...numerics.projections import PROJECTIONS
@@ -58,7 +58,7 @@ class CompareView(View):
     title = "Compare"
 
     @staticmethod
-    def compute(key: Key, seen: State) -> xr.Dataset:
+    def compute(key: Key, seen: Position) -> xr.Dataset:
         return _comparison_of(_own(key))
 
     def build(self, data: xr.Dataset) -> Any:

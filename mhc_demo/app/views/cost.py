@@ -30,8 +30,9 @@ from ...figures.cost import (
     overhead_html,
     traffic_html,
 )
-from ...figures.slices import State, table
+from ...figures.slices import Position, table
 from ...numerics.costs import ProjectionTimes, projection_times
+from ...numerics.numbers import in_html
 from ...numerics.paper import TABLE_5
 from ...numerics.projections import PAPER_ITERATIONS, PROJECTIONS
 from ..computing import QUEUES, Key
@@ -70,7 +71,7 @@ class CostView(View):
     title = "Cost"
 
     @staticmethod
-    def compute(key: Key, seen: State) -> tuple[Timed, ProjectionTimes | None]:
+    def compute(key: Key, seen: Position) -> tuple[Timed, ProjectionTimes | None]:
         values = dict(key)
         timed = values["projection"], values["streams"], values["device"]
         return timed, _times.get(timed)
@@ -227,7 +228,7 @@ class CostView(View):
         times = nanoseconds(self.measured, gains["iterations"].values)
         counts = sorted({0, 1, state.iterations, PAPER_ITERATIONS})
         bought = ", ".join(
-            f"{_gain(float(gains.sel(iterations=t)))} at {t}"
+            f"{in_html(float(gains.sel(iterations=t)))} at {t}"
             + ("" if np.isnan(times[t]) else f" ({times[t]:,.0f} ns)")
             for t in counts
         )
@@ -236,14 +237,6 @@ class CostView(View):
 
 HEIGHT = TALL.replace("300px", "240px").replace("100vh", "var(--mhc-cost, 90vh)")
 """Of the plots: so that it is seen that something follows them."""
-
-
-def _gain(log10: float) -> str:
-    if not np.isfinite(log10):
-        return "0" if log10 < 0 else "—"
-    if abs(log10) < 3:
-        return f"{10**log10:.4g}" if log10 > 1 else f"{10**log10:.3f}"
-    return f"10<sup>{log10:.1f}</sup>".replace("-", "−")
 
 
 # The calculator

@@ -9,7 +9,7 @@ import xarray as xr
 from bokeh.plotting import figure
 
 from ...figures import LayerAxisFigure, words
-from ...figures.slices import State, gain_columns, label, table
+from ...figures.slices import Position, gain_columns, label, table
 from ...numerics.surface import layer_axis_gains
 from ..computing import Key, device_of, experiment_of
 from .base import View, html, lines_legend, note, plots
@@ -22,7 +22,7 @@ class LayerAxisView(View):
     title = "Paper’s axes"
 
     @staticmethod
-    def compute(key: Key, seen: State) -> xr.DataArray:
+    def compute(key: Key, seen: Position) -> xr.DataArray:
         return layer_axis_gains(
             experiment_of(key), depth=seen["depth"], direction="backward", device=device_of(key)
         )

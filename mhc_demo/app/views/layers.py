@@ -10,7 +10,7 @@ import xarray as xr
 from bokeh.plotting import figure
 
 from ...figures import LayersFigure, words
-from ...figures.slices import DRAWN, State, gain_columns, table
+from ...figures.slices import PLOTTED, Position, gain_columns, table
 from ...numerics.surface import layer_gains
 from ..computing import Key, device_of, experiment_of
 from .base import View, html, lines_legend, note, paragraph, plots
@@ -23,12 +23,14 @@ class LayersView(View):
     title = "Single layers"
 
     @staticmethod
-    def compute(key: Key, seen: State) -> xr.DataArray:
+    def compute(key: Key, seen: Position) -> xr.DataArray:
         return _gains_of(key)
 
     def build(self, data: xr.DataArray) -> Any:
         self.table = table(
-            gain_columns(data, ("member", *DRAWN)), data["iterations"].values, data["layer"].values
+            gain_columns(data, ("member", *PLOTTED)),
+            data["iterations"].values,
+            data["layer"].values,
         )
         self.plot = LayersFigure(data, self.table, self.explorer.state.seen())
         self.legend = html("")
@@ -50,7 +52,7 @@ class LayersView(View):
         return [self.plot.figure]
 
     def update(self, data: xr.DataArray) -> None:
-        self.table.data = gain_columns(data, ("member", *DRAWN))
+        self.table.data = gain_columns(data, ("member", *PLOTTED))
         self.plot.update(data)
         self._describe(data)
 

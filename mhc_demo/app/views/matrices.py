@@ -11,7 +11,7 @@ from bokeh.plotting import figure
 
 from ...figures import MatricesFigure, words
 from ...figures.matrices import PANELS, matrix_columns
-from ...figures.slices import State, label, table
+from ...figures.slices import Position, label, table
 from ...numerics.gains import METRICS
 from ...numerics.projections import PROJECTIONS
 from ...numerics.surface import member_matrices
@@ -30,7 +30,7 @@ class MatricesView(View):
     title = "Matrices"
 
     @staticmethod
-    def compute(key: Key, seen: State) -> tuple[xr.Dataset, xr.Dataset]:
+    def compute(key: Key, seen: Position) -> tuple[xr.Dataset, xr.Dataset]:
         experiment = experiment_of(key)
         if experiment.streams <= SHIPPED_WHOLE:
             matrices = _matrices_of(key)

@@ -10,7 +10,7 @@ from bokeh.plotting import figure
 
 from ...figures import MixingFigure, words
 from ...figures.mixing import mixing_columns
-from ...figures.slices import State, table
+from ...figures.slices import Position, table
 from ..computing import Key, mixing_of
 from .base import View, html, legend, note, plots
 
@@ -22,7 +22,7 @@ class MixingView(View):
     title = "Mixing"
 
     @staticmethod
-    def compute(key: Key, seen: State) -> xr.Dataset:
+    def compute(key: Key, seen: Position) -> xr.Dataset:
         return mixing_of(key)
 
     def build(self, data: xr.Dataset) -> Any:

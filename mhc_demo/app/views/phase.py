@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ...figures import PhaseFigure
 from ...figures.phase import spread_column, streams_column
-from ...figures.slices import State
+from ...figures.slices import Position
 from ...numerics.comparison import phase_map
 from ...numerics.projections import PROJECTIONS
 from ..computing import Key, experiment_of
@@ -35,7 +35,7 @@ class PhaseView(View):
     title = "Phase map"
 
     @staticmethod
-    def compute(key: Key, seen: State) -> Maps:
+    def compute(key: Key, seen: Position) -> Maps:
         return _over_spread(_without(key, "spread")), _over_streams(_without(key, "streams"))
 
     def build(self, data: Maps) -> Any:
