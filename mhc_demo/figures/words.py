@@ -1,6 +1,6 @@
-"""What is said around the plots, on the page and in the standalone file: legends and notes.
+"""The words around the plots, on the page and in the standalone file: legends and notes.
 
-HTML of our own, without the explanations that the page adds to its terms.
+They are HTML without the explanations of terms, which the page adds.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ..numerics.projections import PROJECTIONS
 from ..numerics.surface import Experiment
 
 Entry = tuple[str, str]
-"""Of a legend: class of the swatch (`static/mhc.css`), text."""
+"""An entry of a legend: class of the swatch (`static/mhc.css`), text."""
 
 LAYER_AXIS = (
     "As in the paper’s Figures 3b and 7b: one network of L layers (the chosen depth). "
@@ -40,7 +40,7 @@ MIXING = (
 
 
 def legend(entries: Iterable[Entry], mark_up: Callable[[str], str] = str) -> str:
-    """A legend that wraps on a phone; `mark_up` is for the texts."""
+    """A legend that wraps on a phone; `mark_up` turns its texts into HTML."""
     return (
         '<ul class="legend">'
         + "".join(
@@ -55,8 +55,7 @@ def legend(entries: Iterable[Entry], mark_up: Callable[[str], str] = str) -> str
 def lines(experiment: Experiment, iterations: int) -> list[Entry]:
     """HC and the projection, forward and backward, with the ensemble's band.
 
-    Of the same extent at 0 iterations, where nothing of the projection is drawn: the plot below
-    must not jump.
+    At 0 iterations, where no projection is drawn, its entry stays so that the plot does not jump.
     """
     members = experiment.members
     return [
@@ -89,7 +88,7 @@ def metrics() -> list[Entry]:
 
 
 def composite(experiment: Experiment) -> str:
-    """What theory says of the unconstrained line, and what the projection is."""
+    """What theory says about the unconstrained line, and what the projection is."""
     chosen = PROJECTIONS[experiment.projection]
     return f"{_growth(experiment)} <b>{chosen.title}</b>: {chosen.note}".strip()
 

@@ -65,8 +65,8 @@ def checked(
     device: str,
 ) -> EmbedRequest:
     """The request that the arguments of `export_html` make, or the error that names one of them."""
-    told = _scene(scene)
-    opening = dict(told.state) if told else {}
+    of_story = _scene(scene)
+    opening = dict(of_story.state) if of_story else {}
     default = Experiment(**{name: opening[name] for name in Experiment.param if name in opening})
     if experiment is None:
         experiment = default
@@ -87,7 +87,8 @@ def checked(
     if not plots:
         raise ValueError(f"plots must name at least one of {', '.join(PLOTS)}")
     printed = list(plots) == ["figure8"]  # nothing in it moves
-    controls = _controls(plots, controls, told.controls if told else () if printed else SLIDERS)
+    usual = of_story.controls if of_story else () if printed else SLIDERS
+    controls = _controls(plots, controls, usual)
     choice("theme", theme, THEMES)
     if height is not None:
         height = whole_number("height", height, *HEIGHTS)
@@ -95,7 +96,7 @@ def checked(
         raise TypeError(f"title must be a text, not {title!r}")
     experiments = _experiments(experiment, streams)
     shown = next((e for e in experiments if e.streams == experiment.streams), experiments[0])
-    words = told if told and _is_true(shown, position, default, opening) else None
+    words = of_story if of_story and _is_true(shown, position, default, opening) else None
     return EmbedRequest(
         experiments=experiments,
         first=experiments.index(shown),
@@ -103,7 +104,7 @@ def checked(
         limits=limits,
         plots=plots,
         controls=controls,
-        headline=told.headline if told else not printed,
+        headline=of_story.headline if of_story else not printed,
         title=title if title is not None else words.title if words else TITLE,
         lead=_lead(words) if words else "",
         theme=theme,
@@ -157,7 +158,7 @@ def _scene(name: str | None) -> Scene | None:
 def _is_true(
     shown: Experiment, position: Position, default: Experiment, opening: Mapping[str, Any]
 ) -> bool:
-    """Whether a scene's words are: they are about the state that it opens with."""
+    """Whether a scene's words are true: they are about the state that it opens with."""
     return shown.values_of_experiment() == default.values_of_experiment() and all(
         position[name] == opening.get(name, start) for name, start in START.items()
     )
