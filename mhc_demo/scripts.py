@@ -1,17 +1,41 @@
-"""Where to find the scripts and styles that the page and the standalone file share."""
+"""The scripts and styles in `static/`, and which of them go where, in the order of loading.
+
+They are classic scripts that share one namespace, `window.mhc`: each adds to it and uses what
+those before it have added.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+PLOT = ("numbers.js", "slices.js")
+"""What the figures themselves call: enough for one that stands still."""
+
+FILE = (*PLOT, "dom.js", "dial.js", "plots.js", "embed.js")
+"""The standalone file."""
+
+PAGE = (
+    "alone.js",
+    *PLOT,
+    "dom.js",
+    "dial.js",
+    "compare.js",
+    "plots.js",
+    "connection.js",
+    "story.js",
+    "terms.js",
+    "widgets.js",
+)
+"""The live page.  `connection.js` must come before Bokeh opens its websocket."""
+
 _PACKAGE = Path(__file__).resolve().parent
 STATIC = next(
     folder
     for folder in (_PACKAGE.parent / "static", _PACKAGE / "static")  # checkout, installed
-    if (folder / "mhc.js").is_file()
+    if (folder / PLOT[0]).is_file()
 )
 
 
-def text_of(name: str) -> str:
-    """The text of the file `name` in `STATIC`."""
-    return (STATIC / name).read_text("utf-8")
+def text_of(*names: str) -> str:
+    """The text of some of them."""
+    return "\n".join((STATIC / name).read_text("utf-8") for name in names)

@@ -1,12 +1,12 @@
-/* Where the page cannot work: in a frame whose sandbox takes its origin away.  No module loads
-   there, and the server refuses the websocket; one sentence says so, and where the page works. */
+/* In a frame whose sandbox takes its origin away the page cannot work: no module loads, and the
+   server refuses the websocket.  One sentence says so, and links to the page itself. */
 "use strict";
 if (self.origin === "null") {
   addEventListener("DOMContentLoaded", () => {
     const whole = new URL(location.href);
     for (const name of ["embed", "controls"]) whole.searchParams.delete(name);
     const element = (tag, properties) => Object.assign(document.createElement(tag), properties);
-    // The address is written out, for such a frame may not be allowed to open anything.
+    // The link's text is the address, as such a frame may not be allowed to open links.
     const link = element("a", {
       href: whole.href, target: "_blank", rel: "noopener", textContent: whole.href});
     const notice = element("p", {className: "mhc-alone", role: "alert"});

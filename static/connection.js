@@ -1,31 +1,31 @@
-/* The page's one connection to the server: it comes back by itself, and says when it is away.
+/* The page's one connection to the server, which reconnects by itself and reports its loss.
 
    Bokeh gets a websocket that never closes.  Frames are counted on both sides and kept until the
-   other side has them, so that a connection that comes back goes on where it was: see
-   mhc_demo/app/lasting.py, which holds the other half.  Where the server does not know the page
-   any more, it is opened anew with the link of what it shows. */
+   other side has them, so that a new connection continues where the lost one ended: the other half
+   is mhc_demo/app/lasting.py.  If the server no longer knows the page, the page is opened anew with
+   the link of what it shows. */
 "use strict";
 mhc.connection = (() => {
   const Wire = window.WebSocket;
   const MARK = "~";
-  // Milliseconds of silence until the server is asked whether it is there, which costs it 0.08 ms
+  // Milliseconds of silence until the page asks for a sign of life, which costs the server 0.08 ms
   // of processor (measured with 40 pages, 2026-11): 3 % of a core for a hall of 300.
   const ASK = 800;
-  const SILENT = 1000; // ... until who does not answer is said to be away
+  const SILENT = 1000; // ... from then until the page reports that nothing answers
   const GIVEN_UP = 6000; // ... until another connection is tried
-  const OPENING = 5000; // ... that one may take to open
+  const OPENING = 5000; // ... that a connection may take to open
   const PAUSES = [0, 500, 1000, 2000, 4000, 8000, 15000];
-  const REFUSALS = 4; // of several processes that share a port, maybe another one has the page
-  const ACKNOWLEDGED = 64; // frames, and bytes, at most that the server keeps because we say nothing
+  const REFUSALS = 4; // of several processes that share a port, another one may have the page
+  const ACKNOWLEDGED = 64; // frames, and bytes, after which the server is told that it need keep them no longer
   const ACKNOWLEDGED_BYTES = 2 ** 20;
   const MOST = 20_000; // frames kept for a server that is not there
 
-  // `silent`: the server does not answer; what is clicked is sent when it does.  `lost`: there is no
-  // connection, and the widgets take nothing.  `waiting`: something was asked for, and is not shown.
+  // `silent`: the server does not answer; clicks are sent when it does.  `lost`: there is no
+  // connection, and the widgets are inert.  `waiting`: the page shows less than has been requested.
   const state = {silent: false, lost: false, waiting: false};
   const listeners = new Set();
-  const keepers = new Set(); // what writes into the link where we are
-  const here = document.currentScript.src; // of the server itself, below whatever path it is
+  const keepers = new Set(); // functions that bring the link up to date
+  const here = document.currentScript.src; // an address of the server, whatever its path
   let leaving = false;
   addEventListener("pagehide", () => { leaving = true; });
   addEventListener("pageshow", () => { leaving = false; });
@@ -44,7 +44,7 @@ mhc.connection = (() => {
       document.addEventListener("visibilitychange", () => { if (!document.hidden) this.now(); });
     }
 
-    addEventListener() {} // nobody need hear of what we mend
+    addEventListener() {} // nobody needs to know of losses, which are repaired
 
     // ---- the wire ------------------------------------------------------------------------
 
@@ -57,7 +57,7 @@ mhc.connection = (() => {
       this.greeted = false;
       this.timer = setTimeout(() => { if (!this.greeted) this.drop(); }, OPENING);
       wire.onopen = () => {
-        if (resuming) return; // until the server says what it has
+        if (resuming) return; // waits for the server's count
         this.opened = this.live = true;
         this.readyState = Wire.OPEN;
         this.onopen?.(new Event("open"));
@@ -120,7 +120,7 @@ mhc.connection = (() => {
       this.after(ASK, () => this.ask());
     }
 
-    // If it is late by much, the page was asleep or busy, and an answer may be waiting to be read.
+    // If the timer is very late, the page was asleep or busy, and an answer may already be there.
     after(milliseconds, then) {
       clearTimeout(this.watch);
       const due = performance.now() + milliseconds;
@@ -138,7 +138,7 @@ mhc.connection = (() => {
       });
     }
 
-    // Something says that it is worth a try.
+    // Called when the network or the page is back.
     now() {
       if (this.ended || leaving) return;
       if (this.live) this.ask();
@@ -160,12 +160,12 @@ mhc.connection = (() => {
       this.failures += 1;
       const tell = () => tell_all(this, {silent: true, lost: true});
       if (this.failures > 1 || !this.opened) tell();
-      else this.watch = setTimeout(tell, SILENT); // a blink is not told
+      else this.watch = setTimeout(tell, SILENT); // a short loss is not reported
       if (this.failures > 1) this.look();
       else this.again(0);
     }
 
-    // A server that is not ours, and speaks Bokeh alone.
+    // For a server other than ours, which speaks Bokeh's protocol alone.
     end() {
       this.ended = true;
       this.readyState = Wire.CLOSED;
@@ -177,7 +177,7 @@ mhc.connection = (() => {
       this.timer = setTimeout(() => this.connect(), pause * (0.75 + 0.5 * Math.random()));
     }
 
-    // It did not let us in: is it away, or has it forgotten us?
+    // No connection: is the server away, or has it forgotten this page?
     async look() {
       const there = await answers();
       if (this.live || this.wire || this.ended || leaving) return;
@@ -202,17 +202,17 @@ mhc.connection = (() => {
 
   async function answers() {
     try {
-      const asked = {method: "HEAD", cache: "no-store", signal: AbortSignal.timeout(4000)};
-      const {status} = await fetch(here, asked);
+      const options = {method: "HEAD", cache: "no-store", signal: AbortSignal.timeout(4000)};
+      const {status} = await fetch(here, options);
       return status < 500; // a proxy answers for a server that is away
     } catch {
       return false;
     }
   }
 
-  // Does a frame ask the server for something that is not shown yet?  A click does, and a change of
-  // what Panel keeps of a widget (its types end in a digit); but depth, iterations and sizes, which
-  // the browser looks after by itself, do not.
+  // Does a frame request something that is not shown yet?  A click does, and a change of Panel's
+  // model of a widget (its types end in a digit); depth, iterations and sizes do not, as the browser
+  // follows them by itself.
   function asks(frame) {
     if (typeof frame !== "string" || !frame.includes('"events"')) return false;
     return JSON.parse(frame).events.some(({kind, model, attr, msg_data}) => {
@@ -223,31 +223,31 @@ mhc.connection = (() => {
     });
   }
 
-  // ---- what the next page is told by this one ------------------------------------------------
+  // ---- a note from this page to the next one --------------------------------------------------
 
   const NOTE = "mhc-opened-anew";
-  const SOON = 60_000; // milliseconds; who is opened anew again within them waits for longer
+  const SOON = 60_000; // milliseconds; a page that is opened anew again within them waits longer
 
   function recalled() {
     try {
       return JSON.parse(sessionStorage.getItem(NOTE)) ?? {times: 0, at: 0};
-    } catch { // a frame without storage, or what others wrote there
+    } catch { // a frame without storage, or with somebody else's note
       return {times: 0, at: 0};
     }
   }
 
-  // Returns after how many milliseconds the page may be opened anew: a hall should not do so at once.
+  // Returns the milliseconds to wait before opening anew, so that a hall does not do so all at once.
   function remember(dropped) {
     const {times, at} = recalled();
     const again = Date.now() - at < SOON ? times : 0;
-    const note = {times: again + 1, at: Date.now(), dropped, told: false};
+    const note = {times: again + 1, at: Date.now(), dropped, shown: false};
     try {
       sessionStorage.setItem(NOTE, JSON.stringify(note));
     } catch {}
     return again ? Math.min(1000 * 2 ** again, 30_000) : 200 * Math.random();
   }
 
-  // ---- saying it -----------------------------------------------------------------------------
+  // ---- reporting -----------------------------------------------------------------------------
 
   const SHEET = `
     .mhc-connection {
@@ -255,7 +255,7 @@ mhc.connection = (() => {
       box-sizing: border-box; padding: 0.25em 0.8em; border-radius: 6px; background: #23272e; color: #fff;
       font: calc(14px * var(--mhc-type, 1))/1.35 system-ui, sans-serif;
     }
-    .mhc-connection:empty { padding: 0; } /* and yet there, or nobody would be told of a change */
+    .mhc-connection:empty { padding: 0; } /* not hidden: a live region must be there before its text */
     .mhc-silent { --mhc-served: 0.45; }
     .mhc-waiting { --mhc-shown: 0.35; }`;
   const SILENCE = "No answer from the server.";
@@ -275,11 +275,11 @@ mhc.connection = (() => {
     document.head.append(Object.assign(document.createElement("style"), {textContent: SHEET}));
     document.body.append(line);
     const note = recalled();
-    if (!note.at || note.told) return;
+    if (!note.at || note.shown) return;
     say(ANEW + (note.dropped ? DROPPED : ""));
     setTimeout(() => { if (!state.silent) say(""); }, 10_000);
     try {
-      sessionStorage.setItem(NOTE, JSON.stringify({...note, told: true}));
+      sessionStorage.setItem(NOTE, JSON.stringify({...note, shown: true}));
     } catch {}
   }
   if (document.body) begin();
@@ -296,7 +296,7 @@ mhc.connection = (() => {
     listeners.forEach((listener) => listener(state));
   }
 
-  // Widgets that ask the server are dimmed while it is silent, and take nothing without a connection.
+  // Widgets that need the server are dimmed while it is silent, and inert without a connection.
   function still() {
     for (const {model, el} of window.Bokeh?.index?.query?.(() => true) ?? []) {
       if (model.css_classes?.includes("mhc-stage")) el.style.opacity = state.waiting ? "var(--mhc-shown)" : "";
@@ -307,7 +307,7 @@ mhc.connection = (() => {
   }
 
   window.WebSocket = function (url, protocols) {
-    // Without an origin there can be no connection: static/alone.js says so.
+    // Without an origin there can be no connection; static/alone.js reports that.
     const ours = protocols?.[0] === "bokeh" && self.origin !== "null";
     return ours ? new LastingSocket(url, protocols) : new Wire(url, protocols);
   };

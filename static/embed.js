@@ -1,7 +1,7 @@
-/* The standalone file and the fragment (mhc_demo/export/embed.py): what the page has a server for.
+/* The standalone file and the fragment (mhc_demo/export/embed/): what the server does for the page.
 
-   Each stands in a shadow root of its own, which Python has written, so that neither the host's
-   styles nor a second one beside it get in the way. */
+   Each is in a shadow root of its own, which Python has written, so that neither the host's styles
+   nor another fragment interfere. */
 "use strict";
 mhc.embed = (() => {
   const {get, element} = mhc;
@@ -19,7 +19,7 @@ mhc.embed = (() => {
     return values;
   }
 
-  // The tables, as they are for one number of streams.
+  // Fills the sources with the tables of one number of streams.
   function fill(doc, tables) {
     for (const [id, columns] of Object.entries(tables)) {
       const source = doc.get_model_by_id(id);
@@ -29,7 +29,7 @@ mhc.embed = (() => {
     }
   }
 
-  // What the page's theme does to its figures.
+  // Colours the figures, as the page's theme does.
   function colour(doc, ink) {
     for (const model of doc.all_models) {
       if (/Axis$/.test(model.type)) {
@@ -73,7 +73,7 @@ mhc.embed = (() => {
         find(".words").forEach((el, i) => { el.innerHTML = shown.words[i]; });
       });
     }
-    // The first plot stands before the others are built.
+    // The first plot is painted before the others are built.
     const [place, ...places] = find(".plot");
     const rest = doc.roots().filter((model) => model.type === "Figure").slice(1);
     for (const figure of rest) doc.remove_root(figure);
@@ -86,11 +86,11 @@ mhc.embed = (() => {
   }
 
   function missing(host, version) {
-    const said = element("p", "missing", host.shadowRoot.querySelector("article"));
-    said.textContent = `The plots need BokehJS ${version} (bokeh.min.js), which this page has not loaded.`;
+    const notice = element("p", "missing", host.shadowRoot.querySelector("article"));
+    notice.textContent = `The plots need BokehJS ${version} (bokeh.min.js), which this page has not loaded.`;
   }
 
-  // A later minor version reads what an earlier one has written.
+  // A later minor version reads the documents of an earlier one.
   function is_there(version) {
     const [[major, minor], [needed, least]] =
       [window.Bokeh?.version ?? "0.0", version].map((text) => text.split(".").map(Number));
@@ -98,7 +98,7 @@ mhc.embed = (() => {
   }
 
   return (host, data) => {
-    if (!host.shadowRoot) { // a browser, or a host's script, that leaves the template as it is
+    if (!host.shadowRoot) { // by an older browser, or by a host's script
       host.attachShadow({mode: "open"}).append(host.querySelector("template").content);
     }
     if (data.whole && parent === window) host.classList.add("alone");

@@ -1,11 +1,10 @@
-/* Plots for who cannot see them, and for who wants to keep them.
+/* A text alternative, a CSV file and a picture of every plot.
 
-   A figure carries in its tags what it shows (mhc_demo/figures/contents.py).  From that and from
-   the numbers as they are drawn this file makes a text alternative, a CSV file and a picture with
-   its title: after the last move, for what is seen, and never while a slider moves. */
+   A figure carries in its tags what it shows (mhc_demo/figures/contents.py); the numbers are those
+   that it draws.  All of this waits until the sliders rest, and visible figures alone have it. */
 "use strict";
 Object.assign(mhc, (() => {
-  const {get, element, big, spoken, verdict, significant, minus} = mhc;
+  const {get, element, in_words, verdict, significant, minus, entry} = mhc;
   const SETTLED = 500; // milliseconds after the last move or the last new data
 
   const contents = (figure) => figure.tags.find((tag) => get(tag, "kind") !== undefined);
@@ -17,7 +16,8 @@ Object.assign(mhc, (() => {
 
   // ---- numbers -----------------------------------------------------------------------------
 
-  // Of a series: [{heading, scale, unit, values}], x first; a block without its last number.
+  // The columns of a series, [{heading, scale, unit, values}], x first; of a matrix without the
+  // power of ten at its end.
   function columns(series, kind) {
     const {data} = get(series, "source");
     return get(series, "columns").map((column) => {
@@ -49,16 +49,16 @@ Object.assign(mhc, (() => {
     return Number.isFinite(value) ? String(value) : value > 0 ? "inf" : "-inf";
   }
 
-  // A row for each point that is drawn, with all the digits that there are.
+  // A row for each point, with all digits.
   function csv(figure) {
     const all = series_of(figure);
     const headings = [...new Set(all.flatMap((s) => s.columns.map(({heading}) => heading)))];
     const matrix = all.some(({power}) => power !== null);
     const rows = [["series", ...headings, ...(matrix ? ["times 10 to the power of"] : [])]];
     for (const {name, columns, power} of all) {
-      const held = new Map(columns.map(({heading, values}) => [heading, values]));
+      const by_heading = new Map(columns.map(({heading, values}) => [heading, values]));
       for (let i = 0; i < columns[0].values.length; i++) {
-        const row = [name, ...headings.map((heading) => held.get(heading)?.[i] ?? "")];
+        const row = [name, ...headings.map((heading) => by_heading.get(heading)?.[i] ?? "")];
         rows.push(matrix ? [...row, power] : row);
       }
     }
@@ -67,29 +67,29 @@ Object.assign(mhc, (() => {
 
   // ---- words -------------------------------------------------------------------------------
 
-  function said({scale, unit}, value) {
-    if (scale === "log10") return spoken(big(value));
+  function spoken({scale, unit}, value) {
+    if (scale === "log10") return in_words(value);
     if (scale === "label") return value;
     return minus(Math.abs(value) < 1 ? value.toFixed(3) : significant(value, 4)) + unit;
   }
 
-  const drawn = ({values}) => values.some((value) => !Number.isNaN(value));
+  const has_values = ({values}) => values.some((value) => !Number.isNaN(value));
   const by_value = (values) => (i, j) => values[i] - values[j];
 
   function curve({name, band, columns: [x, y, ...more]}, at) {
     const [low, high] = more;
-    const price = more.find(({unit}) => unit); // what it takes to get there, if that is drawn
-    const place = (i) => x.values[i] + (price ? ` (${said(price, price.values[i])})` : "");
+    const price = more.find(({unit}) => unit); // the time that it takes, if that is shown
+    const place = (i) => x.values[i] + (price ? ` (${spoken(price, price.values[i])})` : "");
     const known = [...y.values.keys()].filter((i) => !Number.isNaN(y.values[i]));
     if (!known.length) return `${name}: nothing.`;
-    const tell = (i) => said(y, y.values[i]);
+    const tell = (i) => spoken(y, y.values[i]);
     const sorted = known.toSorted(by_value(y.values));
     const [least, most] = [sorted[0], sorted.at(-1)];
     const [first, last] = [known[0], known.at(-1)];
     if (tell(least) === tell(most)) return `${name}: ${tell(least)} throughout.`;
     const near = known.reduce((a, b) =>
       Math.abs(x.values[b] - at) < Math.abs(x.values[a] - at) ? b : a);
-    const ends = band ? [low, high].map((column) => said(column, column.values[near])) : [];
+    const ends = band ? [low, high].map((column) => spoken(column, column.values[near])) : [];
     const width = band && ends[0] !== ends[1] ? ` (5 to 95 %: ${ends[0]} to ${ends[1]})` : "";
     const inner = [[least, "smallest"], [most, "largest"]].filter(([i]) =>
       ![first, last].some((end) => tell(end) === tell(i)));
@@ -103,7 +103,7 @@ Object.assign(mhc, (() => {
   function curves(figure, state) {
     const along = get(contents(figure), "along");
     const [across, up] = [figure.below[0], figure.left[0]].map((axis) => axis.axis_label);
-    const all = series_of(figure).filter(({columns, colour}) => !colour || drawn(columns[1]));
+    const all = series_of(figure).filter(({columns, colour}) => !colour || has_values(columns[1]));
     return [
       `Plot at ${present(state)}. Across: ${across}; up: ${up}.`,
       ...all.map((series) => curve(series, state[along])),
@@ -121,11 +121,11 @@ Object.assign(mhc, (() => {
     const place = (i) => `${x.heading} ${x.values[i]}, ${y.heading} ${significant(y.values[i], 3)}`;
     const far = (i) => (x.values[i] - at_x) ** 2 + (y.values[i] - at_y) ** 2;
     const near = known.reduce((a, b) => (far(b) < far(a) ? b : a));
-    const tell = (i) => `${said(gain, gain.values[i])} at ${place(i)}`;
+    const tell = (i) => `${spoken(gain, gain.values[i])} at ${place(i)}`;
     const fates = new Map();
     for (const i of known) {
-      const fate = verdict(gain.values[i]);
-      fates.set(fate, (fates.get(fate) ?? 0) + 1);
+      const found = verdict(gain.values[i]);
+      fates.set(found, (fates.get(found) ?? 0) + 1);
     }
     const shares = [...fates].map(([fate, count]) => `${fate} in ${count}`).join(", ");
     return `Map of the gain over ${x.heading} and ${y.heading}, at ${present(state)}. `
@@ -133,18 +133,17 @@ Object.assign(mhc, (() => {
       + `${tell(sorted.at(-1))}. Of ${known.length} cells the gain ${shares}.`;
   }
 
-  const LEGIBLE = 8; // sums that are read out one by one
+  const LEGIBLE = 8; // at most so many sums are read out one by one
 
   function matrix(figure) {
     const {columns: [rows, columns, {values}], power} = series_of(figure)[0];
     const n = Math.round(Math.sqrt(values.length + 1)) - 1;
-    const tell = (x) => minus(x.toFixed(2));
     const range = (some) => {
-      const [least, most] = [Math.min(...some), Math.max(...some)].map(tell);
+      const [least, most] = [Math.min(...some), Math.max(...some)].map(entry);
       return least === most ? `all ${least}` : `from ${least} to ${most}`;
     };
     const some = (test) => values.filter((_, i) => test(rows.values[i], columns.values[i]));
-    const list = (sums) => (n <= LEGIBLE ? sums.map(tell).join(", ") : range(sums));
+    const list = (sums) => (n <= LEGIBLE ? sums.map(entry).join(", ") : range(sums));
     const entries = some((row, column) => row !== "Σ" && column !== "Σ");
     return `Matrix of ${n} by ${n}`
       + (power ? `, all numbers times 10 to the power of ${minus(String(power))}` : "")
@@ -155,17 +154,16 @@ Object.assign(mhc, (() => {
 
   const SAY = {curves, map, matrix};
 
-  // What a figure shows at a state, in sentences that carry the numbers.
+  // A figure's text alternative at a state: sentences with its numbers.
   const alternative = (figure, state) =>
     `${title_of(figure, state)}. ${SAY[get(contents(figure), "kind")](figure, state)}`;
 
   // ---- pictures ----------------------------------------------------------------------------
 
   const view_of = (figure) => Bokeh.index.find_one(figure);
-  const FONT = "system-ui, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif";
-  const SHARP = 2; // pixels of a file to one of a page, at least
+  const SHARP = 2; // least number of a file's pixels to one of the page
 
-  // A plot is transparent: what is behind it, through the shadow roots up to the page.
+  // The colour behind a plot, which is transparent: searched through the shadow roots to the page.
   function background(node) {
     for (; node; node = node.parentNode ?? node.host) {
       if (!(node instanceof Element)) continue;
@@ -175,7 +173,7 @@ Object.assign(mhc, (() => {
     return "#ffffff";
   }
 
-  // Bokeh draws for the screen that it is on; let it be a sharp one for as long as `draw` takes.
+  // Bokeh draws with the screen's resolution; this raises it while `draw` runs.
   function sharply(draw) {
     const screen = Object.getOwnPropertyDescriptor(window, "devicePixelRatio");
     const value = Math.max(SHARP, devicePixelRatio);
@@ -188,7 +186,7 @@ Object.assign(mhc, (() => {
     }
   }
 
-  // Pieces of text in lines no longer than `width`, the pieces of a line as one.
+  // Pieces of text, joined to lines no longer than `width`.
   function lines(ctx, pieces, width) {
     const found = [""];
     for (const piece of pieces) {
@@ -200,7 +198,7 @@ Object.assign(mhc, (() => {
 
   const SWATCH = 34; // pixels, with the space before its words
 
-  // Swatches and their words, in such lines.
+  // Swatches with their words, in such lines.
   function legend(ctx, entries, width) {
     const found = [[]];
     let x = 0;
@@ -216,8 +214,8 @@ Object.assign(mhc, (() => {
     return found;
   }
 
-  // A figure below its title, state and legend, and above the link's own words for the state: as
-  // a layer of Bokeh's, whose context draws on a canvas and into an SVG alike.
+  // A figure below its title, state and legend, and above the link's query, which restores the
+  // state.  It is a layer of Bokeh's, whose context draws on a canvas and into an SVG alike.
   function picture(figure, type, state, query = "") {
     const view = view_of(figure);
     const {color} = getComputedStyle(view.el);
@@ -225,11 +223,12 @@ Object.assign(mhc, (() => {
     const {width, height} = view.bbox;
     const {ctx} = plot;
     const edge = 14;
+    const font = get(contents(figure), "font");
     const set = (arrange, pieces, size, weight = "normal") => {
-      ctx.font = `${weight} ${size}px ${FONT}`;
+      ctx.font = `${weight} ${size}px ${font}`;
       return arrange(ctx, pieces, width - 2 * edge).map((line) => ({line, size, weight}));
     };
-    const entries = series_of(figure).filter(({colour, columns}) => colour && drawn(columns[1]));
+    const entries = series_of(figure).filter(({colour, columns}) => colour && has_values(columns[1]));
     const title = title_of(figure, state);
     const above = [
       ...(title === figure.title?.text ? [] : set(lines, title.split(/(?<= )/), 16, "bold")),
@@ -250,7 +249,7 @@ Object.assign(mhc, (() => {
         for (const {text, x, colour, dash} of line) {
           const at = edge + x;
           if (colour) stroke(page, at, y - 0.35 * size, colour, dash);
-          page.font = `${weight} ${size}px ${FONT}`;
+          page.font = `${weight} ${size}px ${font}`;
           page.fillStyle = color;
           page.fillText(text, at + (colour ? SWATCH : 0), y);
         }
@@ -277,7 +276,7 @@ Object.assign(mhc, (() => {
     ctx.setLineDash([]);
   }
 
-  // So that the file reads as the plot on the page does.
+  // For screen readers the file has the title and text of the plot on the page.
   function name_svg(svg, figure, state) {
     const named = [["title", title_of(figure, state)], ["desc", alternative(figure, state)]];
     svg.setAttribute("role", "img");
@@ -311,8 +310,8 @@ Object.assign(mhc, (() => {
 
   // ---- on the page -------------------------------------------------------------------------
 
-  // The views of the figures that are to be seen, in reading order.
-  function seen(doc) {
+  // The views of all visible figures, in reading order.
+  function visible(doc) {
     const views = [...Bokeh.index.query((view) =>
       view.model.type === "Figure" && view.model.document === doc && contents(view.model))];
     const places = new Map(views.map((view) => [view, view.el.getBoundingClientRect()]));
@@ -321,8 +320,8 @@ Object.assign(mhc, (() => {
       .sort((a, b) => places.get(a).top - places.get(b).top || places.get(a).left - places.get(b).left);
   }
 
-  // The part of a plot that takes the focus: the one place where a name can stand that is heard
-  // when the plot is reached, and that holds nothing which a picture may not hold.
+  // Puts the text on the part of a plot that takes the focus: only there do screen readers speak it
+  // when they reach the plot, and it contains nothing that is not allowed inside an image.
   function describe(view, state) {
     const node = view.canvas_view.events_el;
     const text = alternative(view.model, state);
@@ -350,13 +349,13 @@ Object.assign(mhc, (() => {
     };
   }
 
-  // Calls back with what is seen and the state, after the last move or the last new data.
+  // Calls `tell` with the visible figures' views and the state, after the last move or new data.
   function settled(doc, tell) {
     let state = null;
     let timer = null;
     const later = () => {
       clearTimeout(timer);
-      timer = setTimeout(() => tell(seen(doc), state), SETTLED);
+      timer = setTimeout(() => tell(visible(doc), state), SETTLED);
     };
     const stop = mhc.listen(doc, (present) => {
       state = present;
@@ -370,12 +369,12 @@ Object.assign(mhc, (() => {
     };
   }
 
-  // Describes the figures that are seen.
+  // Describes the visible figures.
   const describe_all = (doc) =>
     settled(doc, (views, state) => views.forEach((view) => describe(view, state)));
 
-  /* Describes the figures that are seen, and offers to save each of them in `el`.  `query()` gives
-     the state as in a link. */
+  /* Describes the visible figures, and puts buttons to save them into `el`.  `query()` returns the
+     state as in a link. */
   function plots(el, doc, query) {
     el.classList.add("mhc-plots");
     const list = element("ul", "", el, {ariaLabel: "Save the plots"});

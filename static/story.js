@@ -1,5 +1,5 @@
-/* The story: one scene at a time, and the presenter's keys.  Python holds the scenes and their
-   states (mhc_demo/story/scenes.py); this file shows the present one and asks for the next. */
+/* The story: one scene at a time, and the presenter's keys.  Python has the scenes and their states
+   (mhc_demo/story/scenes.py); this file shows the present scene and asks for the next. */
 "use strict";
 mhc.story = (() => {
   const KEYS = [
@@ -16,7 +16,7 @@ mhc.story = (() => {
     ["Esc", "leave the presenter's view"],
   ];
 
-  // What lies outside every component: the presenter's sizes, and what covers the page.
+  // For the document itself, outside every component: the presenter's sizes, and page covers.
   const SHEET = `
     .mhc-presenting {
       --mhc-type: 1.5; --mhc-bar: none; --mhc-small: none;
@@ -37,11 +37,7 @@ mhc.story = (() => {
     .mhc-cover dd { margin: 0; }`;
   document.head.append(Object.assign(document.createElement("style"), {textContent: SHEET}));
 
-  const element = (tag, className, parent, properties = {}) => {
-    const node = Object.assign(document.createElement(tag), {className, ...properties});
-    parent.append(node);
-    return node;
-  };
+  const {element} = mhc;
 
   function button(parent, label, action, className = "") {
     const node = element("button", className, parent, {type: "button", textContent: label});
@@ -49,21 +45,20 @@ mhc.story = (() => {
     return node;
   }
 
-  // Does the element that has the focus want letters and arrows for itself?
+  // Does the focused element use letters and arrows itself?
   function takes_keys(node) {
     if (!(node instanceof HTMLElement)) return false;
     return node.matches("input, textarea, select, [role=slider], [role=combobox], [role=tab], "
       + "[role=menuitem], [role=listbox], [contenteditable]");
   }
 
-  /* `scenes`: [{name, title, text, formula, question, notes}], text, formula and question as our
-     own HTML.  `present()`: the
-     present {scene, presenting}.  `ask`: what Python is asked: {scene}, {presenting}, "reset",
-     "shuffle", "play", "faster". */
+  /* `scenes`: [{name, title, text, formula, question, notes}], with text, formula and question as
+     HTML.  `present()` returns the present {scene, presenting}.  `ask(what)` is called for a change:
+     {scene}, {presenting}, "reset", "shuffle", "play" or "faster". */
   return function story(el, {scenes, present, ask}) {
     el.classList.add("mhc-story");
     const root = document.documentElement;
-    const column = el.getRootNode().host?.getRootNode(); // where we stand, with headline and plots
+    const column = el.getRootNode().host?.getRootNode(); // contains this, headline and plots
     let shown = null;
     let notes = null;
     let cover = null;
@@ -86,7 +81,7 @@ mhc.story = (() => {
       requestAnimationFrame(measure);
     }
 
-    // The plots take what is left of the window below all else, which is not known before.
+    // The plots get the height that everything else leaves, which is known only after layout.
     function measure() {
       const stage = column?.querySelector(".mhc-stage");
       if (!stage || root.classList.contains("mhc-embedded")) return;
@@ -199,7 +194,7 @@ mhc.story = (() => {
       else document.documentElement.requestFullscreen?.().catch(() => {});
     }
 
-    // A browser lets nobody go full screen but a person: the first key or click does it.
+    // A browser goes full screen only on a key or a click: the first one does it.
     let first = present().presenting;
     function first_gesture() {
       if (!first || !present().presenting) return;

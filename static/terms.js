@@ -1,9 +1,9 @@
-/* Explanations of words and symbols, on hover, focus or tap: whatever has the class "term" carries
-   its own (mhc_demo/story/glossary.py).  One box for all of them, in the browser's top layer, where
-   no component clips it. */
+/* Explanations of words and symbols, on hover, focus or tap: each element of class "term" carries
+   its own (mhc_demo/story/glossary.py).  They share one box in the browser's top layer, where no
+   component clips it. */
 "use strict";
 (() => {
-  // Browsers draw formulas well with a font that is made for it.  Ours, which not all systems have:
+  // Browsers draw formulas well only in a font made for them, which not all systems have.  This is
   // STIX Two Math 2.12, cut down to the signs that formulas use (licence: math.OFL.txt).
   const source = document.currentScript?.src;
   const FONT = source && `
@@ -20,8 +20,8 @@
   const GAP = 8;
   let tip = null;
   let shown = null; // the term that is explained
-  let height_shown = 0; // where it stood
-  let kept = false; // by a tap or a click: until the next one
+  let height_shown = 0; // its top edge at that moment
+  let kept = false; // opened by a tap or a click, and open until the next one
   let timer = null;
 
   document.head.append(Object.assign(document.createElement("style"), {textContent: SHEET}));
@@ -29,7 +29,7 @@
   function box() {
     if (tip) return tip;
     tip = Object.assign(document.createElement("div"), {className: "mhc-tip", popover: "manual"});
-    tip.setAttribute("aria-hidden", "true"); // the term itself says it
+    tip.setAttribute("aria-hidden", "true"); // the term has it as its description
     tip.addEventListener("pointerenter", () => clearTimeout(timer));
     tip.addEventListener("pointerleave", leave);
     document.body.append(tip);
@@ -63,7 +63,7 @@
     tip.hidePopover();
   }
 
-  // A moment later, so that the pointer can go to the box and read on.
+  // A moment later, so that the pointer can reach the box.
   function leave() {
     clearTimeout(timer);
     if (!kept) timer = setTimeout(hide, 200);
@@ -77,7 +77,7 @@
     kept = true;
   }
 
-  // Not "pointerover" and "focusin": between two elements of one component they stay inside it.
+  // Not "pointerover" and "focusin": between elements of one component they do not leave it.
   document.addEventListener("pointermove", (event) => {
     if (event.pointerType === "touch") return; // a tap
     const term = term_of(event);

@@ -1,18 +1,18 @@
-/* What the widget library leaves out for those who use no mouse. */
+/* What the widget library lacks for users without a mouse. */
 "use strict";
 window.mhc.widgets = (() => {
-  // The widget library explains a control by a sign that no keyboard reaches, and by a label on an
-  // element that may have none.  The sign gets both, in every widget below `root`, when it comes.
+  // The widget library explains a control by an icon that no keyboard reaches, and by a label on an
+  // element that may not have one.  In every widget below `root`, this gives both to the icon.
   function mend(root) {
-    for (const said of root.querySelectorAll("svg + span[aria-label][sx]")) {
-      const sign = said.previousElementSibling;
-      if (!sign.parentElement.closest("[aria-hidden=true]")) { // else a copy that is not seen
-        sign.setAttribute("tabindex", "0");
-        sign.setAttribute("role", "img");
-        sign.setAttribute("aria-label", said.ariaLabel);
-        sign.removeAttribute("aria-hidden");
+    for (const label of root.querySelectorAll("svg + span[aria-label][sx]")) {
+      const icon = label.previousElementSibling;
+      if (!icon.parentElement.closest("[aria-hidden=true]")) { // not in an invisible copy
+        icon.setAttribute("tabindex", "0");
+        icon.setAttribute("role", "img");
+        icon.setAttribute("aria-label", label.ariaLabel);
+        icon.removeAttribute("aria-hidden");
       }
-      said.removeAttribute("aria-label");
+      label.removeAttribute("aria-label");
     }
     for (const inner of root.querySelectorAll("*")) if (inner.shadowRoot) watch(inner.shadowRoot);
   }
@@ -25,8 +25,8 @@ window.mhc.widgets = (() => {
     mend(root);
   }
 
-  // Its selects open on a click alone; a list that is open obeys the keys.  The space bar opens
-  // when it is let go, or letting it go would choose what is first in the list.
+  // Its selects open only on a click, though an open list obeys the keys.  The space bar opens on
+  // release: if it opened on press, its release would choose the first entry.
   function open(event) {
     const select = event.composedPath()[0];
     if (!(select instanceof HTMLElement) || select.ariaDisabled === "true") return;

@@ -47,7 +47,7 @@ def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     return capsys.readouterr().err.splitlines()[-1]
 
 
-def test_importing_the_command_line_brings_nothing_heavy_along() -> None:
+def test_the_command_line_imports_nothing_heavy() -> None:
     heavy = "{'numpy', 'xarray', 'param', 'bokeh', 'panel', 'torch'}"
     done = run("-c", f"import sys, mhc_demo.cli; print({heavy} & set(sys.modules))")
     assert (done.stdout, done.stderr) == ("set()\n", "")
@@ -138,7 +138,7 @@ def test_a_projection_that_has_too_many_streams_is_refused(
     assert "this projection" in message
 
 
-def test_more_members_than_a_device_is_asked_for_are_refused(
+def test_more_members_than_a_device_may_compute_are_refused(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     message = refusal(capsys, "serve", "--members", "100000")
@@ -146,7 +146,7 @@ def test_more_members_than_a_device_is_asked_for_are_refused(
     assert "NumPy" in message
 
 
-def test_a_device_that_cannot_be_had_is_refused_with_the_reason(
+def test_a_device_that_is_missing_is_refused_with_the_reason(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(devices, "find_spec", lambda name: None)
@@ -156,7 +156,7 @@ def test_a_device_that_cannot_be_had_is_refused_with_the_reason(
     assert "argument --device: cpu is not available: PyTorch is not installed" in message
 
 
-def test_the_environment_sets_options_and_the_command_line_has_the_last_word(
+def test_the_environment_sets_options_and_the_command_line_overrides_them(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MHC_DEMO_SERVE_DEPTH", "64.5")
@@ -170,7 +170,7 @@ def test_the_environment_sets_options_and_the_command_line_has_the_last_word(
     assert "unrecognized arguments: --prot 80" in refusal(capsys, "serve")
 
 
-def test_what_kubernetes_sets_for_a_service_of_our_name_is_no_option(
+def test_variables_that_kubernetes_sets_for_a_service_of_our_name_are_no_options(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("MHC_DEMO_PORT", "tcp://10.0.0.1:5006")
@@ -216,13 +216,13 @@ def test_a_number_in_the_link_is_one_that_the_page_reads(spread: float) -> None:
         ("localhost", {"init": "a b&c"}, "http://localhost:5006/app?init=a+b%26c"),
     ],
 )
-def test_the_link_holds_what_was_given_and_no_more(
+def test_the_link_holds_the_given_options_and_no_more(
     address: str, state: dict[str, object], url: str
 ) -> None:
     assert page_url(address, 5006, state) == url
 
 
-def test_the_link_leads_below_a_prefix() -> None:
+def test_the_link_contains_the_prefix() -> None:
     assert page_url("localhost", 1, {"depth": 2}, "/mhc") == "http://localhost:1/mhc/app?depth=2"
 
 
@@ -255,9 +255,9 @@ def test_an_address_of_another_machine_is_named_in_one_line() -> None:
 
 @pytest.fixture(params=["1", "2"], ids=["one process", "two processes"])
 def server(request: pytest.FixtureRequest) -> Iterator[subprocess.Popen[str]]:
-    asked = ["serve", "--port", "0", "--depth", "64", "--num-procs", request.param]
+    command = ["serve", "--port", "0", "--depth", "64", "--num-procs", request.param]
     process = subprocess.Popen(
-        [sys.executable, "-m", "mhc_demo.cli", *asked],
+        [sys.executable, "-m", "mhc_demo.cli", *command],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -287,21 +287,21 @@ def test_serve_prints_the_link_answers_it_and_stops_quietly(
     server: subprocess.Popen[str], stop: signal.Signals
 ) -> None:
     assert server.stdout is not None
-    said = server.stdout.readline()
-    found = re.search(r"(http://localhost:\d+)/app\?depth=64 ", said)
-    assert found, said
+    line = server.stdout.readline()
+    found = re.search(r"(http://localhost:\d+)/app\?depth=64 ", line)
+    assert found, line
     for path in ("app?depth=64", "liveness"):
         with urllib.request.urlopen(f"{found[1]}/{path}", timeout=PATIENCE) as page:
             assert page.status == 200
-    # The root keeps the query of a link, and without one has the command's.  It says where to go
-    # from where it is, which behind a proxy is somewhere else.
+    # The root keeps the query of a link, and without one uses the command's.  Its redirection is
+    # relative, as a proxy may have it under another path.
     assert _redirected(f"{found[1]}/?depth=64") == "app?depth=64"
     assert _redirected(f"{found[1]}/?seed=7") == "app?seed=7"
     assert _redirected(f"{found[1]}/") == "app?depth=64"
     assert _redirected(f"{found[1]}/app/?seed=7") == "../app?seed=7"
     server.send_signal(stop)
     out, err = server.communicate(timeout=PATIENCE)  # returns when the last process has ended
-    assert server.returncode in (0, 130)  # 130 by the shells' custom: interrupted
+    assert server.returncode in (0, 130)  # 130 by the shells' convention: interrupted
     assert out == ""
     assert "Traceback" not in err
 
@@ -312,7 +312,7 @@ FULL = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="Linux has a d
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize("command", [FILE, ["--version"], ["export", "FILE"]])
-def test_who_reads_no_further_is_not_complained_to(
+def test_a_reader_that_closes_the_output_gets_no_complaint(
     tmp_path: Path, command: list[str], unbuffered: str
 ) -> None:
     command = [str(tmp_path / "a.html") if word == "FILE" else word for word in command]
@@ -330,7 +330,7 @@ def test_who_reads_no_further_is_not_complained_to(
 
 @FULL
 @pytest.mark.parametrize("command", [FILE, ["--version"]])
-def test_standard_output_that_cannot_be_written_is_named_in_a_line(command: list[str]) -> None:
+def test_standard_output_that_cannot_be_written_is_named_in_one_line(command: list[str]) -> None:
     with open("/dev/full", "w") as full:
         done = subprocess.run(
             [sys.executable, "-m", "mhc_demo.cli", *command],
@@ -344,7 +344,7 @@ def test_standard_output_that_cannot_be_written_is_named_in_a_line(command: list
 
 
 @FULL
-def test_who_cannot_hear_of_a_failure_has_the_exit_code(tmp_path: Path) -> None:
+def test_the_exit_code_tells_of_a_failure_that_cannot_be_written(tmp_path: Path) -> None:
     missing = str(tmp_path / "missing" / "a.html")
     with open("/dev/full", "w") as full:
         done = subprocess.run(
@@ -353,7 +353,7 @@ def test_who_cannot_hear_of_a_failure_has_the_exit_code(tmp_path: Path) -> None:
     assert done.returncode == 1
 
 
-def test_a_file_on_standard_output_is_utf_8_wherever_it_is_written() -> None:
+def test_a_file_on_standard_output_is_utf_8_whatever_the_encoding() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "mhc_demo.cli", *FILE, "--title", "Σ"],
         env=os.environ | {"PYTHONIOENCODING": "ascii"},
@@ -377,7 +377,7 @@ def ended(*lines: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
-def test_a_second_signal_does_not_interrupt_what_the_first_one_clears_up(
+def test_a_second_signal_does_not_interrupt_the_cleaning_up_after_the_first(
     name: str, code: int
 ) -> None:
     clear = "    except OSError: signal_me('SIGINT'); print('cleared up')"
@@ -385,13 +385,13 @@ def test_a_second_signal_does_not_interrupt_what_the_first_one_clears_up(
     assert (done.returncode, done.stdout, done.stderr) == (code, "cleared up\n", "")
 
 
-def test_a_signal_that_some_library_has_swallowed_can_be_sent_again() -> None:
+def test_a_signal_swallowed_by_a_library_can_be_sent_again() -> None:
     done = ended("try: signal_me('SIGINT')", "except: pass", "signal_me('SIGINT')", "print('on')")
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="terminals hang up on POSIX")
-def test_the_end_of_the_terminal_ends_a_command_unless_nohup_has_it_ignored() -> None:
+def test_a_closed_terminal_ends_a_command_unless_it_runs_under_nohup() -> None:
     assert ended("signal_me('SIGHUP')").returncode == 129
     ignore = "signal.signal(signal.SIGHUP, signal.SIG_IGN)"
     code = "import signal, sys; from mhc_demo.cli.ending import as_process; "
@@ -400,14 +400,14 @@ def test_the_end_of_the_terminal_ends_a_command_unless_nohup_has_it_ignored() ->
 
 
 @pytest.mark.parametrize("origin", ["blog.example.org", "'none'", "https://a.org/x", "https://a;b"])
-def test_what_is_no_origin_may_not_frame_the_page(
+def test_an_invalid_origin_may_not_frame_the_page(
     capsys: pytest.CaptureFixture[str], origin: str
 ) -> None:
     message = refusal(capsys, "serve", "--frame-ancestors", origin)
     assert f"{origin!r} is not an origin such as https://blog.example.org" in message
 
 
-def test_the_controls_of_an_embedded_page_are_named_by_commas(
+def test_the_controls_of_an_embedded_page_are_separated_by_commas(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     message = refusal(capsys, "serve", "--embed", "--controls", "depth,volume")

@@ -308,7 +308,7 @@ def test_the_steps_of_the_dockerfile_give_a_server_that_answers_and_stops(tmp_pa
         status, page = get("/app")
         assert status == 200
         assert b"mHC: why stacked mixing explodes" in page
-        for script in ("mhc.js", "plots.js"):
+        for script in ("slices.js", "plots.js"):
             sent = get(f"/static/extensions/mhc-demo/{script}")
             assert sent == (200, (ROOT / "static" / script).read_bytes())
         upgrade = {

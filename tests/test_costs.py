@@ -29,6 +29,7 @@ from mhc_demo.numerics.costs import (
     stored_activations,
 )
 from mhc_demo.numerics.devices import place
+from mhc_demo.numerics.numbers import in_html
 from mhc_demo.numerics.paper import TABLE_5, TRAINING_OVERHEAD
 from mhc_demo.numerics.projections import PROJECTIONS
 
@@ -308,9 +309,9 @@ def test_the_view_lays_the_gains_against_the_times(measurements):
     assert "by an abacus: 10 random 4 × 4 matrices in one call" in cost_view.note.object
     assert "100 ns per matrix and further iteration" in re.sub("<[^>]*>", "", cost_view.note.object)
     explorer.state.depth = 50
-    gain = 10 ** float(gains.sel(iterations=1, depth=50))
+    gain = in_html(float(gains.sel(iterations=1, depth=50)))
     assert "after 50 layers" in cost_view.note.object
-    assert f"{gain:.3f} at 1 (100 ns)" in cost_view.note.object
+    assert f"{gain} at 1 (100 ns)" in cost_view.note.object
 
 
 def test_the_event_loop_never_measures(measurements, monkeypatch):

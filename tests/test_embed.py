@@ -1,4 +1,4 @@
-"""The standalone file: what is in it, what is not, and that no digit is lost on the way."""
+"""The standalone file: its contents, its size, and that packing loses no digit."""
 
 from __future__ import annotations
 
@@ -16,23 +16,27 @@ import pytest
 import mhc_demo as mhc
 from mhc_demo.app.state import State
 from mhc_demo.cli import main
-from mhc_demo.export import embed
+from mhc_demo.export.embed import page as embed_page
+from mhc_demo.figures import style
 from mhc_demo.figures.packed import GAINS, PER_UNIT, PLAIN, pack
 from mhc_demo.figures.slices import SLIDERS
-from mhc_demo.story.scenes import SCENES, big
+from mhc_demo.numerics.numbers import exact, fate, rounded
+from mhc_demo.scripts import STATIC
+from mhc_demo.story import TITLE
+from mhc_demo.story.scenes import SCENES
 
 FEW = mhc.Experiment(members=2)
 HOSTILE = "</script></title><img src=x onerror=alert(1)>'\"&{}"
 
 
 def data_of(html: str) -> dict[str, Any]:
-    """What the file's script is given."""
+    """The data of the file's script."""
     start = html.index("mhc.embed(host, ") + len("mhc.embed(host, ")
     return json.loads(html[start : html.rindex(");\n}</script>")])
 
 
 def unpacked(packed: dict[str, Any]) -> np.ndarray:
-    """As `static/embed.js` does it."""
+    """The inverse of `pack`, as in `static/embed.js`."""
     table = np.array(packed["steps"]).reshape(-1, packed["row"])
     table[:2] = np.cumsum(table[:2], axis=1)
     values = np.concatenate([table[:1], np.cumsum(table[1:], axis=0)]).ravel() / PER_UNIT
@@ -41,21 +45,7 @@ def unpacked(packed: dict[str, Any]) -> np.ndarray:
     return values
 
 
-def on_hover(log10: float) -> str:
-    """As `exact` of `static/mhc.js` writes a gain."""
-    if abs(log10) < 4:
-        return f"{10**log10:.5e}"
-    power = np.floor(log10)
-    return f"{10 ** (log10 - power):.3f}e{power:g}"
-
-
-def fate(log10: float) -> str:
-    """As `verdict` of `static/mhc.js` calls a gain."""
-    size = abs(log10)
-    return f"{np.sign(log10)}" * (1 + int(size > 3) + int(size > np.log10(2)))
-
-
-def test_every_digit_that_is_shown_of_a_packed_gain_is_its_own() -> None:
+def test_packing_changes_no_digit_that_is_shown() -> None:
     rng = np.random.default_rng(0)
     near_breaks = [s * b + rng.normal(0, 1e-6, 300) for s in (1, -1) for b in (0, 0.30103, 3, 4)]
     near_threes = np.log10(np.arange(100, 1000) / 100 + 0.005) + rng.normal(0, 1e-8, 900)
@@ -71,17 +61,15 @@ def test_every_digit_that_is_shown_of_a_packed_gain_is_its_own() -> None:
     )
     sent = unpacked(pack(values, row=len(values)))
     assert np.abs(sent - values).max() < 4.5 / PER_UNIT
-    assert [big(v) for v in sent] == [big(v) for v in values]
-    assert [on_hover(v) for v in sent] == [on_hover(v) for v in values]
-    assert [fate(v) for v in sent[np.abs(sent) > 1e-6]] == [
-        fate(v) for v in values[np.abs(sent) > 1e-6]
-    ]
-    # Where a headline changes within a ten-millionth, it is the headline that is right.
+    assert [rounded(v) for v in sent] == [rounded(v) for v in values]
+    assert [exact(v) for v in sent] == [exact(v) for v in values]
+    assert [fate(v) for v in sent] == [fate(v) for v in values]
+    # Within a ten-millionth of where the headline changes, the headline is kept.
     tenths = unpacked(pack(near_tenths, row=len(near_tenths)))
-    assert [big(v) for v in tenths] == [big(v) for v in near_tenths]
+    assert [rounded(v) for v in tenths] == [rounded(v) for v in near_tenths]
 
 
-def test_three_decimals_stay_and_so_does_what_is_no_number() -> None:
+def test_packing_keeps_three_decimals_nan_and_minus_infinity() -> None:
     rng = np.random.default_rng(1)
     values = np.concatenate([rng.uniform(0, 3, 10_000), np.arange(0.0005, 1, 0.001) + 1e-9])
     sent = unpacked(pack(values, len(values), PLAIN))
@@ -91,7 +79,7 @@ def test_three_decimals_stay_and_so_does_what_is_no_number() -> None:
     np.testing.assert_allclose(sent, holes.ravel(), atol=1 / PER_UNIT)
 
 
-def test_with_the_defaults_it_is_under_450_kb_and_with_four_numbers_of_streams_under_500() -> None:
+def test_it_is_under_450_kb_by_default_and_under_500_with_four_numbers_of_streams() -> None:
     whole = mhc.export_html().encode()
     assert len(gzip.compress(whole)) < 450_000
     # Sharp logits are the worst case: every iteration still changes them.
@@ -112,7 +100,7 @@ def test_it_opens_as_the_page_does_and_holds_the_library_s_numbers() -> None:
     for direction in ("forward", "backward"):
         wanted = surface.sel(direction=direction, series="median").values.ravel()
         sent = unpacked(columns[f"{direction}.median"])
-        assert [big(v) for v in sent] == [big(v) for v in wanted]
+        assert [rounded(v) for v in sent] == [rounded(v) for v in wanted]
 
 
 def _models(doc: Any) -> list[dict[str, Any]]:
@@ -132,27 +120,27 @@ def test_no_number_is_sent_twice() -> None:
 
 
 @pytest.mark.parametrize("fragment", [False, True])
-def test_it_names_no_other_host_and_lets_no_title_out(fragment: bool) -> None:
+def test_it_links_to_no_other_host_and_escapes_its_title(fragment: bool) -> None:
     html = mhc.export_html(FEW, title=HOSTILE, fragment=fragment)
     assert "<img" not in html
     assert html.count("</script") == (1 if fragment else 2)
-    ours = html.replace(embed._in_script(embed._bokehjs()), "")
+    ours = html.replace(embed_page._in_script(embed_page._bokehjs()), "")
     assert re.findall(r"https?://[^\s\"']+", ours) == ["http://www.w3.org/2000/svg"] * ours.count(
         "http://www.w3.org/2000/svg"
     )
     assert not re.search(r"<(link|img|iframe|script [^>]*src)", ours)
-    assert (embed._bokehjs()[:1000] in html) is not fragment
+    assert (embed_page._bokehjs()[:1000] in html) is not fragment
 
 
 def test_it_says_what_it_shows() -> None:
     html = mhc.export_html(mhc.Experiment(streams=3, seed=7, spread=0.5, members=5), fragment=True)
-    said = "n = 3 streams, init Gaussian, spread 0.5, seed 7, 5 networks"
-    assert said in html
+    caption = "n = 3 streams, init Gaussian, spread 0.5, seed 7, 5 networks"
+    assert caption in html
     assert f"arXiv:2512.24880v2. Made with mhc-demo {mhc.__version__}." in html
 
 
 @pytest.mark.parametrize("name", SCENES)
-def test_a_scene_is_shown_or_refused_with_what_can_be(name: str) -> None:
+def test_a_scene_is_shown_or_refused_with_the_views_that_can_be(name: str) -> None:
     if SCENES[name].state.get("view") == "cost":
         with pytest.raises(ValueError, match="'cost' cannot be exported; these can: composite, "):
             mhc.export_html(scene=name)
@@ -166,21 +154,21 @@ def test_a_scene_is_shown_or_refused_with_what_can_be(name: str) -> None:
 
 def test_a_scene_s_words_are_left_out_where_they_would_not_be_true() -> None:
     scene = SCENES["dial"]
-    told = mhc.export_html(scene="dial", fragment=True)
-    assert f"<h2>{scene.title}</h2>" in told
-    assert scene.question in told
+    html = mhc.export_html(scene="dial", fragment=True)
+    assert f"<h2>{scene.title}</h2>" in html
+    assert scene.question in html
     for change in (
         {"depth": 65},
         {"experiment": mhc.Experiment(seed=43)},
         {"streams": [2, 8]},  # it opens with 2
     ):
         changed = mhc.export_html(scene="dial", fragment=True, **change)
-        assert f"<h2>{embed.TITLE}</h2>" in changed
+        assert f"<h2>{TITLE}</h2>" in changed
         assert scene.question not in changed
 
 
 @pytest.mark.parametrize(
-    ("arguments", "error", "said"),
+    ("arguments", "error", "message"),
     [
         ({"experiment": 4}, TypeError, "experiment must be an Experiment, not 4"),
         ({"depth": 129}, ValueError, "depth must be between 1 and 128, not 129"),
@@ -204,9 +192,9 @@ def test_a_scene_s_words_are_left_out_where_they_would_not_be_true() -> None:
     ],
 )
 def test_what_cannot_be_shown_is_refused_by_name(
-    arguments: dict[str, Any], error: type[Exception], said: str
+    arguments: dict[str, Any], error: type[Exception], message: str
 ) -> None:
-    with pytest.raises(error, match=re.escape(said)):
+    with pytest.raises(error, match=re.escape(message)):
         mhc.export_html(**arguments)
 
 
@@ -243,7 +231,7 @@ def test_the_command_writes_the_file_that_the_call_returns(
     assert without_ids[0] == without_ids[1]
 
 
-def test_the_command_begins_a_scene_where_the_story_does(
+def test_the_command_opens_a_scene_in_the_state_of_the_story(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert main(["export", "-", "--scene", "price", "--fragment"]) == 0
@@ -254,7 +242,7 @@ def test_the_command_begins_a_scene_where_the_story_does(
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ("--streams 2,99", "argument --streams: 99 is out of range (1 to 16)"),
         ("--streams 16 --projection mhc-lite", "argument --streams: at most "),
@@ -268,20 +256,37 @@ def test_the_command_begins_a_scene_where_the_story_does(
     ],
 )
 def test_a_bad_option_is_refused(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], options: str, said: str
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], options: str, message: str
 ) -> None:
     with pytest.raises(SystemExit) as stop:
         main(["export", str(tmp_path / "x.html"), *options.split()])
     assert stop.value.code == 2
-    assert said in capsys.readouterr().err.splitlines()[-1]
+    assert message in capsys.readouterr().err.splitlines()[-1]
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(("where", "why"), [("no/x.html", "does not exist"), (".", "is a folder")])
-def test_a_place_that_holds_no_file_is_named_in_one_line(
+def test_a_path_where_no_file_can_be_is_named_in_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], where: str, why: str
 ) -> None:
     assert main(["export", str(tmp_path / where), "--members", "1"]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("mhc-demo: cannot write ")
     assert why in line
+
+
+# The style sheets
+
+
+def test_colours_and_font_are_defined_in_python_alone_and_every_variable_is_set() -> None:
+    sheets = {path: path.read_text("utf-8") for path in STATIC.glob("*.css")}
+    ours = style.css()
+    colours = set(re.findall(r"#[0-9a-f]{6}", ours))
+    assert style.HC in colours
+    for path in (*sheets, *STATIC.glob("*.js")):
+        assert colours.isdisjoint(re.findall(r"#[0-9a-f]{6}", path.read_text("utf-8").lower()))
+        assert "Segoe" not in path.read_text("utf-8")
+    written = ours + "".join(sheets.values())
+    set_by_scripts = {"at", "share", "shade"}
+    without_default = set(re.findall(r"var\(--([\w-]+)\)", written))
+    assert without_default - set_by_scripts <= set(re.findall(r"--([\w-]+):", written))

@@ -1,6 +1,6 @@
 """A file is written whole or not at all, and holds all that its format can.
 
-What is drawn by a browser is looked at in tests/page/test_pictures.py.
+Pictures, which a browser draws, are tested in tests/page/test_pictures.py.
 """
 
 from __future__ import annotations
@@ -26,14 +26,15 @@ import mhc_demo as mhc
 from mhc_demo.cli import main
 from mhc_demo.export import files, pictures
 from mhc_demo.export.files import FORMATS
-from mhc_demo.export.slides import SLIDES
+from mhc_demo.export.slides import SLIDES, SlideRequest
 from mhc_demo.numerics import surface
+from mhc_demo.numerics.numbers import in_label
 from mhc_demo.numerics.replacing import replacing
 
 PATIENCE = 60  # seconds until a process that hangs is ended; none should come near it
 
 
-def test_what_is_written_takes_the_place_of_what_was_there(tmp_path: Path) -> None:
+def test_a_file_replaces_the_one_that_was_there(tmp_path: Path) -> None:
     path = tmp_path / "gains.html"
     path.write_text("old")
     with replacing(path) as part:
@@ -46,7 +47,7 @@ def test_what_is_written_takes_the_place_of_what_was_there(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("failure", [KeyboardInterrupt, ValueError])
-def test_an_interruption_leaves_what_was_there_and_nothing_else(
+def test_an_interruption_leaves_the_old_file_and_nothing_else(
     tmp_path: Path, failure: type[BaseException]
 ) -> None:
     path = tmp_path / "gains.csv"
@@ -59,7 +60,7 @@ def test_an_interruption_leaves_what_was_there_and_nothing_else(
 
 
 @pytest.mark.skipif(os.name != "posix", reason="the umask is POSIX's")
-def test_the_file_is_as_open_as_any_other(tmp_path: Path) -> None:
+def test_the_file_has_the_usual_permissions(tmp_path: Path) -> None:
     path, usual = tmp_path / "a", tmp_path / "b"
     usual.touch()
     with replacing(path):
@@ -76,7 +77,7 @@ def test_a_link_stays_a_link(tmp_path: Path) -> None:
     assert path.read_text() == "new"
 
 
-def test_where_no_file_can_be_is_named(tmp_path: Path) -> None:
+def test_a_path_where_no_file_can_be_is_named(tmp_path: Path) -> None:
     with (
         pytest.raises(FileNotFoundError, match="missing does not exist"),
         replacing(tmp_path / "missing" / "a.html"),
@@ -95,7 +96,7 @@ READERS = {
     ".nc": lambda path: xr.load_dataset(path),
     ".json": lambda path: xr.Dataset.from_dict(json.loads(path.read_text())).astype(float),
 }
-"""How the documentation says that each is read."""
+"""How to read each format, as the documentation says."""
 
 
 def _labelled(rows: pd.DataFrame) -> xr.Dataset:
@@ -116,28 +117,28 @@ def written(tmp_path: Path, suffix: str, *options: str) -> Path:
     "values", [{"seed": 7, "spread": 1.5}, {"spread": 0.0, "definition": "worst-case"}], ids=str
 )
 @pytest.mark.parametrize("suffix", FORMATS)
-def test_what_is_written_is_the_gain_surface_to_the_last_digit(
+def test_the_file_holds_the_gain_surface_to_the_last_digit(
     tmp_path: Path, suffix: str, values: dict[str, Any]
 ) -> None:
     options = [text for name, value in values.items() for text in (f"--{name}", str(value))]
     read = READERS[suffix](written(tmp_path, suffix, "--depth", "9", *options))
     experiment = mhc.Experiment(members=3, **values)
     surface = mhc.gain_surface(experiment, depth=9)
-    for name in surface.coords:  # a table of rows comes back in the order of the alphabet
+    for name in surface.coords:  # rows come back in alphabetical order
         assert sorted(read[name].values.tolist()) == sorted(surface[name].values.tolist())
     for name, gains in surface.items():
         kept = read[name].reindex(surface.coords)
-        if name == "expected_log10_gain":  # stands in every row of a table
+        if name == "expected_log10_gain":  # is in every row of a table
             gains = gains.broadcast_like(kept)
         np.testing.assert_array_equal(kept.transpose(*gains.dims).values, gains.values)
     if suffix != ".csv":
-        told = {"version": f"mhc-demo {mhc.__version__}", "source": surface.attrs["source"]}
-        assert told.items() <= read.attrs.items()
+        attributes = {"version": f"mhc-demo {mhc.__version__}", "source": surface.attrs["source"]}
+        assert attributes.items() <= read.attrs.items()
         assert experiment.values_of_experiment().items() <= read.attrs.items()
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
-def test_each_row_of_a_table_says_which_experiment_it_is_of(tmp_path: Path, suffix: str) -> None:
+def test_each_row_of_a_table_names_its_experiment(tmp_path: Path, suffix: str) -> None:
     path = written(tmp_path, suffix, "--depth", "2", "--seed", "7")
     rows = pd.read_csv(path) if suffix == ".csv" else pd.read_parquet(path)
     for name, value in mhc.Experiment(members=3, seed=7).values_of_experiment().items():
@@ -149,9 +150,9 @@ def test_json_is_json_for_readers_other_than_python(tmp_path: Path) -> None:
         raise AssertionError(f"{word} is no number in JSON")
 
     text = written(tmp_path, ".json", "--spread", "0", "--definition", "worst-case").read_text()
-    held = json.loads(text, parse_constant=refuse)["data_vars"]
-    assert held["expected_log10_gain"]["data"][0] is None
-    assert held["log10_gain"]["data"][0][0][0][0] == "-Infinity"
+    variables = json.loads(text, parse_constant=refuse)["data_vars"]
+    assert variables["expected_log10_gain"]["data"][0] is None
+    assert variables["log10_gain"]["data"][0][0][0][0] == "-Infinity"
 
 
 def test_the_same_command_writes_the_same_file(tmp_path: Path) -> None:
@@ -159,9 +160,9 @@ def test_the_same_command_writes_the_same_file(tmp_path: Path) -> None:
     assert first == second
 
 
-def test_what_is_not_asked_for_is_left_out(tmp_path: Path) -> None:
-    asked = ["--direction", "backward", "--series", "median", "q05", "--depth", "3"]
-    rows = pd.read_csv(written(tmp_path, ".csv", *asked, "--iterations", "1"))
+def test_parts_that_are_not_requested_are_left_out(tmp_path: Path) -> None:
+    options = ["--direction", "backward", "--series", "median", "q05", "--depth", "3"]
+    rows = pd.read_csv(written(tmp_path, ".csv", *options, "--iterations", "1"))
     assert set(rows["direction"]) == {"backward"}
     assert set(rows["series"]) == {"q05", "median"}
     assert len(rows) == 2 * 2 * 3
@@ -177,8 +178,8 @@ def test_a_package_that_is_missing_is_named_with_what_installs_it(
 ) -> None:
     monkeypatch.setattr(files, "find_spec", lambda name: None if name == package else object())
     assert main(["surface", "-o", str(tmp_path / f"gains{suffix}")]) == 1
-    said = capsys.readouterr().err
-    assert f"{suffix} needs {package}: pip install {package}\n" in said
+    message = capsys.readouterr().err
+    assert f"{suffix} needs {package}: pip install {package}\n" in message
     assert list(tmp_path.iterdir()) == []
 
 
@@ -214,25 +215,25 @@ def test_a_folder_that_is_missing_is_named_before_anything_is_computed(
 def test_streams_that_a_projection_cannot_take_are_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asked = ["--projection", "mhc-lite", "--streams", "16", "-o", str(tmp_path / "a.csv")]
+    options = ["--projection", "mhc-lite", "--streams", "16", "-o", str(tmp_path / "a.csv")]
     with pytest.raises(SystemExit) as stop:
-        main(["surface", *asked])
+        main(["surface", *options])
     assert stop.value.code == 2
     assert "takes at most 6 streams" in capsys.readouterr().err
 
 
-def test_progress_hears_of_every_member() -> None:
-    heard: list[int] = []
-    mhc.gain_surface(mhc.Experiment(members=37), depth=3, progress=heard.append)
-    assert sum(heard) == 37
-    mhc.layer_axis_gains(mhc.Experiment(members=1), depth=3, progress=heard.append)
-    assert sum(heard) == 38
+def test_progress_counts_every_member() -> None:
+    counts: list[int] = []
+    mhc.gain_surface(mhc.Experiment(members=37), depth=3, progress=counts.append)
+    assert sum(counts) == 37
+    mhc.layer_axis_gains(mhc.Experiment(members=1), depth=3, progress=counts.append)
+    assert sum(counts) == 38
 
 
 def stopped(
     folder: Path, number: signal.Signals, *arguments: str
 ) -> subprocess.CompletedProcess[str]:
-    """A command that gets a signal when its folder holds what it has begun."""
+    """A command that gets a signal once its folder holds an unfinished file."""
     process = subprocess.Popen(
         [sys.executable, "-m", "mhc_demo.cli", *arguments],
         stdout=subprocess.PIPE,
@@ -257,12 +258,12 @@ SIGNALS = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, sign
 
 
 @SIGNALS
-def test_a_signal_while_it_computes_leaves_the_file_that_was_there(
+def test_a_signal_while_it_computes_leaves_the_old_file(
     tmp_path: Path, number: signal.Signals
 ) -> None:
     path = tmp_path / "gains.csv"
     path.write_text("old")
-    # An hour's work: only what has begun is ended.
+    # An hour's work, which the signal ends.
     done = stopped(tmp_path, number, "surface", "--members", "1000000", "-o", str(path))
     assert (done.returncode, done.stdout, done.stderr) == (128 + number, "", "")
     assert path.read_text() == "old"
@@ -270,7 +271,7 @@ def test_a_signal_while_it_computes_leaves_the_file_that_was_there(
 
 
 def sleeper(folder: Path) -> Path:
-    """A browser that draws nothing, and leaves its process' number in `folder`."""
+    """A browser that draws nothing, and leaves its process number in `folder`."""
     if os.name != "posix":
         pytest.skip("the browser is a script for the shell")
     program = folder.parent / "browser"
@@ -287,8 +288,8 @@ def test_a_signal_while_a_browser_draws_leaves_nothing(
     folder.mkdir()
     temporary.mkdir()
     monkeypatch.setenv("TMPDIR", str(temporary))
-    asked = ["plot", "fig8", "-o", str(folder / "a.png"), "--browser", str(sleeper(folder))]
-    done = stopped(folder, number, *asked)
+    options = ["plot", "fig8", "-o", str(folder / "a.png"), "--browser", str(sleeper(folder))]
+    done = stopped(folder, number, *options)
     assert (done.returncode, done.stdout, done.stderr) == (128 + number, "", "")
     (left,) = folder.iterdir()
     with pytest.raises(ProcessLookupError):
@@ -297,7 +298,7 @@ def test_a_signal_while_a_browser_draws_leaves_nothing(
 
 
 def on_a_full_disk(size: int, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """A command of which no file may grow beyond `size` bytes: it fails as on a full disk."""
+    """A command whose files cannot grow beyond `size` bytes: it fails as on a full disk."""
     limited = f"""
 import resource, sys
 from mhc_demo.cli import main
@@ -318,7 +319,7 @@ sys.exit(main())
         ("b.html", "plot fig8 --members 2 -o"),
     ],
 )
-def test_a_full_disk_is_named_with_the_file_and_leaves_what_was_there(
+def test_a_full_disk_is_named_with_the_file_and_leaves_the_old_one(
     tmp_path: Path, name: str, command: str
 ) -> None:
     path = tmp_path / name
@@ -331,16 +332,16 @@ def test_a_full_disk_is_named_with_the_file_and_leaves_what_was_there(
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_without_a_browser_it_is_said_what_was_looked_for_and_what_to_do(
+def test_without_a_browser_the_message_names_those_it_tried_and_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv(pictures.VARIABLE, raising=False)
     monkeypatch.setattr(pictures, "ELSEWHERE", {})
     assert main(["plot", "dial", "-o", str(tmp_path / "a.png")]) == 1
-    said = capsys.readouterr().err
+    message = capsys.readouterr().err
     for word in (*pictures.BROWSERS, "--browser", pictures.VARIABLE, ".html"):
-        assert word in said
+        assert word in message
     monkeypatch.setenv(pictures.VARIABLE, "netscape")
     assert main(["plot", "dial", "-o", str(tmp_path / "a.svg")]) == 1
     assert "there is no browser 'netscape'" in capsys.readouterr().err
@@ -370,7 +371,7 @@ def test_a_browser_that_draws_nothing_is_not_waited_for(
 
 
 @pytest.mark.parametrize("figure", SLIDES)
-def test_a_figure_as_html_asks_nobody_and_holds_no_more_than_it_shows(
+def test_a_figure_as_html_loads_nothing_and_holds_no_more_than_it_shows(
     tmp_path: Path, figure: str
 ) -> None:
     path = tmp_path / "a.html"
@@ -382,20 +383,15 @@ def test_a_figure_as_html_asks_nobody_and_holds_no_more_than_it_shows(
 
 
 def test_a_figure_of_random_matrices_says_that_it_is_not_the_paper_s() -> None:
-    from mhc_demo.export.slides import Asked
-
-    asked = Asked(mhc.Experiment(members=2), depth=8, iterations=1)
+    request = SlideRequest(mhc.Experiment(members=2), depth=8, iterations=1)
     for name, where in (("fig3", "Figure 3"), ("fig7", "Figure 7")):
-        said = SLIDES[name].draw(asked).said
-        assert f"In the manner of {where} of the mHC paper, but not its 27B model" in said[0]
+        subtitle = SLIDES[name].draw(request).subtitle
+        assert f"In the manner of {where} of the mHC paper, but not its 27B model" in subtitle[0]
 
 
 def test_the_dial_s_title_gives_the_gains_that_it_shows() -> None:
-    from mhc_demo.export.slides import Asked
-
     experiment = mhc.Experiment(members=5, spread=5.0)
     here = mhc.gain_surface(experiment, depth=20)["log10_gain"].sel(depth=20, series="median")
-    hc, projected = (10 ** float(here.sel(iterations=t).max()) for t in (0, 2))
-    title = SLIDES["dial"].draw(Asked(experiment, depth=20, iterations=2)).title
-    power = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
-    assert title.endswith(f"10{f'{np.log10(hc):.0f}'.translate(power)} → {projected:.3g}")
+    hc, projected = (float(here.sel(iterations=t).max()) for t in (0, 2))
+    title = SLIDES["dial"].draw(SlideRequest(experiment, depth=20, iterations=2)).title
+    assert title.endswith(f": {in_label(hc)} → {in_label(projected)}")

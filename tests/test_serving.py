@@ -203,7 +203,7 @@ def test_a_server_below_a_prefix() -> None:
             request = urllib.request.Request(f"{host}{way}?seed=7")
             with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
                 assert answer.url == f"{host}/mhc/app?seed=7"
-        for path in ("/mhc/liveness", "/liveness", "/mhc/static/extensions/mhc-demo/mhc.js"):
+        for path in ("/mhc/liveness", "/liveness", "/mhc/static/extensions/mhc-demo/slices.js"):
             assert get(host + path)[0] == 200
         assert get(f"{host}/app")[0] == 404
         assert connects(f"{host}/mhc/app")

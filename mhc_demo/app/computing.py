@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 import xarray as xr
 
-from ..figures.slices import State as Position
+from ..figures.slices import Position
 from ..numerics.devices import DEVICES
 from ..numerics.surface import Experiment, gain_surface, mixing_surface
 

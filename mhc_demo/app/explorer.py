@@ -71,7 +71,7 @@ class Explorer(pn.viewable.Viewer):
             gain_columns(self.surface["log10_gain"]),
             self.surface["iterations"].values,
             self.surface["depth"].values,
-            state=self.state.position(),
+            position=self.state.position(),
         )
         self._controls: Controls | None = None
         self._make_main()

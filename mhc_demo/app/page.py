@@ -7,18 +7,16 @@ import panel_material_ui as pmui
 import param
 from panel.io.resources import LOCAL_DIST
 
+from ..figures import style
+from ..story import TITLE
 from ._panel import follow_busy
 from .controls import Controls
 from .explorer import Explorer
 from .state import State
 
-TITLE = "mHC: why stacked mixing explodes, and what stops it"
-
-TYPE = {"fontFamily": "system-ui, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"}
-# The blue of the plots, darker or lighter for text: no single blue is legible on both backgrounds.
 THEME = {
-    theme: {"palette": {"primary": {"main": blue}}, "typography": TYPE}
-    for theme, blue in (("light", "#1468a3"), ("dark", "#6cb8f0"))
+    theme: {"palette": {"primary": {"main": blue}}, "typography": {"fontFamily": style.FONT}}
+    for theme, blue in style.ACCENT.items()
 }
 
 # A quiet frame: the numbers should be what the last row sees.

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import panel as pn
 
-from ..scripts import STATIC, text_of
+from ..figures import style
+from ..scripts import PAGE, STATIC, text_of
 from ._panel import load_components, serve_folder
 
-SCRIPTS = ("alone", "mhc", "connection", "story", "terms", "widgets", "plots")
-CSS = text_of("mhc.css")
+CSS = style.css() + text_of("mhc.css")
 
 serve_folder("mhc-demo", STATIC)
 
@@ -20,5 +20,7 @@ def load() -> None:
     the rest from another host.
     """
     load_components()
-    pn.config.js_files.update({name: f"static/extensions/mhc-demo/{name}.js" for name in SCRIPTS})
+    pn.config.js_files.update(
+        {name.removesuffix(".js"): f"static/extensions/mhc-demo/{name}" for name in PAGE}
+    )
     pn.config.respect_explicit_sizing = True

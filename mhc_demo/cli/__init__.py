@@ -1,8 +1,8 @@
-"""The command line: `mhc-demo serve` and its sisters, one module each.
+"""The command line, `mhc-demo`: one module for each subcommand.
 
 To add a subcommand, write a module with a function of its name, which adds its options to a parser
-and returns what to run, and name it in `COMMANDS`.  Modules import NumPy, Panel and the like only
-inside what they run, so that `mhc-demo --help` answers at once.
+and returns the function to run, and list it in `COMMANDS`.  NumPy, Panel and the like are imported
+only inside functions, so that `mhc-demo --help` answers at once.
 """
 
 from __future__ import annotations
@@ -60,13 +60,14 @@ is: MHC_DEMO_SERVE_PORT=8080 is serve's --port 8080.
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line `argv` (default: `sys.argv[1:]`) and return its exit code.
 
-    Options of the environment (`from_environment`) come before it, so that it has the last word.
+    Options in the environment (`from_environment`) are put before it, so that it overrides them.
 
-    0: done.  1: it could not be done.  2: the options were wrong.  128 and the number of a signal,
-    by the shells' custom: stopped by it (130: Ctrl-C, 143: SIGTERM).  141: nobody reads on.
+    0: done.  1: failed.  2: the options were wrong.  128 plus a signal's number, by the shells'
+    convention: stopped by that signal (130: Ctrl-C, 143: SIGTERM).  141: the reader of standard
+    output has closed it.
 
-    What `sys.argv` says is what the process is for (`as_process`).  Of another `argv` signals are
-    left to the caller, and some exit codes are raised as SystemExit.
+    Without `argv` the process is for this command alone (`as_process`).  With it, signals are left
+    to the caller, and some exit codes are raised as SystemExit.
     """
     if argv is None:
         _have_a_home()
@@ -78,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _have_a_home() -> None:
-    """A home folder by name: a user of a container may have none, and Bokeh asks when imported."""
+    """Set HOME if there is none, as in some containers: Bokeh needs it when it is imported."""
     try:
         Path.home()
     except RuntimeError:
@@ -93,7 +94,7 @@ def _run(arguments: list[str]) -> int:
 
 
 def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
-    """The parser, with the options of that subcommand only that `arguments` call for."""
+    """The parser, with the options of the subcommand in `arguments` alone."""
     parser = argparse.ArgumentParser(
         prog="mhc-demo",
         description=DESCRIPTION,

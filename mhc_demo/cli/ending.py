@@ -1,7 +1,7 @@
-"""How a command ends that is asked to by a signal, or that nobody listens to any more.
+"""How a command ends on a signal, or when nobody reads its output any more.
 
-SIGTERM, by which a service manager ends a process, and SIGHUP, by which a closed terminal does, are
-made what Ctrl-C is: an exception, on whose way out everything unfinished is removed.
+SIGTERM, sent by service managers, and SIGHUP, sent when a terminal closes, become what Ctrl-C is:
+an exception, on whose way out everything unfinished is removed.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ SIGNALS = [
 
 
 class Stopped(KeyboardInterrupt):
-    """The process was asked to end, by the signal of this number."""
+    """A signal, of this number, asks the process to end."""
 
 
 def as_process(command: Callable[[], int]) -> int:
-    """Run `command` as all that this process is for, and return the process' exit code.
+    """Run `command` as the only task of this process, and return the process's exit code.
 
-    130 after Ctrl-C, 143 after SIGTERM, by the shells' custom: 128 and the signal's number.
+    After a signal, by the shells' convention, 128 plus its number: 130 for Ctrl-C, 143 for SIGTERM.
     """
     for number in SIGNALS:
-        if signal.getsignal(number) != signal.SIG_IGN:  # `nohup` has it ignored
+        if signal.getsignal(number) != signal.SIG_IGN:  # as under `nohup`
             signal.signal(number, _stop)
     try:
-        if hasattr(sys.stdout, "reconfigure"):  # a file's name may have letters that it has not
+        if hasattr(sys.stdout, "reconfigure"):  # a file's name may not fit its encoding
             sys.stdout.reconfigure(errors="backslashreplace")
         code = command()
     except KeyboardInterrupt as stop:
         code = stopped(stop)
-    except SystemExit as end:  # by argparse, whose code is a number
+    except SystemExit as end:  # from argparse, with a number
         code = int(end.code or 0)
-    for number in SIGNALS:  # nothing is left that would have to be removed
+    for number in SIGNALS:  # nothing is left to remove
         if signal.getsignal(number) == _stop:
             signal.signal(number, signal.SIG_DFL)
     try:
@@ -56,14 +56,14 @@ def as_process(command: Callable[[], int]) -> int:
 
 
 def stopped(stop: KeyboardInterrupt) -> int:
-    """The exit code of what was stopped."""
+    """The exit code of a stopped command."""
     return 128 + int(stop.args[0] if stop.args else signal.SIGINT)
 
 
 def tell(words: str | bytes) -> None:
     """Write a line, or bytes as they are, to standard output, at once.
 
-    Raises SystemExit if it cannot be written to: what comes after would not be heard either.
+    Raises SystemExit if standard output cannot be written to.
     """
     try:
         if sys.stdout is None:
@@ -72,7 +72,7 @@ def tell(words: str | bytes) -> None:
             print(words)
         else:
             rest = memoryview(words)
-            while rest:  # unbuffered (python -u), a write may take a part alone
+            while rest:  # unbuffered (python -u), a write may be partial
                 rest = rest[sys.stdout.buffer.write(rest) :]
         sys.stdout.flush()
     except OSError as error:
@@ -80,14 +80,14 @@ def tell(words: str | bytes) -> None:
 
 
 def complain(words: str) -> None:
-    """Write a line to standard error, if anybody hears it: the exit code says it too."""
+    """Write a line to standard error, if that is possible: the exit code tells the rest."""
     if sys.stderr is not None:
         with suppress(OSError):
             print(f"mhc-demo: {words}", file=sys.stderr)
 
 
 def _stop(number: int, _: FrameType | None) -> None:
-    # Who presses Ctrl-C twice must not interrupt the first one's clearing up.
+    # A second Ctrl-C must not interrupt the cleaning up after the first.
     error = sys.exception()
     while error is not None:
         if isinstance(error, KeyboardInterrupt):
@@ -97,15 +97,15 @@ def _stop(number: int, _: FrameType | None) -> None:
 
 
 def _unheard(error: OSError) -> int:
-    """Say why standard output cannot be written to; returns the exit code."""
+    """Complain that standard output cannot be written to; returns the exit code."""
     if sys.stdout is not None:
         _hush(sys.stdout)
-    if isinstance(error, BrokenPipeError):  # the reader has seen enough, as `head` has
+    if isinstance(error, BrokenPipeError):  # the reader has closed it, as `head` does
         return 141  # as if SIGPIPE had ended it
     complain(f"cannot write standard output: {error.strerror or error}")
     return 1
 
 
 def _hush(stream: TextIO) -> None:
-    """Let what cannot be written go: else Python tries once more at its end, and complains."""
+    """Discard what cannot be written: Python would try again when it exits, and complain."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -1,4 +1,4 @@
-"""`mhc-demo export`: what the page shows as one HTML file."""
+"""`mhc-demo export`: the page's plots as one HTML file."""
 
 from __future__ import annotations
 
@@ -33,15 +33,16 @@ SHOWN = (
     "view",
     "scene",
 )
-"""What the page's link carries that a file can show; streams may be several here."""
+"""The parameters of the page's link that a file can show, except streams, of which several may be
+given."""
 
 
 def export(parser: argparse.ArgumentParser) -> Run:
     """Write what the page shows as one HTML file that needs no server and no network.
 
-    Depth and iterations move in it as they do on the page.  It opens from a disk, and in a frame
-    of a blog post; as high as a frame is to be, it says so itself (a message of type
-    "mhc-height"), or is told by --height.
+    Its sliders for depth and iterations work as on the page.  It opens from a disk, and in a frame
+    of a blog post, to which it tells its height (a message of type "mhc-height") unless --height
+    sets it.
     """
     from ..export.embed import HEIGHTS, PLOTS, THEMES, plots_of
     from ..figures.slices import SLIDERS
@@ -107,24 +108,24 @@ def export(parser: argparse.ArgumentParser) -> Run:
         given = {name: getattr(options, name) for name in SHOWN}
         state = {name: value for name, value in given.items() if value is not None}
         for n in options.streams or [streams.default]:
-            check_together(parser, {**_told(state), "streams": n}, alone=True)
-        view = _told(state).get("view")
+            check_together(parser, {**_with_scene(state), "streams": n}, alone=True)
+        view = _with_scene(state).get("view")
         if view and options.plots is None:
             try:
                 options.plots = plots_of(view)
             except ValueError as error:
                 parser.error(f"argument --{'view' if 'view' in state else 'scene'}: {error}")
         try:
-            text = _made(options, state)
+            text = _html(options, state)
         except ValueError as error:
             parser.error(str(error))
-        return _written(options, text)
+        return _write(options, text)
 
     return run
 
 
-def _told(state: dict[str, Any]) -> dict[str, Any]:
-    """What is given, upon what its scene sets."""
+def _with_scene(state: dict[str, Any]) -> dict[str, Any]:
+    """The given values, with those of the scene below them."""
     if not state.get("scene"):
         return state
     from ..story.scenes import SCENES
@@ -132,13 +133,13 @@ def _told(state: dict[str, Any]) -> dict[str, Any]:
     return {**SCENES[state["scene"]].state, **state}
 
 
-def _made(options: argparse.Namespace, state: dict[str, Any]) -> str:
+def _html(options: argparse.Namespace, state: dict[str, Any]) -> str:
     from ..export.embed import export_html
     from ..numerics.surface import Experiment
 
-    told = _told(state)
+    values = _with_scene(state)
     streams: Sequence[int] = options.streams or ()
-    experiment = Experiment(**{name: told[name] for name in Experiment.param if name in told})
+    experiment = Experiment(**{name: values[name] for name in Experiment.param if name in values})
     controls = options.controls
     if controls is not None and "none" in controls:
         controls = []
@@ -156,11 +157,11 @@ def _made(options: argparse.Namespace, state: dict[str, Any]) -> str:
         theme=options.theme,
         height=options.height,
         fragment=options.fragment,
-        device=told.get("device", "numpy"),
+        device=values.get("device", "numpy"),
     )
 
 
-def _written(options: argparse.Namespace, text: str) -> int:
+def _write(options: argparse.Namespace, text: str) -> int:
     if str(options.file) == "-":
         tell(text.encode())
         return 0

@@ -1,7 +1,7 @@
-"""Options read off the declaration of the page's state, and the converters of their texts.
+"""Options made from the declaration of the page's state, and the converters of their texts.
 
-A new parameter or projection is an option by itself.  The declaration brings NumPy and Panel
-along, so it is imported only when a subcommand asks for it, and `mhc-demo --help` answers at once.
+A new parameter or projection becomes an option by itself.  The declaration imports NumPy and Panel,
+so it is imported only when a subcommand needs it, and `mhc-demo --help` answers at once.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from typing import Any
 from .ending import complain
 
 Run = Callable[[argparse.Namespace], int]
-"""Does the work of a subcommand and returns the exit code."""
+"""Runs a subcommand and returns the exit code."""
 
 
 def state_parameters() -> dict[str, Any]:
-    """What the page's link can carry, as param declarations by name."""
+    """The parameters of the page's link, as param declarations by name."""
     from ..app.state import URL_PARAMETERS, State
 
     return {name: State.param[name] for name in URL_PARAMETERS}
@@ -38,9 +38,9 @@ def flag(name: str) -> str:
 def from_environment(command: str) -> list[str]:
     """The options that the environment sets for a subcommand, as words of its command line.
 
-    MHC_DEMO_SERVE_PORT=8080 is ["--port", "8080"] for "serve"; several values stand apart by
+    MHC_DEMO_SERVE_PORT=8080 is ["--port", "8080"] for "serve"; several values are separated by
     spaces, and an empty variable sets nothing.  The command is part of the name because Kubernetes
-    sets MHC_DEMO_PORT itself where there is a service called mhc-demo.
+    itself sets MHC_DEMO_PORT for a service called mhc-demo.
     """
     prefix = f"MHC_DEMO_{command.upper()}_"
     given = {name: text.split() for name, text in sorted(os.environ.items()) if text.strip()}
@@ -66,7 +66,7 @@ def plain(value: object) -> str:
 def number(
     kind: type[int] | type[float], low: float | None, high: float | None
 ) -> Callable[[str], float]:
-    """Converter of an option's text to a number in [low, high]; None leaves that end open.
+    """Converter of an option's text to a number in [low, high]; None means no limit.
 
     >>> number(int, 1, 128)("64")
     64
@@ -105,7 +105,7 @@ def one_of(choices: Sequence[str]) -> Callable[[str], str]:
 
 
 def several(parse: Callable[[str], Any]) -> Callable[[str], list[Any]]:
-    """Converter of values with commas between them, each of them once.
+    """Converter of values separated by commas; duplicates are dropped.
 
     >>> several(one_of(["depth", "streams"]))("streams,depth")
     ['streams', 'depth']
@@ -118,7 +118,7 @@ def several(parse: Callable[[str], Any]) -> Callable[[str], list[Any]]:
 
 
 def add_option(group: Any, name: str, parameter: Any) -> None:
-    """The option of one parameter: a name from a list, or a number within bounds."""
+    """Add the option of one parameter: a name from a list, or a number within bounds."""
     import param
 
     if isinstance(parameter, param.Boolean):
@@ -156,12 +156,12 @@ def add_option(group: Any, name: str, parameter: Any) -> None:
 
 
 def check_together(parser: argparse.ArgumentParser, state: Mapping[str, Any], alone: bool) -> None:
-    """What is wrong with no option by itself: a projection that has too many streams, say."""
+    """Check options against one another: a projection may limit the streams, say."""
     from ..app.state import exceeded
     from ..numerics.devices import DEVICES
 
     values = {name: p.default for name, p in state_parameters().items()} | dict(state)
-    # A process that has asked for CUDA can have no children that use it: they will ask.
+    # Once a process has initialised CUDA its children cannot use it: they check it themselves.
     reason = DEVICES[values["device"]].missing() if alone else None
     if reason is not None:
         parser.error(f"argument --device: {values['device']} is not available: {reason}")
@@ -170,9 +170,9 @@ def check_together(parser: argparse.ArgumentParser, state: Mapping[str, Any], al
 
 
 def add_experiment(parser: argparse.ArgumentParser) -> Callable[[argparse.Namespace], Any]:
-    """The options of an `Experiment` and of the device that computes it.
+    """Add the options of an `Experiment` and of the device that computes it.
 
-    Returns what makes of parsed options the experiment, checked as far as it can be beforehand.
+    Returns a function of the parsed options that checks them and returns the experiment.
     """
     from ..numerics.devices import DEVICES, place
     from ..numerics.projections import PROJECTIONS
@@ -204,7 +204,7 @@ def add_experiment(parser: argparse.ArgumentParser) -> Callable[[argparse.Namesp
 
 
 def add_output(parser: argparse.ArgumentParser, suffixes: Sequence[str]) -> None:
-    """The option -o: a file, its format named by its suffix."""
+    """Add the option -o: a file, whose suffix names its format."""
 
     def parse(text: str) -> str:
         if not text.lower().endswith(tuple(suffixes)):
@@ -230,7 +230,7 @@ def failed(path: object, error: Exception) -> int:
 
 
 def bar(members: int) -> Any:
-    """A bar of how many members are done, on a terminal, for work that takes more than a second."""
+    """A progress bar of ensemble members, on a terminal, for work of more than a second."""
     from tqdm import tqdm
 
     return tqdm(

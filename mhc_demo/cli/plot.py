@@ -1,4 +1,4 @@
-"""`mhc-demo plot`: the paper-style figures as pictures for slides."""
+"""`mhc-demo plot`: figures in the paper's style as pictures for slides."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ FORMATS = (".png", ".svg", ".html")
 
 
 def plot(parser: argparse.ArgumentParser) -> Run:
-    """Draw a figure of the paper's kind to a file, for a slide.
+    """Draw a figure in the paper's style to a file, for a slide.
 
-    PNG and SVG are drawn by a browser without a window, of Chromium's kind; HTML needs none, and
-    its values can be read by hovering.
+    For PNG and SVG it needs a browser (Chromium, Chrome or Edge), which runs without a window; HTML
+    needs none, and shows its values on hover.
     """
     from ..export.slides import SLIDES
     from ..numerics.surface import MAX_DEPTH, MAX_ITERATIONS
@@ -76,14 +76,14 @@ def plot(parser: argparse.ArgumentParser) -> Run:
 def _draw(options: argparse.Namespace, experiment: Any) -> int:
     from pathlib import Path
 
-    from ..export.pictures import drawn, found, html
-    from ..export.slides import HEIGHT, SLIDES, WIDTH, Asked, background, laid_out, theme
+    from ..export.pictures import draw, find_browser, html
+    from ..export.slides import HEIGHT, SLIDES, WIDTH, SlideRequest, background, laid_out, theme
     from ..numerics.replacing import replacing
 
     slide, dark = SLIDES[options.figure], options.theme == "dark"
     suffix = Path(options.output).suffix.lower()
-    browser = None if suffix == ".html" else found(options.browser)
-    asked = {
+    browser = None if suffix == ".html" else find_browser(options.browser)
+    position = {
         name: getattr(slide if getattr(options, name) is None else options, name)
         for name in ("depth", "iterations")
     }
@@ -91,8 +91,12 @@ def _draw(options: argparse.Namespace, experiment: Any) -> int:
     with replacing(options.output) as part:
         with bar(slide.passes * experiment.members) as progress:
             picture = slide.draw(
-                Asked(
-                    experiment, **asked, device=options.device, progress=progress.update, dark=dark
+                SlideRequest(
+                    experiment,
+                    **position,
+                    device=options.device,
+                    progress=progress.update,
+                    dark=dark,
                 )
             )
         layout = laid_out(
@@ -105,5 +109,5 @@ def _draw(options: argparse.Namespace, experiment: Any) -> int:
             if sys.stderr.isatty():
                 print(f"{browser} draws ...", file=sys.stderr)
             pixels = scale if suffix == ".png" else 1.0
-            part.write_bytes(drawn(layout, *look, suffix=suffix, scale=pixels, browser=browser))
+            part.write_bytes(draw(layout, *look, suffix=suffix, scale=pixels, browser=browser))
     return 0

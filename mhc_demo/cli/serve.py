@@ -1,4 +1,4 @@
-"""`mhc-demo serve`: the page, opening with a given state."""
+"""`mhc-demo serve`: the page, which opens with a given state."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from .options import Run, add_option, check_together, number, plain, state_param
 def serve(parser: argparse.ArgumentParser) -> Run:
     """Serve the interactive page from this machine.
 
-    The page opens with what is given here; everything can be changed on the page, and its link
-    always says what it shows.
+    The page opens with the options given here; everything can be changed on the page, and its link
+    always holds what it shows.
     """
     server = parser.add_argument_group("server")
     server.add_argument(
@@ -115,7 +115,7 @@ def page_url(address: str, port: int, state: Mapping[str, object], prefix: str =
 
 
 EVERYWHERE = ("", "0.0.0.0", "::")
-"""What `--address` takes for all addresses of this machine."""
+"""Values of `--address` that mean all addresses of this machine."""
 
 
 def _address(text: str) -> str:
@@ -123,7 +123,7 @@ def _address(text: str) -> str:
 
 
 def _prefix(text: str) -> str:
-    """A path as Bokeh wants it: with a slash before and none behind, or empty."""
+    """A path as Bokeh wants it: with a slash at the start and none at the end, or empty."""
     path = text.strip("/")
     parts = path.split("/") if path else []
     if not all(re.fullmatch(r"[\w.~-]+", part, re.ASCII) and part.strip(".") for part in parts):
@@ -134,7 +134,7 @@ def _prefix(text: str) -> str:
 
 
 def _host(text: str) -> str:
-    """A host as browsers name it: in lower case, an address short, and no port that goes unsaid."""
+    """A host as browsers write it: in lower case, IPv6 compressed, without a default port."""
     found = re.fullmatch(r"(\[[0-9a-f:.]+\]|[^\s:/\[\]]+)(:\d+)?", text.lower())
     try:
         if not found:
@@ -158,24 +158,24 @@ def _frame_ancestor(text: str) -> str:
 
 
 def _root(opening: str) -> type:
-    """The way from / to /app: Bokeh's own would drop the query of a link.
+    """The redirection from / to /app; Bokeh's own would drop the query of a link.
 
-    Without one the page opens with the state that was asked for.  Where to go is said from where
-    the browser is, which a proxy may have under another path.
+    Without a query the page opens with the state of the command line.  The target is relative,
+    because a proxy may have the page under another path.
     """
     from tornado.web import RequestHandler
 
     class Root(RequestHandler):
         def get(self) -> None:
             query = self.request.query or opening
-            here = self.request.path.rpartition("/")[2]  # empty but for a prefix without its slash
+            here = self.request.path.rpartition("/")[2]  # empty unless the prefix lacks its slash
             self.redirect((f"{here}/app" if here else "app") + (f"?{query}" if query else ""))
 
     return Root
 
 
 def _app_with_slash() -> type:
-    """The way from /app/ to /app: what the page loads is named from there."""
+    """The redirection from /app/ to /app, from which the page's relative links start."""
     from tornado.web import RequestHandler
 
     class AppWithSlash(RequestHandler):
@@ -195,7 +195,7 @@ def _serve(options: argparse.Namespace, state: Mapping[str, object]) -> int:
     from ..app._panel import http_server, tornado_application
     from ..app.page import create
 
-    # A container or a service manager says by SIGTERM what a person says with Ctrl-C.
+    # A container or a service manager sends SIGTERM where a person presses Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     training.at_once = options.trainings
     processes.open_more_files()
@@ -206,7 +206,7 @@ def _serve(options: argparse.Namespace, state: Mapping[str, object]) -> int:
             {"app": create},
             title="mHC demo",
             port=options.port,
-            # For Tornado :: is IPv6 alone.
+            # Tornado reads :: as IPv6 alone.
             address=options.address if options.address not in ("", "::") else None,
             prefix=options.prefix,
             use_xheaders=options.use_xheaders,
@@ -214,7 +214,7 @@ def _serve(options: argparse.Namespace, state: Mapping[str, object]) -> int:
             num_procs=options.num_procs,
             extra_patterns=[(r"/?", _root(opening))],
             session_token_expiration=TOKENS_LAST,
-            liveness=True,  # at /liveness: a health check must not open a visitor's session
+            liveness=True,  # at /liveness: a health check must not open a session
             show=False,
             start=False,
             verbose=False,
@@ -236,14 +236,14 @@ def _serve(options: argparse.Namespace, state: Mapping[str, object]) -> int:
     tornado = tornado_application(server)
     tornado.websocket_origins.update(_origins(options, server.port))
     with_slash = (f"{options.prefix}/app/", _app_with_slash())
-    # Whoever asks for the server's health knows nothing of prefixes.
+    # Health checks do not know the prefix.
     alive = (r"/liveness", LivenessHandler, {"applications": tornado.applications})
     tornado.add_handlers(r".*", [with_slash, alive])
     guard.protect(tornado)
     guard.keep_some_files(http_server(server))
     if task_id() is not None:
         family.follow()
-    if family.speaks():
+    if family.announces():
         url = page_url(options.address, server.port, state, options.prefix)
         tell(f"The page is at {url}  (Ctrl-C stops it)")
         if options.show:
@@ -258,19 +258,19 @@ def _serve(options: argparse.Namespace, state: Mapping[str, object]) -> int:
 
 
 TOKENS_LAST = 86_400
-"""Seconds in which a page must have met its server once: Bokeh's five minutes are over at once
-where the clock is put right, or a laptop wakes up, between the page and its websocket."""
+"""Seconds from a page's opening in which its websocket must first connect: Bokeh's five minutes
+pass at once if in between the clock is set, or a laptop wakes up."""
 
 
 def _origins(options: argparse.Namespace, port: int) -> list[str]:
-    """The origins by which the page is reached without a proxy, and those Bokeh would not read."""
+    """The origins by which the page is reached without a proxy, and those Bokeh cannot parse."""
     own = {"localhost", "127.0.0.1", options.address} - set(EVERYWHERE)
     if options.address in ("", "::"):
         own |= {"::1"}
-    own = {host for host in own if "%" not in host}  # no browser names an interface
+    own = {host for host in own if "%" not in host}  # browsers leave the interface out
     here = [_host(f"[{host}]:{port}" if ":" in host else f"{host}:{port}") for host in own]
     given = [host for host in options.allow_websocket_origin if host[0] == "["]
-    # Bokeh adds :80 to what has no colon in it, on both sides.
+    # Bokeh adds :80 to an origin without a colon, on both sides.
     return [host if ":" in host else f"{host}:80" for host in here + given]
 
 

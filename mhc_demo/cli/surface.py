@@ -66,7 +66,10 @@ def _write(options: argparse.Namespace, experiment: Any, kept: dict[str, list[st
             device=options.device,
             progress=progress.update,
         ).sel(kept)
-        del dataset.attrs["projected"], dataset.attrs["projection_seconds"]  # differ in every run
+        del (
+            dataset.attrs["projected"],
+            dataset.attrs["projection_seconds"],
+        )  # not the same twice
         dataset.attrs["version"] = f"mhc-demo {version()}"
         chosen.write(dataset, part)
     return 0

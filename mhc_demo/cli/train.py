@@ -1,4 +1,4 @@
-"""`mhc-demo train`: the lab's runs, each kept in a file that survives an interruption."""
+"""`mhc-demo train`: the lab's runs, each recorded in a file that survives an interruption."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 
 def train(parser: argparse.ArgumentParser) -> Run:
-    """Train small networks that differ in their residual connection alone, and record how it goes.
+    """Train small networks that differ in their residual connection alone, and record every step.
 
-    Each run leaves a record of JSON lines, one for every step: with -o run.jsonl and the
-    connections residual,hc,mhc they are run-residual.jsonl, run-hc.jsonl and run-mhc.jsonl.  An
-    interrupted run leaves its record up to there.
+    Each run writes a file of JSON lines, one for every step: with -o run.jsonl and the connections
+    residual,hc,mhc they are run-residual.jsonl, run-hc.jsonl and run-mhc.jsonl.  An interrupted run
+    leaves the steps up to there.
     """
     import param
 
@@ -35,7 +35,7 @@ def train(parser: argparse.ArgumentParser) -> Run:
         type=_file,
         default="run.jsonl",
         metavar="FILE",
-        help="what the records' names are made of; they are replaced if they are there "
+        help="what the files' names are made from; existing ones are replaced "
         "(default: %(default)s)",
     )
     shown = "; ".join(f"{name}: {preset.note}" for name, preset in PRESETS.items())
@@ -43,14 +43,14 @@ def train(parser: argparse.ArgumentParser) -> Run:
         "--preset",
         type=one_of(list(PRESETS)),
         metavar="NAME",
-        help="Settings that show something, but for those that are given. "
+        help="Settings that show something; options given beside it override them. "
         + shown.replace("%", "%%"),
     )
     connections = param.ListSelector(
         default=list(CONNECTIONS),
         objects=list(CONNECTIONS),
         label="Connections",
-        doc="The residual connections, a run each, one after the other.",
+        doc="The residual connections, one run each, one after the other.",
     )
     add_option(parser, "connections", connections)
     group = parser.add_argument_group("settings of every run")
@@ -76,7 +76,7 @@ def train(parser: argparse.ArgumentParser) -> Run:
                 summary = _train(settings, path)
             except (OSError, ValueError) as error:
                 return failed(path, error)
-            tell(_told(settings, summary, path))
+            tell(_summary(settings, summary, path))
         return 0
 
     return run
@@ -93,6 +93,7 @@ def _train(settings: Settings, path: Path) -> Summary:
 
     from ..lab import CONNECTIONS, Summary, recorded
     from ..lab import train as training
+    from ..numerics.numbers import in_text
 
     progress = tqdm(
         total=settings.steps,
@@ -106,22 +107,22 @@ def _train(settings: Settings, path: Path) -> Summary:
         for record in records:
             if isinstance(record, Summary):
                 return record
-            gain = max(record.gain.values())
-            progress.set_postfix_str(f"loss {record.loss:.3f}, gain 10^{gain:.1f}", refresh=False)
+            gain = in_text(max(record.gain.values()))
+            progress.set_postfix_str(f"loss {record.loss:.3f}, gain {gain}", refresh=False)
             progress.update()
     raise AssertionError("a run ends with its summary")
 
 
-def _told(settings: Settings, summary: Summary, path: Path) -> str:
+def _summary(settings: Settings, summary: Summary, path: Path) -> str:
     from ..lab import CONNECTIONS, TASKS
+    from ..numerics.numbers import in_text
 
     score = f"{TASKS[settings.task].score} {summary.score:.4g}, "
-    if math.isnan(summary.score):  # it did not come to its end
+    if math.isnan(summary.score):  # it did not finish
         score = ""
-    gain = round(summary.largest_gain, 2) + 0.0  # no minus zero
     return (
         f"{CONNECTIONS[settings.connection]}: {summary.outcome} after {summary.steps} steps, "
-        f"loss {summary.loss:.4g}, {score}largest gain 10^{gain:.2f}, "
+        f"loss {summary.loss:.4g}, {score}largest gain {in_text(summary.largest_gain)}, "
         f"largest gradient norm {summary.largest_gradient_norm:.3g}, "
         f"{1e3 * summary.seconds_per_step:.1f} ms a step: {path}"
     )

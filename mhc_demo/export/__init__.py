@@ -1,1 +1,1 @@
-"""What leaves the house: HTML files, pictures, slides and data files.  No Panel."""
+"""Files: HTML pages, pictures, slides and data.  No Panel."""

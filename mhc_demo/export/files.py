@@ -1,7 +1,7 @@
 """A labelled dataset in the formats that other programs read, by the suffix of the file.
 
-xarray and pandas write them; here stands only what each format cannot hold by itself.  To add a
-format, add an entry to `FORMATS`.
+xarray and pandas write them; this file adds what a format cannot hold by itself.  To add a format,
+add an entry to `FORMATS`.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 def write(dataset: xr.Dataset, path: str | os.PathLike[str]) -> None:
     """Write a dataset in the format that the suffix of `path` names, one of `FORMATS`.
 
-    - .csv, .parquet: a row for each cell, its labels and what tells experiments apart in columns
-      beside the values.  Read by `pandas.read_csv(path)` (of older versions with
+    - .csv, .parquet: a row for each cell, with columns for its labels and for the experiment's
+      parameters beside the values.  Read by `pandas.read_csv(path)` (in older versions with
       `float_precision="round_trip"`) and `pandas.read_parquet(path)`, whose `.attrs` then hold all
       attributes; a CSV file has no place for the others.
     - .nc: netCDF 4, read by `xarray.open_dataset(path)`.
@@ -60,7 +60,7 @@ def format_of(path: str | os.PathLike[str]) -> Format:
 
 @dataclass(frozen=True)
 class Format:
-    """How a dataset is written, and the packages that it takes."""
+    """How a dataset is written, and the packages that this needs."""
 
     write: Callable[[xr.Dataset, Path], None]
     needs: tuple[str, ...] = ()
@@ -75,17 +75,17 @@ def _parquet(dataset: xr.Dataset, path: Path) -> None:
 
 
 def _netcdf(dataset: xr.Dataset, path: Path) -> None:
-    # HDF5 that finds the disk full ends with the whole process.
+    # In memory first: on a full disk HDF5 would end the whole process.
     path.write_bytes(dataset.to_netcdf(None, engine="h5netcdf"))
 
 
 def _json(dataset: xr.Dataset, path: Path) -> None:
-    told = dataset.to_dict(data="array")
+    found = dataset.to_dict(data="array")
     for part in ("coords", "data_vars"):
-        for variable in told[part].values():
+        for variable in found[part].values():
             variable["data"] = _plain(variable["data"])
     with path.open("w", encoding="utf-8") as file:
-        json.dump(told, file, ensure_ascii=False, allow_nan=False)
+        json.dump(found, file, ensure_ascii=False, allow_nan=False)
 
 
 def _rows(dataset: xr.Dataset) -> pd.DataFrame:
@@ -100,7 +100,7 @@ def _rows(dataset: xr.Dataset) -> pd.DataFrame:
 
 
 def _plain(values: np.ndarray) -> Any:
-    """As nested lists; what is no number in JSON becomes null or the word for it."""
+    """As nested lists; NaN becomes null and infinity a word, as JSON has no numbers for them."""
     if values.dtype.kind != "f":
         return values.tolist()
     plain = values.astype(object)

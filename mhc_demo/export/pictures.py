@@ -1,9 +1,9 @@
-"""A Bokeh layout as a file of its own: HTML, and SVG or PNG by a browser that is there.
+"""A Bokeh layout as a file of its own: HTML, or SVG and PNG with the help of a browser.
 
-Bokeh draws in a browser, so a picture takes one.  Any Chromium does (Chrome, Edge), started
-without a window on a page that it gets from this process and sends the picture back to: that asks
-for no driver and no Python package, and no time is guessed at.  The browser sees nothing but this
-page, and goes with the folder that it was started in.
+Bokeh draws in a browser, so a picture needs one.  Any Chromium does (Chrome, Edge): it is started
+without a window, loads a page from this process, and sends the picture back.  That needs no driver
+and no Python package, and no waiting time is guessed.  The browser sees this page alone, and
+leaves nothing behind: its folder is temporary.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from bokeh.models import LayoutDOM
 from bokeh.resources import Resources
 from bokeh.themes import Theme
 
-from ..scripts import text_of
+from ..scripts import PLOT, text_of
 
 BROWSERS = (
     "chromium",
@@ -42,7 +42,7 @@ BROWSERS = (
     "msedge",
     "microsoft-edge",
 )
-"""Names that a browser goes by on the path, the first found taken."""
+"""Names of browsers on the path; the first one found is taken."""
 
 ELSEWHERE = {
     "darwin": (
@@ -59,25 +59,25 @@ ELSEWHERE = {
         )
     ),
 }
-"""Where it is on systems that put no programs on the path."""
+"""Where browsers are on systems that do not put them on the path."""
 
 VARIABLE = "MHC_BROWSER"
-"""Of the environment: the browser to take."""
+"""The environment variable that names the browser to take."""
 
 PATIENCE = 60
-"""Seconds in which a browser must have drawn."""
+"""Seconds that a browser may take to draw."""
 
 
 class NoPictureError(RuntimeError):
-    """There is no browser, or it drew nothing; says what to do."""
+    """There is no browser, or it drew nothing; the message says what to do."""
 
 
 def html(layout: LayoutDOM, title: str, theme: Theme, background: str) -> str:
-    """A page of its own with the layout in it: scripts and all, and no other host is asked."""
+    """A page with the layout and all scripts in it, which asks no other host for anything."""
     return _page(layout, title, theme, background, "")
 
 
-def drawn(
+def draw(
     layout: LayoutDOM,
     title: str,
     theme: Theme,
@@ -87,14 +87,14 @@ def drawn(
     scale: float = 1.0,
     browser: str | None = None,
 ) -> bytes:
-    """The layout as an SVG or PNG file (`suffix` ".svg" or ".png"), by a headless browser.
+    """The layout as an SVG or PNG file (`suffix` ".svg" or ".png"), drawn by a headless browser.
 
-    `scale` is the number of pixels of a PNG file to one of the layout.  `browser` is the program to
-    take; else the one in the environment's variable MHC_BROWSER, else the first one found.
+    A PNG file has `scale` pixels for each pixel of the layout.  `browser` is the program to use;
+    by default the one named by the environment variable MHC_BROWSER, else the first one found.
 
     Raises NoPictureError, which says what to do, if there is none or it does not draw in a minute.
     """
-    program = found(browser)
+    program = find_browser(browser)
     send = SEND.replace("TYPE", json.dumps(suffix.removeprefix(".")))
     page = _page(layout, title, theme, background, send)
     answers: SimpleQueue[tuple[str, bytes]] = SimpleQueue()
@@ -114,16 +114,16 @@ def drawn(
     return answer
 
 
-def found(browser: str | None = None) -> str:
-    """The browser to draw with: the one that is named, or the first of those known.
+def find_browser(browser: str | None = None) -> str:
+    """The browser to draw with: the named one, or the first known one that is installed.
 
-    Raises NoPictureError if it is not there.
+    Raises NoPictureError if there is none.
     """
-    asked = browser or os.environ.get(VARIABLE)
-    if asked:
-        program = shutil.which(asked)
+    named = browser or os.environ.get(VARIABLE)
+    if named:
+        program = shutil.which(named)
         if program is None:
-            raise NoPictureError(f"there is no browser {asked!r}")
+            raise NoPictureError(f"there is no browser {named!r}")
         return program
     candidates = (*BROWSERS, *ELSEWHERE.get(sys.platform, ()))
     for program in map(shutil.which, candidates):
@@ -144,8 +144,8 @@ OPTIONS = [
     "--disable-gpu",
     "--disable-extensions",
     "--disable-background-networking",
-    "--remote-debugging-port=0",  # else some end when the page is loaded
-    *(["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []),  # root can't
+    "--remote-debugging-port=0",  # without it some exit once the page is loaded
+    *(["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []),  # root needs this
 ]
 
 PAGE = """\
@@ -178,7 +178,7 @@ SEND = """\
     const [view] = (await picture).roots;
     const doc = view.model.document;
     if (!doc.is_idle) await new Promise((done) => doc.idle.connect(done));
-    // Bokeh fills the background of one pixel of the page each, however many there are in a file.
+    // Bokeh's own background covers the layout's pixels, which are fewer than the file's.
     const plot = view.export(TYPE, true);
     const {width, height} = view.bbox;
     const layer = new plot.constructor(plot.backend, true);
@@ -211,7 +211,7 @@ def _page(layout: LayoutDOM, title: str, theme: Theme, background: str, script: 
         title=escape(title),
         background=background,
         bokeh=bokeh,
-        mhc=text_of("mhc.js"),
+        mhc=text_of(*PLOT),
         item=item,
         script=script,
     )
@@ -219,7 +219,7 @@ def _page(layout: LayoutDOM, title: str, theme: Theme, background: str, script: 
 
 @contextmanager
 def _server(page: str, answers: SimpleQueue[tuple[str, bytes]]) -> Iterator[str]:
-    """Hand out the page, at an address that nobody else knows, and take what it sends back."""
+    """Serve the page at an address that nobody else knows, and put its answer into `answers`."""
     path = f"/{secrets.token_urlsafe()}"
 
     class Handler(BaseHTTPRequestHandler):
@@ -246,7 +246,7 @@ def _server(page: str, answers: SimpleQueue[tuple[str, bytes]]) -> Iterator[str]
 
     class Server(ThreadingHTTPServer):
         def handle_error(self, *about: Any) -> None:
-            if not isinstance(sys.exception(), ConnectionError):  # a browser that was ended
+            if not isinstance(sys.exception(), ConnectionError):  # the browser was ended
                 super().handle_error(*about)
 
     with Server(("127.0.0.1", 0), Handler) as server:
@@ -261,7 +261,7 @@ def _folder() -> Iterator[Path]:
     try:
         yield folder
     finally:
-        for _ in range(50):  # what the browser had started may write for a moment yet
+        for _ in range(50):  # the browser's own processes may still write for a moment
             shutil.rmtree(folder, ignore_errors=True)
             if not folder.exists():
                 break
@@ -269,9 +269,9 @@ def _folder() -> Iterator[Path]:
 
 
 class _Browser(threading.Thread):
-    """The browser, from its start to its end in a thread, which no signal can interrupt.
+    """The browser, started and ended in a thread, which no signal can interrupt.
 
-    Else Ctrl-C at the wrong moment would leave it running, or the folder that it writes into.
+    Otherwise Ctrl-C at the wrong moment would leave it running, or leave its folder behind.
     """
 
     def __init__(self, command: list[str]) -> None:
@@ -285,13 +285,13 @@ class _Browser(threading.Thread):
         try:
             with _folder() as folder, open(folder / "log", "wb") as log:
                 program, *options = self.command
-                # In a session of its own, it hears of no Ctrl-C.
+                # In a session of its own it does not get Ctrl-C.
                 process = subprocess.Popen(
                     [program, f"--user-data-dir={folder}", *options],
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
-                    env={**os.environ, "TMPDIR": str(folder)},  # it tidies up none of its own
+                    env={**os.environ, "TMPDIR": str(folder)},  # it leaves its files there
                     start_new_session=True,
                 )
                 while not self.unwanted.wait(0.2) and self.ended_with is None:
@@ -307,14 +307,14 @@ class _Browser(threading.Thread):
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End the browser, and first ask it to, for what it has started ends with it then."""
+    """End the browser: by SIGTERM first, on which it ends its own processes too."""
     process.terminate()
     try:
         process.wait(5)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-    if os.name == "posix":  # what outlives it would write into its folder again
+    if os.name == "posix":  # a process that outlives it would write into the folder again
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
 

@@ -1,8 +1,8 @@
-"""The paper-style figures as pictures for a slide: the same plots, standing still.
+"""The paper's figures as pictures for a slide: the page's plots, standing still.
 
-What the page says around its plots stands inside the picture here, in type for the last row.  A
-figure is drawn for one depth and one count of iterations, and holds no more than what it shows.
-To add one, write a function under `@slide(...)`: the command line finds it in `SLIDES`.
+The words around a plot are part of the picture, in type for the last row.  A picture is drawn for
+one depth and one count of iterations, and holds no other numbers.  To add one, write a function
+under `@slide(...)`: the command line finds it in `SLIDES`.
 """
 
 from __future__ import annotations
@@ -28,8 +28,9 @@ from ..figures.composite import CompositeFigure, IterationsFigure
 from ..figures.curves import NETWORKS, Network
 from ..figures.figure8 import figure8_plots
 from ..figures.layers import LayerAxisFigure, LayersFigure
-from ..figures.slices import DRAWN, gain_columns, table
+from ..figures.slices import PLOTTED, gain_columns, table
 from ..numerics.gains import DIRECTIONS
+from ..numerics.numbers import in_label
 from ..numerics.paper import FIGURE_8_TITLES, figure8_source
 from ..numerics.projections import PAPER_ITERATIONS, PROJECTIONS
 from ..numerics.surface import Experiment, Progress, gain_surface, layer_axis_gains, layer_gains
@@ -38,12 +39,12 @@ PAPER_LAYERS = 60
 """Residual layers of the paper's 27B model (section 3.1)."""
 
 Swatch = tuple[str, str, str | list[int]]
-"""Of a legend: text, colour, dash."""
+"""A line of a legend: text, colour, dash."""
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What a picture is to show, and what computes it."""
+class SlideRequest:
+    """What a picture is to show, and on which device it is computed."""
 
     experiment: Experiment
     depth: int
@@ -52,17 +53,17 @@ class Asked:
     progress: Progress | None = None
     dark: bool = False
 
-    def seen(self) -> dict[str, int]:
-        """The state that the plots show."""
+    def position(self) -> dict[str, int]:
+        """Where the sliders would be."""
         return {"depth": self.depth, "iterations": self.iterations}
 
 
 @dataclass(frozen=True)
 class Picture:
-    """Plots in rows below what is said of them."""
+    """Plots in rows, below a title and a legend."""
 
     title: str
-    said: Sequence[str]
+    subtitle: Sequence[str]
     """Lines below the title."""
     plots: Sequence[Sequence[figure]]
     """In rows."""
@@ -75,13 +76,13 @@ class Picture:
 class Slide:
     """A figure of the registry."""
 
-    draw: Callable[[Asked], Picture]
+    draw: Callable[[SlideRequest], Picture]
     summary: str
     depth: int
     iterations: int
-    """What it shows if nothing else is asked for."""
+    """The default."""
     passes: int
-    """How often it measures the ensemble."""
+    """How many times the ensemble is measured, for a progress bar."""
 
 
 SLIDES: dict[str, Slide] = {}
@@ -90,10 +91,10 @@ SLIDES: dict[str, Slide] = {}
 
 def slide(
     depth: int, iterations: int, passes: int
-) -> Callable[[Callable[[Asked], Picture]], Callable[[Asked], Picture]]:
-    """Register a figure under its function's name; its docstring is what the help says."""
+) -> Callable[[Callable[[SlideRequest], Picture]], Callable[[SlideRequest], Picture]]:
+    """Register a figure under its function's name; its docstring is the command line's help."""
 
-    def register(draw: Callable[[Asked], Picture]) -> Callable[[Asked], Picture]:
+    def register(draw: Callable[[SlideRequest], Picture]) -> Callable[[SlideRequest], Picture]:
         SLIDES[draw.__name__] = Slide(draw, draw.__doc__ or "", depth, iterations, passes)
         return draw
 
@@ -101,29 +102,30 @@ def slide(
 
 
 @slide(depth=64, iterations=1, passes=1)
-def dial(asked: Asked) -> Picture:
+def dial(request: SlideRequest) -> Picture:
     """The composite gain against depth, and against iterations at that depth"""
-    experiment, seen = asked.experiment, asked.seen()
-    surface = gain_surface(experiment, device=asked.device, progress=asked.progress)
+    experiment, position = request.experiment, request.position()
+    surface = gain_surface(experiment, device=request.device, progress=request.progress)
     gains = surface["log10_gain"]
-    held = table(gain_columns(gains), gains["iterations"].values, gains["depth"].values)
-    composite = CompositeFigure(surface, held, seen)
-    iterations = IterationsFigure(surface, held, seen, composite.y_range)
-    here = gains.sel(depth=asked.depth, series="median").max("direction")
-    entries = [*words.lines(experiment, asked.iterations), *words.theory(surface)]
-    title = f"Composite gain of {_counted(asked.depth, 'layer')}: {_gain(here.sel(iterations=0))}"
+    source = table(gain_columns(gains), gains["iterations"].values, gains["depth"].values)
+    composite = CompositeFigure(surface, source, position)
+    iterations = IterationsFigure(surface, source, position, composite.y_range)
+    here = gains.sel(depth=request.depth, series="median").max("direction")
+    hc, projected = (float(here.sel(iterations=t)) for t in (0, request.iterations))
+    entries = [*words.lines(experiment, request.iterations), *words.theory(surface)]
+    title = f"Composite gain of {_counted(request.depth, 'layer')}: {in_label(hc)}"
     which = "HC"
-    if asked.iterations:
-        title += f" → {_gain(here.sel(iterations=asked.iterations))}"
-        which += f" → {_projection(asked)}"
+    if request.iterations:
+        title += f" → {in_label(projected)}"
+        which += f" → {_projection(request)}"
     iterations.figure.xaxis.ticker = [0, 10, 20, 30]
-    iterations.figure.yaxis.axis_label = f"Gain of {_counted(asked.depth, 'layer')}"
+    iterations.figure.yaxis.axis_label = f"Gain of {_counted(request.depth, 'layer')}"
     legend = [(text, *LINES[mark]) for mark, text in entries if mark in LINES]
     return Picture(
         title,
         [
             f"{which}, random matrices; the larger of the forward and backward medians",
-            _drawn(experiment),
+            _matrices(experiment),
         ],
         [[composite.figure, iterations.figure]],
         legend,
@@ -132,21 +134,21 @@ def dial(asked: Asked) -> Picture:
 
 
 @slide(depth=PAPER_LAYERS, iterations=0, passes=2)
-def fig3(asked: Asked) -> Picture:
+def fig3(request: SlideRequest) -> Picture:
     """HC's gains against the layer, of single layers and of composites, as in Figure 3"""
-    return _along_layers(asked, 0, NETWORKS[0], "HC", "Figure 3")
+    return _along_layers(request, 0, NETWORKS[0], "HC", "Figure 3")
 
 
 @slide(depth=PAPER_LAYERS, iterations=PAPER_ITERATIONS, passes=2)
-def fig7(asked: Asked) -> Picture:
-    """The same of what is projected, as in Figure 7 (mHC)"""
-    return _along_layers(asked, asked.iterations, NETWORKS[1], _projection(asked), "Figure 7")
+def fig7(request: SlideRequest) -> Picture:
+    """The same gains of the projected matrices, as in Figure 7 (mHC)"""
+    return _along_layers(request, request.iterations, NETWORKS[1], _projection(request), "Figure 7")
 
 
 @slide(depth=PAPER_LAYERS, iterations=PAPER_ITERATIONS, passes=0)
-def fig8(asked: Asked) -> Picture:
-    """Matrices of the paper's 27B model with their sums, as in Figure 8; no experiment's"""
-    plots = figure8_plots(style.ink(asked.dark))
+def fig8(request: SlideRequest) -> Picture:
+    """Matrices of the paper's 27B model with their sums, as in Figure 8; no experiment"""
+    plots = figure8_plots(style.ink(request.dark))
     names = list(FIGURE_8_TITLES)  # three layers, three composites
     return Picture(
         "Mixing matrices of a trained 27B model",
@@ -159,31 +161,33 @@ def fig8(asked: Asked) -> Picture:
 
 
 def _along_layers(
-    asked: Asked, iterations: int, network: Network, name: str, where: str
+    request: SlideRequest, iterations: int, network: Network, name: str, where: str
 ) -> Picture:
-    experiment = asked.experiment
-    seen = {"depth": asked.depth, "iterations": iterations}
+    experiment = request.experiment
+    position = {"depth": request.depth, "iterations": iterations}
     single, composite = (
         measure(
             experiment,
-            depth=asked.depth,
+            depth=request.depth,
             iterations=iterations,
-            device=asked.device,
-            progress=asked.progress,
+            device=request.device,
+            progress=request.progress,
         ).sel(iterations=[iterations])
         for measure in (layer_gains, layer_axis_gains)
     )
-    first = LayersFigure(single, _held(single, ("member", *DRAWN)), seen, [network]).figure
-    held, surface = _held(composite), composite.rename(layer="depth").to_dataset(name="log10_gain")
-    second = LayerAxisFigure(surface, held, held, seen, [network]).figure
+    source = _table(single, ("member", *PLOTTED))
+    first = LayersFigure(single, source, position, [network]).figure
+    source = _table(composite)
+    surface = composite.rename(layer="depth").to_dataset(name="log10_gain")
+    second = LayerAxisFigure(surface, source, source, position, [network]).figure
     second.y_range.update(**dict(zip(("start", "end"), _range(composite), strict=True)))
     style.fit_ticks(second)
-    step = next(step for step in (1, 2, 5, 10, 20) if asked.depth <= 7 * step)
+    step = next(step for step in (1, 2, 5, 10, 20) if request.depth <= 7 * step)
     for p, title in ((first, "(a) Single layer (dots: one network)"), (second, "(b) Composite")):
         p.title.text = title
-        p.x_range.end = asked.depth + 0.5
+        p.x_range.end = request.depth + 0.5
         p.center = [each for each in p.center if not isinstance(each, BoxAnnotation)]
-        p.xaxis.ticker = [1, *range(step, asked.depth + 1, step)]
+        p.xaxis.ticker = [1, *range(step, request.depth + 1, step)]
         p.xaxis.axis_label = "Layer index l"
         p.yaxis.axis_label = "Amax gain magnitude"
     legend = [
@@ -191,17 +195,17 @@ def _along_layers(
         for direction, text in zip(DIRECTIONS, ("forward signal", "backward gradient"), strict=True)
     ]
     return Picture(
-        f"{name}: gains of {_counted(asked.depth, 'layer')}",
+        f"{name}: gains of {_counted(request.depth, 'layer')}",
         [
             f"In the manner of {where} of the mHC paper, but not its 27B model: random matrices",
-            _drawn(experiment),
+            _matrices(experiment),
         ],
         [[first, second]],
         legend,
     )
 
 
-def _held(gains: xr.DataArray, series: Iterable[str] = DRAWN) -> ColumnDataSource:
+def _table(gains: xr.DataArray, series: Iterable[str] = PLOTTED) -> ColumnDataSource:
     return table(gain_columns(gains, series), gains["iterations"].values, gains["layer"].values)
 
 
@@ -218,8 +222,8 @@ LINES: dict[str, tuple[str, str | list[int]]] = {
 }
 
 
-def _drawn(experiment: Experiment) -> str:
-    """How the matrices are drawn, and how many networks of them."""
+def _matrices(experiment: Experiment) -> str:
+    """How the matrices are sampled, and of how many networks."""
     band = next(text for mark, text in words.lines(experiment, 1) if mark == "band")
     init = experiment.param.init.names or {}
     title = next((t for t, name in init.items() if name == experiment.init), experiment.init)
@@ -230,23 +234,15 @@ def _drawn(experiment: Experiment) -> str:
     )
 
 
-def _projection(asked: Asked) -> str:
-    chosen = PROJECTIONS[asked.experiment.projection]
+def _projection(request: SlideRequest) -> str:
+    chosen = PROJECTIONS[request.experiment.projection]
     if not chosen.iterative:
         return chosen.title
-    return f"{_counted(asked.iterations, 'iteration')} of {chosen.title}"
+    return f"{_counted(request.iterations, 'iteration')} of {chosen.title}"
 
 
 def _counted(count: int, thing: str) -> str:
     return f"{count} {thing}{'' if count == 1 else 's'}"
-
-
-def _gain(log10: xr.DataArray) -> str:
-    """A gain to three digits, or as the nearest power of ten."""
-    value = float(log10)
-    if not np.isfinite(value) or abs(value) < 2.9995:
-        return f"{10**value:.3g}"
-    return "10" + f"{value:.0f}".translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
 
 
 def _source() -> str:
@@ -256,7 +252,7 @@ def _source() -> str:
 # ---- the page of a picture -----------------------------------------------------------------
 
 WIDTH, HEIGHT = 1280, 720
-"""The room that the type is made for; a picture of other proportions has more of one."""
+"""The size that the type is made for; a picture of other proportions is wider or higher."""
 
 
 def laid_out(picture: Picture, width: int, height: int, dark: bool) -> GridBox:
@@ -279,13 +275,13 @@ def laid_out(picture: Picture, width: int, height: int, dark: bool) -> GridBox:
         sizing_mode="fixed",
         styles={"background-color": background(dark)},
     )
-    for model in layout.references():  # the rules by which a slider moves it, and their tables
+    for model in layout.references():  # rules for sliders, which hold whole tables
         model.tags = []
     return layout
 
 
-TITLE, SAID, NAMED = 34, 22, 20
-"""Pixels of type: of the title, what is said below it, and the legend."""
+TITLE, SUBTITLE, LEGEND = 34, 22, 20
+"""Pixels of type."""
 
 SWATCH = 32
 """Pixels of a line in the legend."""
@@ -293,8 +289,8 @@ SWATCH = 32
 
 def _heading(picture: Picture, width: int, dark: bool) -> figure:
     edge = 24
-    lines = [picture.title, *picture.said]
-    sizes = [TITLE] + [SAID] * len(picture.said)
+    lines = [picture.title, *picture.subtitle]
+    sizes = [TITLE] + [SUBTITLE] * len(picture.subtitle)
     baselines = np.cumsum([1.4 * size for size in sizes])
     legend = 40 if picture.legend else 0
     height = round(baselines[-1]) + 14 + legend
@@ -319,7 +315,7 @@ def _heading(picture: Picture, width: int, dark: bool) -> figure:
             "y": baselines,
             "text": lines,
             "size": [f"{size}px" for size in sizes],
-            "style": ["bold"] + ["normal"] * len(picture.said),
+            "style": ["bold"] + ["normal"] * len(picture.subtitle),
         }
     )
     text = Text(
@@ -331,25 +327,25 @@ def _heading(picture: Picture, width: int, dark: bool) -> figure:
         text_color=style.ink(dark),
     )
     style.draw(p, source, text)
-    x = float(edge)  # not a Legend, whose lines are pixels even in an SVG
+    x = float(edge)  # not Bokeh's Legend, whose lines are pixels even in an SVG
     for name, colour, dash in picture.legend:
-        y = height - 0.7 * NAMED
+        y = height - 0.7 * LEGEND
         line = ColumnDataSource({"x": [x, x + SWATCH], "y": [y, y]})
         style.draw(p, line, Line(line_color=colour, line_dash=dash, line_width=4))
         word = ColumnDataSource({"x": [x + SWATCH + 6], "y": [y], "text": [name]})
-        look = {"text_font_size": f"{NAMED}px", "text_color": style.ink(dark)}
+        look = {"text_font_size": f"{LEGEND}px", "text_color": style.ink(dark)}
         style.draw(p, word, Text(text_baseline="middle", **look))
-        x += SWATCH + 26 + 0.53 * NAMED * len(name)  # about as wide as the words are
+        x += SWATCH + 26 + 0.53 * LEGEND * len(name)  # about the width of the words
     return p
 
 
 def background(dark: bool) -> str:
     """The colour behind a picture."""
-    return "#16191d" if dark else "#ffffff"
+    return style.INK["light"] if dark else "#ffffff"
 
 
 def theme(dark: bool) -> Theme:
-    """The colours of what stands around the lines."""
+    """The colours of axes, grids and titles."""
     ink = style.ink(dark)
     return Theme(
         json={

@@ -35,7 +35,7 @@ from ..numerics.projections import PROJECTIONS
 from . import style
 from .contents import Column, Series, described, log10
 from .curves import depth_plot
-from .slices import State, depth_ticks, sliced, table
+from .slices import Position, depth_ticks, sliced, table
 
 QUANTITIES = (*DIRECTIONS, "distance", *MIXING)
 """What the tables hold for each projection."""
@@ -120,7 +120,7 @@ class CompareFigure:
     "compare-moving" hold those at the present depth and iterations, for the table beside the plots.
     """
 
-    def __init__(self, comparison: xr.Dataset, state: State, dark: bool = False) -> None:
+    def __init__(self, comparison: xr.Dataset, state: Position, dark: bool = False) -> None:
         depths = comparison["depth"].values
         self.y_range = Range1d(*_gain_range(comparison))
         self.tables: list[ColumnDataSource] = []
@@ -153,7 +153,7 @@ class CompareFigure:
         self.figures = [self._plot(direction, state) for direction in DIRECTIONS]
         self._fit(comparison)
 
-    def _plot(self, direction: str, state: State) -> figure:
+    def _plot(self, direction: str, state: Position) -> figure:
         p = depth_plot(
             f"compare-{direction}",
             "Depth (layers)",

@@ -21,13 +21,13 @@ from .curves import (
     depth_plot,
     gain_hover,
 )
-from .slices import State, sliced
+from .slices import Position, sliced
 
 
 class CompositeFigure:
     """Composite Amax gain against depth: identity, HC, the projection, bands, theory."""
 
-    def __init__(self, surface: xr.Dataset, table: ColumnDataSource, state: State) -> None:
+    def __init__(self, surface: xr.Dataset, table: ColumnDataSource, state: Position) -> None:
         depths = surface["depth"].values
         self.y_range = Range1d(*gain_range(surface))
         p = depth_plot(
@@ -89,7 +89,7 @@ class IterationsFigure:
     """Composite Amax gain against Sinkhorn iterations at the chosen depth: the cliff."""
 
     def __init__(
-        self, surface: xr.Dataset, table: ColumnDataSource, state: State, y_range: Range1d
+        self, surface: xr.Dataset, table: ColumnDataSource, state: Position, y_range: Range1d
     ) -> None:
         counts = surface["iterations"].values
         p = style.plot(

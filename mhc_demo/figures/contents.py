@@ -1,9 +1,9 @@
-"""What a figure shows, said once: its title, and the columns of numbers that it draws.
+"""A figure's contents: its title, and the columns of numbers that it shows.
 
-A canvas says nothing to who cannot see it, nor to a spreadsheet.  So each figure carries its
-contents in its tags, as sources carry their rules (`slices.py`), and `static/plots.js` makes of
-them, from the numbers as they are drawn, a text alternative, a CSV file, and the title and legend
-of a saved picture.  A new figure needs no new script for any of them.
+A canvas means nothing to a screen reader or a spreadsheet.  So each figure carries its contents in
+its tags, as sources carry their rules (`slices.py`), and `static/plots.js` makes from them a text
+alternative, a CSV file, and the title and legend of a saved picture.  A new figure needs no new
+script for any of these.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from typing import Any
 from bokeh.models import ColumnDataSource
 from bokeh.plotting import figure
 
+from . import style
+
 
 @dataclass(frozen=True)
 class Column:
@@ -23,10 +25,10 @@ class Column:
     heading: str
     name: str
     scale: str = "plain"
-    """"plain"; "log10" of a gain, which is spoken as the gain and tabled as it is; "label"."""
+    """"plain"; "log10" of a gain, which is read as the gain and stays log10 in a table; "label"."""
     unit: str = ""
     linear: float | None = None
-    """Where the source holds asinh(log10 / linear), as the colours of a map do."""
+    """Set if the source holds asinh(log10 / linear), as the colours of a map do."""
 
 
 def log10(heading: str, name: str, linear: float | None = None) -> Column:
@@ -35,13 +37,13 @@ def log10(heading: str, name: str, linear: float | None = None) -> Column:
 
 
 def medians(median: str, low: str, high: str) -> tuple[Column, Column, Column]:
-    """The gains of an ensemble as the plots draw them: a median and the band around it."""
+    """The gains of an ensemble as plots show them: a median and the band around it."""
     return log10("median", median), log10("5 % quantile", low), log10("95 % quantile", high)
 
 
 @dataclass(frozen=True)
 class Series:
-    """What is drawn from one source: where (`x`), and the value there first of all columns."""
+    """The numbers of one source: an axis `x`, and columns of which the first is the value there."""
 
     name: str
     source: ColumnDataSource
@@ -50,10 +52,10 @@ class Series:
     band: bool = False
     """Whether the second and third column are a band around the first."""
     colour: str = ""
-    """Of its line in the legend of a saved picture; it has none there if empty."""
+    """Its colour in the legend of a saved picture; if empty, it is left out of it."""
     dash: str | Sequence[int] = "solid"
     start: int = 0
-    """The first row that is drawn."""
+    """The first row that is shown."""
 
 
 def described(
@@ -64,11 +66,11 @@ def described(
     along: str = "",
     here: ColumnDataSource | None = None,
 ) -> figure:
-    """Let a figure say what it shows.
+    """Add its contents to a figure.
 
     `title` may name {depth} and {iterations}.  `kind` is "curves"; "matrix" (a block with its
-    sums, and a power of ten in the corner); or "map" (a value for each of two coordinates, `here`
-    the present one).  `along` is the part of the state that the first column of curves shows.
+    sums, and a power of ten in the corner); or "map" (a value for each pair of coordinates, with
+    `here` the present pair).  `along` is the slider that the first column of curves belongs to.
     """
     p.tags = [
         {
@@ -76,13 +78,14 @@ def described(
             "kind": kind,
             "along": along,
             "here": here,
-            "series": [_told(each) for each in series],
+            "series": [_tag(each) for each in series],
+            "font": style.FONT,
         }
     ]
     return p
 
 
-def _told(series: Series) -> dict[str, Any]:
+def _tag(series: Series) -> dict[str, Any]:
     return {
         "name": series.name,
         "source": series.source,

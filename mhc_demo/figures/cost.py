@@ -43,7 +43,7 @@ from ..numerics.projections import PROJECTIONS
 from . import style
 from .contents import Column, Series, described, medians
 from .curves import chosen_iterations, gain_hover
-from .slices import DRAWN, State, sliced
+from .slices import PLOTTED, Position, sliced
 
 DIRECTION = "backward"
 """The gain that iterations change: they end on rows, so the forward gain is 1 after the first."""
@@ -71,7 +71,7 @@ def cost_columns(surface: xr.Dataset, measured: Measured) -> dict[str, NDArray[n
     """
     gains = surface["log10_gain"].sel(direction=DIRECTION)
     times = nanoseconds(measured, surface["iterations"].values)
-    columns = {name: gains.sel(series=name).values for name in DRAWN}
+    columns = {name: gains.sel(series=name).values for name in PLOTTED}
     columns["time"] = np.repeat(times[:, None], gains.sizes["depth"], axis=1)
     return {name: v.astype(np.float32).ravel() for name, v in columns.items()}
 
@@ -79,7 +79,7 @@ def cost_columns(surface: xr.Dataset, measured: Measured) -> dict[str, NDArray[n
 class TimeFigure:
     """Measured time of the projection against its number of iterations, and a line through it."""
 
-    def __init__(self, counts: NDArray[np.int64], measured: Measured, state: State) -> None:
+    def __init__(self, counts: NDArray[np.int64], measured: Measured, state: Position) -> None:
         self.counts = counts
         self.y_range = Range1d(0, 1)
         p = style.plot(
@@ -139,7 +139,7 @@ class TradeOffFigure:
         surface: xr.Dataset,
         table: ColumnDataSource,
         x_range: Range1d,
-        state: State,
+        state: Position,
         *,
         closer: bool = False,
     ) -> None:
@@ -158,7 +158,7 @@ class TradeOffFigure:
         _plain_numbers(p.xaxis)
         p.add_layout(style.identity_line())
         source = sliced(
-            table, "column", {"time": "time", **{n: n for n in DRAWN}}, state, late=True
+            table, "column", {"time": "time", **{n: n for n in PLOTTED}}, state, late=True
         )
         source.data.update(iterations=counts, colour=_colours(counts))
         self.source = source
@@ -212,7 +212,7 @@ class TradeOffFigure:
             DIRECTION,
             source,
             COUNT,
-            [*medians(*DRAWN), TIME],
+            [*medians(*PLOTTED), TIME],
             band=True,
             start=int(closer),
         )

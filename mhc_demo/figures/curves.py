@@ -27,7 +27,7 @@ from bokeh.plotting import figure
 from ..numerics.gains import DIRECTIONS
 from . import style
 from .contents import Column, Series, medians
-from .slices import State, depth_ticks, follows
+from .slices import Position, depth_ticks, follows
 
 DEPTH_TICKS = depth_ticks(8)
 
@@ -46,7 +46,7 @@ class Network:
     """Options of its slicing rules: HC is the table's row at iteration 0."""
 
     def draw(
-        self, p: figure, source: ColumnDataSource, glyph: Glyph, state: State, *, late: bool
+        self, p: figure, source: ColumnDataSource, glyph: Glyph, state: Position, *, late: bool
     ) -> GlyphRenderer:
         """Add one glyph of this network; the projected network's is hidden at 0 iterations."""
         renderer = style.draw(p, source, glyph, self.level)
@@ -73,7 +73,7 @@ def networks_and_directions(
 
 
 def depth_plot(
-    name: str, x_label: str, y_label: str, last: int, state: State, *, late: bool, **options: Any
+    name: str, x_label: str, y_label: str, last: int, state: Position, *, late: bool, **options: Any
 ) -> figure:
     """An empty plot over 1..`last` layers, shaded beyond the chosen depth."""
     p = style.plot(name, x_label, y_label, (0, last + 1), **options)
@@ -91,7 +91,7 @@ def curve_and_band(
     network: Network,
     direction: str,
     along: str,
-    state: State,
+    state: Position,
     *,
     late: bool,
 ) -> GlyphRenderer:
@@ -164,7 +164,7 @@ def gain_hover(
     )
 
 
-def chosen_iterations(state: State) -> Span:
+def chosen_iterations(state: Position) -> Span:
     """A mark on an axis of iterations at the position of the dial."""
     mark = Span(
         location=state["iterations"],

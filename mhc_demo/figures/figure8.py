@@ -111,7 +111,7 @@ def _heatmap(panel: PrintedMatrix, ink: str) -> figure:
     cells = style.draw(p, entries, tinted())
     look = {"x": "x", "y": "y", "text": "text", "text_align": "center", "text_baseline": "middle"}
     look |= {"text_font_size": "16px"}
-    style.draw(p, entries, Text(text_color="#16191d", **look))
+    style.draw(p, entries, Text(text_color=style.INK["light"], **look))
     style.draw(p, sums, Text(text_color=ink, text_font_style="bold", **look))
     tooltips = [("row, column", "@row, @column"), ("printed", "@text")]
     p.add_tools(HoverTool(renderers=[cells], tooltips=tooltips, attachment="horizontal"))

@@ -23,7 +23,7 @@ from .curves import (
     gain_hover,
     networks_and_directions,
 )
-from .slices import State, sliced
+from .slices import Position, sliced
 
 
 class LayersFigure:
@@ -33,7 +33,7 @@ class LayersFigure:
         self,
         gains: xr.DataArray,
         table: ColumnDataSource,
-        state: State,
+        state: Position,
         networks: Sequence[Network] = NETWORKS,
     ) -> None:
         layers = gains["layer"].values
@@ -101,7 +101,7 @@ class LayerAxisFigure:
         surface: xr.Dataset,
         table: ColumnDataSource,
         backward: ColumnDataSource,
-        state: State,
+        state: Position,
         networks: Sequence[Network] = NETWORKS,
     ) -> None:
         self.y_range = Range1d(*_axis_range(surface))

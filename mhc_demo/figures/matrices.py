@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 
 from . import style
 from .contents import Column, Series, described
-from .slices import State, follows, sliced
+from .slices import Position, follows, sliced
 
 PANELS = (
     ("layer", 0, "HC, layer {depth}"),
@@ -54,7 +54,11 @@ def _blend(low: str, high: str, steps: int) -> list[str]:
 
 
 # Tints, so that dark text reads on every cell, in either theme.
-PALETTE = [*_blend("#f2925c", "#ffffff", 64), *_blend("#ffffff", "#6cb4ec", 64), "#6cb4ec"]
+PALETTE = [
+    *_blend(style.NEGATIVE, "#ffffff", 64),
+    *_blend("#ffffff", style.POSITIVE, 64),
+    style.POSITIVE,
+]
 
 
 def matrix_columns(matrices: xr.Dataset) -> dict[str, NDArray[np.float32]]:
@@ -89,7 +93,7 @@ class MatricesFigure:
     """Four heatmaps, each a Bokeh figure in `figures`, drawn from one table of blocks."""
 
     def __init__(
-        self, streams: int, table: ColumnDataSource, state: State, dark: bool = False
+        self, streams: int, table: ColumnDataSource, state: Position, dark: bool = False
     ) -> None:
         self.sums: list[Text] = []
         self.figures = [self._heatmap(streams, table, state, *panel) for panel in PANELS]
@@ -104,7 +108,7 @@ class MatricesFigure:
         self,
         n: int,
         table: ColumnDataSource,
-        state: State,
+        state: Position,
         column: str,
         at: int | None,
         title: str,
@@ -162,7 +166,7 @@ class Heatmap:
             numbers = {"text_align": "center", "text_font_size": "14px" if n <= 4 else "10px"}
             parts += [
                 (Rect(fill_alpha=0, **SQUARE), right + below),  # targets for the pointer
-                (_text(text_color="#16191d", **numbers), inside),
+                (_text(text_color=style.INK["light"], **numbers), inside),
                 (_text(**numbers), right + below),
             ]
         else:  # only the sums, those of the columns turned upright

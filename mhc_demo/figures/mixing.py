@@ -12,7 +12,7 @@ from ..numerics.surface import MAX_DEPTH
 from . import style
 from .contents import Column, Series, described
 from .curves import depth_plot
-from .slices import State, sliced
+from .slices import Position, sliced
 
 STROKES = {
     name: style.stroke(k)
@@ -33,7 +33,7 @@ class MixingFigure:
     are invisible.
     """
 
-    def __init__(self, mixing: xr.Dataset, table: ColumnDataSource, state: State) -> None:
+    def __init__(self, mixing: xr.Dataset, table: ColumnDataSource, state: Position) -> None:
         depths = mixing["depth"].values
         self.y_range = Range1d(0, _top(mixing))
         p = depth_plot(

@@ -2,9 +2,9 @@
 
 Four sets of float32 gains would fill a file that is to be read in a blog post, and would still
 show a sixth digit here and there that is not the library's.  A whole number of a small unit
-does better: it is chosen such that what `static/mhc.js` writes of it, in the headline and on
-hover, is what it would write of the float64 value itself.  Neighbours differ by little, so their
-differences are sent; gzip does the rest.
+does better: it is chosen such that its text in the headline and on hover (`numerics/numbers.py`)
+is that of the float64 value itself.  Neighbours differ by little, so their differences are sent;
+gzip does the rest.
 """
 
 from __future__ import annotations
@@ -16,29 +16,32 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..numerics.numbers import EXACT_LIMIT, FAR_FROM_ONE, NEAR_ONE, ROUNDED_LIMIT
+
 Floats = NDArray[np.float64]
 Cells = Callable[[Floats], tuple[Floats, Floats]]
-"""Finite values -> the ends of the ranges around them of which the same is shown."""
+"""Finite values -> the ends of the ranges around them in which the text is the same."""
 
 PER_UNIT = 10**7
 """Steps to 1.  The sixth digit of a gain of 9.99999 is 4e-7 in its log10, and half of that where
 the headline's third digit changes in the middle of it."""
 
 INSIDE = 1e-3
-"""Of a step: what stands on the very end of a range may be shown as either."""
+"""Of a step: a value on the very end of a range may be shown as either."""
 
-# Where `exact`, `big` and `verdict` of static/mhc.js change their manner.
-BREAKS = sorted(s * x for s in (-1, 1) for x in (math.log10(2), 2.9995, 3, 4, math.inf))
+LIMITS = (NEAR_ONE, ROUNDED_LIMIT, FAR_FROM_ONE, EXACT_LIMIT, math.inf)
+"""Where `exact`, `rounded` and `fate` change their manner."""
+BREAKS = sorted(sign * limit for sign in (-1, 1) for limit in LIMITS)
 
 
 def hover_cells(log10: Floats) -> tuple[Floats, Floats]:
     """Of a gain as `exact` writes it: six digits up to 10^4, then a power of ten and four."""
-    return _rounded(log10, np.where(np.abs(log10) < 4, 6, 4))
+    return _rounded(log10, np.where(np.abs(log10) < EXACT_LIMIT, 6, 4))
 
 
 def headline_cells(log10: Floats) -> tuple[Floats, Floats]:
-    """Of a gain as `big` writes it: three digits up to 10^3, then a power of ten and a decimal."""
-    small = np.abs(log10) < 2.9995
+    """Of a gain as `rounded` writes it: three digits up to 10^3, then a power to one decimal."""
+    small = np.abs(log10) < ROUNDED_LIMIT
     tenth = np.rint(10 * log10) / 10
     low, high = _rounded(log10, np.full(log10.shape, 3))
     return np.where(small, low, tenth - 0.05), np.where(small, high, tenth + 0.05)
@@ -55,7 +58,7 @@ PLAIN: Sequence[Cells] = (third_decimals,)
 
 
 def _rounded(log10: Floats, digits: NDArray[Any]) -> tuple[Floats, Floats]:
-    """Between which log10 a gain is rounded to the same digits, in the same manner."""
+    """The log10 between which a gain is rounded to the same digits, in the same manner."""
     power = np.floor(log10)
     most = 10.0 ** (digits - 1)
     shown = np.rint(10.0 ** (log10 - power) * most)
@@ -69,10 +72,9 @@ def _rounded(log10: Floats, digits: NDArray[Any]) -> tuple[Floats, Floats]:
 
 
 def steps(values: Floats, cells: Sequence[Cells]) -> Floats:
-    """The whole number of steps that stands for each finite value.
+    """The whole number of steps for each finite value.
 
-    Of `cells` the last is kept where no number keeps them all, which takes a value within 1e-7
-    of where it changes.
+    Within 1e-7 of an end no number may lie in all of `cells`; the last of them is kept there.
     """
     found = np.rint(values * PER_UNIT)
     for ends in cells:
@@ -84,8 +86,8 @@ def steps(values: Floats, cells: Sequence[Cells]) -> Floats:
 def pack(values: Any, row: int, cells: Sequence[Cells] = GAINS) -> dict[str, Any]:
     """A column in rows of `row` numbers, for `unpack` in `static/embed.js`.
 
-    The first two rows (HC, and what is projected once) hold the difference from the number
-    before, the others from the row before.
+    The first two rows (HC, and one iteration) hold differences from the number before, the others
+    from the row before.
     """
     flat = np.asarray(values, dtype=np.float64).ravel()
     known = np.isfinite(flat)

@@ -32,11 +32,12 @@ from bokeh.plotting import figure
 from numpy.typing import NDArray
 
 from ..numerics.comparison import SWEPT
+from ..numerics.numbers import tick
 from ..numerics.surface import MAX_DEPTH, MAX_ITERATIONS
 from . import style
 from .contents import Column, Series, described, log10
 from .curves import DEPTH_TICKS
-from .slices import State, follows, sliced, table
+from .slices import Position, follows, sliced, table
 
 LINEAR = 0.03
 """Decades around gain 1 within which the shade is proportional to the log10 gain."""
@@ -57,15 +58,7 @@ def shade(log10_gain: NDArray[np.float64]) -> NDArray[np.float32]:
 
 GAIN_OF_SHADE = f"return mhc.exact({LINEAR} * Math.sinh(value))"
 
-TICKS = {
-    -100: "10⁻¹⁰⁰",
-    -10: "10⁻¹⁰",
-    -1: "0.1",
-    0: "1",
-    1: "10",
-    10: "10¹⁰",
-    100: "10¹⁰⁰",
-}  # fmt: skip
+TICKS = {log10: tick(log10) for log10 in (-100, -10, -1, 0, 1, 10, 100)}
 """Of the colour bar: log10 gains and their labels."""
 
 
@@ -128,7 +121,7 @@ class PhaseFigure:
         self,
         over_spread: NDArray[np.float32],
         over_streams: NDArray[np.float32],
-        state: State,
+        state: Position,
         go: Callable[..., None],
         dark: bool = False,
     ) -> None:
@@ -233,7 +226,7 @@ class PhaseFigure:
         )
         cells = style.draw(p, source, rect, style.MOVING)
         cells.name = "gain"
-        for width, ring in ((6, "#16191d"), (2.5, "#ffffff")):
+        for width, ring in ((6, style.INK["light"]), (2.5, "#ffffff")):
             mark = Scatter(
                 x="x", y="y", size=17, fill_color=None, line_color=ring, line_width=width
             )
@@ -265,7 +258,7 @@ class PhaseFigure:
         series = Series("composite", source, across, [up, log10("gain", "shade", LINEAR)])
         return described(p, title, series, kind="map", here=here)
 
-    def mark(self, spread: float, streams: int, state: State) -> None:
+    def mark(self, spread: float, streams: int, state: Position) -> None:
         """Mark the present state, with the depth and iterations that the browser already shows."""
         titles = (
             f"depth = {{depth}}, n = {streams}",

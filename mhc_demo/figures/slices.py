@@ -1,10 +1,10 @@
 """Tables that the browser holds, and the rules by which a figure's sources are cut from them.
 
 A table is a flat column store: every column holds one number (or a block of `width` numbers) for
-each (iterations, depth).  A derived source says in its tags which table it is cut from and how;
-`static/mhc.js` obeys when a slider moves, `select` below obeys once, so that the first picture
-is right before any script has run.  These rules are the whole interface between Python and
-JavaScript: a new figure needs no new script.
+each (iterations, depth).  A source that is cut from a table says in its tags from which and how.
+`static/slices.js` obeys these rules when a slider moves, and `select_columns` below obeys them
+once, so that the first picture is right before any script has run.  They are the whole interface
+between Python and JavaScript: a new figure needs no new script.
 
 Rules ("select"):
     row      the values along depth at the present iterations (or at a fixed count, `at`),
@@ -12,10 +12,10 @@ Rules ("select"):
     column   the values along iterations at the present depth
     cells    single values at the present depth: [(column, iterations or None for now), ...]
     block    the `width` numbers at the present iterations (or `at`) and depth
-A column of the derived source is named after a column of the table, or after the present state:
-"@depth", "@iterations", or "@depths", the table's own depths.  `cut` ends a row at the
-present depth; `exact` wants a table that ends there.  `heatmap` adds text and shade of a block.
-Other models (spans, titles, what is seen of a network) take a property from the state: "set".
+A column is taken from the table's column of a name, or from the present position: "@depth",
+"@iterations", or "@depths", all depths of the table.  `cut` ends a row at the present depth;
+`exact` waits for a table that ends there.  `heatmap` adds text and shade of a block.
+Other models (spans, titles, the visibility of lines) take a property from the position: "set".
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from numpy.typing import NDArray
 
 from ..numerics.surface import MAX_DEPTH, MAX_ITERATIONS
 
-State = Mapping[str, int]
-"""{"depth": ..., "iterations": ...}: what the browser looks up by itself."""
+Position = Mapping[str, int]
+"""{"depth": ..., "iterations": ...}: where the sliders are, which the browser follows by itself."""
 
 
 @dataclass(frozen=True)
-class Slider:
-    """What moves one part of that state."""
+class SliderRange:
+    """The values of a slider."""
 
     label: str
     start: int
@@ -56,17 +56,17 @@ def depth_ticks(parts: int) -> list[int]:
 
 
 SLIDERS = {
-    "iterations": Slider("Sinkhorn iterations", 0, MAX_ITERATIONS, (0, 1, 5, 10, 20, 30)),
-    "depth": Slider("Depth (layers)", 1, MAX_DEPTH, tuple(depth_ticks(4))),
+    "iterations": SliderRange("Sinkhorn iterations", 0, MAX_ITERATIONS, (0, 1, 5, 10, 20, 30)),
+    "depth": SliderRange("Depth (layers)", 1, MAX_DEPTH, tuple(depth_ticks(4))),
 }
 
 
-DRAWN = ("median", "q05", "q95")
-"""The series that plots of the composite draw: the others stay on the server."""
+PLOTTED = ("median", "q05", "q95")
+"""The series that plots of the composite show; the browser does not get the others."""
 
 
 def gain_columns(
-    gains: xr.DataArray, series: Iterable[str] = DRAWN, dtype: Any = np.float32
+    gains: xr.DataArray, series: Iterable[str] = PLOTTED, dtype: Any = np.float32
 ) -> dict[str, NDArray[Any]]:
     """Columns "direction.series" of log10 gains (direction, iterations, depth, series), flat."""
     return {
@@ -83,18 +83,18 @@ def table(
     iterations: Iterable[int],
     depths: Iterable[int],
     width: int = 1,
-    state: State | None = None,
+    position: Position | None = None,
 ) -> ColumnDataSource:
-    """A table of the surface, to cut sources from.
+    """A table to cut sources from.
 
-    The one table of a document that is given a state is its gain surface: the browser starts
-    from that state, and the headline reads that table.
+    One table of a document, its gain surface, has a position: the browser starts from there, and
+    the headline reads that table.
     """
-    source = ColumnDataSource(dict(columns), name="surface" if state else None)
+    source = ColumnDataSource(dict(columns), name="surface" if position else None)
     source.js_on_change("data", CustomJS(code="mhc.refresh(cb_obj.document, cb_obj)"))
     label(source, iterations, depths, width)
-    if state:
-        source.tags[0]["state"] = dict(state)
+    if position:
+        source.tags[0]["state"] = dict(position)
     return source
 
 
@@ -115,15 +115,15 @@ def sliced(
     source: ColumnDataSource,
     select: str,
     columns: Mapping[str, Any],
-    state: State,
+    position: Position,
     *,
     late: bool = False,
     **options: Any,
 ) -> ColumnDataSource:
     """A source cut from the table `source`; `late` ones are cut after the main plot has moved."""
     rule = {"table": source, "select": select, "columns": dict(columns), "late": late, **options}
-    # The browser writes it; Python need not hear of it.
-    return ColumnDataSource(select_columns(rule, state), tags=[rule], syncable=False)
+    # The browser writes it, and Python does not read it back.
+    return ColumnDataSource(select_columns(rule, position), tags=[rule], syncable=False)
 
 
 def follows(
@@ -134,10 +134,10 @@ def follows(
     late: bool = False,
     table: ColumnDataSource | None = None,
 ) -> Model:
-    """Let a property of `model` follow the state.
+    """Let a property of `model` follow the position.
 
-    "@depth" is the depth itself, "?depth" whether there is any; else it is text with {depth} in
-    it.  With a table, it follows only as far as that table holds the state.
+    "@depth" is the depth itself, "?depth" whether it is more than 0; else it is text with {depth}
+    in it.  With a table, it follows only as far as that table reaches.
     """
     model.tags = [{"set": prop, "value": value, "late": late, "table": table}]
     return model
@@ -154,57 +154,55 @@ def ruled(figure: Model) -> list[Model]:
     ]
 
 
-def recut(models: Iterable[Model], state: State) -> None:
-    """Obey the rules of `models` at once, as the browser does when it has their figure."""
+def recut(models: Iterable[Model], position: Position) -> None:
+    """Obey the rules of `models`, as the browser does when it has their figure."""
     for model in models:
         rule = model.tags[0]
         if "select" in rule:
-            model.data = {**model.data, **select_columns(rule, state)}
+            model.data = {**model.data, **select_columns(rule, position)}
         else:
-            setattr(model, rule["set"], set_value(rule["value"], state))
+            setattr(model, rule["set"], set_value(rule["value"], position))
 
 
-def set_value(value: str, state: State) -> int | bool | str:
-    """What a property is set to that follows the state: see `follows`.
+def set_value(value: str, position: Position) -> int | bool | str:
+    """The value of a property that follows the position: see `follows`.
 
-    >>> seen = {"depth": 64, "iterations": 0}
-    >>> [set_value(value, seen) for value in ("@depth", "?iterations", "layer {depth}")]
+    >>> position = {"depth": 64, "iterations": 0}
+    >>> [set_value(value, position) for value in ("@depth", "?iterations", "layer {depth}")]
     [64, False, 'layer 64']
     """
     match value[0]:
         case "@":
-            return state[value[1:]]
+            return position[value[1:]]
         case "?":
-            return state[value[1:]] != 0
-    return value.format(**state)
+            return position[value[1:]] != 0
+    return value.format(**position)
 
 
-def select_columns(rule: Mapping[str, Any], state: State) -> dict[str, Any]:
-    """What `mhc.js` selects for a rule, for the first picture."""
-    held = rule["table"]
-    where = held.tags[0]
-    iterations, depths, width = where["iterations"], where["depths"], where["width"]
-    t = rule.get("at", state["iterations"])
+def select_columns(rule: Mapping[str, Any], position: Position) -> dict[str, Any]:
+    """The columns that a rule selects at a position, as `slices.js` selects them."""
+    source = rule["table"]
+    tag = source.tags[0]
+    iterations, depths, width = tag["iterations"], tag["depths"], tag["width"]
+    t = rule.get("at", position["iterations"])
     row = iterations.index(t) if t in iterations else 0
-    column = depths.index(state["depth"]) if state["depth"] in depths else 0
-    length = min(state["depth"], len(depths)) if rule.get("cut") else len(depths)
+    column = depths.index(position["depth"]) if position["depth"] in depths else 0
+    length = min(position["depth"], len(depths)) if rule.get("cut") else len(depths)
+
+    def cell(name: str, at: int | None) -> Any:
+        if name.startswith("@"):
+            return position[name[1:]]
+        row = iterations.index(position["iterations"] if at is None else at)
+        return source.data[name][row * len(depths) + column]
 
     def values(name: Any) -> Any:
         if rule["select"] == "cells":
-            return [
-                state[n[1:]]
-                if n.startswith("@")
-                else held.data[n][
-                    iterations.index(state["iterations"] if at is None else at) * len(depths)
-                    + column
-                ]
-                for n, at in name
-            ]
+            return [cell(*each) for each in name]
         if name == "@depths":
             return np.asarray(depths[:length])
         if name.startswith("@"):
-            return [state[name[1:]]]
-        data = np.asarray(held.data[name]).reshape(len(iterations), len(depths), width)
+            return [position[name[1:]]]
+        data = np.asarray(source.data[name]).reshape(len(iterations), len(depths), width)
         match rule["select"]:
             case "row":
                 return data[row, :length].ravel()

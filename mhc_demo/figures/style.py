@@ -32,6 +32,30 @@ PROJECTED = "#1a7fc4"
 IDENTITY = "#868e96"
 THEORY = "#9c6ade"
 SHADE = "#868e96"
+POSITIVE, NEGATIVE = "#6cb4ec", "#f2925c"
+"""The largest entries of a matrix: pale enough for dark text, in either theme."""
+INK = {"light": "#16191d", "dark": "#e9ecef"}
+"""Texts."""
+ACCENT = {"light": "#1468a3", "dark": "#6cb8f0"}
+"""The blue of the plots where it is text: no one blue reads on both grounds."""
+FONT = "system-ui, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
+
+
+def css() -> str:
+    """Colours and font as variables, which the style sheets in `static/` use."""
+    values = {
+        "hc": HC,
+        "projected": PROJECTED,
+        "identity": IDENTITY,
+        "theory": THEORY,
+        "positive": POSITIVE,
+        "negative": NEGATIVE,
+        **{f"ink-{theme}": colour for theme, colour in INK.items()},
+        **{f"accent-{theme}": colour for theme, colour in ACCENT.items()},
+        "font": FONT,
+    }
+    return ":host, :root {" + "".join(f"--{name}: {value};" for name, value in values.items()) + "}"
+
 
 MOVING = "overlay"
 """Render level of whatever a slider moves: Bokeh paints it on a separate canvas, so that a move
@@ -127,7 +151,7 @@ def _pixels(desk: int, hall: int, large: float) -> str:
 
 def ink(dark: bool) -> str:
     """The colour of text inside a plot, which themes do not reach."""
-    return "#e9ecef" if dark else "#16191d"
+    return INK["dark" if dark else "light"]
 
 
 def identity_line() -> Span:
@@ -137,7 +161,7 @@ def identity_line() -> Span:
 
 def powers_of_ten(p: figure) -> None:
     """Label the y axis, which holds log10 values, with the numbers themselves."""
-    p.yaxis.formatter = CustomJSTickFormatter(code="return mhc.number(tick)")
+    p.yaxis.formatter = CustomJSTickFormatter(code="return mhc.tick(tick)")
     p.yaxis.ticker = BasicTicker(min_interval=1, desired_num_ticks=7)
 
 

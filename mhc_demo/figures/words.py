@@ -1,6 +1,6 @@
-"""What is said around the plots, on the page and in the standalone file: legends and notes.
+"""The words around the plots, on the page and in the standalone file: legends and notes.
 
-HTML of our own, without the explanations that the page adds to its terms.
+They are HTML without the explanations of terms, which the page adds.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ import xarray as xr
 
 from ..numerics.gains import METRICS
 from ..numerics.mixing import gaussian_growth
+from ..numerics.numbers import in_html, minus
 from ..numerics.projections import PROJECTIONS
 from ..numerics.surface import Experiment
 from .mixing import STROKES
 from .style import Stroke
 
 Entry = tuple[str | Stroke, str]
-"""Of a legend: the swatch, as a class of `static/mhc.css` or as the line's own stroke; text."""
+"""An entry of a legend: the swatch, a class of `static/mhc.css` or the line's stroke; text."""
 
 LAYER_AXIS = (
     "As in the paper’s Figures 3b and 7b: one network of L layers (the chosen depth). "
@@ -41,7 +42,7 @@ MIXING = (
 
 
 def legend(entries: Iterable[Entry], mark_up: Callable[[str], str] = str) -> str:
-    """A legend that wraps on a phone; `mark_up` is for the texts."""
+    """A legend that wraps on a phone; `mark_up` turns its texts into HTML."""
     return (
         '<ul class="legend">'
         + "".join(f"{_item(swatch)}<span>{mark_up(text)}</span></li>" for swatch, text in entries)
@@ -62,8 +63,7 @@ def _item(swatch: str | Stroke) -> str:
 def lines(experiment: Experiment, iterations: int) -> list[Entry]:
     """HC and the projection, forward and backward, with the ensemble's band.
 
-    Of the same extent at 0 iterations, where nothing of the projection is drawn: the plot below
-    must not jump.
+    At 0 iterations, where no projection is drawn, its entry stays so that the plot does not jump.
     """
     members = experiment.members
     return [
@@ -91,7 +91,7 @@ def metrics() -> list[Entry]:
 
 
 def composite(experiment: Experiment) -> str:
-    """What theory says of the unconstrained line, and what the projection is."""
+    """What theory says about the unconstrained line, and what the projection is."""
     chosen = PROJECTIONS[experiment.projection]
     return f"{_growth(experiment)} <b>{chosen.title}</b>: {chosen.note}".strip()
 
@@ -112,16 +112,16 @@ def _growth(experiment: Experiment) -> str:
     )
     return (
         f"<b>At n = {experiment.streams} and spread {experiment.spread:g} unconstrained mixing "
-        f"{what}</b>: {rate:+.3f} decades per layer, ± {deviation:.3f} per √layer over seeds "
-        "(top Lyapunov exponent of Gaussian products; Newman 1986).".replace("-", "−")
+        f"{what}</b>: {minus(f'{rate:+.3f}')} decades per layer, ± {deviation:.3f} per √layer over "
+        "seeds (top Lyapunov exponent of Gaussian products; Newman 1986)."
     )
 
 
 def layers(gains: xr.DataArray) -> str:
     """How much a single layer of HC amplifies."""
-    typical = 10 ** float(gains.sel(iterations=0, series="median").mean())
+    typical = in_html(float(gains.sel(iterations=0, series="median").mean()))
     return (
-        f"The gain of one layer of HC is typically {typical:.3g}: it is the product of all "
+        f"The gain of one layer of HC is typically {typical}: it is the product of all "
         "layers that counts. Dots are the layers of the first network, lines the ensemble’s "
         "median of each layer."
     )

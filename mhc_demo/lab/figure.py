@@ -26,6 +26,7 @@ from ..figures.contents import Column, Series, described
 from ..figures.matrices import Heatmap
 from ..numerics._arrays import whole_number
 from ..numerics.gains import DIRECTIONS
+from ..numerics.numbers import entry, exact_entry
 from .records import Record, Step
 from .settings import CONNECTIONS, SETTINGS
 
@@ -250,10 +251,6 @@ class MappingFigure:
             **self.source.data,
             "value": values,
             "shade": values / largest,
-            "text": [_minus(f"{value:.2f}") for value in values[:-1]] + [""],
-            "exact": [_minus(f"{value:.6g}") for value in values[:-1]] + [""],
+            "text": [entry(value) for value in values[:-1]] + [""],
+            "exact": [exact_entry(value) for value in values[:-1]] + [""],
         }
-
-
-def _minus(text: str) -> str:
-    return text.replace("-", "−")

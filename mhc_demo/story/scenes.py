@@ -22,6 +22,7 @@ import xarray as xr
 from ..numerics.costs import hyper_connection_traffic, residual_traffic
 from ..numerics.gains import amax_gain
 from ..numerics.mixing import gaussian_growth
+from ..numerics.numbers import in_text
 from ..numerics.paper import TABLE_5, figure8
 from ..numerics.surface import (
     EXPERIMENT_PARAMETERS,
@@ -257,13 +258,13 @@ class Results:
 
 
 NUMBERS: dict[str, Callable[[Results], str]] = {
-    "hc": lambda results: big(results.gain(0)),
-    "projected": lambda results: big(results.gain()),
-    "after_1": lambda results: big(results.gain(1)),
-    "after_20": lambda results: big(results.gain(20)),
-    "member_forward": lambda results: big(results.gain(series="member", direction="forward")),
-    "member_backward": lambda results: big(results.gain(series="member", direction="backward")),
-    "typical": lambda results: big(
+    "hc": lambda results: in_text(results.gain(0)),
+    "projected": lambda results: in_text(results.gain()),
+    "after_1": lambda results: in_text(results.gain(1)),
+    "after_20": lambda results: in_text(results.gain(20)),
+    "member_forward": lambda results: in_text(results.gain(series="member", direction="forward")),
+    "member_backward": lambda results: in_text(results.gain(series="member", direction="backward")),
+    "typical": lambda results: in_text(
         float(layer_gains(results.experiment).sel(iterations=0, series="median").mean())
     ),
     "rate": lambda results: f"{gaussian_growth(results.experiment.streams)[0]:.3f}",
@@ -275,18 +276,6 @@ NUMBERS: dict[str, Callable[[Results], str]] = {
     "distance_1": lambda results: f"{results.mixing('uniform_distance', depth=1):.2f}",
 }
 """The functions that compute the numbers in the texts, formatted as there."""
-
-
-def big(log10: float) -> str:
-    """A gain as the headline writes it: 1.13, 264, 10^16.2.
-
-    >>> big(16.2371), big(0.0517)
-    ('10^16.2', '1.13')
-    """
-    if abs(log10) >= 2.9995:
-        return f"10^{log10:.1f}"
-    gain = 10.0**log10
-    return f"{gain:#.3g}".rstrip(".")
 
 
 def _largest_printed(method: str) -> str:

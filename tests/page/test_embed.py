@@ -14,7 +14,8 @@ from bokeh.util.paths import bokehjs_path
 from playwright.sync_api import Browser, Frame, Page, expect
 
 import mhc_demo as mhc
-from mhc_demo.story.scenes import SCENES, big
+from mhc_demo.numerics.numbers import in_text
+from mhc_demo.story.scenes import SCENES
 
 from .conftest import Explorer
 
@@ -35,14 +36,14 @@ class File(Explorer):
         page.on("request", lambda request: self.requests.append(request.url))
 
     def show(self, path: Path) -> File:
-        """Open it from the disk, and wait until its numbers stand."""
+        """Open it from the disk, and wait for its numbers."""
         self.page.goto(path.as_uri())
         if '<div class="headline">' in path.read_text("utf-8"):
             expect(self.number(0)).not_to_have_text("")
         return self
 
     def headline(self, root: Page | Frame | None = None) -> list[str]:
-        """What stands in the headline: the two gains, and both directions of each."""
+        """The headline's texts: the two gains, and both directions of each."""
         return (
             (root or self.page)
             .locator(".mhc-headline :is(.number, .forward, .backward)")
@@ -69,7 +70,7 @@ class File(Explorer):
 
 @pytest.fixture
 def tab(browser: Browser) -> Iterator[Callable[..., File]]:
-    """Make tabs without a network; nothing may go wrong in them, nor be asked of any host."""
+    """Make tabs without a network; they may report no error and ask no host for anything."""
     opened: list[File] = []
 
     def make(width: int = 1200, height: int = 700, **options: Any) -> File:
@@ -87,7 +88,7 @@ def tab(browser: Browser) -> Iterator[Callable[..., File]]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the files are, BokehJS among them."""
+    """A folder with the files and BokehJS."""
     path = tmp_path_factory.mktemp("embed")
     shutil.copy(bokehjs_path() / "js" / "bokeh.min.js", path)
     (path / "four.html").write_text(
@@ -108,16 +109,16 @@ def gains(streams: int, members: int = MEMBERS) -> Any:
 
 
 def headline_of(surface: Any, depth: int, iterations: int) -> list[str]:
-    """What the headline is to say, from the library."""
-    said = []
+    """The headline's texts by the library."""
+    texts = []
     for t in (0, iterations):
         both = surface.sel(depth=depth, iterations=t)
         forward, backward = (float(both.sel(direction=d)) for d in ("forward", "backward"))
-        said += [big(max(forward, backward)), big(forward), big(backward)]
-    return [text.replace("-", "−") for text in said]
+        texts += [in_text(max(forward, backward)), in_text(forward), in_text(backward)]
+    return [text.replace("-", "−") for text in texts]
 
 
-def test_from_a_disk_it_says_the_library_s_numbers_wherever_it_is_dragged(
+def test_from_a_disk_it_shows_the_library_s_numbers_wherever_it_is_dragged(
     tab: Callable[..., File], folder: Path
 ) -> None:
     file = tab().show(folder / "four.html")
@@ -135,12 +136,12 @@ def test_from_a_disk_it_says_the_library_s_numbers_wherever_it_is_dragged(
             file.drag("Depth (layers)", depth)
             file.drag("Sinkhorn iterations", iterations)
             assert file.headline() == headline_of(surface, depth, iterations)
-            drawn = file.plotted("composite")
+            lines = file.plotted("composite")
             for direction in ("forward", "backward"):
                 for name, t in (("HC", 0), ("projected", iterations)):
                     wanted = surface.sel(direction=direction, iterations=t).values
                     np.testing.assert_allclose(
-                        drawn[f"{name}, {direction}"], wanted, atol=5e-7, rtol=0
+                        lines[f"{name}, {direction}"], wanted, atol=5e-7, rtol=0
                     )
     caption = page.locator(".caption")
     expect(caption).to_contain_text("n = 4 streams")
@@ -159,10 +160,10 @@ def test_every_digit_on_hover_is_the_library_s(tab: Callable[..., File], folder:
             wanted = surface.sel(direction=direction).values.ravel().tolist()
             wrong = file.page.evaluate(
                 """([name, own]) => {
-                  const said = (x) => [mhc.exact(x), mhc.spoken(mhc.big(x)), mhc.verdict(x)].join()
+                  const texts = (x) => [mhc.exact(x), mhc.in_words(x), mhc.verdict(x)].join()
                   const {data} = Bokeh.documents[0].get_model_by_name("surface")
-                  const held = [...(data instanceof Map ? data.get(name) : data[name])]
-                  return held.map((x, i) => [said(x), said(own[i])]).filter(([a, b]) => a !== b)
+                  const values = [...(data instanceof Map ? data.get(name) : data[name])]
+                  return values.map((x, i) => [texts(x), texts(own[i])]).filter(([a, b]) => a !== b)
                 }""",
                 [f"{direction}.median", wanted],
             )
@@ -177,7 +178,7 @@ def test_keys_and_screen_readers_reach_all_of_it(tab: Callable[..., File], folde
     page.keyboard.press("ArrowRight")
     expect(page.get_by_role("radio", name="8", exact=True)).to_be_checked()
     expect(page.get_by_role("group", name="Streams (n)")).to_be_visible()
-    gain = big(float(gains(8).sel(depth=64, iterations=4).max()))
+    gain = in_text(float(gains(8).sel(depth=64, iterations=4).max()))
     expect(page.locator(".spoken")).to_contain_text(f"4 iterations: {gain}.")
     plots = page.get_by_role("img")
     expect(plots).to_have_count(2)
@@ -185,7 +186,7 @@ def test_keys_and_screen_readers_reach_all_of_it(tab: Callable[..., File], folde
     file.keeps_nobody_out()
 
 
-def test_who_wants_less_motion_gets_the_end_at_once(tab: Callable[..., File], folder: Path) -> None:
+def test_with_reduced_motion_play_goes_to_the_end(tab: Callable[..., File], folder: Path) -> None:
     file = tab(reduced_motion="reduce").show(folder / "four.html")
     file.page.get_by_role("button", name="Play Sinkhorn iterations").click()
     expect(file.slider("Sinkhorn iterations")).to_have_value("30", timeout=200)
@@ -215,13 +216,13 @@ def test_in_a_frame_it_moves_and_tells_its_height(tab: Callable[..., File], fold
     inner = page.frames[1]
     assert file.headline(inner) == headline_of(gains(4), 64, 2)
     page.wait_for_function("heights.length > 0")
-    told = page.evaluate("heights.at(-1)")
-    assert told > 500
-    # The host follows: it is then as high as it said, and says no more.
-    page.evaluate("(h) => { document.querySelector('iframe').style.height = `${h}px` }", told)
+    height = page.evaluate("heights.at(-1)")
+    assert height > 500
+    # Once the host has set that height, the file sends no other.
+    page.evaluate("(h) => { document.querySelector('iframe').style.height = `${h}px` }", height)
     page.wait_for_timeout(300)
-    assert page.evaluate("heights.at(-1)") == told
-    assert inner.evaluate("document.documentElement.scrollHeight") <= told
+    assert page.evaluate("heights.at(-1)") == height
+    assert inner.evaluate("document.documentElement.scrollHeight") <= height
 
 
 def test_two_fragments_in_a_host_that_loads_bokehjs_leave_each_other_alone(
@@ -232,7 +233,7 @@ def test_two_fragments_in_a_host_that_loads_bokehjs_leave_each_other_alone(
         for n in (2, 8)
     ]
     host = folder / "fragments.html"
-    # BokehJS comes last, and late.
+    # BokehJS is loaded last.
     host.write_text(HOST.format("".join(parts) + '<script defer src="bokeh.min.js"></script>'))
     file = tab()
     page = file.page
@@ -246,13 +247,13 @@ def test_two_fragments_in_a_host_that_loads_bokehjs_leave_each_other_alone(
     assert file.headline() == headline_of(gains(2, 2), 64, 1) + headline_of(gains(8, 2), 64, 0)
     sliders.first.press("ArrowRight")
     assert file.headline() == headline_of(gains(2, 2), 64, 2) + headline_of(gains(8, 2), 64, 0)
-    # The host's own rules stay outside.
+    # The host's own styles do not apply inside.
     label = both.first.get_by_text("Sinkhorn iterations").first
     assert label.evaluate("(n) => getComputedStyle(n).letterSpacing") == "normal"
     assert label.evaluate("(n) => getComputedStyle(n).color") == "rgb(22, 25, 29)"
 
 
-def test_a_fragment_without_bokehjs_says_what_it_lacks(
+def test_a_fragment_without_bokehjs_says_what_is_missing(
     tab: Callable[..., File], folder: Path
 ) -> None:
     host = folder / "bare.html"
@@ -266,7 +267,7 @@ DARK, LIGHT = "rgb(18, 18, 18)", "rgb(255, 255, 255)"
 
 
 @pytest.mark.parametrize("theme", ["auto", "light", "dark"])
-def test_its_theme_is_the_reader_s_or_the_one_that_was_chosen(
+def test_its_theme_is_the_reader_s_or_the_chosen_one(
     tab: Callable[..., File], folder: Path, theme: str
 ) -> None:
     file = tab().show(exported(folder, f"theme-{theme}", theme=theme))

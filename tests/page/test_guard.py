@@ -63,7 +63,7 @@ def test_any_other_link_opens_the_page(site: str, query: str) -> None:
 
 
 def test_every_answer_says_what_may_be_done_with_it(site: str) -> None:
-    for path in ("/app", "/static/extensions/mhc-demo/mhc.js", "/favicon.ico"):
+    for path in ("/app", "/static/extensions/mhc-demo/slices.js", "/favicon.ico"):
         with urllib.request.urlopen(site + path) as answer:
             assert answer.headers["X-Content-Type-Options"] == "nosniff"
             assert answer.headers["Referrer-Policy"] == "same-origin"
@@ -79,7 +79,7 @@ def test_pages_that_are_asked_for_at_once_leave_room_for_others(site: str) -> No
     visitors = [Thread(target=lambda: opened.append(status(f"{site}/app"))) for _ in range(10)]
     for each in visitors:
         each.start()
-    assert status(f"{site}/static/extensions/mhc-demo/mhc.js") == 200
+    assert status(f"{site}/static/extensions/mhc-demo/slices.js") == 200
     assert len(opened) < len(visitors)  # it did not have to wait for all of them
     for each in visitors:
         each.join()

@@ -20,7 +20,7 @@ EXAMPLE = (ROOT / "docs" / "embed.html").read_text("utf-8")
 
 
 class Host(ThreadingHTTPServer):
-    """Another site: hands out one folder, from a port of its own."""
+    """Another site: serves one folder, on a port of its own."""
 
     def __init__(self, folder: Path) -> None:
         handler = type("Quiet", (SimpleHTTPRequestHandler,), {"log_message": lambda *_: None})
@@ -31,7 +31,7 @@ class Host(ThreadingHTTPServer):
 
 @pytest.fixture(scope="module")
 def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Host, Host]]:
-    """The example on two sites, of which the demo's server names the first."""
+    """The example on two sites, of which the demo's server allows the first."""
     folder = tmp_path_factory.mktemp("site")
     friend, stranger = Host(folder), Host(folder)
     with serve("--frame-ancestors", friend.origin) as (address, _):
@@ -61,7 +61,7 @@ def test_the_example_shows_the_page_without_its_frame(hosts, page: Page, width: 
         expect(frame.get_by_role("button", name=name)).to_have_count(0)
     expect(frame.get_by_role("tab").first).not_to_be_visible()
     expect(frame.get_by_role("banner")).not_to_be_visible()
-    # The host's frame is as high as what is in it, so that nothing has to be scrolled.
+    # The host's frame is as high as its contents, so that nothing has to be scrolled.
     page.wait_for_function(
         """() => {
              const frame = document.querySelector("iframe")
@@ -83,17 +83,17 @@ def test_sliders_move_and_the_link_leads_to_what_is_shown(hosts, page: Page) -> 
     dial.focus()
     dial.press("ArrowLeft")
     number = frame.locator(".mhc-headline .number .base")
-    expect(number.nth(1)).to_have_text("10")  # to the power of 16.2, as the other
+    expect(number.nth(1)).to_have_text("10")  # to the power of 16.2, as the other one
     link = frame.get_by_role("link", name="Open the whole page")
     expected = State(iterations=0).query()
     assert not any(name in expected for name in EMBED_PARAMETERS)
     expect(link).to_have_attribute("href", expected)
 
 
-def test_a_site_that_is_not_named_sees_the_browsers_refusal(hosts, page: Page) -> None:
-    said: list[str] = []
-    page.on("console", lambda message: said.append(message.text))
+def test_a_site_that_is_not_allowed_gets_the_browsers_refusal(hosts, page: Page) -> None:
+    messages: list[str] = []
+    page.on("console", lambda message: messages.append(message.text))
     page.goto(hosts[1].origin)
     page.wait_for_timeout(500)
-    assert any("frame-ancestors" in each for each in said)
+    assert any("frame-ancestors" in each for each in messages)
     assert page.frames[1].url.startswith("chrome-error:")

@@ -31,6 +31,7 @@ from ...figures.cost import (
 )
 from ...figures.slices import table
 from ...numerics.costs import ProjectionTimes, projection_times
+from ...numerics.numbers import in_html
 from ...numerics.paper import TABLE_5
 from ...numerics.projections import PAPER_ITERATIONS, PROJECTIONS
 from ..computing import QUEUES, Key, Position
@@ -223,7 +224,7 @@ class CostView(View):
         times = nanoseconds(self.measured, gains["iterations"].values)
         counts = sorted({0, 1, state.iterations, PAPER_ITERATIONS})
         bought = ", ".join(
-            f"{_gain(float(gains.sel(iterations=t)))} at {t}"
+            f"{in_html(float(gains.sel(iterations=t)))} at {t}"
             + ("" if np.isnan(times[t]) else f" ({times[t]:,.0f} ns)")
             for t in counts
         )
@@ -234,12 +235,7 @@ HEIGHT = TALL.replace("300px", "240px").replace("100vh", "var(--mhc-cost, 90vh)"
 """Of the plots, so low that the top of what follows is visible."""
 
 
-def _gain(log10: float) -> str:
-    if not np.isfinite(log10):
-        return "0" if log10 < 0 else "—"
-    if abs(log10) < 3:
-        return f"{10**log10:.4g}" if log10 > 1 else f"{10**log10:.3f}"
-    return f"10<sup>{log10:.1f}</sup>".replace("-", "−")
+# The calculator
 
 
 OWN = "own"

@@ -21,6 +21,7 @@ from ...lab.figure import LabFigure
 from ...lab.records import Record
 from ...lab.settings import CONNECTIONS, PRESETS, SETTINGS, Settings
 from ...lab.tasks import TASKS
+from ...numerics.numbers import in_html
 from ...numerics.paper import MHC_PAPER, TRAINING_OVERHEAD
 from ..fields import typed
 from ..snippet import lab_snippet
@@ -272,7 +273,7 @@ def _results(records: list[Record]) -> str:
         rows += (
             f'<tr><th scope="row">{CONNECTIONS[name]}</th><td>{end.outcome}, {end.steps} steps</td>'
             f"<td>{_number(end.loss)}</td><td>{_score(end.score, task.score)}</td>"
-            f"<td>{_gain(end.largest_gain)}</td>"
+            f"<td>{in_html(end.largest_gain)}</td>"
             f"<td>{_number(end.largest_gradient_norm)}</td>"
             f"<td>{1e3 * end.seconds_per_step:.3g} ms</td><td>{_number(times)} ×</td></tr>"
         )
@@ -294,12 +295,6 @@ def _score(score: float, kind: str) -> str:
     if not math.isfinite(score):
         return "—"
     return f"{100 * score:.1f} %" if kind == "accuracy" else f"{score:.3f}"
-
-
-def _gain(log10: float) -> str:
-    if abs(log10) < 4:
-        return _number(10.0**log10)
-    return f"10<sup>{log10:.2f}</sup>" if math.isfinite(log10) else "—"
 
 
 def _number(value: float) -> str:

@@ -10,7 +10,7 @@ import xarray as xr
 from bokeh.plotting import figure
 
 from ...figures import LayersFigure, words
-from ...figures.slices import DRAWN, gain_columns, table
+from ...figures.slices import PLOTTED, gain_columns, table
 from ...numerics.surface import layer_gains
 from ..computing import Key, Position, device_of, experiment_of
 from .base import View, html, lines_legend, note, paragraph, plots
@@ -28,7 +28,9 @@ class LayersView(View):
 
     def build(self, data: xr.DataArray) -> Any:
         self.table = table(
-            gain_columns(data, ("member", *DRAWN)), data["iterations"].values, data["layer"].values
+            gain_columns(data, ("member", *PLOTTED)),
+            data["iterations"].values,
+            data["layer"].values,
         )
         self.plot = LayersFigure(data, self.table, self.context.state.position())
         self.legend = html("")
@@ -47,7 +49,7 @@ class LayersView(View):
 
     def update(self, data: xr.DataArray) -> None:
         self.gains = data
-        self.table.data = gain_columns(data, ("member", *DRAWN))
+        self.table.data = gain_columns(data, ("member", *PLOTTED))
         self.plot.update(data)
 
 

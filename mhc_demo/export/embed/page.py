@@ -1,0 +1,222 @@
+"""The standalone file as text: markup, styles, scripts, and the packed numbers that they read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from html import escape
+from itertools import groupby
+from typing import Any
+
+import bokeh
+from bokeh.document import Document
+from bokeh.models import ColumnDataSource
+from bokeh.plotting import figure
+from bokeh.util.paths import bokehjs_path
+
+from ...figures import style, words
+from ...figures.packed import pack
+from ...figures.slices import SLIDERS
+from ...numerics.paper import MHC_PAPER
+from ...numerics.projections import PROJECTIONS
+from ...numerics.surface import Experiment
+from ...scripts import FILE, text_of
+from ...story import TITLE
+from ...version import version
+from .plots import PLOTS, PackedSource, Plot, Shared
+from .request import EmbedRequest
+
+STYLES = ("mhc.css", "embed.css")
+
+
+def html(request: EmbedRequest) -> str:
+    """The whole file."""
+    shared = Shared(request)
+    plots = [PLOTS[name](shared) for name in request.plots]
+    notes = [_notes(request, plots, i) for i in range(len(request.experiments))]
+    body = "".join(_body(request, plots, notes[request.first]))
+    data = _data(request, shared, plots, notes)
+    height = f' style="height:{request.height}px"' if request.height else ""
+    styles = style.css() + text_of(*STYLES)
+    part = (
+        f'<div class="mhc-demo" data-theme="{request.theme}"{height}>'
+        f'<template shadowrootmode="open"><style>{styles}</style>'
+        f"<article>{body}</article></template></div>\n"
+    )
+    # Several fragments on a page share the scripts, and with them each document's state.
+    scripts = f"window.mhc?.embed || (() => {{\n{text_of(*FILE)}\n}})();"
+    host = 'document.querySelector(".mhc-demo")'
+    if request.fragment:
+        host = "document.currentScript.previousElementSibling"
+    start = _in_script(f"{{\nconst host = {host};\n{scripts}\nmhc.embed(host, {data});\n}}")
+    if request.fragment:
+        return f"{part}<script>{start}</script>\n"
+    return PAGE.format(
+        title=escape(request.title or TITLE),
+        scheme={"auto": "light dark"}.get(request.theme, request.theme),
+        part=part,
+        bokeh=_in_script(_bokehjs()),
+        start=start,
+    )
+
+
+PAGE = """\
+<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="{scheme}">
+<title>{title}</title>
+<style>body {{ margin: 0; }}</style>
+</head>
+<body>
+{part}<script>{bokeh}</script>
+<script>{start}</script>
+</body>
+</html>
+"""
+
+
+def _bokehjs() -> str:
+    return (bokehjs_path() / "js" / "bokeh.min.js").read_text("utf-8")
+
+
+def _in_script(text: str) -> str:
+    return text.replace("</script", "<\\/script")
+
+
+# ---- markup --------------------------------------------------------------------------------
+
+
+def _body(request: EmbedRequest, plots: list[Plot], notes: list[str]) -> Iterator[str]:
+    heading = "h2" if request.fragment else "h1"
+    if request.title:
+        yield f"<{heading}>{escape(request.title)}</{heading}>"
+    yield request.lead
+    if request.headline:
+        yield '<div class="headline"></div>'
+    controls = [f'<div class="range" data-name="{name}"></div>' for name in request.controls]
+    if len(request.experiments) > 1:
+        controls.append(_choice(request))
+    if controls:
+        yield f'<div class="controls">{"".join(controls)}</div>'
+    for _, group in groupby(plots, key=lambda plot: plot.view):
+        yield _group(list(group))
+    yield from (f'<p class="words">{text}</p>' for text in notes[:-1])
+    yield f'<p class="words caption">{notes[-1]}</p>'
+
+
+def _group(plots: list[Plot]) -> str:
+    entries = dict.fromkeys(entry for plot in plots for entry in plot.legend())
+    legend = words.legend(entries) if entries else ""
+    inside = "".join(plot.html() for plot in plots)
+    if not plots[0].figures:
+        return f'<section class="group">{legend}{inside}</section>'
+    square = " square" if plots[0].square else ""
+    return (
+        f'<section class="group drawn">{legend}<div class="plots{square}">{inside}</div></section>'
+    )
+
+
+def _choice(request: EmbedRequest) -> str:
+    options = "".join(
+        f'<label><input type="radio" name="streams" value="{i}"'
+        f"{' checked' * (i == request.first)}><span>{each.streams}</span></label>"
+        for i, each in enumerate(request.experiments)
+    )
+    label = Experiment.param["streams"].label
+    return f'<fieldset class="choice"><legend>{label}</legend><div>{options}</div></fieldset>'
+
+
+def _notes(request: EmbedRequest, plots: list[Plot], i: int) -> list[str]:
+    """The plots' notes at the i-th number of streams, and last the caption of all."""
+    notes = [note for plot in plots if (note := plot.note(i))]
+    return [*notes, _caption(request.experiments[i], any(plot.figures for plot in plots))]
+
+
+def _caption(experiment: Experiment, measured: bool) -> str:
+    source = f"Source: {MHC_PAPER}. Made with mhc-demo {version()}."
+    if not measured:
+        return source
+    networks = "1 network" if experiment.members == 1 else f"{experiment.members:,} networks"
+    titles = {
+        parameter: next(
+            title
+            for title, name in Experiment.param[parameter].objects.items()
+            if name == getattr(experiment, parameter)
+        )
+        for parameter in ("init", "definition", "projection")
+    }
+    return escape(
+        f"Shown: n = {experiment.streams} streams, init {titles['init']}, spread "
+        f"{experiment.spread:g}, seed {experiment.seed}, {networks}; projection: "
+        f"{titles['projection']}; gain: {titles['definition']}. {source}"
+    )
+
+
+# ---- numbers -------------------------------------------------------------------------------
+
+
+def _data(request: EmbedRequest, shared: Shared, plots: list[Plot], notes: list[list[str]]) -> str:
+    """The argument of `mhc.embed`, as JavaScript."""
+    chosen = PROJECTIONS[request.experiments[0].projection]
+    document = Document()
+    for each in (p for plot in plots for p in plot.figures):
+        _dress(each)
+        document.add_root(each)
+    document.add_root(shared.table)
+    sources = [shared.packed, *(each for plot in plots for each in plot.packed)]
+    variants = [
+        {"tables": {each.source.id: _packed(each, i) for each in sources}, "words": words_of_plots}
+        for i, words_of_plots in enumerate(notes)
+    ]
+    for each in sources:
+        _empty(each.source, each.columns[0])
+    for model in document.select({"type": ColumnDataSource}):
+        rule = model.tags[0] if model.tags else {}
+        _empty(model, rule.get("columns", ()))  # the browser cuts them
+    written = document.to_json(deferred=False)
+    written.pop("defs", None)  # of models that another library, such as Panel, has declared
+    data = {
+        "bokeh": bokeh.__version__,
+        "whole": not request.fragment,
+        "projected": {"projection": chosen.title, "iterative": chosen.iterative},
+        "sliders": {name: _slider(name, request.limits[name]) for name in request.controls},
+        "first": request.first,
+        "variants": variants,
+        "doc": written,
+    }
+    # No "<" in a script may be read as a tag.
+    return json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+
+
+def _packed(packed: PackedSource, i: int) -> dict[str, Any]:
+    columns = packed.columns[i]
+    tag = packed.source.tags[0] if packed.source.tags else {}
+    row = len(tag["depths"]) if "depths" in tag else len(next(iter(columns.values())))
+    return {name: pack(values, row, packed.cells) for name, values in columns.items()}
+
+
+def _empty(source: ColumnDataSource, columns: Any) -> None:
+    for name in columns:
+        del source.data[name]
+
+
+def _slider(name: str, end: int) -> dict[str, Any]:
+    slider = SLIDERS[name]
+    marks = [*(mark for mark in slider.marks if mark < end), end]
+    return {"label": slider.label, "start": slider.start, "end": end, "marks": marks}
+
+
+def _dress(p: figure) -> None:
+    """Give a figure the page's type."""
+    style.set_type(p, 0)
+    p.min_height = 150
+    for axis in p.axis:
+        axis.axis_label_text_font = axis.major_label_text_font = style.FONT
+        axis.axis_label_text_font_style = "normal"
+        axis.axis_line_alpha = 0.25
+    p.grid.grid_line_alpha = 0.12
+    if p.title is not None:
+        p.title.text_font = style.FONT

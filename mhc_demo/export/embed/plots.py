@@ -1,0 +1,285 @@
+"""The plots that a standalone file can hold, each with its legend and its note.
+
+A plot is built once, and holds its columns for every number of streams; the reader's choice fills
+its sources with other columns.  To add a plot, write a subclass of `Plot`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import xarray as xr
+from bokeh.models import ColumnDataSource, Range1d
+from bokeh.plotting import figure
+
+from ...figures import (
+    CompositeFigure,
+    IterationsFigure,
+    LayerAxisFigure,
+    LayersFigure,
+    MatricesFigure,
+    MixingFigure,
+    figure8_html,
+    words,
+)
+from ...figures.composite import gain_range, theory_columns
+from ...figures.matrices import PANELS, matrix_columns
+from ...figures.mixing import STROKES as METRIC_STROKES
+from ...figures.packed import GAINS, PLAIN, Cells
+from ...figures.slices import PLOTTED, gain_columns, table
+from ...numerics.surface import (
+    gain_surface,
+    layer_axis_gains,
+    layer_gains,
+    member_matrices,
+    mixing_surface,
+)
+
+if TYPE_CHECKING:
+    from .request import EmbedRequest
+
+
+@dataclass(frozen=True)
+class PackedSource:
+    """A source whose columns the file holds packed, one set of them for each number of streams."""
+
+    source: ColumnDataSource
+    columns: Sequence[Mapping[str, Any]]
+    cells: Sequence[Cells] = GAINS
+
+
+class Shared:
+    """The gain surfaces of a request, and the table of them that plots and headline read."""
+
+    def __init__(self, request: EmbedRequest) -> None:
+        self.request = request
+        self.surfaces = self.measure(gain_surface)
+        first = self.surfaces[0]
+        columns = [gain_columns(each["log10_gain"], dtype=float) for each in self.surfaces]
+        self.table = table(
+            columns[0], first["iterations"].values, first["depth"].values, position=request.position
+        )
+        self.packed = PackedSource(self.table, columns)
+
+    def measure(self, compute: Callable[..., Any], **options: Any) -> list[Any]:
+        """What a function of `surface.py` returns, for each number of streams."""
+        request = self.request
+        options = {**request.limits, "device": request.device, **options}
+        return [compute(experiment, **options) for experiment in request.experiments]
+
+
+PLOTS: dict[str, type[Plot]] = {}
+"""Every plot that a file can hold, by its name."""
+
+
+def plots_of(view: str) -> list[str]:
+    """The plots of a view of the page.
+
+    Raises ValueError for a view that needs the server, or has no plot.
+    """
+    found = [name for name, plot in PLOTS.items() if plot.view == view]
+    if not found:
+        views = ", ".join(dict.fromkeys(plot.view for plot in PLOTS.values()))
+        raise ValueError(f"the view {view!r} cannot be exported; these can: {views}")
+    return found
+
+
+class Plot:
+    """A plot, or a few that belong together, and the words around them."""
+
+    name: ClassVar[str]
+    view: ClassVar[str]
+    """The page's view that has it; the plots of one view stand side by side."""
+    fixed: ClassVar[str] = ""
+    """The part of the position that no slider may move, as the file holds one value of it."""
+    share: ClassVar[int] = 1
+    """Its part of the width beside other plots."""
+    square: ClassVar[bool] = False
+
+    def __init_subclass__(cls) -> None:
+        PLOTS[cls.name] = cls
+
+    def __init__(self, shared: Shared) -> None:
+        self.shared, self.request = shared, shared.request
+        self.packed: list[PackedSource] = []
+        self.figures: list[figure] = []
+        self.build()
+
+    def build(self) -> None:
+        """Make the figures, and `pack` the sources that they draw from."""
+
+    def pack(
+        self, source: ColumnDataSource, columns: Sequence[Any], *cells: Cells
+    ) -> ColumnDataSource:
+        """Let the file hold all these columns for a source, which gets the first of them."""
+        self.packed.append(PackedSource(source, columns, cells or GAINS))
+        source.data = dict(columns[0])
+        return source
+
+    def legend(self) -> list[words.Entry]:
+        """What its lines mean."""
+        return words.lines(self.request.experiments[0], self.request.position["iterations"])
+
+    def note(self, i: int) -> str:
+        """The words below it, at the i-th number of streams."""
+        return ""
+
+    def html(self) -> str:
+        """The elements that its figures are put into."""
+        return f'<div class="plot" style="--share:{self.share}"></div>' * len(self.figures)
+
+
+class Composite(Plot):
+    """Composite gain against depth."""
+
+    name = "composite"
+    view = "composite"
+    share = 2
+
+    def build(self) -> None:
+        surfaces = self.shared.surfaces
+        plot = CompositeFigure(surfaces[0], self.shared.table, self.request.position)
+        plot.y_range.start, plot.y_range.end = gain_range(_together(surfaces))
+        expected = [{"expected": theory_columns(surface)["expected"]} for surface in surfaces]
+        self.packed.append(PackedSource(plot.theory, expected))
+        self.figures = [plot.figure]
+
+    def legend(self) -> list[words.Entry]:
+        return super().legend() + words.theory(self.shared.surfaces[0])
+
+    def note(self, i: int) -> str:
+        return words.composite(self.request.experiments[i])
+
+
+class Iterations(Plot):
+    """Composite gain against iterations, at the chosen depth."""
+
+    name = "iterations"
+    view = "composite"
+
+    def build(self) -> None:
+        surfaces = self.shared.surfaces
+        y_range = Range1d(*gain_range(_together(surfaces)))
+        plot = IterationsFigure(surfaces[0], self.shared.table, self.request.position, y_range)
+        self.figures = [plot.figure]
+
+
+class Layers(Plot):
+    """Gains of the single layers."""
+
+    name = "layers"
+    view = "layers"
+
+    def build(self) -> None:
+        self.gains = self.shared.measure(layer_gains)
+        first = self.gains[0]
+        columns = [gain_columns(each, ("member", *PLOTTED), dtype=float) for each in self.gains]
+        source = table({}, first["iterations"].values, first["layer"].values)
+        plot = LayersFigure(first, self.pack(source, columns), self.request.position)
+        plot.update(_together(self.gains))
+        self.figures = [plot.figure]
+
+    def note(self, i: int) -> str:
+        return words.layers(self.gains[i])
+
+
+class LayerAxis(Plot):
+    """The paper's axes: gain against the layer of one network of fixed depth."""
+
+    name = "layer-axis"
+    view = "layer-axis"
+    fixed = "depth"
+
+    def build(self) -> None:
+        shared, position = self.shared, self.request.position
+        depth = position["depth"]
+        gains = shared.measure(layer_axis_gains, direction="backward", depth=depth)
+        columns = [gain_columns(each, dtype=float) for each in gains]
+        source = table({}, gains[0]["iterations"].values, gains[0]["layer"].values)
+        backward = self.pack(source, columns)
+        plot = LayerAxisFigure(shared.surfaces[0], shared.table, backward, position)
+        plot.update(_together(shared.surfaces))
+        plot.figure.x_range.end = depth + 1
+        self.figures = [plot.figure]
+
+    def note(self, i: int) -> str:
+        return words.LAYER_AXIS
+
+
+class Matrices(Plot):
+    """The matrices themselves, as far as the sliders reach."""
+
+    name = "matrices"
+    view = "matrices"
+    square = True
+
+    def build(self) -> None:
+        request = self.request
+        if len(request.experiments) > 1:
+            raise ValueError("plots: matrices can be shown for one number of streams only")
+        counts = {0, request.position["iterations"]}
+        if "iterations" in request.controls:
+            counts = set(range(request.limits["iterations"] + 1))
+        moving = "depth" in request.controls
+        depth = (request.limits if moving else request.position)["depth"]
+        found = member_matrices(request.experiments[0], depth=depth, iterations=counts)
+        found = found.isel(depth=slice(None) if moving else [-1])
+        n = found.sizes["row"]
+        source = table(
+            matrix_columns(found), found["iterations"].values, found["depth"].values, (n + 1) ** 2
+        )
+        self.figures = MatricesFigure(n, source, request.position).figures
+
+    def legend(self) -> list[words.Entry]:
+        return []
+
+    def note(self, i: int) -> str:
+        return words.MATRICES
+
+    def html(self) -> str:
+        # At 0 iterations HC alone: the projected heatmaps would be HC's again.
+        marks = ("plot" if at == 0 else "plot of-projected" for _, at, _ in PANELS)
+        return "".join(f'<div class="{mark}"></div>' for mark in marks)
+
+
+class Mixing(Plot):
+    """How alike the streams become."""
+
+    name = "mixing"
+    view = "mixing"
+
+    def build(self) -> None:
+        request = self.request
+        found = [mixing_surface(each, **request.limits) for each in request.experiments]
+        first = found[0]
+        columns = [{name: each[name].values.ravel() for name in METRIC_STROKES} for each in found]
+        source = table({}, first["iterations"].values, first["depth"].values)
+        plot = MixingFigure(first, self.pack(source, columns, *PLAIN), request.position)
+        plot.update(_together(found))
+        self.figures = [plot.figure]
+
+    def legend(self) -> list[words.Entry]:
+        return words.metrics()
+
+    def note(self, i: int) -> str:
+        return words.MIXING
+
+
+class Figure8(Plot):
+    """The matrices of a 27B model that the paper printed."""
+
+    name = "figure8"
+    view = "figure8"
+
+    def legend(self) -> list[words.Entry]:
+        return []
+
+    def html(self) -> str:
+        return figure8_html()
+
+
+def _together(surfaces: Sequence[Any]) -> Any:
+    """Those of all numbers of streams in one, for an axis that must hold them all."""
+    return xr.concat(surfaces, "streams", combine_attrs="drop")

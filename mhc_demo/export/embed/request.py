@@ -1,0 +1,173 @@
+"""What a standalone file is to show: arguments checked, and what is left out filled in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ...figures.slices import SLIDERS, Position
+from ...numerics._arrays import choice, whole_number
+from ...numerics.projections import PROJECTIONS
+from ...numerics.surface import MAX_DEPTH, MAX_ITERATIONS, Experiment
+from ...story import TITLE
+from .plots import PLOTS, plots_of
+
+if TYPE_CHECKING:
+    from ...story.scenes import Scene
+
+START = {"depth": 64, "iterations": 1}
+"""Where a file opens by default, as the page does."""
+THEMES = ("auto", "light", "dark")
+HEIGHTS = (300, 4000)
+"""Least and most pixels."""
+
+
+@dataclass(frozen=True)
+class EmbedRequest:
+    """A file that can be made."""
+
+    experiments: Sequence[Experiment]
+    """One for each number of streams."""
+    first: int
+    """Index of the experiment that it opens with."""
+    position: Position
+    """Where it opens."""
+    limits: Position
+    """The last depth and iteration count that it holds."""
+    plots: Sequence[str]
+    controls: Sequence[str]
+    headline: bool
+    title: str
+    lead: str
+    """HTML between title and headline."""
+    theme: str
+    height: int | None
+    fragment: bool
+    device: str
+
+
+def checked(
+    experiment: Experiment | None,
+    *,
+    scene: str | None,
+    depth: int | None,
+    iterations: int | None,
+    streams: Sequence[int],
+    plots: Sequence[str] | None,
+    controls: Sequence[str] | None,
+    max_depth: int,
+    max_iterations: int,
+    title: str | None,
+    theme: str,
+    height: int | None,
+    fragment: bool,
+    device: str,
+) -> EmbedRequest:
+    """The request that the arguments of `export_html` make, or the error that names one of them."""
+    of_story = _scene(scene)
+    opening = dict(of_story.state) if of_story else {}
+    default = Experiment(**{name: opening[name] for name in Experiment.param if name in opening})
+    if experiment is None:
+        experiment = default
+    elif not isinstance(experiment, Experiment):
+        raise TypeError(f"experiment must be an Experiment, not {experiment!r}")
+    limits = {
+        "depth": whole_number("max_depth", max_depth, 1, MAX_DEPTH),
+        "iterations": whole_number("max_iterations", max_iterations, 0, MAX_ITERATIONS),
+    }
+    position = {}
+    for name, value in (("depth", depth), ("iterations", iterations)):
+        if value is None:
+            value = min(opening.get(name, START[name]), limits[name])
+        position[name] = whole_number(name, value, SLIDERS[name].start, limits[name])
+    if plots is None:
+        plots = plots_of(opening.get("view", "composite"))
+    _names("plots", plots, PLOTS)
+    if not plots:
+        raise ValueError(f"plots must name at least one of {', '.join(PLOTS)}")
+    printed = list(plots) == ["figure8"]  # nothing in it moves
+    usual = of_story.controls if of_story else () if printed else SLIDERS
+    controls = _controls(plots, controls, usual)
+    choice("theme", theme, THEMES)
+    if height is not None:
+        height = whole_number("height", height, *HEIGHTS)
+    if title is not None and not isinstance(title, str):
+        raise TypeError(f"title must be a text, not {title!r}")
+    experiments = _experiments(experiment, streams)
+    shown = next((e for e in experiments if e.streams == experiment.streams), experiments[0])
+    words = of_story if of_story and _is_true(shown, position, default, opening) else None
+    return EmbedRequest(
+        experiments=experiments,
+        first=experiments.index(shown),
+        position=position,
+        limits=limits,
+        plots=plots,
+        controls=controls,
+        headline=of_story.headline if of_story else not printed,
+        title=title if title is not None else words.title if words else TITLE,
+        lead=_lead(words) if words else "",
+        theme=theme,
+        height=height,
+        fragment=fragment,
+        device=device,
+    )
+
+
+def _names(name: str, given: Any, allowed: Any) -> None:
+    if isinstance(given, str) or not isinstance(given, Sequence):
+        raise TypeError(f"{name} must be a list of names, not {given!r}")
+    for each in given:
+        choice(name, each, allowed)
+    if len(set(given)) < len(given):
+        raise ValueError(f"{name} must name each once, not {given!r}")
+
+
+def _controls(
+    plots: Sequence[str], given: Sequence[str] | None, usual: Sequence[str] | Mapping[str, Any]
+) -> Sequence[str]:
+    fixed = {PLOTS[name].fixed: name for name in plots}
+    if given is None:
+        return [name for name in SLIDERS if name in usual and name not in fixed]
+    _names("controls", given, SLIDERS)
+    for name in fixed.keys() & set(given):
+        raise ValueError(f"controls must not hold {name!r}, of which {fixed[name]} holds one only")
+    return given
+
+
+def _experiments(experiment: Experiment, streams: Sequence[int]) -> list[Experiment]:
+    if not isinstance(streams, Sequence):
+        raise TypeError(f"streams must be a list of whole numbers, not {streams!r}")
+    bounds = Experiment.param["streams"].bounds
+    counts = [whole_number("streams", n, *bounds) for n in dict.fromkeys(streams)]
+    values = experiment.values_of_experiment()
+    found = [Experiment(**{**values, "streams": n}) for n in counts] or [experiment]
+    for each in found:
+        PROJECTIONS[each.projection].check(each.streams)
+    return found
+
+
+def _scene(name: str | None) -> Scene | None:
+    if not name:
+        return None
+    from ...story.scenes import SCENES
+
+    return SCENES[choice("scene", name, SCENES)]
+
+
+def _is_true(
+    shown: Experiment, position: Position, default: Experiment, opening: Mapping[str, Any]
+) -> bool:
+    """Whether a scene's words are true: they are about the state that it opens with."""
+    return shown.values_of_experiment() == default.values_of_experiment() and all(
+        position[name] == opening.get(name, start) for name, start in START.items()
+    )
+
+
+def _lead(scene: Scene) -> str:
+    from ...story.scenes import markup
+
+    return (
+        f'<p class="lead">{markup(scene.text)}</p>'
+        f'<p class="lead question">{markup(scene.question)}</p>'
+    )

@@ -1,0 +1,190 @@
+/* The sliders of depth and iterations, their play buttons, and the headline that they move. */
+"use strict";
+Object.assign(mhc, (() => {
+  const {get, surface, state_of, move, listen, element, text} = mhc;
+  const {rounded, in_html, in_words, fate, verdict} = mhc;
+
+  // A slider for one part of the state: the browser's own range input, which paints a move in a
+  // frame, speaks to screen readers and knows the keys.  `tell` is called with the value while it
+  // moves, ten times a second at most, and always with the last one.
+  function range(el, doc, {name, label, start, end, marks, tell}) {
+    el.classList.add("mhc-range");
+    const head = element("div", "head", el);
+    const id = `mhc-${name}-${Math.random().toString(36).slice(2)}`;
+    element("label", "", head, {htmlFor: id, textContent: label});
+    const output = element("output", "", head, {htmlFor: id});
+    const input = element("input", "", el, {type: "range", id, min: start, max: end, step: 1});
+    const scale = element("div", "marks", el, {ariaHidden: "true"});
+    for (const mark of marks) {
+      const at = element("span", "", scale, {textContent: mark});
+      at.style.setProperty("--at", (mark - start) / (end - start));
+      at.addEventListener("click", () => take(mark));
+    }
+    let last_told = 0;
+    let timer = null;
+    const take = (value) => {
+      move(doc, name, value);
+      clearTimeout(timer);
+      const say = () => {
+        last_told = performance.now();
+        tell(state_of(doc)[name]);
+      };
+      timer = setTimeout(say, Math.max(0, last_told + 100 - performance.now()));
+    };
+    input.addEventListener("input", () => take(input.valueAsNumber));
+    play_button(head, doc, label, () => state_of(doc)[name], take, start, end);
+    return listen(doc, (state) => {
+      if (input.valueAsNumber !== state[name]) input.value = state[name];
+      input.style.setProperty("--at", (state[name] - start) / (end - start));
+      text(output, String(state[name]));
+    });
+  }
+
+  // ---- play --------------------------------------------------------------------------------
+
+  const SPEEDS = [0.5, 1, 2];
+  const WHOLE_RANGE = 10_000; // milliseconds from one end to the other, at speed 1
+
+  const players = new WeakMap(); // Bokeh document -> {buttons, speed}
+
+  function player(doc) {
+    if (!players.has(doc)) players.set(doc, {buttons: new Set(), speed: 1});
+    return players.get(doc);
+  }
+
+  // Steps a value from where it is (or from the start, if it is at the end) up to the end; if the
+  // system asks for reduced motion, straight to the end.
+  function play_button(parent, doc, label, value, take, start, end) {
+    const speed = element("button", "speed", parent, {type: "button"});
+    const button = element("button", "play", parent, {type: "button"});
+    let timer = null;
+    const say = (what, sign) => {
+      button.textContent = `${sign} ${what}`;
+      button.ariaLabel = `${what} ${label}`;
+    };
+    const stop = () => {
+      clearTimeout(timer);
+      timer = null;
+      say("Play", "▶");
+    };
+    stop();
+    button.addEventListener("click", () => {
+      if (timer !== null) return stop();
+      let now = value() >= end ? start : value();
+      if (matchMedia("(prefers-reduced-motion: reduce)").matches) return take(value() >= end ? start : end);
+      say("Pause", "❚❚");
+      take(now);
+      const step = () => {
+        if (!button.isConnected || value() !== now) return stop(); // somebody took the slider
+        take(++now);
+        if (now >= end) stop();
+        else wait();
+      };
+      const wait = () => {
+        timer = setTimeout(step, WHOLE_RANGE / (end - start) / player(doc).speed);
+      };
+      wait();
+    });
+    speed.addEventListener("click", () => faster(doc));
+    player(doc).buttons.add({button, speed});
+    show_speed(doc);
+  }
+
+  // The next of three speeds, for every play button.
+  function faster(doc) {
+    const each = player(doc);
+    each.speed = SPEEDS[(SPEEDS.indexOf(each.speed) + 1) % SPEEDS.length];
+    show_speed(doc);
+  }
+
+  function show_speed(doc) {
+    const {buttons, speed} = player(doc);
+    for (const each of buttons) {
+      text(each.speed, `${speed === 0.5 ? "½" : speed} ×`);
+      each.speed.ariaLabel = `Speed of play: ${speed}`;
+    }
+  }
+
+  // Presses the first visible play button.
+  function play(doc) {
+    const {buttons} = player(doc);
+    for (const each of buttons) {
+      if (!each.button.isConnected) buttons.delete(each);
+      else if (each.button.checkVisibility()) return each.button.click();
+    }
+  }
+
+  // ---- the headline ------------------------------------------------------------------------
+
+  // The composite's median gains (log10) without and with the projection, at the present state.
+  function gains(doc, state) {
+    const table = surface(doc);
+    const depths = get(table.tags[0], "depths");
+    const at = (iterations) => {
+      const i = iterations * depths.length + depths.indexOf(state.depth);
+      const forward = get(table.data, "forward.median")[i];
+      const backward = get(table.data, "backward.median")[i];
+      return {forward, backward, larger: Math.max(forward, backward)};
+    };
+    return [at(0), at(state.iterations)];
+  }
+
+  const SIDE = `<div class="side"><div class="name"></div>
+      <div class="number" aria-hidden="true"><span class="base"></span><sup></sup></div>
+      <div class="sub"><b class="verdict"></b><span>forward <span class="forward"></span></span>
+        <span>backward <span class="backward"></span></span></div></div>`;
+  const MARKUP = `${SIDE}<div class="arrow" aria-hidden="true">→</div>${SIDE}
+    <div class="spoken" role="status"></div>`;
+
+  const named = ({projection, iterative}, {iterations}) => [
+    "HC, unconstrained",
+    iterations === 0
+      ? "0 iterations: HC itself"
+      : projection + (iterative ? `, ${iterations} iteration${iterations === 1 ? "" : "s"}` : ""),
+  ];
+
+  // Two huge numbers; one lasting live region speaks them half a second after the last move.
+  // `chosen()` gives the title of the {projection}, and whether it is {iterative}.
+  function headline(el, doc, chosen) {
+    el.classList.add("mhc-headline");
+    el.innerHTML = MARKUP;
+    const sides = [...el.querySelectorAll(".side")].map((side) => ({
+      side,
+      name: side.querySelector(".name"),
+      base: side.querySelector(".base"),
+      power: side.querySelector("sup"),
+      verdict: side.querySelector(".verdict"),
+      forward: side.querySelector(".forward"),
+      backward: side.querySelector(".backward"),
+    }));
+    const status = el.querySelector(".spoken");
+    let timer = null;
+    return listen(doc, (state) => {
+      const titles = named(chosen(), state);
+      const both = gains(doc, state);
+      both.forEach(({larger, forward, backward}, i) => {
+        const {base, power} = rounded(larger);
+        const side = sides[i];
+        text(side.name, titles[i]);
+        text(side.base, base);
+        text(side.power, power);
+        text(side.verdict, verdict(larger));
+        write_gain(side.forward, forward);
+        write_gain(side.backward, backward);
+        side.side.classList.toggle("tame", fate(larger) === 0);
+      });
+      clearTimeout(timer);
+      timer = setTimeout(() => {
+        const spoken = both.map(({larger}, i) => `${titles[i]}: ${in_words(larger)}`);
+        text(status, `${state.depth} layers. ${spoken.join(". ")}.`);
+      }, 500);
+    });
+  }
+
+  function write_gain(node, log10) {
+    const html = in_html(log10);
+    if (node.innerHTML !== html) node.innerHTML = html;
+  }
+
+  return {range, play, faster, headline, write_gain};
+})());

@@ -1,0 +1,39 @@
+/* What the other scripts write into the page, and what they tell the world around it. */
+"use strict";
+Object.assign(mhc, (() => {
+  const element = (tag, className, parent, properties = {}) => {
+    const node = Object.assign(document.createElement(tag), {className, ...properties});
+    parent.append(node);
+    return node;
+  };
+
+  // Writes only what has changed: a live region speaks whatever is written.
+  const text = (node, value) => {
+    if (node.textContent !== value) node.textContent = value;
+  };
+
+  // Tells the page around an iframe, whichever that is, how high our content is: it cannot look.
+  function tell_height(content) {
+    const tell = () => {
+      const height = Math.ceil(content.getBoundingClientRect().bottom + window.scrollY);
+      parent.postMessage({type: "mhc-height", height}, "*");
+    };
+    new ResizeObserver(tell).observe(content);
+  }
+
+  // Copies text to the clipboard, also where the browser offers its clipboard to https alone.
+  async function copy(text) {
+    try {
+      await navigator.clipboard.writeText(text);
+      return true;
+    } catch {
+      const area = element("textarea", "", document.body, {value: text});
+      area.select();
+      const done = document.execCommand("copy");
+      area.remove();
+      return done;
+    }
+  }
+
+  return {element, text, tell_height, copy};
+})());
