@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +131,21 @@ def press(page: Page, name: str, presses: int, pause: int, turn: int = 5) -> np.
     page.get_by_role("slider", name=name).focus()
     times_so_far(page)
     for i in range(presses):
-        page.keyboard.press("ArrowRight" if i // turn % 2 == 0 else "ArrowLeft")
+        page.keyboard.press(arrow(i, turn))
         page.wait_for_timeout(pause)
+    return times_so_far(page)
+
+
+def arrow(i: int, turn: int) -> str:
+    """The i-th key: `turn` to the right, as many to the left, and again."""
+    return "ArrowRight" if i // turn % 2 == 0 else "ArrowLeft"
+
+
+def round_trips(page: Page, act: Callable[[int], None], count: int) -> np.ndarray:
+    """Times of `act(0)`, `act(1)`, ..., each done once the plot of the one before is painted."""
+    times_so_far(page)
+    for i in range(count):
+        act(i)
+        page.wait_for_function("done => probe.times.length > done", arg=i)
+        page.wait_for_timeout(200)
     return times_so_far(page)

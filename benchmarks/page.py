@@ -9,9 +9,9 @@ go to the server and come back, with an ensemble of 32 members.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from .browser import PROBE, chromium, drag, press, ready, served, times_so_far
+from .browser import PROBE, arrow, chromium, drag, press, ready, round_trips, served
 from .results import Table
 from .timing import timed, times_table
 
@@ -35,13 +35,15 @@ def run() -> Iterator[Table]:
         yield times_table(rows, "In the browser")
 
         page.evaluate("() => { probe.for_data = true }")
-        streams = press(page, "Streams (n)", 40, 500, turn=1)
-        spread = press(page, "Spread", 40, 500, turn=20)
+
+        def press_on(name: str, turn: int) -> Callable[[int], None]:
+            slider = page.get_by_role("slider", name=name)
+            return lambda i: slider.press(arrow(i, turn))
+
         shuffle = page.get_by_role("button", name="Shuffle")
-        for _ in range(30):
-            shuffle.click()
-            page.wait_for_timeout(500)
-        seed = times_so_far(page)
+        streams = round_trips(page, press_on("Streams (n)", turn=1), 40)
+        spread = round_trips(page, press_on("Spread", turn=20), 40)
+        seed = round_trips(page, lambda _: shuffle.click(), 30)
         rows = [
             timed("streams, 4 to 5 and back", streams, ROUND_TRIP),
             timed("spread, n = 4", spread, ROUND_TRIP),

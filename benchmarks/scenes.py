@@ -43,6 +43,9 @@ PAINTS = """() => {
 PRESSED = 'addEventListener("keydown", () => { window.pressed = performance.now() }, true)'
 
 
+AT_REST = "performance.now() - Math.max(painted, pressed) > 3000"
+
+
 def run() -> Iterator[Table]:
     """The server's part before Playwright starts: its event loop would be in the way of ours."""
     yield times_table(
@@ -89,7 +92,7 @@ def painted_times(page: Page, address: str) -> Iterator[tuple[str, np.ndarray]]:
         times = []
         for _ in range(count):
             page.keyboard.press("PageDown")
-            page.wait_for_timeout(2000)
+            page.wait_for_function(AT_REST)
             elapsed = page.evaluate("painted - pressed")
             if elapsed > 0:  # else the scene has no plot
                 times.append(elapsed)
