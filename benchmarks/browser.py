@@ -81,8 +81,8 @@ def served(folder: Path = ROOT) -> Iterator[tuple[str, int]]:
             raise TimeoutError("the server does not answer")
         yield address, server.pid
     finally:
-        server.terminate()
-        server.wait(10)
+        server.kill()  # nothing of it is kept, and a busy machine may take long to end it in order
+        server.wait()
 
 
 @contextlib.contextmanager

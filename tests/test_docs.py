@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import results
 from mhc_demo.cli import main
 
 ROOT = Path(__file__).parent.parent
@@ -58,6 +59,34 @@ def test_links_to_other_files_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text("utf-8")):
         if "://" not in target:
             assert (page.parent / target).exists(), target
+
+
+def anchors(page: Path) -> set[str]:
+    """What GitHub makes of a page's headings."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading).lower().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_links_to_a_heading_name_one_that_is_there(page: Path) -> None:
+    for target, anchor in re.findall(r"\]\(([^)#:]+\.md)#([^)]+)\)", page.read_text("utf-8")):
+        assert anchor in anchors(page.parent / target), anchor
+
+
+def test_the_sizes_in_the_readme_are_those_that_were_measured() -> None:
+    result = results.load("install")
+    assert result is not None
+    text = PAGES[0].read_text("utf-8")
+    for command, row in zip(("make demo EXTRAS=", "make demo"), result.tables[0].rows, strict=True):
+        (said,) = re.findall(rf"`{command}` \|.*\| ([\d.]+) GB", text)
+        size, torch = row["size_mb"], row.get("torch")
+        if torch is None or str(torch).endswith("+cpu"):  # the build that the README speaks of
+            assert isinstance(size, int | float)
+            assert said == f"{size / 1000:.1f}"
+
+
+def test_the_readme_is_short() -> None:
+    assert len(PAGES[0].read_text("utf-8").splitlines()) <= 150
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
