@@ -1,9 +1,11 @@
-# The two commands of the README, from nothing but Python >= 3.11 and make: each sets up what it
-# needs in .venv and then does its work.  A stamp file per step, so that the second time is quick.
+# `make demo` and `make test` need only Python >= 3.11 and make: each installs what it needs into
+# .venv and then does its work.  A stamp file marks each installation, so that a second run is quick.
 
 PYTHON ?= python3
 PORT ?= 5006
 ARGS ?=
+# Extras of pyproject.toml.  None: NumPy computes, and the Lab is off.
+EXTRAS ?= lab
 PYTEST_ARGS ?=
 BENCH ?=
 
@@ -19,26 +21,27 @@ command -v apt-get >/dev/null && as_root apt-get update && \
 as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends
 endef
 
-# On all cores.  The browser's tests, which look at what is painted, are not held up by the others;
-# and Playwright leaves its event loop in a worker.  Of a choice by PYTEST_ARGS one of the two may be empty (pytest's exit code 5).
-pytest = $(BIN)/python -m pytest $(1) $(PYTEST_ARGS) || [ $$? = 5 ]
+# On all cores, the tests in a browser apart from the others: Playwright leaves an event loop in its
+# worker, and what they time should not wait for the others.  A worker without work takes some of
+# another's.  PYTEST_ARGS may select no test for one of the two: pytest's exit code 5.
+pytest = $(BIN)/python -m pytest -n auto --dist worksteal $(1) $(PYTEST_ARGS) || [ $$? = 5 ]
 
-.PHONY: help demo test test-all bench lint clean chromium
+.PHONY: help demo test test-all bench performance lint clean chromium
 .DEFAULT_GOAL := help
 
 help: ## this list
 	@echo "make TARGET, where TARGET is"
-	@sed -n 's/^\([a-z-]*\):.*## /  \1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-10s %s\n", $$1, $$2 }'
-	@echo "Variables: PYTHON=python3.13  PORT=5007  ARGS='--streams 8'  PYTEST_ARGS='-k port'  BENCH=numerics"
+	@sed -n 's/^\([a-z-]*\):.*## /  \1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-13s %s\n", $$1, $$2 }'
+	@echo "Variables: PYTHON=python3.13  PORT=5007  ARGS='--streams 8'  EXTRAS=  PYTEST_ARGS='-k port'  BENCH=numerics"
 
-demo: .venv/.demo ## serve the page on http://localhost:5006 (PORT, ARGS: see mhc-demo serve --help)
+demo: .venv/.demo-$(EXTRAS) ## serve the page on http://localhost:5006 (EXTRAS= for NumPy only; PORT; ARGS: see mhc-demo serve --help)
 	$(BIN)/mhc-demo serve --port $(PORT) $(SHOW) $(ARGS)
 
-test: lint chromium ## lint, types, and every test in a real browser (PYTEST_ARGS)
-	$(call pytest,-n auto -m "not browser")
-	$(call pytest,-n auto -m browser)
+test: lint chromium ## lint, types and all tests, those of the page in a real browser (PYTEST_ARGS)
+	$(call pytest,-m "not browser" --ignore=tests/page)
+	$(call pytest,-m browser --ignore-glob='tests/test_*.py')
 
-test-all: ## the same, with an hour of attacks on the server
+test-all: ## before a release: also the long tests, an hour of attacks on the server
 test-all: override PYTEST_ARGS += --long
 test-all: test
 
@@ -48,8 +51,11 @@ lint: .venv/.dev ## ruff, mypy, and the directions of the imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: chromium ## measure the speed promised (BENCH: one section, such as numerics)
+bench: chromium ## measure speed and memory, into benchmarks/results (BENCH: some sections, such as numerics)
 	$(BIN)/python -m benchmarks $(BENCH)
+
+performance: .venv/.dev ## write docs/performance.md from benchmarks/results
+	$(BIN)/python -m benchmarks --write
 
 clean: ## remove caches and builds (the environment stays: rm -rf .venv to start over)
 	rm -rf build dist test-results .pytest_cache .mypy_cache .ruff_cache .hypothesis
@@ -65,15 +71,16 @@ clean: ## remove caches and builds (the environment stays: rm -rf .venv to start
 	$(PYTHON) -m venv .venv
 	@touch $@
 
-.venv/.demo: .venv/.made pyproject.toml constraints.txt
-	$(PIP_INSTALL) -e .
+# A stamp for each choice of EXTRAS.
+.venv/.demo-$(EXTRAS): .venv/.made pyproject.toml constraints.txt
+	$(PIP_INSTALL) -e '.$(if $(EXTRAS),[$(EXTRAS)])'
 	@touch $@
 
 .venv/.dev: .venv/.made pyproject.toml constraints.txt
 	$(PIP_INSTALL) -e '.[dev]'
-	@touch $@ .venv/.demo
+	@touch $@ .venv/.demo- .venv/.demo-lab
 
-# Looked up every time, for a browser may go as it came.
+# Looked for every time: a browser can be uninstalled.
 chromium: .venv/.dev
 	@command -v chromium || command -v chromium-browser || command -v google-chrome || \
 	  test -e .venv/.chromium || \

@@ -1,1 +1,22 @@
-"""Benchmarks: `python -m benchmarks` prints the table of the README.  Nothing here is a test."""
+"""Benchmarks of the speed and memory that this project promises.
+
+A module for each section.  Its docstring is that section's text in docs/performance.md: the first
+line is the heading, the rest says what was measured and how.  Its `run` yields the tables.  To add
+a section, write such a module and name it in `SECTIONS`.
+"""
+
+SECTIONS = (
+    "numerics",
+    "page",
+    "scenes",
+    "opening",
+    "embed",
+    "memory",
+    "lab",
+    "training",
+    "lab_memory",
+    "kernels",
+    "recompute",
+    "install",
+)
+"""In the order of docs/performance.md."""

@@ -1,21 +1,61 @@
-"""A served page and a real Chromium for the measurements."""
+"""A served page and a real Chromium, and the hands and eyes of the measurements on the page.
+
+A move is timed from the browser's dispatch of the event to the first task after the frame in which
+the main plot was painted with the new state.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import math
 import shutil
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, sync_playwright
+import numpy as np
+from playwright.sync_api import Browser, Page, sync_playwright
 
-ROOT = Path(__file__).resolve().parent.parent
+from .results import BROWSERS, ROOT
+
+PROBE = """(for_data) => {
+  const doc = Bokeh.documents[0]
+  const view = Bokeh.index.find_one_by_id(doc.get_model_by_name("composite").id)
+  const probe = (window.probe = {times: [], event: null, start: null, for_data})
+  const changed = () => { probe.start ??= probe.event }
+  for (const event of ["pointermove", "keydown", "pointerdown"])
+    addEventListener(event, () => { probe.event = performance.now() }, {capture: true})
+  mhc.listen(doc, () => { if (!probe.for_data) changed() })
+  doc.get_model_by_name("surface").properties.data.change.connect(changed)
+  const paint = view._actual_paint
+  view._actual_paint = function (...args) {
+    paint.apply(this, args)
+    if (probe.start === null) return
+    const start = probe.start
+    probe.start = null
+    const after = new MessageChannel()
+    after.port1.onmessage = () => probe.times.push(performance.now() - start)
+    after.port2.postMessage(0)
+  }
+  probe.start = null
+}"""
+"""Times every repaint of the main plot; `probe.for_data` counts only those with new data."""
+
+FIRST_PAINT = """
+(() => {
+  const look = () => {
+    const plot = window.Bokeh?.documents?.[0]?.get_model_by_name("composite")
+    const view = plot && Bokeh.index.find_one_by_id(plot.id)
+    if (view?._render_count > 0) window.first_paint = performance.now()
+    else requestAnimationFrame(look)
+  }
+  requestAnimationFrame(look)
+})()"""
 
 
 @contextlib.contextmanager
@@ -30,22 +70,25 @@ def served(folder: Path = ROOT) -> Iterator[tuple[str, int]]:
     )
     try:
         address = f"http://localhost:{port}/app"
-        for _ in range(200):
+        for _ in range(600):
             with contextlib.suppress(OSError):
-                urllib.request.urlopen(address, timeout=5).read()
+                urllib.request.urlopen(address, timeout=30).read()
                 break
+            if server.poll() is not None:
+                raise RuntimeError(f"the server ended with exit code {server.returncode}")
             time.sleep(0.1)
+        else:
+            raise TimeoutError("the server does not answer")
         yield address, server.pid
     finally:
-        server.terminate()
-        server.wait(10)
+        server.kill()  # nothing of it is kept, and a busy machine may take long to end it in order
+        server.wait()
 
 
 @contextlib.contextmanager
 def chromium() -> Iterator[Browser]:
-    """Headless Chromium: Debian's if it is there, else Playwright's own."""
-    names = ("chromium", "chromium-browser", "google-chrome")
-    binary = next(filter(None, map(shutil.which, names)), None)
+    """Headless Chromium: the system's if it is there, else Playwright's own."""
+    binary = next(filter(None, map(shutil.which, BROWSERS)), None)
     options: dict[str, Any] = {"executable_path": binary} if binary else {}
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
@@ -53,3 +96,56 @@ def chromium() -> Iterator[Browser]:
         )
         yield browser
         browser.close()
+
+
+def ready(page: Page, address: str) -> None:
+    """Open the page and wait until its first plot is painted."""
+    page.add_init_script(FIRST_PAINT)
+    page.goto(address)
+    page.wait_for_function("window.first_paint !== undefined")
+
+
+def times_so_far(page: Page) -> np.ndarray:
+    """The probe's times in ms since the last call."""
+    page.wait_for_timeout(400)
+    return np.array(page.evaluate("() => probe.times.splice(0)"))
+
+
+def drag(page: Page, name: str, moves: int) -> np.ndarray:
+    """Times of dragging a slider to and fro."""
+    rail = page.get_by_role("slider", name=name).bounding_box()
+    assert rail
+    y = rail["y"] + rail["height"] / 2
+    page.mouse.move(rail["x"] + rail["width"] / 2, y)
+    page.mouse.down()
+    times_so_far(page)
+    for i in range(moves):
+        page.mouse.move(rail["x"] + rail["width"] * (0.5 + 0.45 * math.sin(i / 9)), y)
+        page.wait_for_timeout(30)
+    page.mouse.up()
+    return times_so_far(page)
+
+
+def press(page: Page, name: str, presses: int, pause: int, turn: int = 5) -> np.ndarray:
+    """Times of arrow keys on a slider: `turn` to the right, as many to the left, and again."""
+    page.get_by_role("slider", name=name).focus()
+    times_so_far(page)
+    for i in range(presses):
+        page.keyboard.press(arrow(i, turn))
+        page.wait_for_timeout(pause)
+    return times_so_far(page)
+
+
+def arrow(i: int, turn: int) -> str:
+    """The i-th key: `turn` to the right, as many to the left, and again."""
+    return "ArrowRight" if i // turn % 2 == 0 else "ArrowLeft"
+
+
+def round_trips(page: Page, act: Callable[[int], None], count: int) -> np.ndarray:
+    """Times of `act(0)`, `act(1)`, ..., each done once the plot of the one before is painted."""
+    times_so_far(page)
+    for i in range(count):
+        act(i)
+        page.wait_for_function("done => probe.times.length > done", arg=i)
+        page.wait_for_timeout(200)
+    return times_so_far(page)

@@ -1,6 +1,8 @@
-"""The standalone file: its size, and its times from a disk in a real Chromium without a network.
+"""The standalone HTML file.
 
-The times are taken as those of the page are (`page.py`).
+Its size gzipped, and its times from a disk in headless Chromium without a network, taken as those
+of the page are; opening it in turn with a file that holds nothing but BokehJS and a plot of four
+lines.
 """
 
 from __future__ import annotations
@@ -16,28 +18,52 @@ import numpy as np
 from bokeh.embed import json_item
 from bokeh.plotting import figure
 from bokeh.util.paths import bokehjs_path
-from playwright.sync_api import ViewportSize
+from playwright.sync_api import Browser, ViewportSize
 
 import mhc_demo as mhc
 
-from .browser import chromium
-from .numerics import Row, summary
-from .page import PROBE, drag, press, ready
+from .browser import PROBE, chromium, drag, press, ready
+from .page import FRAME, FRAME_P95
+from .results import Row, Table, rounded
+from .timing import timed, times_table
 
 VIEWPORT: ViewportSize = {"width": 1200, "height": 700}
+OPENINGS = 20
 
-FILES: dict[str, tuple[str, dict[str, Any]]] = {
-    "the defaults": ("450 kB", {}),
-    "four numbers of streams": ("500 kB", {"streams": (2, 4, 8, 16)}),
+FILES: dict[str, tuple[int | None, dict[str, Any]]] = {
+    "the defaults": (450, {}),
+    "four numbers of streams": (500, {"streams": (2, 4, 8, 16)}),
     "four numbers of streams, spread 5": (
-        "500 kB",
+        500,
         {"streams": (2, 4, 8, 16), "experiment": mhc.Experiment(spread=5.0)},
     ),
-    "the defaults, a fragment": ("", {"fragment": True}),
+    "the defaults, a fragment": (None, {"fragment": True}),
 }
+"""What is exported, the most it may have in kB, and the arguments."""
 
 
-def bare() -> str:
+def run() -> Iterator[Table]:
+    """Sizes, then times."""
+    yield sizes()
+    with tempfile.TemporaryDirectory() as folder, chromium() as browser:
+        path, bare = Path(folder, "mhc.html"), Path(folder, "bare.html")
+        path.write_text(mhc.export_html(), "utf-8")
+        bare.write_text(least(), "utf-8")
+        yield times(browser, path, bare)
+
+
+def sizes() -> Table:
+    """Every file of `FILES`."""
+    rows: list[Row] = []
+    for what, (target, arguments) in FILES.items():
+        size = len(gzip.compress(mhc.export_html(**arguments).encode())) / 1000
+        met = None if target is None else size <= target
+        rows.append({"what": what, "size_kb": rounded(size), "target_kb": target, "met": met})
+    headings = {"what": "", "size_kb": "gzipped, kB", "target_kb": "target, kB", "met": "met"}
+    return Table(headings, rows)
+
+
+def least() -> str:
     """The least that can be drawn: BokehJS, and a plot of four lines."""
     plot = figure(name="composite", width=700, height=300)
     for k in range(4):
@@ -50,34 +76,28 @@ def bare() -> str:
     )
 
 
-def run() -> Iterator[Row]:
-    """Rows of the table."""
-    for what, (target, arguments) in FILES.items():
-        size = len(gzip.compress(mhc.export_html(**arguments).encode()))
-        yield f"{what}, gzipped", target, f"{size / 1000:.0f} kB", ""
-    with tempfile.TemporaryDirectory() as folder, chromium() as browser:
-        path = Path(folder, "mhc.html")
-        path.write_text(mhc.export_html(), "utf-8")
-        least = Path(folder, "bare.html")
-        least.write_text(bare(), "utf-8")
-        opened: dict[Path, list[float]] = {path: [], least: []}
-        for _ in range(20):
-            for file, times in opened.items():
-                context = browser.new_context(viewport=VIEWPORT, offline=True)
-                page = context.new_page()
-                ready(page, file.as_uri())
-                times.append(page.evaluate("first_paint"))
-                context.close()
-        ours, others = (np.array(times) for times in opened.values())
-        yield "opening the file from a disk to the first plot", "0.5 s", *summary(ours)
-        ratio = f"ours takes {np.median(ours / others):.2f} times as long"
-        yield f"a file with nothing but BokehJS and four lines ({ratio})", "", *summary(others)
-        page = browser.new_page(viewport=VIEWPORT)
-        ready(page, path.as_uri())
-        page.wait_for_timeout(1000)
-        page.evaluate(PROBE, False)
-        for name in ("Depth (layers)", "Sinkhorn iterations"):
-            drag(page, name, 30)
-            yield f"drag {name} to painted plot", "17 / 34 ms", *summary(drag(page, name, 200))
-            times_of_keys = press(page, name, 100, 40)
-            yield f"arrow keys on {name}", "17 / 34 ms", *summary(times_of_keys)
+def times(browser: Browser, path: Path, bare: Path) -> Table:
+    """Opening both files in turn, then the sliders of ours."""
+    opened: dict[Path, list[float]] = {path: [], bare: []}
+    for _ in range(OPENINGS):
+        for file, found in opened.items():
+            context = browser.new_context(viewport=VIEWPORT, offline=True)
+            page = context.new_page()
+            ready(page, file.as_uri())
+            found.append(page.evaluate("first_paint"))
+            context.close()
+    ours, others = (np.array(found) for found in opened.values())
+    ratio = rounded(float(np.median(ours / others)))
+    rows = [
+        timed("to the first plot", ours, 500),
+        timed("to the first plot of a bare file", others, ours_over=ratio),
+    ]
+    page = browser.new_page(viewport=VIEWPORT)
+    ready(page, path.as_uri())
+    page.wait_for_timeout(1000)
+    page.evaluate(PROBE, False)
+    for name in ("Depth (layers)", "Sinkhorn iterations"):
+        drag(page, name, 30)
+        rows.append(timed(f"drag {name}", drag(page, name, 200), FRAME, FRAME_P95))
+        rows.append(timed(f"arrow keys on {name}", press(page, name, 100, 40), FRAME, FRAME_P95))
+    return times_table(rows, ours_over="ours is a multiple of")

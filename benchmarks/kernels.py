@@ -1,24 +1,20 @@
-"""Sinkhorn-Knopp forward and backward on float32 4 x 4 matrices: ours against the others, in turn.
+"""Sinkhorn-Knopp in PyTorch: ours against the others.
 
-What bounds it is memory: a forward pass has to read 64 bytes per matrix and write 64, a backward
-pass reads logits and gradient and writes a gradient.  So every time is also given as these bytes
-per second, beside what a plain copy on the same device reaches in the same run.
-
-`python -m benchmarks.kernels [--sizes 10,16,20] [--device cuda] [--rounds 25]` runs it alone;
-it needs no more of this project than its numerics, that is torch, NumPy and array-api-compat.
+n = 4, 20 iterations, float32, on a CPU with one thread and on a GPU if there is one; medians of
+rounds in which each has its turn. Forward is timed with nothing recorded, backward alone, after a
+forward pass that is not. What bounds it is memory: a forward pass has to read 64 bytes per matrix
+and write 64, a backward pass reads logits and gradient and writes a gradient. So the time of the
+largest batch is also given as these bytes per second, and as a share of what a plain copy on the
+same device reaches in the same run. The errors are the largest against float64.
 """
 
 from __future__ import annotations
 
 import argparse
-import datetime
 import importlib
 import math
-import os
-import platform
-import subprocess
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
@@ -28,12 +24,15 @@ from torch import Tensor
 
 import mhc_demo as mhc
 
+from . import report
+from .results import Row, Table, Value, rounded
+
 ITERATIONS = 20
 BYTES = {"forward": 128, "backward": 192}
 """What has to cross the memory bus per matrix: 64 bytes for each 4 x 4 read or written."""
 
 ENOUGH_SECONDS = 10
-"""Who has been timed for that long is not asked again: some take half a minute for one pass."""
+"""What has been timed for that long sits out the other rounds: one pass can take half a minute."""
 
 ERRORS = [(spread, which) for spread in (1, 5) for which in BYTES]
 
@@ -46,7 +45,7 @@ class UnavailableError(Exception):
 
 @dataclass(frozen=True)
 class Contender:
-    """One implementation: what is to be timed, made ready for one batch."""
+    """One implementation, as functions that prepare the call to be timed for a batch."""
 
     forward: Callable[[Tensor], Call]
     """logits -> call that projects them"""
@@ -83,12 +82,6 @@ def peer(module: str, package: str) -> Any:
         raise UnavailableError(f"{error}: pip install {package}") from error
 
 
-def needs_cuda(device: str) -> None:
-    """Say so where a Triton kernel cannot run."""
-    if device != "cuda":
-        raise UnavailableError("no CUDA device")
-
-
 def ours(device: str) -> Contender:
     """The public function."""
     return by_autograd(lambda logits: mhc.sinkhorn_knopp(logits, ITERATIONS))
@@ -116,7 +109,6 @@ def hyper_connections_triton(device: str) -> Contender:
 
     Its backward pass takes every iterate for the last one, which is right in the limit only.
     """
-    needs_cuda(device)
     module = peer("hyper_connections.triton_sinkhorn", "hyper-connections")
     return by_autograd(lambda logits: module.TritonSinkhornFunction.apply(logits, ITERATIONS))
 
@@ -128,7 +120,6 @@ def liger(device: str) -> Contender:
     to have it compute the same.  As in its autograd function, the backward pass reads all
     iterates, 1,280 bytes per matrix.
     """
-    needs_cuda(device)
     ops = peer("liger_kernel.ops.mhc", "liger-kernel")
     base, scale = torch.zeros(24, device=device), torch.ones((), device=device)
     shared = {"tmax": ITERATIONS, "sinkhorn_eps": 0.0}
@@ -156,13 +147,17 @@ def liger(device: str) -> Contender:
 
 CONTENDERS: dict[str, Callable[[str], Contender]] = {
     "ours": ours,
-    "eager torch": eager,
+    "eager PyTorch": eager,
     "torch.compile": compiled,
-    "hyper-connections (torch)": hyper_connections_torch,
+    "hyper-connections (PyTorch)": hyper_connections_torch,
+}
+"""Each says by `UnavailableError` why it cannot run."""
+
+GPU_CONTENDERS: dict[str, Callable[[str], Contender]] = {
     "hyper-connections (Triton)": hyper_connections_triton,
     "liger-kernel (Triton)": liger,
 }
-"""Each says by `UnavailableError` why it cannot run on a device."""
+"""Those that run on CUDA alone."""
 
 
 def matrices(batch: int, device: str, spread: float = 1.0, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -174,7 +169,7 @@ def matrices(batch: int, device: str, spread: float = 1.0, seed: int = 0) -> tup
 
 
 def make_ready(contender: Contender, which: str, logits: Tensor, gradient: Tensor) -> Call:
-    """The call to be timed; a fresh one for every time, as a graph is gone after its backward."""
+    """The call to be timed; each can be timed once, as a graph is gone after its backward pass."""
     if which == "forward":
         return contender.forward(logits)
     return contender.backward(logits, gradient)
@@ -199,7 +194,7 @@ def seconds(calls: Sequence[Call], device: str) -> float:
 
 
 def buffers(batch: int, device: str) -> int:
-    """How many inputs to rotate among, so that none is still in a GPU's L2 from the last time."""
+    """How many inputs to rotate among, so that none is still in a GPU's L2 from its last turn."""
     if device != "cuda":
         return 1
     cache = torch.cuda.get_device_properties(0).L2_cache_size
@@ -231,82 +226,53 @@ def in_turn(
     return {name: median(t) for name, t in times.items() if t} | failed
 
 
-def copy_bandwidth(batch: int, device: str, rounds: int) -> float:
-    """Bytes read and written per second by a copy of that many matrices."""
+def copy_seconds(batch: int, device: str, rounds: int) -> float:
+    """Median seconds of copying that many matrices."""
     source = torch.randn(batch, 4, 4, device=device)
     target = torch.empty_like(source)
     times = [seconds([lambda: target.copy_(source)], device) for _ in range(rounds + 2)]
-    return 128 * batch / median(times[2:])
+    return median(times[2:])
 
 
-def errors(contender: Contender, device: str) -> Iterator[str]:
-    """Largest error of the projection or of its gradient, over 2^12 matrices."""
+def errors(contender: Contender, device: str) -> dict[str, float]:
+    """Largest error of the projection and of its gradient, over 2^12 matrices, by spread."""
     transposed = (lambda x: x.mT.contiguous()) if contender.rows_first else (lambda x: x)
     exact = by_autograd(plain)
+    found = {}
     for spread, which in ERRORS:
         logits, gradient = matrices(2**12, device, spread)
-        found = transposed(make_ready(contender, which, logits, gradient)().detach())
+        result = transposed(make_ready(contender, which, logits, gradient)().detach())
         logits = transposed(logits.detach()).double().requires_grad_()
         expected = make_ready(exact, which, logits, transposed(gradient).double())().detach()
-        yield f"{(found - expected).abs().max().item():.0e}"
+        found[f"{which}_{spread}"] = rounded((result - expected).abs().max().item())
+    return found
 
 
 def reason(error: Exception) -> str:
-    """An error as the text of a table's cell."""
+    """An error as a note in a table."""
     if isinstance(error, UnavailableError):
         return f"not measured: {error}"
-    text = (str(error).strip().splitlines() or [""])[0][:80].replace("|", "/")
+    text = (str(error).strip().splitlines() or [""])[0][:80]
     return f"not measured: {type(error).__name__}: {text}"
 
 
-def figures(x: float) -> str:
-    """Three figures, never as a power of ten."""
-    return f"{x:.0f}" if x >= 100 else f"{x:.3g}"
+def run() -> Iterator[Table]:
+    """The CPU's tables, then the GPU's."""
+    yield from on_device("cpu")
+    yield from on_device("cuda")
 
 
-def cell(result: float | str, which: str, batch: int, bandwidth: float) -> str:
-    """Time, bytes per second, share of the copy's."""
-    if isinstance(result, str):
-        return result
-    rate = BYTES[which] * batch / result
-    duration = f"{figures(1e6 * result)} µs" if result < 1e-3 else f"{figures(1e3 * result)} ms"
-    return f"{duration}, {figures(rate / 1e9)} GB/s, {figures(100 * rate / bandwidth)} %"
-
-
-def line(cells: Iterable[str]) -> str:
-    """One of a Markdown table."""
-    return "| " + " | ".join(cells) + " |"
-
-
-def device_name(device: str) -> str:
-    """The device with the versions that matter, in a line."""
-    versions = f"torch {torch.__version__}"
-    if device == "cuda":
-        query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader", "--id=0"]
-        try:
-            driver = subprocess.run(query, capture_output=True, text=True, check=True).stdout
-        except (OSError, subprocess.CalledProcessError):
-            driver = "unknown"
-        triton = importlib.import_module("triton").__version__
-        name = torch.cuda.get_device_name(0)
-        return f"{name}, {versions}, Triton {triton}, driver {driver.strip()}"
-    return f"{processor()}, {torch.get_num_threads()} of {os.cpu_count()} cores, {versions}"
-
-
-def processor() -> str:
-    """The processor's name, as far as the system tells it."""
-    try:
-        with open("/proc/cpuinfo") as info:
-            return next(line.split(":")[1].strip() for line in info if "model name" in line)
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
-
-
-def run(
-    sizes: Sequence[int] | None = None, device: str | None = None, rounds: int | None = None
-) -> Iterator[str]:
-    """Lines of Markdown; `sizes` are exponents of 2."""
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+def on_device(
+    device: str, sizes: Sequence[int] | None = None, rounds: int | None = None
+) -> Iterator[Table]:
+    """Times forward and backward, and errors; `sizes` are exponents of 2."""
+    if device == "cuda" and not torch.cuda.is_available():
+        rows: list[Row] = [
+            {"what": name, "note": "not measured: no CUDA device"}
+            for name in [*CONTENDERS, *GPU_CONTENDERS]
+        ]
+        yield Table({"what": "", "note": ""}, rows, "CUDA")
+        return
     sizes = sizes or (range(10, 25, 2) if device == "cuda" else (10, 15, 20))
     rounds = rounds or (25 if device == "cuda" else 5)
     threads = torch.get_num_threads()
@@ -314,67 +280,90 @@ def run(
     # the other computes: on two cores in turn, everything took up to ten times as long.
     torch.set_num_threads(1)
     try:
-        yield from report(sizes, device, rounds)
+        yield from measured(device, sizes, rounds)
     finally:
         torch.set_num_threads(threads)
 
 
-def report(sizes: Sequence[int], device: str, rounds: int) -> Iterator[str]:
-    """What was measured and how, the times, the errors."""
+def measured(device: str, sizes: Sequence[int], rounds: int) -> Iterator[Table]:
+    """A table for each pass, and one of errors."""
     contenders: dict[str, Contender] = {}
-    missing: dict[str, float | str] = {}
-    for name, load in CONTENDERS.items():
+    notes: dict[str, str] = {}
+    for name, load in (CONTENDERS | GPU_CONTENDERS if device == "cuda" else CONTENDERS).items():
         try:
             contenders[name] = load(device)
         except Exception as error:  # a package may be broken in any way
-            missing[name] = reason(error)
-    bandwidth = copy_bandwidth(2 ** max(sizes), device, rounds)
-    yield f"Measured on {datetime.date.today().isoformat()}: {device_name(device)}."
-    yield (
-        f"n = 4, {ITERATIONS} iterations, float32; medians of {rounds} rounds, taken in turn. "
-        "Forward is timed with nothing recorded, backward alone, after a forward that is not. "
-        f"A copy of 2^{max(sizes)} matrices moves {figures(bandwidth / 1e9)} GB/s, read and "
-        "written: the 100 %."
-    )
-    if device == "cuda":
-        used = ", ".join(f"2^{size}: {buffers(2**size, device)}" for size in sizes)
-        yield f"Inputs rotate among several buffers, so as not to come from the L2 ({used})."
-    for which, moved in BYTES.items():
-        columns = [in_turn(contenders, which, 2**s, device, rounds) | missing for s in sizes]
-        yield ""
-        yield line([f"{which}, {moved} bytes per matrix", *(f"2^{size}" for size in sizes)])
-        yield line(["---"] * (len(sizes) + 1))
-        for name in CONTENDERS:
-            cells = [
-                cell(column[name], which, 2**size, bandwidth)
-                for column, size in zip(columns, sizes, strict=True)
-            ]
-            if name in missing:  # said once
-                cells[1:] = [""] * (len(sizes) - 1)
-            yield line([name, *cells])
-    yield ""
-    yield line(["largest error against float64"] + [f"{w}, spread {s}" for s, w in ERRORS])
-    yield line(["---"] * (len(ERRORS) + 1))
-    for name in CONTENDERS:
-        try:
-            cells = list(errors(contenders[name], device)) if name in contenders else []
-        except Exception as error:
-            cells = [reason(error)]
-        yield line([name, *cells, *[""] * (len(ERRORS) - len(cells))])
+            notes[name] = reason(error)
+    copied = copy_seconds(2 ** max(sizes), device, rounds)
+    for which in BYTES:
+        times = {size: in_turn(contenders, which, 2**size, device, rounds) for size in sizes}
+        rows = [times_row(name, which, times, copied) for name in contenders]
+        rows += [{"what": name, "note": note} for name, note in notes.items()]
+        if which == "forward":
+            largest = max(sizes)
+            share = {
+                "gb_per_s": rounded(BYTES[which] * 2**largest / copied / 1e9),
+                "of_copy_percent": 100,
+            }
+            rows.append({"what": "a copy", f"ms_2^{largest}": rounded(1e3 * copied), **share})
+        title = f"{device.upper()}, {which}, {BYTES[which]} bytes per matrix"
+        if device == "cuda":  # so as not to come from the L2
+            title += ", inputs rotating among " + ", ".join(
+                f"{buffers(2**size, device)} (2^{size})" for size in sizes
+            )
+        headings = {
+            "what": "",
+            **{f"ms_2^{size}": f"2^{size}, ms" for size in sizes},
+            "gb_per_s": f"GB/s at 2^{max(sizes)}",
+            "of_copy_percent": "of a copy, %",
+            "note": "",
+        }
+        yield Table(headings, rows, title)
+    found: list[Row] = [
+        {"what": name, **error_row(each, device)} for name, each in contenders.items()
+    ]
+    headings = {f"{which}_{spread}": f"{which}, spread {spread}" for spread, which in ERRORS}
+    title = f"{device.upper()}, largest error against float64"
+    yield Table({"what": "", **headings, "note": ""}, found, title)
+
+
+def times_row(
+    name: str, which: str, times: dict[int, dict[str, float | str]], copied: float
+) -> Row:
+    """One implementation at all sizes: ms, then bytes per second at the largest."""
+    row: dict[str, Value] = {"what": name}
+    notes = []
+    for size, found in times.items():
+        result = found[name]
+        if isinstance(result, str):
+            notes.append(f"2^{size} {result}")
+            continue
+        row[f"ms_2^{size}"] = rounded(1e3 * result)
+        if size == max(times):
+            rate = BYTES[which] * 2**size / result
+            row["gb_per_s"] = rounded(rate / 1e9)
+            row["of_copy_percent"] = rounded(100 * rate * copied / (BYTES["forward"] * 2**size))
+    return {**row, "note": "; ".join(notes)} if notes else row
+
+
+def error_row(contender: Contender, device: str) -> Row:
+    """The errors, or a note that says why there are none."""
+    try:
+        return errors(contender, device)
+    except Exception as error:
+        return {"note": reason(error)}
 
 
 def main() -> None:
-    """Run this benchmark alone."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.kernels", description=(__doc__ or "").partition("\n")[0]
-    )
+    """`python -m benchmarks.kernels`: other sizes and rounds, printed and not saved."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.kernels", description=main.__doc__)
     parser.add_argument("--sizes", help="exponents of 2, like 10,16,20")
-    parser.add_argument("--device", choices=["cpu", "cuda"])
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--rounds", type=int)
-    chosen = parser.parse_args()
-    sizes = [int(size) for size in chosen.sizes.split(",")] if chosen.sizes else None
-    for text in run(sizes, chosen.device, chosen.rounds):
-        print(text, flush=True)
+    options = parser.parse_args()
+    sizes = [int(size) for size in options.sizes.split(",")] if options.sizes else None
+    for table in on_device(options.device, sizes, options.rounds):
+        print(f"{table.title}\n\n{report.markdown(table)}", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,9 @@
-"""What a training of the page takes in memory, against the estimate by which it is let in."""
+"""The memory of a training.
+
+What a training takes that the page starts, three networks in a process of its own, against the
+estimate by which the server lets it in or refuses it: an estimate below 1 would be one too low.
+Settings from the least to some GB, each with something large that is small in others.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +18,7 @@ from typing import Any
 from mhc_demo.lab import CONNECTIONS, Settings
 from mhc_demo.lab.memory import memory
 
-from .numerics import Row
+from .results import Row, Table, rounded
 
 RUNS: tuple[dict[str, Any], ...] = (
     {"depth": 1, "width": 4, "streams": 1, "batch": 1},
@@ -51,14 +56,14 @@ STEPS = 5
 
 
 def peak(settings: Sequence[Settings]) -> int:
-    """Bytes that a process which trains these had in memory at most."""
+    """The most bytes that a process which trains these has in memory."""
     process = subprocess.Popen(
         [sys.executable, "-m", "mhc_demo.lab"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
     assert process.stdin is not None
     assert process.stdout is not None
-    asked = {"settings": [each.values_by_name() for each in settings], "memory": 2**40}
-    process.stdin.write(json.dumps(asked).encode() + b"\n")
+    request = {"settings": [each.values_by_name() for each in settings], "memory": 2**40}
+    process.stdin.write(json.dumps(request).encode() + b"\n")
     process.stdin.flush()
     threading.Thread(target=process.stdout.read, daemon=True).start()
     _, ended, used = os.wait4(process.pid, 0)
@@ -68,12 +73,25 @@ def peak(settings: Sequence[Settings]) -> int:
     return used.ru_maxrss * 1024
 
 
-def run() -> Iterator[Row]:
-    """Rows of the table; the target is the estimate."""
+def run() -> Iterator[Table]:
+    """A row for each of `RUNS`."""
+    rows: list[Row] = []
     for values in RUNS:
         settings = [Settings(connection=name, steps=STEPS, **values) for name in CONNECTIONS]
-        most = memory(settings)
-        taken = peak(settings)
-        what = ", ".join(f"{name} {value}" for name, value in values.items()) or "the defaults"
-        times = f"estimate {most / taken:.2f} x"
-        yield f"{what}: {times}", f"{most / 1e6:,.0f} MB", f"{taken / 1e6:,.0f} MB", ""
+        estimate, used = memory(settings), peak(settings)
+        rows.append(
+            {
+                "what": ", ".join(f"{name} {value}" for name, value in values.items())
+                or "the defaults",
+                "used_mb": rounded(used / 1e6),
+                "estimate_mb": rounded(estimate / 1e6),
+                "ratio": rounded(estimate / used),
+            }
+        )
+    headings = {
+        "what": "",
+        "used_mb": "used, MB",
+        "estimate_mb": "estimate, MB",
+        "ratio": "estimate / used",
+    }
+    yield Table(headings, rows)

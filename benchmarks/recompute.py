@@ -1,10 +1,11 @@
-"""What recomputation in blocks saves: bytes that live at the peak of a training step, by Eq. 20.
+"""Recomputation in blocks of mHC layers (Eq. 20).
 
-Bytes are exact and the same on every run; they are counted, and not sampled from the process.
-The branch keeps nothing for its backward pass, so that what is counted is the streams' own.  Two
-things are not as in Eq. 20: it counts the branch's input and its norm among what a block
-recomputes, 2C per layer, and here they belong to the branch; and it leaves out the temporaries of
-the layer at work, a few MiB here.
+The most bytes that a training step holds beyond what was there before it. They are counted, not
+sampled from the process, and the same on every run. The branch keeps nothing for its backward pass,
+so that what is counted is the streams' own. Two things are not as in Eq. 20: it counts the branch's
+input and its norm among what a block recomputes, 2C per layer, and here they belong to the branch;
+and it leaves out the temporaries of the layer at work, a few MiB here. Times are a step's, in turn
+with one that recomputes nothing; they are at their worst, for the branch costs nothing.
 """
 
 from __future__ import annotations
@@ -21,9 +22,11 @@ from torch.profiler import ProfilerActivity, profile
 from mhc_demo import nn as mnn
 from mhc_demo.numerics.costs import best_recompute_block
 
-from .numerics import Row, in_turn
+from .results import Row, Table, rounded
+from .timing import in_turn
 
 STREAMS, WIDTH, TOKENS = 4, 512, 256
+RUNS = 10
 
 
 class Scaled(nn.Module):
@@ -42,7 +45,7 @@ def layers(depth: int, streams: int, width: int, device: str) -> list[mnn.Stream
 
 
 def peak_bytes(step: Callable[[], object], device: str) -> int:
-    """The most that `step` ever holds beyond what was there before it."""
+    """The most that `step` holds at once beyond what was there before it."""
     if device == "cuda":
         torch.cuda.synchronize()
         before = torch.cuda.memory_allocated()
@@ -68,7 +71,7 @@ def predicted_bytes(depth: int, block: int, streams: int, width: int, tokens: in
 
 
 def step_of(model: nn.Module, device: str) -> Callable[[], None]:
-    """One forward and backward pass; the parameters' gradients are there already."""
+    """One forward and backward pass; a first one has allocated the parameters' gradients."""
     x = torch.randn(TOKENS, STREAMS, WIDTH, device=device, requires_grad=True)
     gradient = torch.randn_like(x)
 
@@ -81,25 +84,35 @@ def step_of(model: nn.Module, device: str) -> Callable[[], None]:
     return step
 
 
-def run() -> Iterator[Row]:
-    """Rows of the table; the target is what Eq. 20 predicts."""
+def run() -> Iterator[Table]:
+    """A table for each depth."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
+    headings = {
+        "what": "",
+        "peak_mib": "peak, MiB",
+        "predicted_mib": "by Eq. 20, MiB",
+        "memory": "of the memory",
+        "time": "of the time",
+    }
     for depth in (32, 64):
         network = layers(depth, STREAMS, WIDTH, device)
         plain = step_of(nn.Sequential(*network), device)
         whole = peak_bytes(plain, device)
-        what = f"peak of a step, {device}, n = {STREAMS}, C = {WIDTH}, {TOKENS} tokens, L = {depth}"
-        yield f"{what}, nothing recomputed", "", f"{whole / 2**20:.1f} MiB", ""
+        rows: list[Row] = [{"what": "nothing recomputed", "peak_mib": rounded(whole / 2**20)}]
         best = best_recompute_block(depth, STREAMS)
         for block in (1, best, depth):
             step = step_of(mnn.Recomputed(network, block), device)
             peak = peak_bytes(step, device)
-            target = predicted_bytes(depth, block, STREAMS, WIDTH, TOKENS)
-            times = np.median(in_turn(plain, step, 10), axis=1)
-            name = f"blocks of {block}" + (" (the best)" if block == best else "")
-            yield (
-                f"{what}, {name}: {peak / whole:.2f} of the memory",
-                f"{target / 2**20:.1f} MiB",
-                f"{peak / 2**20:.1f} MiB",
-                f"{times[1] / times[0]:.2f} x the time",
+            predicted = predicted_bytes(depth, block, STREAMS, WIDTH, TOKENS)
+            plain_time, time = np.median(in_turn(plain, step, RUNS), axis=1)
+            rows.append(
+                {
+                    "what": f"blocks of {block}" + (" (the best)" if block == best else ""),
+                    "peak_mib": rounded(peak / 2**20),
+                    "predicted_mib": rounded(predicted / 2**20),
+                    "memory": rounded(peak / whole),
+                    "time": rounded(time / plain_time),
+                }
             )
+        title = f"{depth} layers, n = {STREAMS}, C = {WIDTH}, {TOKENS} tokens, {device.upper()}"
+        yield Table(headings, rows, title)

@@ -178,8 +178,9 @@ class Image:
         self.here = self.root
 
     def _arg(self, value: str) -> None:
-        name, _, default = value.partition("=")
-        self.arguments[name] = default.strip('"')
+        name, equals, default = value.partition("=")
+        if equals:  # else it is unset until --build-arg sets it
+            self.arguments[name] = default.strip('"')
 
     def _env(self, value: str) -> None:
         for word in shlex.split(value):

@@ -11,6 +11,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.version import Version
 
@@ -47,12 +48,45 @@ def test_no_pin_names_a_local_build() -> None:
 def documented_targets() -> set[str]:
     """Every `make TARGET` that stands as a command in the documentation."""
     texts = [(ROOT / name).read_text("utf-8") for name in ("README.md", "CONTRIBUTING.md")]
-    return {t for text in texts for t in re.findall(r"(?:^ *|`)make ([a-z]+)", text, re.MULTILINE)}
+    return {t for text in texts for t in re.findall(r"(?:^ *|`)make ([a-z-]+)", text, re.MULTILINE)}
 
 
 @pytest.mark.parametrize("target", sorted({"demo", "test"} | documented_targets()))
 def test_a_documented_command_is_a_target_of_the_makefile(target: str) -> None:
     assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
+
+
+@pytest.mark.parametrize(("extras", "wanted"), [("", "'.'"), ("lab", "'.[lab]'")])
+def test_a_choice_of_extras_is_installed_and_marked_by_a_stamp_of_its_own(
+    extras: str, wanted: str
+) -> None:
+    command = ["make", "--dry-run", "--always-make", "demo", f"EXTRAS={extras}"]
+    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert f"-c constraints.txt -e {wanted}\n" in said
+    assert f"touch .venv/.demo-{extras}\n" in said
+
+
+def test_the_tests_in_a_browser_are_those_of_the_page() -> None:
+    """`make test` collects tests/page alone for them, and leaves it out for the others."""
+    marked = {
+        path
+        for path in (ROOT / "tests").rglob("test_*.py")
+        if re.search(r"\bmark\.browser\b", path.read_text("utf-8")) and path != Path(__file__)
+    }
+    assert marked == set((ROOT / "tests" / "page").glob("test_*.py"))
+
+
+@pytest.mark.parametrize(
+    ("event", "command"), [("push", "make test"), ("schedule", "make test-all")]
+)
+def test_the_workflows_run_what_developers_run(event: str, command: str) -> None:
+    workflows = [
+        yaml.safe_load(path.read_text("utf-8"))
+        for path in (ROOT / ".github" / "workflows").glob("*.yml")
+    ]
+    (workflow,) = [each for each in workflows if event in each[True]]  # YAML reads `on` as true
+    (job,) = workflow["jobs"].values()
+    assert [step["run"] for step in job["steps"] if "run" in step] == [command]
 
 
 @pytest.fixture(scope="module")
