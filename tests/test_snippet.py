@@ -9,6 +9,7 @@ import pytest
 
 import mhc_demo as mhc
 from mhc_demo.app.controls import Controls
+from mhc_demo.app.snippet import lab_snippet
 
 
 @pytest.mark.parametrize(
@@ -44,3 +45,14 @@ def test_the_script_follows_the_state() -> None:
     explorer.state.seed = 5
     assert "depth=17" in share.python
     assert "seed=5" in share.python
+
+
+def test_the_script_is_that_of_the_open_view() -> None:
+    explorer = mhc.Explorer(members=1)
+    share = Controls(explorer).share
+    explorer.state.view = "lab"
+    assert share.python == lab_snippet(explorer.state.lab_settings())
+    explorer.state.lab_depth = 7
+    assert "lab.Settings(depth=7" in share.python
+    explorer.state.view = "mixing"
+    assert "mhc.gain_surface" in share.python

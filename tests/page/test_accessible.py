@@ -55,10 +55,9 @@ def test_the_explanation_stays_inside_a_phone(new_explorer: Any, address: str) -
         assert box["y"] + box["height"] <= 844
 
 
-def test_every_formula_is_typeset_with_its_symbols_explained(
-    explorer: Explorer, address: str
-) -> None:
-    page = explorer.open(address, "?view=formulas").page
+def test_every_formula_is_typeset_with_its_symbols_explained(shared: Explorer) -> None:
+    shared.show("formulas")
+    page = shared.page
     expect(page.locator(".formulas math")).to_have_count(len(FORMULAS))
     first = page.locator(".formulas section").first
     first.locator("math .term[role=button]").first.hover()
@@ -68,10 +67,8 @@ def test_every_formula_is_typeset_with_its_symbols_explained(
     )
 
 
-def test_a_control_s_explanation_can_be_reached_by_the_keyboard(
-    explorer: Explorer, address: str
-) -> None:
-    page = explorer.open(address).page
+def test_a_control_s_explanation_can_be_reached_by_the_keyboard(shared: Explorer) -> None:
+    page = shared.page
     sign = page.get_by_role("img", name="Standard deviation of the entries.")
     sign.focus()
     expect(page.get_by_role("tooltip")).to_contain_text("Standard deviation of the entries.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -32,12 +33,30 @@ def test_a_reopened_comparison_shows_the_present_state(shared: Explorer) -> None
     ).to_be_visible()
 
 
-@pytest.mark.parametrize("width", [390, 1400])
-@pytest.mark.parametrize("query", ["", "&iterations=0", "&spread=0", "&streams=1"])
-def test_the_names_of_compared_lines_do_not_overlap(
-    new_explorer: Any, address: str, query: str, width: int
+PLACES = ["iterations=1", "iterations=0", "spread=0", "streams=1"]
+"""Where lines lie close together."""
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_the_names_of_compared_lines_do_not_overlap(shared: Explorer, place: str) -> None:
+    sliders = {"iterations=0": "Sinkhorn iterations", "spread=0": "Spread"}
+    if place != "iterations=1":
+        shared.slider(sliders.get(place, "Streams (n)")).press("Home")
+    expect(shared.page).to_have_url(re.compile(f"{place}&"))
+    shared.show("compare")
+    names_do_not_overlap(shared)
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_the_names_of_compared_lines_do_not_overlap_on_a_phone(
+    new_explorer: Any, address: str, place: str
 ) -> None:
-    explorer = new_explorer(width, 844).open(address, f"?view=compare&members=1{query}")
+    explorer = new_explorer(390, 844).open(address, f"?view=compare&members=1&{place}")
+    names_do_not_overlap(explorer)
+
+
+def names_do_not_overlap(explorer: Explorer) -> None:
+    """The names at the right end of the comparison's lines."""
 
     def names_are_apart() -> None:
         for direction in ("forward", "backward"):

@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 
 from mhc_demo.story.scenes import SCENES
 
-from .conftest import Explorer
+from .conftest import RULES, Explorer
 
 pytestmark = pytest.mark.browser
 
@@ -52,7 +52,7 @@ def test_the_whole_story_can_be_told_with_a_clicker(
             assert stage["height"] >= 400, name
 
         explorer.eventually(one_screen)
-        explorer.keeps_nobody_out()
+        explorer.keeps_nobody_out(*RULES[theme])
     page.keyboard.press("PageDown")  # there is no next one
     page.keyboard.press("PageUp")
     expect(title(page)).to_have_text(TITLES[-2])
