@@ -1,14 +1,14 @@
-"""Property tests draw the same examples on every run, and are never timed.
+"""Settings of all tests: one thread each, the same examples on every run, no time limits.
 
-Without a GPU the Triton kernels run in Triton's interpreter, which has to be asked for before
-anything imports Triton.
+Without a GPU the Triton kernels run in Triton's interpreter, which must be chosen before anything
+imports Triton.
 """
 
 import os
 import signal
 
-if "PYTEST_XDIST_WORKER" in os.environ:  # several at a time: each has a core, not all of them
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Their networks are small, and on a busy machine OpenMP's threads spin while they wait.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 import torch
@@ -21,18 +21,18 @@ settings.register_profile("mhc", derandomize=True, deadline=None, max_examples=6
 settings.load_profile("mhc")
 
 
-# In the background, or under nohup, these are ignored, and would be by what the tests start.
+# A shell has background jobs ignore SIGINT, and nohup SIGHUP; the tests' child processes would too.
 for _number in (signal.SIGINT, signal.SIGHUP):
     if signal.getsignal(_number) == signal.SIG_IGN:
         signal.signal(_number, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--long", action="store_true", help="also what takes minutes each")
+    parser.addoption("--long", action="store_true", help="also run the tests marked long")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """What the tests measured: nothing fails by it, but the numbers should be seen."""
+    """Print what the long tests measured: no test fails by it, but a person should look at it."""
     if terminalreporter.config.getoption("--long"):
         for report in terminalreporter.getreports("passed"):
             for name, value in report.user_properties:
@@ -40,10 +40,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """The browser's tests come last, and those that take minutes only if asked for.
+    """Run the tests in a browser last, and the long ones only with --long.
 
     Playwright leaves its event loop running in this thread, and an Explorer that finds a running
-    loop computes beside it instead of at once, as the tests without a browser expect.
+    loop computes beside it, not at once as the tests without a browser expect.
     """
     items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
     if not config.getoption("--long"):

@@ -54,11 +54,11 @@ def test_there_is_a_page_for_every_use() -> None:
         assert f"(docs/{use}.md)" in PAGES[0].read_text("utf-8")
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_links_to_other_files_lead_somewhere(page: Path) -> None:
-    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text("utf-8")):
+@pytest.mark.parametrize("document", PAGES, ids=lambda path: path.stem)
+def test_links_to_other_files_lead_somewhere(document: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", document.read_text("utf-8")):
         if "://" not in target:
-            assert (page.parent / target).exists(), target
+            assert (document.parent / target).exists(), target
 
 
 def anchors(page: Path) -> set[str]:
@@ -67,10 +67,10 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading).lower().replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_links_to_a_heading_name_one_that_is_there(page: Path) -> None:
-    for target, anchor in re.findall(r"\]\(([^)#:]+\.md)#([^)]+)\)", page.read_text("utf-8")):
-        assert anchor in anchors(page.parent / target), anchor
+@pytest.mark.parametrize("document", PAGES, ids=lambda path: path.stem)
+def test_links_to_a_heading_name_one_that_is_there(document: Path) -> None:
+    for target, anchor in re.findall(r"\]\(([^)#:]+\.md)#([^)]+)\)", document.read_text("utf-8")):
+        assert anchor in anchors(document.parent / target), anchor
 
 
 def test_the_sizes_in_the_readme_are_those_that_were_measured() -> None:
@@ -89,14 +89,14 @@ def test_the_readme_is_short() -> None:
     assert len(PAGES[0].read_text("utf-8").splitlines()) <= 150
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize("document", PAGES, ids=lambda path: path.stem)
 def test_code_runs_and_gives_the_shapes_it_says(
-    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    document: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}
-    for block in blocks(page, "python"):
-        exec(compile(block, str(page), "exec"), names)
+    for block in blocks(document, "python"):
+        exec(compile(block, str(document), "exec"), names)
         for line in block.splitlines():
             if claim := re.match(r"(?:(\w+) = )?([^#]+?)  # \((\d[\d, ]*)\)", line):
                 name, expression, said = claim.groups()
