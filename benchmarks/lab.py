@@ -1,10 +1,10 @@
 """A step of training in the lab.
 
 The three networks step in turn, so that what disturbs the machine disturbs all; only the ratios,
-medians over the steps, mean something. On a CPU the narrow ones take one thread, as on the page. What
-bounds them is the number of calls, not arithmetic: Sinkhorn-Knopp and its gradient are two calls
-compiled by Numba, and the rest is what HC has too. Reading the mappings off the networks for the
-record is a forward pass of 64 examples after each step, and not part of the steps' times.
+medians over the steps, mean something. On a CPU the narrow ones take one thread, as on the page.
+What bounds them is the number of calls, not arithmetic: Sinkhorn-Knopp and its gradient are two
+calls compiled by Numba, and the rest is what HC has too. Reading the mappings off the networks for
+the record is a forward pass of 64 examples after each step, and not part of the steps' times.
 """
 
 from __future__ import annotations
