@@ -23,6 +23,8 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from .results import BROWSERS, ROOT
 
+PATIENCE = 180_000  # ms; a busy machine is to be measured too
+
 PROBE = """(for_data) => {
   const doc = Bokeh.documents[0]
   const view = Bokeh.index.find_one_by_id(doc.get_model_by_name("composite").id)
@@ -72,7 +74,7 @@ def served(folder: Path = ROOT) -> Iterator[tuple[str, int]]:
         address = f"http://localhost:{port}/app"
         for _ in range(600):
             with contextlib.suppress(OSError):
-                urllib.request.urlopen(address, timeout=30).read()
+                urllib.request.urlopen(address, timeout=PATIENCE / 1000).read()
                 break
             if server.poll() is not None:
                 raise RuntimeError(f"the server ended with exit code {server.returncode}")
@@ -100,6 +102,7 @@ def chromium() -> Iterator[Browser]:
 
 def ready(page: Page, address: str) -> None:
     """Open the page and wait until its first plot is painted."""
+    page.set_default_timeout(PATIENCE)
     page.add_init_script(FIRST_PAINT)
     page.goto(address)
     page.wait_for_function("window.first_paint !== undefined")

@@ -1,12 +1,15 @@
 """A step of training in the lab.
 
 The three networks step in turn, so that what disturbs the machine disturbs all; only the ratios,
-medians over the steps, mean something. Reading the mappings off the networks for the record is a
-forward pass of 64 examples after each step, and not part of the steps' times.
+medians over the steps, mean something. On a CPU the narrow ones take one thread, as on the page.
+What bounds them is the number of calls, not arithmetic: Sinkhorn-Knopp and its gradient are two
+calls compiled by Numba, and the rest is what HC has too. Reading the mappings off the networks for
+the record is a forward pass of 64 examples after each step, and not part of the steps' times.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from time import perf_counter
 from typing import Any
@@ -15,6 +18,7 @@ import numpy as np
 import torch
 
 from mhc_demo import lab
+from mhc_demo.lab.__main__ import ONE_THREAD
 
 from .results import Row, Table, rounded
 
@@ -61,6 +65,7 @@ def measured(
     device: str, values: dict[str, Any], steps: int, of_hc: float | None, of_residual: float | None
 ) -> list[Row]:
     """The three networks, and reading their mappings."""
+    torch.set_num_threads(1 if values["width"] <= ONE_THREAD else os.cpu_count() or 1)
     seconds, reading = step_times(steps, device=device, **values)
     rows: list[Row] = []
     for connection, times in seconds.items():

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from playwright.sync_api import Browser
 
-from .browser import chromium, ready, served
+from .browser import PATIENCE, chromium, ready, served
 from .results import Table, rounded
 from .timing import timed, times_table
 
@@ -74,7 +74,7 @@ def longest_silence(browser: Browser, address: str) -> float:
     def request() -> None:
         while not done.wait(0.02):
             start = time.perf_counter()
-            urllib.request.urlopen(url, timeout=30).read()
+            urllib.request.urlopen(url, timeout=PATIENCE / 1000).read()
             waits.append(1e3 * (time.perf_counter() - start))
 
     thread = threading.Thread(target=request)
