@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mhc_demo.app.controls import CONTROLS
-from mhc_demo.app.state import COMPUTED_PARAMETERS, URL_PARAMETERS, State, limits
+from mhc_demo.app.guard import tidied
+from mhc_demo.app.state import COMPUTED_PARAMETERS, LINK_NAMES, URL_PARAMETERS, State, limits
 from mhc_demo.app.values import understood
 from mhc_demo.app.views.cost import MODEL_PARAMETERS
 from mhc_demo.lab import PRESETS
@@ -46,6 +47,25 @@ def test_a_query_gives_back_the_state_that_wrote_it(data: st.DataObject, **value
     assert {n: getattr(read, n) for n in URL_PARAMETERS} == {
         n: getattr(written, n) for n in URL_PARAMETERS
     }
+
+
+def test_a_parameter_renamed_in_links_is_understood_by_its_former_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(LINK_NAMES, "streams", ("n", "streams"))
+    state = State(streams=3)
+    assert "&n=3&" in state.query()
+    assert "streams" not in state.query()
+    for query, streams in (
+        ("?n=5", 5),
+        ("?streams=6", 6),
+        ("?streams=6&n=7", 7),
+        ("?n=7&streams=6", 7),
+    ):
+        read = State()
+        read.read(tidied(arguments(query)))
+        assert read.streams == streams
+        assert read.notices == []
 
 
 WORDS = sorted(

@@ -34,7 +34,7 @@ from tornado.web import ErrorHandler, OutputTransform
 
 from ._panel import hide_working_folder
 from .lasting import LastingHandler, make_room
-from .state import URL_PARAMETERS
+from .state import parameters_by_link_name
 
 LARGEST_MESSAGE = 2**20
 """Bytes of a websocket frame from the browser."""
@@ -210,10 +210,11 @@ def tidied(arguments: Mapping[str, Sequence[bytes]]) -> dict[str, list[bytes]]:
 
     Panel and Bokeh read arguments too, and fail on other bytes and on names of their own.
     """
+    names = parameters_by_link_name()
     known = {
         name: [values[-1].decode("utf-8", "replace").encode()]
         for name, values in arguments.items()
-        if name in URL_PARAMETERS and values
+        if name in names and values
     }
     others = min(len(arguments) - len(known), UNKNOWN)
     return known | {f"unknown {i + 1}": [b""] for i in range(others)}

@@ -124,15 +124,19 @@ class State(Experiment):
         usual = {n: self.param[n].default for n in OPTIONAL_PARAMETERS}
         written_out = {n: v for n, v in values.items() if n not in usual or v != usual[n]}
         return "?" + urlencode(
-            {name: written(value) for name, value in written_out.items()}, safe=","
+            {names_in_links(n)[0]: written(value) for n, value in written_out.items()}, safe=","
         )
 
     def read(self, arguments: Mapping[str, Iterable[bytes | str]]) -> None:
         """Take over a URL's arguments; what does not fit is corrected or ignored, with a notice."""
         values: dict[str, Any] = {}
         notices: dict[str, str] = {}
-        for name in arguments.keys() & set(URL_PARAMETERS):
-            value, notice = understood(self.param[name], list(arguments[name])[-1])
+        known = parameters_by_link_name()
+        for linked in known.keys() & arguments.keys():
+            name = known[linked]
+            if linked != names_in_links(name)[0] and names_in_links(name)[0] in arguments:
+                continue  # a former name beside the present one
+            value, notice = understood(self.param[name], list(arguments[linked])[-1])
             if notice:
                 notices[name] = notice
             if value is not None:
@@ -148,7 +152,7 @@ class State(Experiment):
             values[name] = most
             notices[name] = f"set to {most}, the most that {who}."
         sentences = [f"{self.param[n].label}: {notices[n]}" for n in URL_PARAMETERS if n in notices]
-        unknown = len(arguments.keys() - set(URL_PARAMETERS))
+        unknown = len(arguments.keys() - known.keys())
         if unknown:
             sentences.append(
                 "An unknown parameter in the link was ignored."
@@ -223,6 +227,21 @@ URL_PARAMETERS = (
     *STORY_PARAMETERS,
     *EMBED_PARAMETERS,
 )
+
+LINK_NAMES: dict[str, tuple[str, ...]] = {}
+"""The names of a parameter in links where they are not its own: the present one, and former ones,
+which are still understood."""
+
+
+def names_in_links(parameter: str) -> tuple[str, ...]:
+    """The name of a parameter in links, and its former names there."""
+    return LINK_NAMES.get(parameter, (parameter,))
+
+
+def parameters_by_link_name() -> dict[str, str]:
+    """The parameter that each name in a link means."""
+    return {linked: name for name in URL_PARAMETERS for linked in names_in_links(name)}
+
 
 KEPT_PARAMETERS = ("theme", "device", *LAB_SETTINGS, *STORY_PARAMETERS, *EMBED_PARAMETERS)
 """The parameters that no scene changes."""
