@@ -16,6 +16,7 @@ from mhc_demo.figures.compare import look
 from mhc_demo.numerics import costs
 from mhc_demo.numerics.comparison import MIXING
 from mhc_demo.numerics.devices import DEVICES
+from mhc_demo.numerics.numbers import in_text
 from mhc_demo.numerics.projections import PROJECTIONS
 
 from .conftest import Explorer, serve
@@ -567,9 +568,9 @@ def test_the_cost_view_lays_pythons_gains_against_measured_times(
             np.testing.assert_allclose(present, times[[2]], rtol=1e-6)
 
     explorer.eventually(dots_are_right)
-    gain = 10 ** float(gains.sel(depth=43, iterations=2))
+    gain = in_text(float(gains.sel(depth=43, iterations=2)))
     expect(explorer.page.get_by_text("Median backward gain after 43 layers")).to_contain_text(
-        f"{gain:.3f} at 2 ("
+        f"{gain} at 2 ("
     )
     explorer.page.get_by_role("button", name="Measure again").click()
     expect(explorer.page.get_by_role("button", name="Measure again")).to_be_enabled()
