@@ -10,6 +10,7 @@ from playwright.sync_api import expect
 
 import mhc_demo as mhc
 from mhc_demo.numerics import costs
+from mhc_demo.numerics.numbers import in_text
 
 from .conftest import Explorer
 from .library import CLOSE
