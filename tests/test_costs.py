@@ -32,6 +32,7 @@ from mhc_demo.numerics.devices import place
 from mhc_demo.numerics.numbers import in_html
 from mhc_demo.numerics.paper import TABLE_5, TRAINING_OVERHEAD
 from mhc_demo.numerics.projections import PROJECTIONS
+from mhc_demo.numerics.surface import MAX_DEPTH
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -303,9 +304,11 @@ def test_the_view_lays_the_gains_against_the_times(measurements):
     explorer, cost_view = opened(members=2)
     gains = explorer.surface["log10_gain"].sel(direction="backward", series="median")
     columns = cost_view.table.data
-    np.testing.assert_allclose(columns["median"].reshape(31, 128), gains, rtol=1e-6, atol=1e-7)
-    times = columns["time"].reshape(31, 128)
-    np.testing.assert_allclose(times, np.repeat(100.0 * np.arange(31)[:, None] + 0.1, 128, 1))
+    np.testing.assert_allclose(
+        columns["median"].reshape(31, MAX_DEPTH), gains, rtol=1e-6, atol=1e-7
+    )
+    times = columns["time"].reshape(31, MAX_DEPTH)
+    np.testing.assert_allclose(times, np.repeat(100.0 * np.arange(31)[:, None] + 0.1, MAX_DEPTH, 1))
     assert "by an abacus: 10 random 4 × 4 matrices in one call" in cost_view.note.object
     assert "100 ns per matrix and further iteration" in re.sub("<[^>]*>", "", cost_view.note.object)
     explorer.state.depth = 50

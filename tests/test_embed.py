@@ -21,6 +21,8 @@ from mhc_demo.figures import style
 from mhc_demo.figures.packed import GAINS, PER_UNIT, PLAIN, pack
 from mhc_demo.figures.slices import SLIDERS
 from mhc_demo.numerics.numbers import exact, fate, rounded
+from mhc_demo.numerics.paper import MHC_PAPER
+from mhc_demo.numerics.surface import MAX_DEPTH
 from mhc_demo.scripts import STATIC
 from mhc_demo.story import TITLE
 from mhc_demo.story.scenes import SCENES
@@ -136,7 +138,7 @@ def test_it_says_what_it_shows() -> None:
     html = mhc.export_html(mhc.Experiment(streams=3, seed=7, spread=0.5, members=5), fragment=True)
     caption = "n = 3 streams, init Gaussian, spread 0.5, seed 7, 5 networks"
     assert caption in html
-    assert f"arXiv:2512.24880v2. Made with mhc-demo {mhc.__version__}." in html
+    assert f"{MHC_PAPER}. Made with mhc-demo {mhc.__version__}." in html
 
 
 @pytest.mark.parametrize("name", SCENES)
@@ -171,7 +173,7 @@ def test_a_scene_s_words_are_left_out_where_they_would_not_be_true() -> None:
     ("arguments", "error", "message"),
     [
         ({"experiment": 4}, TypeError, "experiment must be an Experiment, not 4"),
-        ({"depth": 129}, ValueError, "depth must be between 1 and 128, not 129"),
+        ({"depth": 999}, ValueError, f"depth must be between 1 and {MAX_DEPTH}, not 999"),
         ({"depth": 9, "max_depth": 8}, ValueError, "depth must be between 1 and 8, not 9"),
         ({"iterations": 1.5}, TypeError, "iterations must be a whole number, not 1.5"),
         ({"max_iterations": 31}, ValueError, "max_iterations must be between 0 and 30, not 31"),

@@ -22,6 +22,7 @@ from mhc_demo.app.views import VIEWS
 from mhc_demo.numerics import devices
 from mhc_demo.numerics.devices import DEVICES, Device
 from mhc_demo.numerics.projections import PROJECTIONS
+from mhc_demo.numerics.surface import MAX_DEPTH
 
 
 def watchers_of_the_server() -> int:
@@ -59,7 +60,7 @@ def test_the_explorer_follows_its_state() -> None:
     explorer.state.param.update(streams=3, seed=7)
     wanted = mhc.gain_surface(mhc.Experiment(members=3, streams=3, seed=7))
     np.testing.assert_array_equal(explorer.surface["log10_gain"], wanted["log10_gain"])
-    held = explorer.table.data["forward.median"].reshape(31, 128)
+    held = explorer.table.data["forward.median"].reshape(31, MAX_DEPTH)
     np.testing.assert_allclose(
         held, wanted["log10_gain"].sel(direction="forward", series="median"), rtol=1e-6, atol=1e-7
     )
@@ -95,7 +96,7 @@ def test_a_device_computes_the_same_page(monkeypatch: pytest.MonkeyPatch) -> Non
         explorer.state.view = view
     account = Controls(explorer).account.object
     assert "PyTorch" in account
-    assert f"{3 * 128:,} matrices" in account
+    assert f"{3 * MAX_DEPTH:,} matrices" in account
 
 
 def test_a_device_that_is_not_there_is_shown_disabled_with_the_reason(

@@ -25,6 +25,7 @@ from mhc_demo.cli import main
 from mhc_demo.lab import tasks, training
 from mhc_demo.lab.figure import LabFigure
 from mhc_demo.lab.networks import Network
+from mhc_demo.numerics.surface import MAX_DEPTH
 
 SMALL = {"depth": 3, "width": 8, "steps": 4, "batch": 16}
 
@@ -357,7 +358,7 @@ def test_a_file_that_cannot_be_written_is_reported(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--depth", "0"], "0 is out of range (1 to 128)"),
+        (["--depth", "0"], f"0 is out of range (1 to {MAX_DEPTH})"),
         (["--task", "chess"], "'chess' is not one of digits, text"),
         (["--connections", "hc,lstm"], "'lstm' is not one of residual, hc, mhc"),
         (["--projection", "mhc-lite", "--streams", "16"], "takes at most"),
@@ -375,7 +376,7 @@ def test_bad_options_are_named(options, message, capsys):
 @pytest.mark.parametrize(
     ("values", "error", "message"),
     [
-        ({"depth": 129}, ValueError, "depth"),
+        ({"depth": MAX_DEPTH + 1}, ValueError, "depth"),
         ({"learning_rate": math.nan}, ValueError, "learning_rate"),
         ({"steps": True}, TypeError, "steps"),
         ({"projection": "none"}, ValueError, "projection"),

@@ -17,6 +17,7 @@ from mhc_demo.app.values import understood
 from mhc_demo.app.views.cost import MODEL_PARAMETERS
 from mhc_demo.lab import PRESETS
 from mhc_demo.numerics.devices import DEVICES
+from mhc_demo.numerics.surface import MAX_DEPTH
 
 
 def arguments(query: str) -> dict[str, list[bytes]]:
@@ -25,7 +26,7 @@ def arguments(query: str) -> dict[str, list[bytes]]:
 
 
 @given(
-    depth=st.integers(1, 128),
+    depth=st.integers(1, MAX_DEPTH),
     iterations=st.integers(0, 30),
     streams=st.integers(1, 6),
     seed=st.integers(0, 2**32 - 1),
@@ -180,10 +181,10 @@ def test_what_the_lab_trains_is_in_the_link_where_it_is_not_the_calm_preset() ->
     read.read(arguments(state.query()))
     assert read.lab_settings() == state.lab_settings() != calm
     read.read(arguments("lab_depth=500&lab_task=chess&lab_device=abacus"))
-    assert (read.lab_depth, read.lab_task, read.lab_device) == (128, "text", "cpu")
+    assert (read.lab_depth, read.lab_task, read.lab_device) == (MAX_DEPTH, "text", "cpu")
     assert read.notices == [
         "Lab: Task: the value in the link was ignored; it can be digits, text.",
-        "Lab: Depth (layers): set to 128; it ranges from 1 to 128.",
+        f"Lab: Depth (layers): set to {MAX_DEPTH}; it ranges from 1 to {MAX_DEPTH}.",
         "Lab: Device: the value in the link was ignored; it can be cpu, cuda.",
     ]
     read.scene = "dial"
@@ -201,7 +202,7 @@ def test_reset_restores_the_defaults_but_not_theme_and_view() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("depth", 0), ("depth", 129), ("streams", 17), ("spread", -1.0)]
+    ("name", "value"), [("depth", 0), ("depth", MAX_DEPTH + 1), ("streams", 17), ("spread", -1.0)]
 )
 def test_the_state_itself_refuses_what_is_out_of_range(name: str, value: float) -> None:
     with pytest.raises(ValueError, match=name):

@@ -123,7 +123,7 @@ def test_the_surface_is_labelled():
     }
     assert surface["direction"].values.tolist() == ["forward", "backward"]
     assert surface["iterations"].values.tolist() == list(range(31))
-    assert surface["depth"].values.tolist() == list(range(1, 129))
+    assert surface["depth"].values.tolist() == list(range(1, MAX_DEPTH + 1))
     assert surface["series"].values.tolist() == ["member", "q05", "q25", "median", "q75", "q95"]
     for parameter in EXPERIMENT_PARAMETERS:
         assert surface.attrs[parameter] == getattr(experiment, parameter)

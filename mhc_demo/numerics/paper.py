@@ -137,4 +137,5 @@ def figure8() -> tuple[PrintedMatrix, ...]:
 
 def figure8_source() -> str:
     """Where Figure 8's numbers come from, in one sentence."""
-    return json.loads(files(__package__).joinpath("data/figure8.json").read_text("utf-8"))["source"]
+    printed = json.loads(files(__package__).joinpath("data/figure8.json").read_text("utf-8"))
+    return f"{MHC_PAPER}, {printed['source']}"

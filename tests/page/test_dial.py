@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import expect
 
 from mhc_demo.figures import style
+from mhc_demo.numerics.surface import MAX_DEPTH
 
 from .conftest import Explorer
 from .library import CLOSE, expected
@@ -139,7 +140,7 @@ def test_depth_plays_too_at_one_of_three_speeds(shared: Explorer) -> None:
         if speed != "0.5":
             button.last.click()
     page.get_by_role("button", name="Play Depth").click()
-    expect(shared.slider("Depth (layers)")).to_have_value("128")
+    expect(shared.slider("Depth (layers)")).to_have_value(str(MAX_DEPTH))
     button.last.click()
 
 

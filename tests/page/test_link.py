@@ -7,6 +7,8 @@ import re
 import pytest
 from playwright.sync_api import expect
 
+from mhc_demo.numerics.surface import MAX_DEPTH
+
 from .conftest import Explorer
 
 pytestmark = pytest.mark.browser
@@ -36,7 +38,7 @@ def test_a_bad_link_is_corrected_with_notices(explorer: Explorer, address: str) 
     bad = "depth=500&iterations=-3&spread=nan&seed=true&streams=9&projection=mhc-lite&nonsense=1"
     explorer.open(address, f"?{bad}")
     for notice in (
-        "Depth (layers): set to 128; it ranges from 1 to 128.",
+        f"Depth (layers): set to {MAX_DEPTH}; it ranges from 1 to {MAX_DEPTH}.",
         "Sinkhorn iterations: set to 0",
         "Spread: the value in the link was ignored",
         "Seed: the value in the link was ignored",
@@ -44,7 +46,7 @@ def test_a_bad_link_is_corrected_with_notices(explorer: Explorer, address: str) 
         "An unknown parameter in the link was ignored.",
     ):
         expect(explorer.page.get_by_role("alert")).to_contain_text(notice)
-    good = "iterations=0&depth=128&streams=6&seed=42&spread=1&init=gaussian&projection=mhc-lite"
+    good = f"iterations=0&depth={MAX_DEPTH}&streams=6&seed=42&spread=1&init=gaussian&projection=mhc-lite"
     expect(explorer.page).to_have_url(re.compile(re.escape(good)))
     assert len(explorer.plotted("composite")) > 0
 

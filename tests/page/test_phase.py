@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from playwright.sync_api import expect
 
+from mhc_demo.numerics.surface import MAX_DEPTH
+
 from .conftest import Explorer
 from .library import phase_is_of, shades
 
@@ -51,7 +53,7 @@ def test_a_phase_map_leaves_empty_what_does_not_exist(shared: Explorer) -> None:
     shared.show("phase")
 
     def upper_rows_are_empty() -> None:
-        rows = shades(shared, "phase-streams").reshape(128, 16)
+        rows = shades(shared, "phase-streams").reshape(MAX_DEPTH, 16)
         assert np.isnan(rows[:, 6:]).all()
         np.testing.assert_allclose(rows[:, :6], 0, atol=1e-10)  # doubly stochastic, to rounding
 
