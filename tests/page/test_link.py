@@ -46,7 +46,8 @@ def test_a_bad_link_is_corrected_with_notices(explorer: Explorer, address: str) 
         "An unknown parameter in the link was ignored.",
     ):
         expect(explorer.page.get_by_role("alert")).to_contain_text(notice)
-    good = f"iterations=0&depth={MAX_DEPTH}&streams=6&seed=42&spread=1&init=gaussian&projection=mhc-lite"
+    good = f"iterations=0&depth={MAX_DEPTH}&streams=6&seed=42&spread=1&init=gaussian"
+    good += "&projection=mhc-lite"
     expect(explorer.page).to_have_url(re.compile(re.escape(good)))
     assert len(explorer.plotted("composite")) > 0
 
