@@ -481,6 +481,18 @@ async def connect(
     return await websocket_connect(request, subprotocols=list(subprotocols) or None)
 
 
+async def leave(connection: WebSocketClientConnection) -> None:
+    """Close a connection as a browser does when a page is closed, and let the server close it too."""
+    connection.close(1000)
+
+    async def read_to_the_end() -> None:
+        while await connection.read_message() is not None:
+            pass
+
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(read_to_the_end(), WAIT)
+
+
 async def admitted(server: Server, *subprotocols: str, origin: str | None = "same") -> bool:
     """Whether the server accepts a websocket; it must not leave us waiting."""
     try:
@@ -488,7 +500,7 @@ async def admitted(server: Server, *subprotocols: str, origin: str | None = "sam
     except (HTTPClientError, OSError):  # refused, or not even read
         return False
     first = await asyncio.wait_for(connection.read_message(), WAIT)
-    connection.close(1000)  # as a browser does when a page is closed
+    await leave(connection)
     return first is not None
 
 
@@ -639,7 +651,7 @@ async def visitor_of(server: Server, query: str = "") -> AsyncIterator[Visitor]:
     assert received
     assert received[0]["msgtype"] == "ACK"
     yield visitor
-    visitor.connection.close(1000)
+    await leave(visitor.connection)
 
 
 def changed(model: object, attribute: str, value: object) -> dict[str, object]:
@@ -951,11 +963,11 @@ def test_silent_and_repeated_connections_keep_nobody_out(server: Server) -> None
             twice.append(await connect(server, "bokeh", token))
         with contextlib.suppress(HTTPClientError):
             silent.append(await connect(server, "bokeh", server.token(), origin=None))
-        twice.pop().close()
+        await leave(twice.pop())
         async with visitor_of(server) as visitor:
             await assert_served(visitor, await complete(visitor), 12, 34)
         for connection in (*silent, *twice):
-            connection.close(1000)
+            await leave(connection)
 
     asyncio.run(attack())
 

@@ -77,7 +77,7 @@ def test_the_script_of_the_components_is_a_file_of_the_server() -> None:
 def test_folders_of_bokeh_s_extensions_are_served() -> None:
     (roots,) = (each[2]["root"] for each in toplevel_patterns if "extensions" in each[0])
     assert roots is bundle.extension_dirs, "Bokeh looks elsewhere: `serve_folder`"
-    assert (Path(roots["mhc-demo"]) / "mhc.js").is_file()
+    assert (Path(roots["mhc-demo"]) / "slices.js").is_file()
 
 
 def test_no_page_tells_where_the_server_works() -> None:

@@ -125,10 +125,11 @@ def connects(address: str, origin: str | None = None) -> bool:
             socket = await websocket_connect(request, subprotocols=["bokeh", found[1]])
         except HTTPClientError:
             return False
-        try:
-            return await socket.read_message() is not None  # the server's greeting, or its end
-        finally:
-            socket.close()
+        greeting = await socket.read_message()  # None if the server has closed
+        socket.close()
+        while await socket.read_message() is not None:  # to the server's part of closing
+            pass
+        return greeting is not None
 
     return asyncio.run(connect())
 
@@ -220,7 +221,7 @@ def test_as_many_files_may_be_open_as_the_system_allows(everywhere: Server) -> N
     assert soft == hard
 
 
-# Nobody knows this user, who has no home; the websocket's clock is an hour ahead of the page's.
+# Nobody knows this user, who has no home; the websocket's clock is an hour ahead of the page's, or behind.
 ODD = """
 import datetime, os, pwd, time, types
 
@@ -232,12 +233,12 @@ def put_the_clock_right():
     from bokeh.server.views import ws
 
     ws.dt = types.SimpleNamespace(datetime=Later, timezone=datetime.timezone)
-    panel.io.server.time = types.SimpleNamespace(time=lambda: time.time() + 3600)
+    panel.io.server.time = types.SimpleNamespace(time=lambda: time.time() + 3600 * HOURS)
 
 class Later(datetime.datetime):
     @classmethod
     def now(cls, tz=None):
-        return super().now(tz) + datetime.timedelta(hours=1)
+        return super().now(tz) + datetime.timedelta(hours=HOURS)
 
 pwd.getpwuid = unknown
 del os.environ["HOME"]
@@ -257,7 +258,10 @@ READ_ONLY += [
 READ_ONLY += ["sh"]
 
 
-def test_a_machine_without_a_home_a_writable_disk_and_a_steady_clock(tmp_path: Path) -> None:
+@pytest.mark.parametrize("hours", [1, -1])
+def test_a_machine_without_a_home_a_writable_disk_and_a_steady_clock(
+    tmp_path: Path, hours: int
+) -> None:
     folder = tmp_path / "ö 漢 '"
     for part in ("mhc_demo", "static"):
         shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
@@ -266,7 +270,9 @@ def test_a_machine_without_a_home_a_writable_disk_and_a_steady_clock(tmp_path: P
         [*READ_ONLY, "true"], cwd=folder, env=environment, stderr=subprocess.DEVNULL
     )
     within = READ_ONLY if can else ()
-    with served(before=ODD, within=within, folder=folder, environment=environment) as server:
+    with served(
+        before=f"HOURS = {hours}\n{ODD}", within=within, folder=folder, environment=environment
+    ) as server:
         assert connects(server.link)
         server.process.terminate()
         assert server.ended() == ""

@@ -13,7 +13,6 @@ import mhc_demo as mhc
 from mhc_demo.app.state import State
 from mhc_demo.app.views import VIEWS, View, cost
 from mhc_demo.figures import mixing, phase
-from mhc_demo.figures.compare import look
 from mhc_demo.numerics.costs import ProjectionTimes
 from mhc_demo.numerics.gains import METRICS
 from mhc_demo.numerics.projections import PROJECTIONS
@@ -123,7 +122,7 @@ def _matrices(state: State) -> Plots:
 @library("mixing")
 def _mixing(state: State) -> Plots:
     found = mhc.mixing_surface(experiment(state)).sel(iterations=state.iterations)
-    return {"mixing": {METRICS[name].title: found[name] for name in mixing.DRAWN}}
+    return {"mixing": {METRICS[name].title: found[name] for name in mixing.STROKES}}
 
 
 @library("compare")
@@ -131,7 +130,7 @@ def _compare(state: State) -> Plots:
     gains = mhc.compare(experiment(state))["log10_gain"].sel(series="median")
     return {
         f"compare-{d}": {
-            f"{look(name).label}, {d}": gains.sel(
+            f"{PROJECTIONS[name].label}, {d}": gains.sel(
                 projection=name,
                 direction=d,
                 iterations=state.iterations if chosen.iterative else 1,

@@ -169,7 +169,7 @@ def _mixing() -> dict[str, Shown]:
     found = mhc.mixing_surface(experiment()).sel(iterations=ITERATIONS)
     table = {
         METRICS[name].title: {"depth": found["depth"], "value": found[name]}
-        for name in mixing.DRAWN
+        for name in mixing.STROKES
     }
     title = "Difference left between streams against depth"
     return {title: curves(table, DEPTH, lambda x: f"{x:.3f}" if x < 1 else f"{x:.4g}")}
