@@ -482,7 +482,7 @@ async def connect(
 
 
 async def leave(connection: WebSocketClientConnection) -> None:
-    """Close a connection as a browser does when a page is closed, and let the server close it too."""
+    """Close a connection as a closed page does, and let the server close it too."""
     connection.close(1000)
 
     async def read_to_the_end() -> None:

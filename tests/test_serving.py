@@ -221,7 +221,7 @@ def test_as_many_files_may_be_open_as_the_system_allows(everywhere: Server) -> N
     assert soft == hard
 
 
-# Nobody knows this user, who has no home; the websocket's clock is an hour ahead of the page's, or behind.
+# A user unknown to the system, with no home; and the websocket's clock is an hour from the page's.
 ODD = """
 import datetime, os, pwd, time, types
 
