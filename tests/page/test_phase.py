@@ -59,6 +59,7 @@ def test_a_phase_map_leaves_empty_what_does_not_exist(shared: Explorer) -> None:
 
     shared.eventually(upper_rows_are_empty)
     click_on(shared, "phase-streams", 20, 12)
+    page.wait_for_timeout(500)  # or Bokeh would take the next click for the second of a double one
     click_on(shared, "phase-streams", 20, 6)
     expect(page).to_have_url(re.compile("depth=20&streams=6&"))
     expect(page.get_by_role("alert")).to_have_count(0)  # 12 streams would have been corrected
