@@ -115,8 +115,8 @@ def test_a_training_is_cancelled_and_the_next_visitor_waits(
     expect(status(first)).to_contain_text("Cancelled after")
     expect(first.page.locator(".lab-results")).to_contain_text("cancelled")
     expect(status(second)).to_contain_text("of 30000 steps", timeout=PATIENCE)
-    # A visitor who leaves stops the training: at once if the browser says so, which a closed tab may
-    # be too quick for, else when the session is dropped.
+    # A visitor who leaves stops the training: at once if the browser says so, which a closed tab
+    # may be too quick for; else when the session is dropped.
     press(first, "Start")
     expect(status(first)).to_contain_text("Waiting in line")
     second.page.close()
