@@ -359,7 +359,7 @@ def test_a_file_that_cannot_be_written_is_reported(tmp_path, capsys):
     ("options", "message"),
     [
         (["--depth", "0"], f"0 is out of range (1 to {MAX_DEPTH})"),
-        (["--task", "chess"], "'chess' is not one of digits, text"),
+        (["--task", "chess"], f"'chess' is not one of {', '.join(lab.TASKS)}"),
         (["--connections", "hc,lstm"], "'lstm' is not one of residual, hc, mhc"),
         (["--projection", "mhc-lite", "--streams", "16"], "takes at most"),
     ],

@@ -15,7 +15,7 @@ from mhc_demo.app.guard import tidied
 from mhc_demo.app.state import COMPUTED_PARAMETERS, LINK_NAMES, URL_PARAMETERS, State, limits
 from mhc_demo.app.values import understood
 from mhc_demo.app.views.cost import MODEL_PARAMETERS
-from mhc_demo.lab import PRESETS
+from mhc_demo.lab import PRESETS, TASKS
 from mhc_demo.numerics.devices import DEVICES
 from mhc_demo.numerics.surface import MAX_DEPTH
 
@@ -183,7 +183,7 @@ def test_what_the_lab_trains_is_in_the_link_where_it_is_not_the_calm_preset() ->
     read.read(arguments("lab_depth=500&lab_task=chess&lab_device=abacus"))
     assert (read.lab_depth, read.lab_task, read.lab_device) == (MAX_DEPTH, "text", "cpu")
     assert read.notices == [
-        "Lab: Task: the value in the link was ignored; it can be digits, text.",
+        f"Lab: Task: the value in the link was ignored; it can be {', '.join(TASKS)}.",
         f"Lab: Depth (layers): set to {MAX_DEPTH}; it ranges from 1 to {MAX_DEPTH}.",
         "Lab: Device: the value in the link was ignored; it can be cpu, cuda.",
     ]
