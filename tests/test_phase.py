@@ -1,7 +1,6 @@
 """Phase maps: their cells are those of gain surfaces, and their colours tell gains apart."""
 
 import math
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -220,24 +219,18 @@ def test_exploding_and_vanishing_can_be_told_apart_by_every_eye(dark, blindness)
 
 
 def test_a_click_goes_to_the_cell_and_one_beside_the_map_nowhere():
-    cells = []
+    axes = ("iterations", phase.ITERATIONS), ("spread", phase.SPREADS)
 
-    def click(x, y):
-        tap = SimpleNamespace(x=x, y=y)
-        axes = ("iterations", phase.ITERATIONS, "spread", phase.SPREADS)
-        phase._go_to_cell(lambda **cell: cells.append(cell), tap, *axes)
+    def clicked(x, y):
+        return phase._cell_at({"x": [x], "y": [y]}, *axes)
 
-    click(4.6, 7.3)
-    click(-0.4, 0.2)
-    click(30.4, 10.2)
-    assert cells == [
-        {"iterations": 5, "spread": 7.5},
-        {"iterations": 0, "spread": 0.0},
-        {"iterations": 30, "spread": 10.0},
-    ]
-    for beside in ((-0.6, 3), (30.6, 3), (3, -0.3), (3, 10.3), (None, 3)):
-        click(*beside)
-    assert len(cells) == 3
+    assert clicked(4.6, 7.3) == {"iterations": 5, "spread": 7.5}
+    assert clicked(-0.4, 0.2) == {"iterations": 0, "spread": 0.0}
+    assert clicked(30.4, 10.2) == {"iterations": 30, "spread": 10.0}
+    for beside in ((-0.6, 3), (30.6, 3), (3, -0.3), (3, 10.3), (None, 3), ("1", 3), (math.nan, 3)):
+        assert clicked(*beside) == {}
+    for sent in ({}, {"x": [1]}, {"x": [1, 2], "y": [3, 4]}, {"x": [], "y": []}):
+        assert phase._cell_at(sent, *axes) == {}
 
 
 def test_the_state_follows_a_click_unless_the_projection_does_not_exist_there():

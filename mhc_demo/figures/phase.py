@@ -9,8 +9,9 @@ Bokeh's mappers are linear; on hover, `mhc.exact` recovers the gain.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -19,6 +20,7 @@ from bokeh.models import (
     BoxAnnotation,
     ColorBar,
     ColumnDataSource,
+    CustomJS,
     CustomJSHover,
     FixedTicker,
     HoverTool,
@@ -189,10 +191,30 @@ class PhaseFigure:
         )
         second.add_layout(self.why_missing)
         self.figures = [first, second]
-        first.on_event(
-            Tap, lambda tap: _go_to_cell(go, tap, "iterations", ITERATIONS, "spread", SPREADS)
-        )
-        second.on_event(Tap, lambda tap: _go_to_cell(go, tap, "depth", DEPTHS, "streams", STREAMS))
+        self._follow_clicks(first, go, ("iterations", ITERATIONS), ("spread", SPREADS))
+        self._follow_clicks(second, go, ("depth", DEPTHS), ("streams", STREAMS))
+
+    def _follow_clicks(
+        self,
+        p: figure,
+        go: Callable[..., None],
+        across: tuple[str, Sequence[float]],
+        up: tuple[str, Sequence[float]],
+    ) -> None:
+        """Call `go` with the parameters of a cell that is clicked.
+
+        By way of a source, because Panel drops the callbacks of a figure that leaves the page, and
+        a view may return to it.
+        """
+        clicked = ColumnDataSource({"x": [], "y": []})
+        code = "clicked.data = {x: [cb_obj.x], y: [cb_obj.y]}"
+        p.js_on_event(Tap, CustomJS(args={"clicked": clicked}, code=code))
+
+        def go_there(attr: str, old: Any, new: Mapping[str, Sequence[Any]]) -> None:
+            if cell := _cell_at(new, across, up):
+                go(**cell)
+
+        clicked.on_change("data", go_there)
 
     def _map(
         self,
@@ -295,23 +317,19 @@ class PhaseFigure:
             self.why_missing.update(y=(above + STREAMS[-1] + 1) / 2, text=why)
 
 
-def _go_to_cell(
-    go: Callable[..., None],
-    tap: Tap,
-    across: str,
-    columns: Sequence[float],
-    up: str,
-    rows: Sequence[float],
-) -> None:
-    """Go to the clicked cell; a click outside the map does nothing."""
-    axes = ((across, tap.x, columns), (up, tap.y, rows))
-    if any(position is None for _, position, _ in axes):
-        return
+def _cell_at(
+    clicked: Mapping[str, Sequence[Any]],
+    across: tuple[str, Sequence[float]],
+    up: tuple[str, Sequence[float]],
+) -> dict[str, float]:
+    """The parameters of a clicked cell; none beside the map, and for whatever else is sent."""
     cell = {}
-    for name, position, values in axes:
-        step = values[1] - values[0]
-        index = round((position - values[0]) / step)
+    for axis, (name, values) in (("x", across), ("y", up)):
+        sent = clicked.get(axis, ())
+        if len(sent) != 1 or not isinstance(sent[0], int | float) or not math.isfinite(sent[0]):
+            return {}
+        index = round((sent[0] - values[0]) / (values[1] - values[0]))
         if not 0 <= index < len(values):
-            return
+            return {}
         cell[name] = values[index]
-    go(**cell)
+    return cell

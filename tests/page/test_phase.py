@@ -44,6 +44,10 @@ def test_a_click_on_a_phase_map_goes_to_its_cell(shared: Explorer) -> None:
     expect(shared.slider("Depth (layers)")).to_have_value("100")
     values = {"spread": 2.5, "streams": 2}
     shared.eventually(lambda: phase_is_of(shared, values, 100, 5))
+    shared.show("composite")
+    shared.show("phase")
+    click_on(shared, "phase-streams", 50, 3)
+    expect(page).to_have_url(re.compile("iterations=5&depth=50&streams=3&"))
 
 
 def test_a_phase_map_leaves_empty_what_does_not_exist(explorer: Explorer, address: str) -> None:
