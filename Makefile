@@ -41,7 +41,7 @@ test: lint chromium ## lint, types and all tests, those of the page in a real br
 	$(call pytest,-m "not browser" --ignore=tests/page)
 	$(call pytest,-m browser --ignore-glob='tests/test_*.py')
 
-test-all: ## before a release: also the long tests, an hour of attacks on the server
+test-all: ## before a release: also the long tests, with thousands of attacks on the server
 test-all: override PYTEST_ARGS += --long
 test-all: test
 
