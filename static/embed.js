@@ -82,7 +82,7 @@ mhc.embed = (() => {
     await new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
     for (const figure of rest) doc.add_root(figure);
     mhc.refresh(doc, "depth", "iterations");
-    mhc.describe(doc);
+    return {doc, paint, stop: mhc.describe(doc)};
   }
 
   function missing(host, version) {
@@ -97,6 +97,7 @@ mhc.embed = (() => {
     return major === needed && minor >= least;
   }
 
+  // Returns a promise of {doc; paint, for another theme; stop}, or nothing if BokehJS comes later.
   return (host, data) => {
     if (!host.shadowRoot) { // by an older browser, or by a host's script
       host.attachShadow({mode: "open"}).append(host.querySelector("template").content);

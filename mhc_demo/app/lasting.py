@@ -33,6 +33,7 @@ from tornado.websocket import WebSocketClosedError, WebSocketProtocol
 
 from ._panel import SessionHandler
 from .faults import UnwantedError, one_line, report
+from .opening import TURNS
 
 log = logging.getLogger(__name__)
 
@@ -301,7 +302,9 @@ class LastingHandler(SessionHandler):
     async def open_session(self, token: str) -> None:
         """Open the session of the page that opened this line."""
         try:
-            await super().open_session(token)
+            async with self.settings[TURNS].turn():
+                if self._line is not None and not self._line.ended:  # else the visitor has left
+                    await super().open_session(token)
         except Exception as error:
             report(error)
             self.close()

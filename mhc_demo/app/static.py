@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+from functools import cache
+
 import panel as pn
 
 from ..figures import style
@@ -13,6 +16,13 @@ CSS = style.css() + text_of("mhc.css")
 serve_folder("mhc-demo", STATIC)
 
 
+@cache
+def address(name: str) -> str:
+    """Where the page finds a script; another script is at another address, for browsers keep it."""
+    version = hashlib.sha256(text_of(name).encode()).hexdigest()[:16]
+    return f"static/extensions/mhc-demo/{name}?v={version}"
+
+
 def load() -> None:
     """Load our scripts with Panel's, for this session.
 
@@ -20,7 +30,5 @@ def load() -> None:
     the rest from another host.
     """
     load_components()
-    pn.config.js_files.update(
-        {name.removesuffix(".js"): f"static/extensions/mhc-demo/{name}" for name in PAGE}
-    )
+    pn.config.js_files.update({name.removesuffix(".js"): address(name) for name in PAGE})
     pn.config.respect_explicit_sizing = True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from html import escape
 from itertools import groupby
 from typing import Any
@@ -29,13 +29,32 @@ from .request import EmbedRequest
 STYLES = ("mhc.css", "embed.css")
 
 
+class Content:
+    """What a file shows, whatever its markup: plots, their words, and the numbers that they read.
+
+    The live page's first picture is made of it too (`app/first.py`).
+    """
+
+    def __init__(self, request: EmbedRequest) -> None:
+        self.request = request
+        self._shared = Shared(request)
+        self.plots = [PLOTS[name](self._shared) for name in request.plots]
+        self.notes = [_notes(request, self.plots, i) for i in range(len(request.experiments))]
+        """For each number of streams the plots' notes, and last the caption."""
+
+    def data(self, dress: Callable[[figure], None] | None = None) -> str:
+        """The argument of `mhc.embed`, as JSON that may stand in a script.
+
+        `dress` gives each figure the look of the page around it, by default the file's own.
+        """
+        return _data(self.request, self._shared, self.plots, self.notes, dress or _dress)
+
+
 def html(request: EmbedRequest) -> str:
     """The whole file."""
-    shared = Shared(request)
-    plots = [PLOTS[name](shared) for name in request.plots]
-    notes = [_notes(request, plots, i) for i in range(len(request.experiments))]
-    body = "".join(_body(request, plots, notes[request.first]))
-    data = _data(request, shared, plots, notes)
+    content = Content(request)
+    body = "".join(_body(request, content.plots, content.notes[request.first]))
+    data = content.data()
     height = f' style="height:{request.height}px"' if request.height else ""
     styles = style.css() + text_of(*STYLES)
     part = (
@@ -158,12 +177,17 @@ def _caption(experiment: Experiment, measured: bool) -> str:
 # ---- numbers -------------------------------------------------------------------------------
 
 
-def _data(request: EmbedRequest, shared: Shared, plots: list[Plot], notes: list[list[str]]) -> str:
-    """The argument of `mhc.embed`, as JavaScript."""
+def _data(
+    request: EmbedRequest,
+    shared: Shared,
+    plots: list[Plot],
+    notes: list[list[str]],
+    dress: Callable[[figure], None],
+) -> str:
     chosen = PROJECTIONS[request.experiments[0].projection]
     document = Document()
     for each in (p for plot in plots for p in plot.figures):
-        _dress(each)
+        dress(each)
         document.add_root(each)
     document.add_root(shared.table)
     sources = [shared.packed, *(each for plot in plots for each in plot.packed)]

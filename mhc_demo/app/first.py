@@ -1,0 +1,295 @@
+"""The first page: what stands, and moves, before the server has built anything for a visitor.
+
+A page of Panel's costs the server some 0.4 s of processor and the browser a second, and a whole
+lecture hall opens it at once.  So the answer to a link is a static page: the first picture, drawn
+by the standalone file's own scripts from the same packed table, and looking like the live page.
+Both sliders move there.  It is the same for all who open that link, so it is made once, compressed
+once, and costs little more than a file.  Then `static/first.js` loads the live page's scripts, asks
+for a session, and puts the live page in its place once that stands: when the server has time for
+it, or when the visitor wants something that needs it.
+
+Links that show something else first (a presenter's view, a frame on another page, a view that the
+standalone file does not have) get the page without a picture, and their session at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from html import escape
+from typing import Any
+
+from bokeh.document import Document
+from bokeh.plotting import figure
+from bokeh.server.tornado import BokehTornado
+from panel.io.resources import Resources, bundle_resources
+from panel.io.state import set_curdoc
+
+from ..export.embed.page import Content
+from ..export.embed.plots import PLOTS
+from ..export.embed.request import checked
+from ..figures import style, words
+from ..figures.slices import SLIDERS
+from ..numerics.surface import EXPERIMENT_PARAMETERS, Experiment
+from ..scripts import PAGE, text_of
+from ..story import TITLE
+from ..story.glossary import explained
+from ..story.scenes import scenes_for_browser
+from . import static
+from .state import State
+from .views import VIEWS
+
+SCRIPTS = (*PAGE, "embed.js", "first.js")
+
+NEEDLESS = ("bokeh-gl", "bokeh-mathjax")
+"""Parts of BokehJS that neither the page nor Panel's own script uses."""
+
+MOST_KEPT = 256
+"""Pages in memory, of 130 kB each."""
+
+MOST_ENTRIES = 2**12
+"""Entries of one layer's matrices in all members.  More take seconds: the session shows fewer
+members first, and all of them later."""
+
+
+@dataclass(frozen=True)
+class FirstPage:
+    """A page, the same for all who open its link."""
+
+    html: bytes
+    etag: str
+
+
+@dataclass(frozen=True)
+class LivePage:
+    """What the live page loads: addresses relative to the page's."""
+
+    bokeh: str
+    """BokehJS itself, which the first picture needs too."""
+    scripts: tuple[str, ...]
+    modules: tuple[str, ...]
+    styles: tuple[str, ...]
+
+
+def live_page(server: BokehTornado) -> LivePage:
+    """What the live page of a server loads."""
+    with set_curdoc(Document()):
+        static.load()
+        bundle = bundle_resources([], Resources.from_bokeh(server.resources()))
+    ours = {static.address(name) for name in PAGE}
+    scripts = [str(each) for each in bundle.js_files if str(each) not in ours]
+    needed = [each for each in scripts if not any(part in each for part in NEEDLESS)]
+    bokeh = next(each for each in needed if "/bokeh.min.js" in each or "/bokeh.js" in each)
+    return LivePage(
+        bokeh=bokeh,
+        scripts=tuple(each for each in needed if each != bokeh),
+        modules=tuple(map(str, bundle.js_modules)),
+        styles=tuple(map(str, bundle.css_files)),
+    )
+
+
+PICTURED = {
+    plot.view
+    for plot in PLOTS.values()
+    if VIEWS[plot.view].of_experiment and not plot.fixed and not plot.square
+}
+"""The views whose plots the browser can move by itself, from tables that are small."""
+
+Arguments = tuple[tuple[str, bytes], ...]
+"""Those of a link, in one order."""
+
+
+def arguments_of(given: Mapping[str, list[bytes]]) -> Arguments:
+    """A link's arguments as a key, so that links that say the same have one page."""
+    return tuple(sorted((name, values[-1]) for name, values in given.items() if values))
+
+
+@lru_cache(maxsize=MOST_KEPT)
+def first_page(arguments: Arguments, live: LivePage) -> FirstPage:
+    """The page for a link.  It takes up to 0.2 s, so call it on a thread."""
+    state = State()
+    state.read({name: [value] for name, value in arguments})
+    html = _html(state, live).encode()
+    # A weak one, for each answer has a nonce of its own.
+    return FirstPage(html, f'W/"{hashlib.sha256(html).hexdigest()[:32]}"')
+
+
+def has_picture(state: State) -> bool:
+    """Whether the static page can show what the live page would open with."""
+    return (
+        state.view in PICTURED
+        and not (state.present or state.embed or state.notices)
+        and state.members * state.streams**2 <= MOST_ENTRIES
+    )
+
+
+# ---- the page as text ------------------------------------------------------------------------
+
+
+def _html(state: State, live: LivePage) -> str:
+    data: dict[str, Any] = {"live": vars(live), "query": state.query()}
+    picture = ""
+    if has_picture(state):
+        content = _content(state)
+        scenes = [_brief(scene, state.scene) for scene in scenes_for_browser()]
+        data |= {"scenes": scenes, "scene": state.scene}
+        picture = _picture(state, content)
+        packed = content.data(_dress)
+    scripts = "".join(
+        f'<script defer src="{escape(src)}"></script>\n'
+        for src in (live.bokeh, *map(static.address, SCRIPTS))
+    )
+    written = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
+    blocks = f'<script type="application/json" id="mhc-first-data">{written}</script>\n'
+    if picture:
+        blocks += f'<script type="application/json" id="mhc-first-picture">{packed}</script>\n'
+    return PAGE_HTML.format(
+        title=escape(TITLE),
+        theme=state.theme,
+        base=BASE,
+        scripts=scripts,
+        picture=picture,
+        data=blocks,
+    )
+
+
+def _content(state: State) -> Content:
+    experiment = Experiment(**{name: getattr(state, name) for name in EXPERIMENT_PARAMETERS})
+    return Content(
+        checked(
+            experiment,
+            scene=None,
+            depth=state.depth,
+            iterations=state.iterations,
+            streams=(),
+            plots=[name for name, plot in PLOTS.items() if plot.view == state.view],
+            controls=None,
+            max_depth=SLIDERS["depth"].end,
+            max_iterations=SLIDERS["iterations"].end,
+            title="",
+            theme=state.theme,
+            height=None,
+            fragment=True,
+            device=state.device,
+        )
+    )
+
+
+def _dress(p: figure) -> None:
+    """Give a figure the look that it has on the live page, where the widget library's theme sets it.
+
+    Its colours there are shares of the ink.
+    """
+    style.set_type(p, 0)
+    for axis in p.axis:
+        axis.axis_label_text_font = axis.major_label_text_font = style.FONT
+        axis.axis_label_text_font_style = "normal"
+        axis.axis_label_standoff = 12
+        axis.axis_line_alpha = 0
+        axis.major_label_text_alpha = 0.7
+    p.grid.grid_line_alpha = 0.12
+
+
+def _brief(scene: Mapping[str, str], shown: str) -> Mapping[str, str]:
+    """A scene without the words that are not on the page."""
+    return scene if scene["name"] == shown else {"name": scene["name"], "title": scene["title"]}
+
+
+def _picture(state: State, content: Content) -> str:
+    styles = style.css() + text_of("mhc.css", "first.css")
+    tabs = "".join(
+        f'<button type="button" role="tab" aria-selected="{str(name == state.view).lower()}" '
+        f'data-view="{name}">{escape(view.title)}</button>'
+        for name, view in VIEWS.items()
+    )
+    legend = dict.fromkeys(entry for plot in content.plots for entry in plot.legend())
+    plots = "".join(plot.html() for plot in content.plots)
+    notes = "".join(f'<p class="words">{explained(note)}</p>' for note in content.notes[0][:-1])
+    return PICTURE_HTML.format(
+        theme=state.theme,
+        styles=styles,
+        title=escape(TITLE),
+        menu=MENU,
+        sun=SUN,
+        settings="".join(_settings(state)),
+        tabs=tabs,
+        legend=words.legend(legend, explained),
+        plots=plots,
+        notes=notes,
+    )
+
+
+def _settings(state: State) -> Iterator[str]:
+    """The controls that are to come, with their values."""
+    for name in EXPERIMENT_PARAMETERS:
+        parameter, value = state.param[name], getattr(state, name)
+        titles = getattr(parameter, "names", None) or {}
+        shown = next((title for title, each in titles.items() if each == value), value)
+        kind = "choice" if titles else "number"
+        yield (
+            f'<li class="{kind}"><span>{escape(parameter.label)}</span> '
+            f"<b>{escape(str(shown))}</b></li>"
+        )
+
+
+# The look of Panel's template, which the live page expects.
+BASE = """\
+html, body { display: flow-root; box-sizing: border-box; height: 100%; margin: 0; padding: 0; }
+body { background: #ffffff; }
+[data-theme="dark"] body { background: #121212; }
+html, body {
+  color: var(--mui-palette-text-primary); background-color: var(--mui-palette-background-default);
+  font: var(--mui-font-body1);
+}
+h1 { font: var(--mui-font-h1); } h2 { font: var(--mui-font-h2); } h3 { font: var(--mui-font-h3); }
+h4 { font: var(--mui-font-h4); } h5 { font: var(--mui-font-h5); } h6 { font: var(--mui-font-h6); }
+.mhc-live { display: contents; }
+.mhc-first { position: fixed; inset: 0; z-index: 4000; }
+"""
+
+PAGE_HTML = """\
+<!DOCTYPE html>
+<html lang="en" data-theme-managed="true" data-theme="{theme}">
+<head>
+<meta charset="utf-8">
+<title>{title}</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="{theme}">
+<style>{base}</style>
+{scripts}</head>
+<body>
+<script type="esms-options">{{"shimMode": true}}</script>
+{picture}{data}<noscript>This page needs JavaScript.</noscript>
+</body>
+</html>
+"""
+
+PICTURE_HTML = """\
+<div class="mhc-first" data-theme="{theme}"><template shadowrootmode="open"><style>{styles}</style>
+<header><button type="button" class="icon menu" aria-label="Toggle sidebar">{menu}</button>
+<h1>{title}</h1>
+<button type="button" class="icon theme" aria-label="Toggle theme">{sun}</button></header>
+<aside><ul>{settings}</ul></aside>
+<article>
+<div class="story"></div>
+<div class="headline"></div>
+<div class="dials"><div class="range" data-name="iterations"></div>
+<div class="range" data-name="depth"></div></div>
+<div class="tabs" role="tablist" aria-label="Views">{tabs}</div>
+<div class="mhc-stage">{legend}<div class="plots">{plots}</div>{notes}</div>
+<p class="waiting" role="status"></p>
+</article></template></div>
+"""
+
+MENU = (
+    '<svg viewBox="0 0 24 24"><path d="M3 6h13v2H3zM3 11h10v2H3zM3 16h13v2H3z'
+    'M21 15.6 17.4 12 21 8.4 19.6 7l-5 5 5 5z"/></svg>'
+)
+SUN = (
+    '<svg viewBox="0 0 24 24"><circle cx="12" cy="12" r="5"/><path stroke="currentColor" '
+    'stroke-width="2" stroke-linecap="round" d="M12 2v2M12 20v2M2 12h2M20 12h2'
+    'M4.9 4.9l1.4 1.4M17.7 17.7l1.4 1.4M4.9 19.1l1.4-1.4M17.7 6.3l1.4-1.4"/></svg>'
+)

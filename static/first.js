@@ -1,0 +1,228 @@
+/* The first page (mhc_demo/app/first.py): it draws the first picture from a table, and then puts the
+   live page, which needs the server, in its place.
+
+   The live page is loaded when the picture stands, and joined when the server has time for it, or at
+   once when the visitor wants something that needs it.  It takes over what was done meanwhile. */
+"use strict";
+mhc.first = (() => {
+  const {element} = mhc;
+  const read = (id) => JSON.parse(document.getElementById(id)?.textContent ?? "null");
+  const data = read("mhc-first-data");
+  const host = document.querySelector(".mhc-first");
+  const QUIET = 700; // milliseconds without a move until the live page takes over
+  const BUSY = 4000; // ... until a server that had no time is asked again
+  const LATE = 400; // ... until the page says that something takes a while
+  const root = document.documentElement;
+  const here = `${location.pathname.replace(/\/$/, "")}/token`;
+
+  const wishes = {}; // what the visitor wants of the live page: view, scene, theme, sidebar
+  let wanted = false; // whether that, or no picture, makes it urgent
+  let hurry = () => {};
+  let story = null;
+  let first = null; // {doc, ...} of the picture
+  let now = {}; // depth and iterations
+  let moved = 0;
+  let held = false; // whether a finger or a button is down
+
+  const pause = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
+  const painted = () => new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
+  const find = (selector) => host?.shadowRoot.querySelector(selector);
+
+  function want(wish) {
+    Object.assign(wishes, wish);
+    wanted = true;
+    hurry();
+    setTimeout(say, LATE);
+  }
+
+  function say() {
+    const line = find(".waiting");
+    if (line && host.isConnected) mhc.text(line, "One moment: the rest of the page is on its way.");
+  }
+
+  // ---- the picture -------------------------------------------------------------------------
+
+  async function draw() {
+    const picture = read("mhc-first-picture");
+    find(".theme").addEventListener("click", () => {
+      const theme = host.dataset.theme === "dark" ? "light" : "dark";
+      host.dataset.theme = root.dataset.theme = theme;
+      first?.paint();
+      want({theme});
+    });
+    find(".menu").addEventListener("click", () => {
+      if (innerWidth < 600) return want({sidebar: true});
+      host.classList.toggle("closed");
+      want({sidebar: !host.classList.contains("closed")});
+    });
+    find("aside").addEventListener("click", () => want({}));
+    for (const tab of host.shadowRoot.querySelectorAll(".tabs button")) {
+      tab.addEventListener("click", () => {
+        find(".tabs [aria-selected=true]").ariaSelected = "false";
+        tab.ariaSelected = "true";
+        want({view: tab.dataset.view});
+      });
+    }
+    tell_story();
+    const drawn = mhc.embed(host, picture);
+    measure(); // with headline and sliders, and before the plots
+    first = await drawn;
+    mhc.listen(first.doc, (state) => {
+      now = {...state};
+      moved = performance.now();
+      setTimeout(write, 200);
+    });
+    for (const [event, down] of [["pointerdown", true], ["pointerup", false], ["pointercancel", false]])
+      addEventListener(event, () => { held = down; }, {capture: true});
+  }
+
+  function tell_story() {
+    const {scenes, scene} = data;
+    story = mhc.story(find(".story"), {
+      scenes,
+      present: () => ({scene, presenting: false}),
+      ask: (what) => { if (typeof what === "object") want(what); },
+    });
+  }
+
+  // The height that everything else leaves to the plots, as in story.js.
+  function measure() {
+    const article = find("article");
+    const above = find(".mhc-stage").getBoundingClientRect().top + article.scrollTop;
+    root.style.setProperty("--mhc-rest", `${20 * Math.round((above + 150) / 20)}px`);
+  }
+
+  // The link of what is shown.
+  function query() {
+    const chosen = new URLSearchParams(data.query);
+    for (const [name, value] of Object.entries(now)) chosen.set(name, value);
+    for (const name of ["view", "scene", "theme"]) if (name in wishes) chosen.set(name, wishes[name]);
+    return `?${chosen}`;
+  }
+
+  function write() {
+    if (!host?.isConnected || Object.keys(wishes).length) return;
+    const shown = data.query.replace(
+      /([?&])(depth|iterations)=\d+/g, (_, before, name) => `${before}${name}=${now[name]}`);
+    if (location.search !== shown) history.replaceState(history.state, "", shown + location.hash);
+  }
+
+  // ---- the live page -----------------------------------------------------------------------
+
+  function arrived(node) {
+    return new Promise((done, failed) => {
+      node.addEventListener("load", done, {once: true});
+      node.addEventListener("error", () => failed(new Error(`${node.src ?? node.href} is missing`)), {once: true});
+    });
+  }
+
+  async function load({scripts, modules, styles}) {
+    const absolute = (address) => new URL(address, document.baseURI).href;
+    for (const address of styles)
+      element("link", "", document.head, {rel: "stylesheet", href: absolute(address)});
+    const nodes = scripts.map((address) =>
+      Object.assign(document.createElement("script"), {src: absolute(address), async: false}));
+    nodes.push(...modules.map((address) =>
+      Object.assign(document.createElement("script"), {src: absolute(address), type: "module"})));
+    const all = nodes.map(arrived);
+    document.head.append(...nodes);
+    await Promise.all(all);
+  }
+
+  // A session's token: at once if it is wanted, else when the server has time.
+  async function token() {
+    for (let failures = 0; ;) {
+      const asked = wanted;
+      try {
+        const answer = await fetch(here + query(), {headers: {"Mhc-Wanted": asked ? "1" : "0"}, cache: "no-store"});
+        if (answer.ok) return (await answer.json()).token;
+        failures = answer.status === 503 ? 0 : failures + 1;
+      } catch {
+        failures += 1;
+      }
+      if (wanted && !asked) continue;
+      const again = pause(BUSY * (0.75 + 0.5 * Math.random()) * Math.min(1 + failures, 4));
+      await Promise.race([again, new Promise((done) => { hurry = done; })]);
+    }
+  }
+
+  async function join() {
+    await load(data.live);
+    const sent = await token();
+    const asked = {...wishes};
+    const place = element("div", "mhc-live", document.body, {id: "mhc-live", inert: Boolean(first)});
+    await Bokeh.embed.embed_items({}, [{token: sent, elementid: place.id, roots: {}, root_ids: []}]);
+    const live = Bokeh.documents.findLast((doc) => doc !== first?.doc);
+    if (!live) return;
+    if (!first) return finish(live, place);
+    while (!stands(live)) await pause(50);
+    while (held || performance.now() - moved < QUIET) await pause(50);
+    take_over(live, asked);
+    await painted();
+    finish(live, place);
+  }
+
+  const models = (doc, type) => [...doc.all_models].filter((model) => new RegExp(`^${type}\\d+$`).test(model.type));
+
+  // The controls come after the live page's first picture.
+  const stands = (live) => live.is_idle && models(live, "Share").length > 0;
+
+  // Does on the live page what was done on the first one since its session was asked for.
+  function take_over(live, asked) {
+    for (const slider of models(live, "Slider"))
+      if (slider.state_name in now && slider.value !== now[slider.state_name]) slider.value = now[slider.state_name];
+    const fresh = (name) => name in wishes && wishes[name] !== asked[name];
+    const [page] = models(live, "Page");
+    if (fresh("theme")) page.dark_theme = wishes.theme === "dark";
+    if ("sidebar" in wishes && page.sidebar_open !== wishes.sidebar) page.sidebar_open = wishes.sidebar;
+    const [story] = models(live, "Story");
+    if (fresh("scene")) story.scene = wishes.scene;
+    if (fresh("presenting")) story.present = wishes.presenting;
+    if (fresh("view")) {
+      const tabs = [...find(".tabs").children].map((tab) => tab.dataset.view);
+      models(live, "Tabs")[0].active = tabs.indexOf(wishes.view);
+    }
+  }
+
+  function finish(live, place) {
+    place.inert = false;
+    if (first) {
+      const focused = host.shadowRoot.activeElement;
+      const scrolled = find("article").scrollTop;
+      const name = focused?.closest(".range")?.dataset.name;
+      story.stop();
+      first.stop?.();
+      host.remove();
+      first.doc.clear();
+      Bokeh.documents.splice(Bokeh.documents.indexOf(first.doc), 1);
+      const main = deep(document, "main");
+      if (main) main.scrollTop = scrolled;
+      if (name) deep(document, `.mhc-range input[id^="mhc-${name}"]`)?.focus();
+    }
+    root.classList.add("mhc-joined");
+  }
+
+  // The first element that matches, in shadow roots too.
+  function deep(from, selector) {
+    const found = from.querySelector(selector);
+    if (found) return found;
+    for (const each of from.querySelectorAll("*")) {
+      const inside = each.shadowRoot && deep(each.shadowRoot, selector);
+      if (inside) return inside;
+    }
+    return null;
+  }
+
+  async function begin() {
+    if (host) {
+      await draw();
+      await painted();
+    } else {
+      wanted = true;
+    }
+    await join();
+  }
+
+  const done = begin();
+  return {done, want};
+})();
