@@ -10,7 +10,7 @@ mhc.first = (() => {
   const data = read("mhc-first-data");
   const host = document.querySelector(".mhc-first");
   const QUIET = 700; // milliseconds without a move until the live page takes over
-  const BUSY = 4000; // ... until a server that had no time is asked again
+  const AGAIN = 4000; // ... until a server that did not answer is asked again
   const LATE = 400; // ... until the page says that something takes a while
   const root = document.documentElement;
   const here = `${location.pathname.replace(/\/$/, "")}/token`;
@@ -51,7 +51,7 @@ mhc.first = (() => {
       want({theme});
     });
     find(".menu").addEventListener("click", () => {
-      if (innerWidth < 600) return want({sidebar: true});
+      if (innerWidth < 600) return want({sidebar: true}); // a drawer, which the live page has
       host.classList.toggle("closed");
       want({sidebar: !host.classList.contains("closed")});
     });
@@ -112,60 +112,77 @@ mhc.first = (() => {
   function arrived(node) {
     return new Promise((done, failed) => {
       node.addEventListener("load", done, {once: true});
-      node.addEventListener("error", () => failed(new Error(`${node.src ?? node.href} is missing`)), {once: true});
+      node.addEventListener("error", failed, {once: true});
     });
   }
 
+  // Loads styles and scripts, these in their order; those that do not arrive, again and again.
   async function load({scripts, modules, styles}) {
-    const absolute = (address) => new URL(address, document.baseURI).href;
-    for (const address of styles)
-      element("link", "", document.head, {rel: "stylesheet", href: absolute(address)});
-    const nodes = scripts.map((address) =>
-      Object.assign(document.createElement("script"), {src: absolute(address), async: false}));
-    nodes.push(...modules.map((address) =>
-      Object.assign(document.createElement("script"), {src: absolute(address), type: "module"})));
-    const all = nodes.map(arrived);
-    document.head.append(...nodes);
-    await Promise.all(all);
+    const link = (href) => Object.assign(document.createElement("link"), {rel: "stylesheet", href});
+    const script = (src, more) => Object.assign(document.createElement("script"), {src, ...more});
+    const bring = async (make) => {
+      for (;;) {
+        const node = make();
+        const there = arrived(node);
+        document.head.append(node);
+        try {
+          return await there;
+        } catch {
+          node.remove();
+          await pause(AGAIN);
+        }
+      }
+    };
+    for (const src of [...scripts, ...modules])
+      element("link", "", document.head, {rel: "preload", as: "script", href: src, crossOrigin: modules.includes(src) ? "anonymous" : null});
+    const looks = styles.map((href) => bring(() => link(href)));
+    for (const src of scripts) await bring(() => script(src, {}));
+    await Promise.all([...looks, ...modules.map((src) => bring(() => script(src, {type: "module"})))]);
   }
 
   // A session's token: at once if it is wanted, else when the server has time.
   async function token() {
-    for (let failures = 0; ;) {
+    for (;;) {
       const asked = wanted;
+      let again = AGAIN;
       try {
-        const answer = await fetch(here + query(), {headers: {"Mhc-Wanted": asked ? "1" : "0"}, cache: "no-store"});
-        if (answer.ok) return (await answer.json()).token;
-        failures = answer.status === 503 ? 0 : failures + 1;
-      } catch {
-        failures += 1;
-      }
+        const headers = {"Mhc-Wanted": asked ? "1" : "0"};
+        const answer = await fetch(here + query(), {headers, cache: "no-store"});
+        const {token, seconds} = await answer.json();
+        if (token) return token;
+        again = 1000 * seconds;
+      } catch {}
       if (wanted && !asked) continue;
-      const again = pause(BUSY * (0.75 + 0.5 * Math.random()) * Math.min(1 + failures, 4));
-      await Promise.race([again, new Promise((done) => { hurry = done; })]);
+      const sooner = new Promise((done) => { hurry = done; });
+      await Promise.race([pause(again * (1 + 0.5 * Math.random())), sooner]);
     }
   }
 
   async function join() {
-    await load(data.live);
+    const keep = () => history.replaceState(history.state, "", query() + location.hash);
+    const forget = mhc.connection.keep(keep); // if the page has to be opened anew before it has joined
     const sent = await token();
     const asked = {...wishes};
+    await load(data.live);
     const place = element("div", "mhc-live", document.body, {id: "mhc-live", inert: Boolean(first)});
     await Bokeh.embed.embed_items({}, [{token: sent, elementid: place.id, roots: {}, root_ids: []}]);
     const live = Bokeh.documents.findLast((doc) => doc !== first?.doc);
-    if (!live) return;
-    if (!first) return finish(live, place);
-    while (!stands(live)) await pause(50);
-    while (held || performance.now() - moved < QUIET) await pause(50);
-    take_over(live, asked);
-    await painted();
-    finish(live, place);
+    if (!live) return; // connection.js reports it
+    forget();
+    if (first) {
+      while (!stands(live)) await pause(50);
+      while (held || performance.now() - moved < QUIET) await pause(50);
+      take_over(live, asked);
+      await painted();
+    }
+    finish(place);
   }
 
   const models = (doc, type) => [...doc.all_models].filter((model) => new RegExp(`^${type}\\d+$`).test(model.type));
 
-  // The controls come after the live page's first picture.
-  const stands = (live) => live.is_idle && models(live, "Share").length > 0;
+  // The controls come after the live page's first picture, and maybe more of the ensemble.
+  const stands = (live) => live.is_idle && models(live, "Share").length > 0
+    && !models(live, "Headline")[0].computing;
 
   // Does on the live page what was done on the first one since its session was asked for.
   function take_over(live, asked) {
@@ -184,7 +201,7 @@ mhc.first = (() => {
     }
   }
 
-  function finish(live, place) {
+  function finish(place) {
     place.inert = false;
     if (first) {
       const focused = host.shadowRoot.activeElement;
@@ -223,6 +240,6 @@ mhc.first = (() => {
     await join();
   }
 
-  const done = begin();
-  return {done, want};
+  begin();
+  return {want};
 })();

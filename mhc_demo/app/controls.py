@@ -58,6 +58,13 @@ CONTROLS: dict[str, Callable[..., Any]] = {
 """The controls that a scene or an embedded page can ask for, beside depth and iterations."""
 
 
+ORDER = ("streams", "spread", "seed", "projection", "init", "members", "definition", "device")
+"""The experiment's controls from top to bottom, as the first page shows them (`first.py`)."""
+
+SLIDING = ("streams", "spread", "members")
+"""Those that are sliders."""
+
+
 def for_a_lecture(name: str, state: State) -> Any:
     """A control in the presenter's type, without the icon that explains it on hover."""
     return CONTROLS[name](state, stylesheets=[LEGIBLE], description="")

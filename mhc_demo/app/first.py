@@ -14,11 +14,13 @@ standalone file does not have) get the page without a picture, and their session
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
 from html import escape
 from typing import Any
 
@@ -39,6 +41,7 @@ from ..story import TITLE
 from ..story.glossary import explained
 from ..story.scenes import scenes_for_browser
 from . import static
+from .controls import ORDER, SLIDING
 from .state import State
 from .views import VIEWS
 
@@ -107,9 +110,31 @@ def arguments_of(given: Mapping[str, list[bytes]]) -> Arguments:
     return tuple(sorted((name, values[-1]) for name, values in given.items() if values))
 
 
-@lru_cache(maxsize=MOST_KEPT)
+class FirstPages:
+    """The first pages of a server.  They are made one at a time, on a thread, and kept."""
+
+    def __init__(self, live: LivePage) -> None:
+        self._live = live
+        self._kept: OrderedDict[Arguments, FirstPage] = OrderedDict()
+        self._thread = ThreadPoolExecutor(1)
+
+    async def get(self, arguments: Arguments) -> FirstPage:
+        """The page for a link."""
+        if arguments not in self._kept:
+            loop = asyncio.get_running_loop()
+            await loop.run_in_executor(self._thread, self._make, arguments)
+        self._kept.move_to_end(arguments)
+        return self._kept[arguments]
+
+    def _make(self, arguments: Arguments) -> None:
+        if arguments not in self._kept:  # by the one who waited before
+            self._kept[arguments] = first_page(arguments, self._live)
+            if len(self._kept) > MOST_KEPT:
+                self._kept.popitem(last=False)
+
+
 def first_page(arguments: Arguments, live: LivePage) -> FirstPage:
-    """The page for a link.  It takes up to 0.2 s, so call it on a thread."""
+    """The page for a link; it takes up to 0.2 s."""
     state = State()
     state.read({name: [value] for name, value in arguments})
     html = _html(state, live).encode()
@@ -179,10 +204,7 @@ def _content(state: State) -> Content:
 
 
 def _dress(p: figure) -> None:
-    """Give a figure the look that it has on the live page, where the widget library's theme sets it.
-
-    Its colours there are shares of the ink.
-    """
+    """Give a figure the look that the widget library's theme gives it on the live page."""
     style.set_type(p, 0)
     for axis in p.axis:
         axis.axis_label_text_font = axis.major_label_text_font = style.FONT
@@ -214,6 +236,7 @@ def _picture(state: State, content: Content) -> str:
         title=escape(TITLE),
         menu=MENU,
         sun=SUN,
+        moon=MOON,
         settings="".join(_settings(state)),
         tabs=tabs,
         legend=words.legend(legend, explained),
@@ -224,15 +247,15 @@ def _picture(state: State, content: Content) -> str:
 
 def _settings(state: State) -> Iterator[str]:
     """The controls that are to come, with their values."""
-    for name in EXPERIMENT_PARAMETERS:
+    for name in ORDER:
         parameter, value = state.param[name], getattr(state, name)
-        titles = getattr(parameter, "names", None) or {}
+        label = escape(parameter.label)
+        titles = getattr(parameter, "objects", None) or {}
         shown = next((title for title, each in titles.items() if each == value), value)
-        kind = "choice" if titles else "number"
-        yield (
-            f'<li class="{kind}"><span>{escape(parameter.label)}</span> '
-            f"<b>{escape(str(shown))}</b></li>"
-        )
+        if name in SLIDING:
+            yield f'<li class="number">{label}: <b>{escape(str(shown))}</b></li>'
+        else:
+            yield f'<li class="choice"><span>{label}</span><b>{escape(str(shown))}</b></li>'
 
 
 # The look of Panel's template, which the live page expects.
@@ -271,7 +294,7 @@ PICTURE_HTML = """\
 <div class="mhc-first" data-theme="{theme}"><template shadowrootmode="open"><style>{styles}</style>
 <header><button type="button" class="icon menu" aria-label="Toggle sidebar">{menu}</button>
 <h1>{title}</h1>
-<button type="button" class="icon theme" aria-label="Toggle theme">{sun}</button></header>
+<button type="button" class="icon theme" aria-label="Toggle theme">{sun}{moon}</button></header>
 <aside><ul>{settings}</ul></aside>
 <article>
 <div class="story"></div>
@@ -285,11 +308,13 @@ PICTURE_HTML = """\
 """
 
 MENU = (
-    '<svg viewBox="0 0 24 24"><path d="M3 6h13v2H3zM3 11h10v2H3zM3 16h13v2H3z'
-    'M21 15.6 17.4 12 21 8.4 19.6 7l-5 5 5 5z"/></svg>'
+    '<svg viewBox="0 0 24 24"><path class="open" d="M3 6h13v2H3zM3 11h10v2H3zM3 16h13v2H3z'
+    'M21 15.6 17.4 12 21 8.4 19.6 7l-5 5 5 5z"/>'
+    '<path class="shut" d="M3 6h18v2H3zM3 11h18v2H3zM3 16h18v2H3z"/></svg>'
 )
 SUN = (
-    '<svg viewBox="0 0 24 24"><circle cx="12" cy="12" r="5"/><path stroke="currentColor" '
-    'stroke-width="2" stroke-linecap="round" d="M12 2v2M12 20v2M2 12h2M20 12h2'
-    'M4.9 4.9l1.4 1.4M17.7 17.7l1.4 1.4M4.9 19.1l1.4-1.4M17.7 6.3l1.4-1.4"/></svg>'
+    '<svg class="sun" viewBox="0 0 24 24"><circle cx="12" cy="12" r="5"/><path '
+    'stroke="currentColor" stroke-width="2" stroke-linecap="round" d="M12 2v2M12 20v2M2 12h2'
+    'M20 12h2M4.9 4.9l1.4 1.4M17.7 17.7l1.4 1.4M4.9 19.1l1.4-1.4M17.7 6.3l1.4-1.4"/></svg>'
 )
+MOON = '<svg class="moon" viewBox="0 0 24 24"><path d="M12 3a9 9 0 1 0 9 9 7 7 0 0 1-9-9z"/></svg>'

@@ -108,11 +108,14 @@ def options(frame_ancestors: Sequence[str] | None = ()) -> dict[str, Any]:
     }
 
 
-def protect(server: BokehTornado) -> None:
-    """Let only what the page needs reach `server`, and make its websockets lasting ones."""
+def protect(server: BokehTornado, *, first_page: bool = False) -> None:
+    """Let only what the page needs reach `server`, and make its websockets lasting ones.
+
+    `first_page`: its pages show what their links say, so a link is answered with a static page.
+    """
     hide_working_folder()
     server.default_router.rules.insert(0, Rule(Refused(server), ErrorHandler, {"status_code": 404}))
-    open_visits(server)
+    open_visits(server, first_page=first_page)
     for rule in server.wildcard_router.rules:
         if not isinstance(rule.target, type):
             continue
@@ -247,7 +250,10 @@ _unprotected: WeakSet[ApplicationContext] = WeakSet()
 
 
 def protect_own_server() -> None:
-    """Protect the server of this session from its next request on, unless it is protected."""
+    """Protect the server of this session from its next request on, unless it is protected.
+
+    For an app whose page is `create()`, which shows what the link says.
+    """
     context = pn.state.curdoc and pn.state.curdoc.session_context
     if context is None or getattr(context, "server_context", None) is None:
         return
@@ -260,7 +266,7 @@ def _find_handler(self: BokehTornado, request: HTTPServerRequest, **kwargs: Any)
     # A session does not know its server, but every server calls this.
     found = _unprotected.intersection(self.applications.values())
     if found and not any(isinstance(rule.matcher, Refused) for rule in self.default_router.rules):
-        protect(self)
+        protect(self, first_page=found.issuperset(self.applications.values()))
         self.transforms.append(headers())
         self.settings["websocket_max_message_size"] = LARGEST_MESSAGE
         self.settings["websocket_ping_interval"] = PING

@@ -14,18 +14,22 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+from bokeh.core.types import ID
+from bokeh.server.session import ServerSession
 from bokeh.server.tornado import BokehTornado
 from bokeh.util.token import generate_jwt_token, generate_session_id
 from panel.io.server import DocHandler
+from tornado.process import task_id
 from tornado.routing import PathMatches, Rule
 
-from .first import FirstPage, LivePage, arguments_of, first_page, live_page
+from .faults import report
+from .first import FirstPage, FirstPages, arguments_of, live_page
 
 TURNS = "turns to build a session"
 """Key in a server's settings: its `Turns`."""
 
-LIVE = "what the live page loads"
-"""Key in a server's settings: its `LivePage`."""
+PAGES = "first pages"
+"""Key in a server's settings: its `FirstPages`."""
 
 PAUSE = 0.01
 """Seconds between two sessions, in which other requests are answered."""
@@ -61,33 +65,48 @@ class Turns:
         finally:
             self._waiting -= 1
 
-    def free(self) -> bool:
-        """Whether there is time for a session that nobody waits for."""
-        return not self._waiting and time.monotonic() >= self._free_at
+    def busy_for(self) -> float:
+        """Seconds until there may be time for a session that nobody waits for."""
+        return max(self._free_at - time.monotonic(), float(self._waiting))
 
-    def take(self) -> None:
-        """Note that one was promised, so that the next one is not promised at once."""
+    def promise(self) -> None:
+        """Note that a session was promised, so that the next is not promised at once."""
         self._free_at = max(self._free_at, time.monotonic() + 1)
 
 
-class PageHandler(DocHandler):
-    """Answers a link with its first page."""
+class BuiltPageHandler(DocHandler):
+    """Builds a session for each page that is requested, as Panel does, but one at a time.
+
+    Otherwise those that are requested at once are built in one go, and nothing else is answered.
+    """
+
+    _left = False
+
+    def on_connection_close(self) -> None:
+        """Note that nobody waits for this page any more."""
+        self._left = True
 
     async def get(self, *args: Any, **kwargs: Any) -> None:
-        """Send the page, or say that the browser has it already."""
-        arguments = arguments_of(self.request.arguments)
-        self._page = await asyncio.to_thread(first_page, arguments, self._live())
-        self.set_header("Content-Type", "text/html; charset=utf-8")
-        self.set_header("Cache-Control", "no-cache")  # to be kept, but asked for again
-        self.write(self._page.html)
+        """Build the page and send it."""
+        async with self.settings[TURNS].turn():
+            if not self._left:
+                await super().get(*args, **kwargs)
+
+
+class FirstPageHandler(DocHandler):
+    """Answers a link with its first page."""
 
     _page: FirstPage | None = None
 
-    def _live(self) -> LivePage:
+    async def get(self, *args: Any, **kwargs: Any) -> None:
+        """Send the page, or say that the browser has it already."""
         settings = self.settings
-        if LIVE not in settings:
-            settings[LIVE] = live_page(self.application)
-        return settings[LIVE]
+        if PAGES not in settings:
+            settings[PAGES] = FirstPages(live_page(self.application))
+        self._page = await settings[PAGES].get(arguments_of(self.request.arguments))
+        self.set_header("Content-Type", "text/html; charset=utf-8")
+        self.set_header("Cache-Control", "no-cache")  # to be kept, but asked for again
+        self.write(self._page.html)
 
     def compute_etag(self) -> str | None:
         """The hash that was computed with the page."""
@@ -102,33 +121,52 @@ class TokenHandler(DocHandler):
         self.set_header("Cache-Control", "no-store")
         turns: Turns = self.settings[TURNS]
         if self.request.headers.get(WANTED) != "1":
-            if not turns.free():
+            seconds = turns.busy_for()
+            if seconds > 0:
                 self.set_status(503)
+                self.write({"seconds": round(seconds, 1)})
                 return
-            turns.take()
+            turns.promise()
         self.write({"token": await self._token()})
 
     async def _token(self) -> str:
         app = self.application
         if not app.sign_sessions:  # then a token is good only if its session is there
-            async with self.settings[TURNS].turn():
-                return (await self.get_session()).token
+            return (await self._build()).token
         name = generate_session_id(secret_key=app.secret_key, signed=True)
-        return generate_jwt_token(
+        token = generate_jwt_token(
             name,
             secret_key=app.secret_key,
             signed=True,
             expiration=app.session_token_expiration,
             extra_payload=self._generate_token_payload(),
         )
+        if task_id() is None:  # else its websocket may come to another process
+            # It is built while the browser loads the scripts of the live page.
+            build = asyncio.ensure_future(self._build(name, token))
+            build.add_done_callback(_report)
+        return token
+
+    async def _build(self, name: ID | None = None, token: str | None = None) -> ServerSession:
+        async with self.settings[TURNS].turn():
+            if name is None:
+                return await self.get_session()
+            context = self.application_context
+            return await context.create_session_if_needed(name, self.request, token)
 
 
-def open_visits(server: BokehTornado) -> None:
-    """Have the pages of a server open this way."""
+def _report(build: asyncio.Future[ServerSession]) -> None:
+    if not build.cancelled() and (error := build.exception()) is not None:
+        report(error)
+
+
+def open_visits(server: BokehTornado, *, first_page: bool) -> None:
+    """Have the visits of a server begin this way; without `first_page` with a session each."""
     server.settings[TURNS] = Turns()
     for rule in list(server.wildcard_router.rules):
         if rule.target is DocHandler:
-            path = rule.matcher.regex.pattern.rstrip("$").rstrip("?").rstrip("/")
-            token = Rule(PathMatches(path + "/token"), TokenHandler, rule.target_kwargs)
-            server.wildcard_router.rules.insert(0, token)
-            rule.target = PageHandler
+            rule.target = FirstPageHandler if first_page else BuiltPageHandler
+            if first_page:
+                path = rule.matcher.regex.pattern.removesuffix("$").removesuffix("/?")
+                token = Rule(PathMatches(path + "/token"), TokenHandler, rule.target_kwargs)
+                server.wildcard_router.rules.insert(0, token)

@@ -239,7 +239,7 @@ def _serve(options: argparse.Namespace, state: Mapping[str, object]) -> int:
     # Health checks do not know the prefix.
     alive = (r"/liveness", LivenessHandler, {"applications": tornado.applications})
     tornado.add_handlers(r".*", [with_slash, alive])
-    guard.protect(tornado)
+    guard.protect(tornado, first_page=True)
     guard.keep_some_files(http_server(server))
     if task_id() is not None:
         family.follow()
