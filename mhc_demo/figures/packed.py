@@ -23,8 +23,9 @@ Cells = Callable[[Floats], tuple[Floats, Floats]]
 """Finite values -> the ends of the ranges around them in which the text is the same."""
 
 PER_UNIT = 10**7
-"""Steps to 1.  The sixth digit of a gain of 9.99999 is 4e-7 in its log10, and half of that where
-the headline's third digit changes in the middle of it."""
+"""Steps to 1; a file holds this number once, for all its columns.  The sixth digit of a gain of
+9.99999 is 4e-7 in its log10, and half of that where the headline's third digit changes in the
+middle of it."""
 
 INSIDE = 1e-3
 """Of a step: a value on the very end of a range may be shown as either."""
