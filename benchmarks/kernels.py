@@ -164,6 +164,7 @@ def matrices(batch: int, device: str, spread: float = 1.0, seed: int = 0) -> tup
     """Logits and the gradient that arrives at their projection, both (batch, 4, 4)."""
     generator = torch.Generator(device).manual_seed(seed)
     logits = spread * torch.randn(batch, 4, 4, device=device, generator=generator)
+    # The name that PyTorch's documentation gives; `torch.compiler` has none for it.
     torch._dynamo.mark_dynamic(logits.requires_grad_(), 0)
     return logits, torch.randn(batch, 4, 4, device=device, generator=generator)
 

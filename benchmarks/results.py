@@ -90,12 +90,12 @@ def load(section: str) -> Result | None:
 
 
 def rounded(value: float) -> float:
-    """Four significant digits: more than any of these measurements repeats."""
+    """Four significant digits: when a measurement is repeated, fewer stay the same."""
     return float(f"{value:.4g}")
 
 
 class Conditions:
-    """Created before the measurements, asked after them: where, when, with what, beside what."""
+    """Where, when, with and beside what: created before the measurements, and read after them."""
 
     def __init__(self) -> None:
         self.others = busy_cores()

@@ -5,26 +5,28 @@
 "use strict";
 mhc.embed = (() => {
   const {get, element} = mhc;
-  const PER_UNIT = 1e7; // as in mhc_demo/figures/packed.py
 
-  function unpack({row, steps, unknown = [], zero = []}) {
+  // The inverse of `pack` in mhc_demo/figures/packed.py.
+  function unpack({row, steps, unknown = [], zero = []}, per_unit) {
     const whole = new Float64Array(steps);
     for (let i = 1; i < whole.length; i++) {
       if (i >= 2 * row) whole[i] += whole[i - row];
       else if (i % row) whole[i] += whole[i - 1];
     }
-    const values = whole.map((x) => x / PER_UNIT);
+    const values = whole.map((x) => x / per_unit);
     for (const i of unknown) values[i] = NaN;
     for (const i of zero) values[i] = -Infinity;
     return values;
   }
 
   // Fills the sources with the tables of one number of streams.
-  function fill(doc, tables) {
+  function fill(doc, tables, per_unit) {
     for (const [id, columns] of Object.entries(tables)) {
       const source = doc.get_model_by_id(id);
       const old = source.data instanceof Map ? Object.fromEntries(source.data) : source.data;
-      const found = Object.entries(columns).map(([name, packed]) => [name, unpack(packed)]);
+      const found = Object.entries(columns).map(
+        ([name, packed]) => [name, unpack(packed, per_unit)],
+      );
       source.data = {...old, ...Object.fromEntries(found)};
     }
   }
@@ -50,7 +52,7 @@ mhc.embed = (() => {
     const doc = Bokeh.require("document").Document.from_json(data.doc);
     Bokeh.documents.push(doc);
     let shown = data.variants[data.first];
-    fill(doc, shown.tables);
+    fill(doc, shown.tables, data.per_unit);
     for (const model of doc.all_models)
       if (typeof rule_of(model) === "object" && get(rule_of(model) ?? {}, "select")) mhc.cut(model);
 
@@ -69,7 +71,7 @@ mhc.embed = (() => {
     for (const input of find(".choice input")) {
       input.addEventListener("change", () => {
         shown = data.variants[Number(input.value)];
-        fill(doc, shown.tables);
+        fill(doc, shown.tables, data.per_unit);
         find(".words").forEach((el, i) => { el.innerHTML = shown.words[i]; });
       });
     }

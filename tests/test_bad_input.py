@@ -72,7 +72,7 @@ def test_anything_but_finite_square_matrices_is_refused(argument, function, valu
 
 @pytest.mark.parametrize("name", PROJECTIONS)
 def test_nan_in_a_torch_tensor_goes_through_and_stays_in_its_matrix(name):
-    """As everywhere in PyTorch: checking for NaN would hold up a GPU."""
+    """NaN is not refused, as everywhere in PyTorch: checking for it would hold up a GPU."""
     logits = torch.zeros(2, 2, 2, dtype=torch.float64)
     logits[0, 0, 0] = NAN
     projected = mhc.project(logits, name)

@@ -64,7 +64,7 @@ def test_the_linter_finds_nothing() -> None:
     assert (done.returncode, done.stdout) == (0, "")
 
 
-def test_the_image_is_small_unprivileged_and_looked_after() -> None:
+def test_the_image_is_small_and_unprivileged_and_has_a_health_check() -> None:
     bases = [value.split()[0] for name, value in instructions() if name == "FROM"]
     assert set(bases) == {"${BASE_IMAGE}"}
     default = next(v for name, v in instructions() if name == "ARG" and v.startswith("BASE_IMAGE"))

@@ -128,7 +128,7 @@ def test_every_command_works(command: str, tmp_path: Path, monkeypatch: pytest.M
 
 
 def exit_code(words: list[str]) -> int:
-    """Of `mhc-demo` with these arguments, run in this process: a new one imports for seconds."""
+    """The exit code of `mhc-demo`, run in this process: a new one would import for seconds."""
     try:
         return main(words)
     except SystemExit as end:  # --help

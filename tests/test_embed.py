@@ -99,6 +99,7 @@ def test_it_opens_as_the_page_does_and_holds_the_library_s_numbers() -> None:
     assert dict(tag["state"]["entries"]) == page.position()
     surface = mhc.gain_surface(mhc.Experiment(**dict(page.key()[:-1])))["log10_gain"]
     columns = data["variants"][0]["tables"][opened["id"]]
+    assert data["per_unit"] == PER_UNIT
     for direction in ("forward", "backward"):
         wanted = surface.sel(direction=direction, series="median").values.ravel()
         sent = unpacked(columns[f"{direction}.median"])

@@ -26,7 +26,7 @@ from mhc_demo.app import _panel
 from mhc_demo.app.components import Slider, Story
 
 
-def test_a_component_waits_so_long_before_it_passes_on_a_change() -> None:
+def test_a_component_waits_before_it_passes_on_a_change() -> None:
     assert Syncable._debounce == 50, "Panel gathers changes differently: `prompt`"
     waits: list[float] = []
 

@@ -22,7 +22,7 @@ OF_TENSORS = {"_version", "_base", "_is_view", "_grad", "_backward_hooks"}
 
 
 def _dotted(node: ast.expr) -> str:
-    """`torch._C.f` from its syntax tree, without what is not a name."""
+    """A dotted name such as `torch._C.f`, from its syntax tree; empty parts are no names."""
     if isinstance(node, ast.Attribute):
         return f"{_dotted(node.value)}.{node.attr}"
     return node.id if isinstance(node, ast.Name) else ""

@@ -21,7 +21,7 @@ from mhc_demo.numerics.surface import MAX_DEPTH
 
 
 def arguments(query: str) -> dict[str, list[bytes]]:
-    """As the server hands them over."""
+    """A query's arguments as the server hands them over."""
     return {k: [v.encode() for v in values] for k, values in parse_qs(query.lstrip("?")).items()}
 
 
@@ -209,7 +209,7 @@ def test_the_state_itself_refuses_what_is_out_of_range(name: str, value: float) 
         State(**{name: value})
 
 
-def test_a_device_in_a_link_that_cannot_be_had_is_ignored_with_the_reason(
+def test_a_device_in_a_link_that_is_missing_is_ignored_with_the_reason(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(DEVICES, "cuda", replace(DEVICES["cuda"], missing=lambda: "no GPU."))
@@ -220,7 +220,7 @@ def test_a_device_in_a_link_that_cannot_be_had_is_ignored_with_the_reason(
     assert "Ensemble members: set to 256, the most that this page asks of NumPy." in state.notices
 
 
-def test_a_gpu_is_asked_for_more_members(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_may_compute_more_members(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(DEVICES, "cuda", replace(DEVICES["cuda"], missing=lambda: None))
     state = State()
     state.read(arguments("?device=cuda&members=100000"))

@@ -24,7 +24,7 @@ def three(**values: Any) -> list[lab.Settings]:
 
 
 def trained(**values: Any) -> Training:
-    """A training of that, come to its end."""
+    """A training with these settings, which has ended."""
     training = Training(three(**SMALL | values))
     asyncio.run(training.run(lambda: None))
     return training
@@ -79,7 +79,7 @@ def test_a_second_click_on_start_begins_nothing(begun: list[Training]) -> None:
     in_a_view(visit)
 
 
-def test_a_visit_that_is_over_leaves_nothing_in_the_line(begun: list[Training]) -> None:
+def test_a_visit_that_is_over_leaves_nothing_in_the_queue(begun: list[Training]) -> None:
     async def visit(view: LabView) -> None:
         click(view.start)
         click(view.start)
@@ -128,7 +128,7 @@ def test_a_training_that_takes_more_memory_than_it_gets_ends_with_a_sentence(
 
 
 def running(code: str, monkeypatch: pytest.MonkeyPatch) -> Training:
-    """A training whose process runs that instead, come to its end."""
+    """A training whose process ran `code` instead, and which has ended."""
     monkeypatch.setattr(training, "COMMAND", (sys.executable, "-c", code))
     return trained()
 
@@ -141,7 +141,7 @@ def test_a_process_that_never_says_anything_is_stopped(monkeypatch: pytest.Monke
     assert training._line == []
 
 
-def test_a_process_that_complains_at_length_is_listened_to(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_complains_at_length_is_heard_out(monkeypatch: pytest.MonkeyPatch) -> None:
     code = "import sys; sys.stderr.write('so\\n' * 10**6 + 'at last\\n'); sys.exit(1)"
     assert running(code, monkeypatch).failure == "at last"
 
@@ -153,14 +153,14 @@ def test_a_process_that_complains_at_length_is_listened_to(monkeypatch: pytest.M
         ("SIGSEGV", "its process crashed (SIGSEGV)"),
     ],
 )
-def test_a_process_that_dies_is_spoken_of_in_a_sentence(
+def test_a_process_that_dies_is_explained_in_a_sentence(
     name: str, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     code = f"import os, signal; os.kill(os.getpid(), signal.{name})"
     assert running(code, monkeypatch).failure == said
 
 
-def test_a_process_that_cannot_be_started_is_spoken_of(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_cannot_be_started_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training, "COMMAND", ("/nowhere/python",))
     assert trained().failure == "its process could not be started (No such file or directory)"
     assert training._line == []
@@ -176,7 +176,7 @@ def test_a_process_that_cannot_be_started_is_spoken_of(monkeypatch: pytest.Monke
         "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 8 bytes",
     ],
 )
-def test_memory_that_is_missing_is_recognised_whoever_missed_it(said: str) -> None:
+def test_a_lack_of_memory_is_recognised_whichever_library_reports_it(said: str) -> None:
     assert "ran out of the 2 GB" in training._why(1, said)
 
 

@@ -21,7 +21,7 @@ from mhc_demo.numerics.projections import PROJECTIONS
 CLOSE = {"rtol": 1e-6, "atol": 1e-6}
 BOTH = ("forward", "backward")
 LIMITED = ("HC, forward", "projected, backward")
-"""What no range of an axis may leave out."""
+"""The lines that must lie within the range of the axis."""
 SMALL = {"members": 2, "streams": 3}
 
 Plots = dict[str, dict[str, Any]]
@@ -29,7 +29,7 @@ Plots = dict[str, dict[str, Any]]
 
 
 def times(projection: str) -> np.ndarray:
-    """Seconds for each count, another start for each projection, instead of measured ones."""
+    """Seconds for each count, in place of measured ones; each projection has its own."""
     return 1e-6 * (np.arange(31) + list(PROJECTIONS).index(projection))
 
 
@@ -57,7 +57,7 @@ def experiment(state: State) -> mhc.Experiment:
 
 
 LIBRARY: dict[str, Callable[[State], Plots]] = {}
-"""By view, what it is to plot."""
+"""What each view is to plot, by its name."""
 
 
 def library(view: str) -> Callable[[Callable[[State], Plots]], Callable[[State], Plots]]:
@@ -235,7 +235,7 @@ def test_after_a_change_a_view_plots_the_library_s_numbers(
 
 
 @pytest.mark.parametrize("view", ["figure8", "formulas", "lab"])
-def test_a_view_of_no_experiment_stands_through_its_changes(view: str) -> None:
+def test_a_view_without_the_experiment_stays_when_the_experiment_changes(view: str) -> None:
     explorer, shown = opened(view)
     explorer.state.param.update(streams=2, projection="rows", iterations=0, depth=1)
     assert explorer.stage.place.objects == [shown.content]

@@ -84,7 +84,7 @@ for _name, _beginning in DROPPED.items():
 
 
 class Trickle(logging.Filter):
-    """Lets so many records pass, shortened, and counts the others: no visitor can fill a disk."""
+    """Lets few records pass, shortened, and counts the others: no visitor can fill a disk."""
 
     MOST, SECONDS = 100, 10.0
 

@@ -27,7 +27,7 @@ from .page import create
 from .state import URL_PARAMETERS, State
 
 HEIGHT = 760
-"""Of the frame, in pixels: enough for the headline, the dial and a plot."""
+"""The height of the frame, in pixels: enough for the headline, the dial and a plot."""
 
 NAMES = list(URL_PARAMETERS)
 
@@ -39,9 +39,9 @@ class Shown:
     state: ref[State]
     kernel: asyncio.AbstractEventLoop
     values: dict[str, Any]
-    """Those of the state, as they are or last were."""
+    """The values of the state, or the last ones if the state is gone."""
     tell_page: list[Callable[[dict[str, Any]], None]] = field(default_factory=list)
-    """One for each open page."""
+    """A function for each open page."""
 
     def changed(self, *events: param.parameterized.Event) -> None:
         values = {event.name: event.new for event in events}
@@ -51,7 +51,7 @@ class Shown:
 
 
 _shown: dict[str, Shown] = {}
-"""By the key in the frame's address; they stay as long as the kernel runs, and are small."""
+"""What frames show, by the key in their addresses; kept as long as the kernel runs, and small."""
 
 _keys: WeakKeyDictionary[State, str] = WeakKeyDictionary()
 

@@ -256,7 +256,7 @@ def _beginning(scene: str) -> dict[str, Any]:
 
 
 def limits(values: Mapping[str, Any]) -> dict[str, tuple[int, str]]:
-    """Limits that one parameter sets to another: name -> (the most, who allows no more)."""
+    """Limits that one parameter sets to another: name -> (the most, and why in words)."""
     found = {}
     most = PROJECTIONS[values["projection"]].max_streams
     if most is not None:

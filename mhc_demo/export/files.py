@@ -100,7 +100,7 @@ def _rows(dataset: xr.Dataset) -> pd.DataFrame:
 
 
 def _plain(values: np.ndarray) -> Any:
-    """As nested lists; NaN becomes null and infinity a word, as JSON has no numbers for them."""
+    """An array as nested lists; NaN becomes null, and infinity a word: JSON has no such numbers."""
     if values.dtype.kind != "f":
         return values.tolist()
     plain = values.astype(object)

@@ -23,11 +23,13 @@ Cells = Callable[[Floats], tuple[Floats, Floats]]
 """Finite values -> the ends of the ranges around them in which the text is the same."""
 
 PER_UNIT = 10**7
-"""Steps to 1.  The sixth digit of a gain of 9.99999 is 4e-7 in its log10, and half of that where
-the headline's third digit changes in the middle of it."""
+"""Steps to 1; a file holds this number once, for all its columns.  The sixth digit of a gain of
+9.99999 is 4e-7 in its log10, and half of that where the headline's third digit changes in the
+middle of it."""
 
 INSIDE = 1e-3
-"""Of a step: a value on the very end of a range may be shown as either."""
+"""How far from the ends of a range a number stays, in steps: on the very end a gain may be shown as
+either of two texts."""
 
 LIMITS = (NEAR_ONE, ROUNDED_LIMIT, FAR_FROM_ONE, EXACT_LIMIT, math.inf)
 """Where `exact`, `rounded` and `fate` change their manner."""
@@ -35,12 +37,12 @@ BREAKS = sorted(sign * limit for sign in (-1, 1) for limit in LIMITS)
 
 
 def hover_cells(log10: Floats) -> tuple[Floats, Floats]:
-    """Of a gain as `exact` writes it: six digits up to 10^4, then a power of ten and four."""
+    """The cells of a gain as `exact` writes it: six digits, from 10^4 a power of ten and four."""
     return _rounded(log10, np.where(np.abs(log10) < EXACT_LIMIT, 6, 4))
 
 
 def headline_cells(log10: Floats) -> tuple[Floats, Floats]:
-    """Of a gain as `rounded` writes it: three digits up to 10^3, then a power to one decimal."""
+    """The cells of a gain as `rounded` writes it: three digits, or a power to a decimal."""
     small = np.abs(log10) < ROUNDED_LIMIT
     tenth = np.rint(10 * log10) / 10
     low, high = _rounded(log10, np.full(log10.shape, 3))
@@ -48,7 +50,7 @@ def headline_cells(log10: Floats) -> tuple[Floats, Floats]:
 
 
 def third_decimals(values: Floats) -> tuple[Floats, Floats]:
-    """Of a number with three decimals."""
+    """The cells of a number with three decimals."""
     shown = np.rint(1000 * values) / 1000
     return shown - 0.0005, shown + 0.0005
 
@@ -58,7 +60,7 @@ PLAIN: Sequence[Cells] = (third_decimals,)
 
 
 def _rounded(log10: Floats, digits: NDArray[Any]) -> tuple[Floats, Floats]:
-    """The log10 between which a gain is rounded to the same digits, in the same manner."""
+    """The ends of the range of log10 in which a gain has the same digits, in the same manner."""
     power = np.floor(log10)
     most = 10.0 ** (digits - 1)
     shown = np.rint(10.0 ** (log10 - power) * most)
@@ -74,7 +76,8 @@ def _rounded(log10: Floats, digits: NDArray[Any]) -> tuple[Floats, Floats]:
 def steps(values: Floats, cells: Sequence[Cells]) -> Floats:
     """The whole number of steps for each finite value.
 
-    Within 1e-7 of an end no number may lie in all of `cells`; the last of them is kept there.
+    Within 1e-7 of the end of a range there may be no whole number that lies in all of `cells`; then
+    the last of them counts.
     """
     found = np.rint(values * PER_UNIT)
     for ends in cells:

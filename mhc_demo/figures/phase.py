@@ -61,7 +61,7 @@ def shade(log10_gain: NDArray[np.float64]) -> NDArray[np.float32]:
 GAIN_OF_SHADE = f"return mhc.exact({LINEAR} * Math.sinh(value))"
 
 TICKS = {log10: tick(log10) for log10 in (-100, -10, -1, 0, 1, 10, 100)}
-"""Of the colour bar: log10 gains and their labels."""
+"""The ticks of the colour bar: log10 gains and their labels."""
 
 
 def larger_gain(gains: xr.DataArray) -> xr.DataArray:
@@ -203,8 +203,8 @@ class PhaseFigure:
     ) -> None:
         """Call `go` with the parameters of a cell that is clicked.
 
-        By way of a source, because Panel drops the callbacks of a figure that leaves the page, and
-        a view may return to it.
+        The click goes by way of a source, because Panel drops the callbacks of a figure that leaves
+        the page, and a view may return to it.
         """
         clicked = ColumnDataSource({"x": [], "y": []})
         code = "clicked.data = {x: [cb_obj.x], y: [cb_obj.y]}"

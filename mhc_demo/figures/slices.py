@@ -47,7 +47,7 @@ class SliderRange:
 
 
 def depth_ticks(parts: int) -> list[int]:
-    """1, and the ends of so many equal parts of the range of depths.
+    """1, and the ends of `parts` equal parts of the range of depths.
 
     >>> depth_ticks(4)
     [1, 32, 64, 96, 128]

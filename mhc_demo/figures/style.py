@@ -35,9 +35,9 @@ SHADE = "#868e96"
 POSITIVE, NEGATIVE = "#6cb4ec", "#f2925c"
 """The largest entries of a matrix: pale enough for dark text, in either theme."""
 INK = {"light": "#16191d", "dark": "#e9ecef"}
-"""Texts."""
+"""The colour of text, in each theme."""
 ACCENT = {"light": "#1468a3", "dark": "#6cb8f0"}
-"""The blue of the plots where it is text: no one blue reads on both grounds."""
+"""The blue of the plots for text: no single blue can be read on both backgrounds."""
 FONT = "system-ui, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
 
 

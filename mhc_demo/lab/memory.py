@@ -23,7 +23,7 @@ FEWEST = 64
 """The fewest tokens in a forward pass: those of the examples that are watched."""
 
 FRAGMENTATION = 2.0
-"""Up to half of the memory that freed tensors leave fits none of the tensors that follow."""
+"""Up to half of the memory of freed tensors is in pieces too small for the tensors that follow."""
 
 
 def memory(settings: Sequence[Settings]) -> float:

@@ -6,7 +6,7 @@ The code here is the specification.  On a CPU `layer_torch` computes the same in
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 
 import array_api_compat.numpy as array_numpy
@@ -65,9 +65,13 @@ class _LearnedMappings(nn.Module):
         if self.dynamic:
             self.alpha.fill_(START_GATE)
 
+    def static_parts(self) -> tuple[nn.Parameter, nn.Parameter, nn.Parameter]:
+        """The b of each mapping."""
+        return self.b_pre, self.b_post, self.b_res
+
     def undecayed(self) -> Iterator[nn.Parameter]:
         """Parameters that get no weight decay, which would pull H_res away from its start."""
-        yield from (self.b_pre, self.b_post, self.b_res)
+        yield from self.static_parts()
         if self.dynamic:
             yield self.alpha
 
@@ -94,7 +98,7 @@ class _UnconstrainedMappings(_LearnedMappings):
         nn.init.eye_(self.b_res)
 
     def forward(self, h: Tensor) -> Mappings:
-        static = (self.b_pre, self.b_post, self.b_res)
+        static = self.static_parts()
         if not self.dynamic:
             pre, post, res = (b.to(h.dtype) for b in static)
             return pre, post, res
@@ -104,19 +108,12 @@ class _UnconstrainedMappings(_LearnedMappings):
         return _unconstrained(*inputs)
 
 
-def _unconstrained(
-    h: Tensor, theta: Tensor, alpha: Tensor, b_pre: Tensor, b_post: Tensor, b_res: Tensor
-) -> Mappings:
+def _unconstrained(h: Tensor, theta: Tensor, alpha: Tensor, *static: Tensor) -> Mappings:
     """Eq. 5."""
     # Entry (k, j) is theta_k . x~_j: H_res writes to stream k what it reads from stream j.
     products = linear(h, theta.to(h.dtype)) * _reciprocal_rms(h)
     dynamic = torch.tanh(products).mT
-    gates = alpha.to(h.dtype).unbind()
-    return (
-        torch.addcmul(b_pre.to(h.dtype), gates[0], dynamic[..., 0, :]),
-        torch.addcmul(b_post.to(h.dtype), gates[1], dynamic[..., 1, :]),
-        torch.addcmul(b_res.to(h.dtype), gates[2], dynamic[..., 2:, :]),
-    )
+    return _gated((dynamic[..., 0, :], dynamic[..., 1, :], dynamic[..., 2:, :]), alpha, static)
 
 
 class _ManifoldMappings(_LearnedMappings):
@@ -158,7 +155,7 @@ class _ManifoldMappings(_LearnedMappings):
         nn.init.eye_(self.b_res).mul_(diagonal)
 
     def forward(self, h: Tensor) -> Mappings:
-        static = (self.b_pre, self.b_post, self.b_res)
+        static = self.static_parts()
         if not self.dynamic:
             return self._bounded(*(b.to(h.dtype) for b in static))
         inputs = (h, self.phi, self.alpha, *static)
@@ -167,20 +164,14 @@ class _ManifoldMappings(_LearnedMappings):
             return layer_torch.Manifold.apply(self._specified, settings, *inputs)
         return self._specified(*inputs)
 
-    def _specified(
-        self, h: Tensor, phi: Tensor, alpha: Tensor, b_pre: Tensor, b_post: Tensor, b_res: Tensor
-    ) -> Mappings:
+    def _specified(self, h: Tensor, phi: Tensor, alpha: Tensor, *static: Tensor) -> Mappings:
         """Eq. 7 and 8."""
         n = self.streams
         x = h.flatten(-2)
         products = linear(x, phi.to(h.dtype)) * _reciprocal_rms(x)
         to_pre, to_post, to_res = products.split((n, n, n * n), dim=-1)
-        gates = alpha.to(h.dtype).unbind()
-        return self._bounded(
-            torch.addcmul(b_pre.to(h.dtype), gates[0], to_pre),
-            torch.addcmul(b_post.to(h.dtype), gates[1], to_post),
-            torch.addcmul(b_res.to(h.dtype), gates[2], to_res.unflatten(-1, (n, n))),
-        )
+        dynamic = (to_pre, to_post, to_res.unflatten(-1, (n, n)))
+        return self._bounded(*_gated(dynamic, alpha, static))
 
     def _bounded(self, pre: Tensor, post: Tensor, res: Tensor) -> Mappings:
         """Eq. 8."""
@@ -192,6 +183,16 @@ class _ManifoldMappings(_LearnedMappings):
             f"{super().extra_repr()}, projection={self.projection!r}, "
             f"iterations={self.iterations}, mixing={self.mixing:g}"
         )
+
+
+def _gated(dynamic: Mappings, alpha: Tensor, static: Sequence[Tensor]) -> Mappings:
+    """Each mapping before its bounds: alpha * dynamic + b, in the dtype of the dynamic part."""
+    gates = alpha.to(dynamic[0].dtype).unbind()
+    pre, post, res = (
+        torch.addcmul(b.to(part.dtype), gate, part)
+        for part, gate, b in zip(dynamic, gates, static, strict=True)
+    )
+    return pre, post, res
 
 
 def _reciprocal_rms(x: Tensor) -> Tensor:

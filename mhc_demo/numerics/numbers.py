@@ -28,7 +28,7 @@ class Parts(NamedTuple):
 
 
 def rounded(log10: float) -> Parts:
-    """As the headline writes a gain: three digits, or from 10^3 on the power of ten.
+    """A gain as the headline writes it: three digits, or from 10^3 on the power of ten.
 
     >>> rounded(0.0517), rounded(16.2371)
     (Parts(base='1.13', power=''), Parts(base='10', power='16.2'))
@@ -159,19 +159,19 @@ def _round(x: float, digits: int) -> Decimal:
 
 
 def _precise(x: float, digits: int) -> str:
-    """With so many significant digits, be they zeros; whole if it is larger (`toPrecision`)."""
+    """A number with `digits` digits, be they zeros; a larger one is whole (`toPrecision`)."""
     found = _round(x, digits)
     return f"{found:.{max(0, digits - 1 - found.adjusted())}f}"
 
 
 def _fixed(x: float, decimals: int) -> str:
-    """With so many decimals (`toFixed`)."""
+    """A number with `decimals` decimals (`toFixed`)."""
     context = Context(prec=400, rounding=ROUND_HALF_UP)
     return f"{Decimal(x).quantize(Decimal(1).scaleb(-decimals), context=context):f}"
 
 
 def _significant(x: float, digits: int) -> str:
-    """With at most so many significant digits, as JavaScript prints numbers."""
+    """A number with at most `digits` significant digits, as JavaScript prints it."""
     found = _round(x, digits).normalize()
     plain = not found or -7 < found.adjusted() < 21
     return f"{found:f}" if plain else f"{found:e}"

@@ -364,7 +364,8 @@ def _measure_layers(matrices: Array, definition: str) -> Array:
 
 
 def _measure_both_ends(matrices: Array, definition: str) -> Array:
-    # Of signals along the products from the first layer up, of gradients from the last layer down.
+    # Forward gains of the products from the first layer up, backward gains of those from the last
+    # layer down.
     xp = array_namespace(matrices)
     return xp.concat([_measure_one_end(d)(matrices, definition) for d in DIRECTIONS])
 

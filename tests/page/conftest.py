@@ -29,7 +29,8 @@ ORDERLY = Path(__file__).with_name("orderly.py")
 expect.set_options(timeout=30_000)  # a busy machine takes its time
 
 RULES: dict[str, tuple[str, ...]] = {"light": (), "dark": ("color-contrast",)}
-"""The rules of axe-core that a page of that theme must keep, if not all: others know no colours."""
+"""The rules of axe-core that a page must keep in each theme; () is all.  The others look at no
+colours, so one theme is enough for them."""
 
 ON_STAGE = """() => {
   const [doc] = Bokeh.documents
@@ -150,7 +151,7 @@ class Explorer:
         return self.page.get_by_role("slider", name=name, exact=True)
 
     def set(self, name: str, value: int) -> None:
-        """Move one of the browser's own sliders by hand, as a script may not: with the keys."""
+        """Move one of the browser's own sliders as a person does: with the keys."""
         slider = self.slider(name)
         slider.focus()
         now = int(slider.input_value())
@@ -198,7 +199,7 @@ class Explorer:
         )
 
     def colours(self, figure: str) -> set[str]:
-        """The colours of all that is to be seen of a figure's lines, bands and dots."""
+        """The colours of all lines, bands and dots of a figure that can be seen."""
         return set(
             self.model(
                 figure,
@@ -208,7 +209,7 @@ class Explorer:
         )
 
     def plotted(self, figure: str) -> dict[str, np.ndarray]:
-        """What the named lines and dots of a figure are drawn at (y), by name."""
+        """The y values of the named lines and dots of a figure, by name."""
         found = self.model(
             figure,
             """m.renderers.filter((r) => r.name)

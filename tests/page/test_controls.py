@@ -16,6 +16,18 @@ from .library import CLOSE, expected
 pytestmark = pytest.mark.browser
 
 
+def hc_ends_at(explorer: Explorer, log10_gain: float) -> None:
+    """Wait until HC's line of the forward gains ends there, at the last depth."""
+    explorer.page.wait_for_function(
+        """(last) => {
+          const plot = Bokeh.documents[0].get_model_by_name("composite")
+          const data = plot.renderers.find((r) => r.name === "HC, forward").data_source.data
+          return Math.abs((data.get?.("forward_median") ?? data.forward_median)[127] - last) < 1e-4
+        }""",
+        arg=float(log10_gain),
+    )
+
+
 def test_streams_seed_and_spread_bring_a_new_surface(shared: Explorer) -> None:
     shared.slider("Streams (n)").press("ArrowRight")
     expect(shared.page).to_have_url(re.compile("streams=5"))
@@ -26,14 +38,7 @@ def test_streams_seed_and_spread_bring_a_new_surface(shared: Explorer) -> None:
     expect(shared.page).to_have_url(re.compile("seed=7&"))
     values = {"streams": 5, "spread": 1.1, "seed": 7}
     wanted = expected(values, "forward", iterations=0)
-    shared.page.wait_for_function(
-        """(last) => {
-          const plot = Bokeh.documents[0].get_model_by_name("composite")
-          const data = plot.renderers.find((r) => r.name === "HC, forward").data_source.data
-          return Math.abs((data.get?.("forward_median") ?? data.forward_median)[127] - last) < 1e-4
-        }""",
-        arg=float(wanted[-1]),
-    )
+    hc_ends_at(shared, wanted[-1])
     lines = shared.plotted("composite")
     np.testing.assert_allclose(lines["HC, forward"], wanted, **CLOSE)
     np.testing.assert_allclose(
@@ -129,11 +134,4 @@ def test_a_device_is_chosen_and_what_is_missing_says_why(explorer: Explorer, add
 def test_a_large_ensemble_opens_at_once_and_is_completed(explorer: Explorer, address: str) -> None:
     explorer.open(address, "?members=200&depth=50")
     wanted = expected({"members": 200}, "forward", iterations=0)
-    explorer.page.wait_for_function(
-        """(last) => {
-          const plot = Bokeh.documents[0].get_model_by_name("composite")
-          const data = plot.renderers.find((r) => r.name === "HC, forward").data_source.data
-          return Math.abs((data.get?.("forward_median") ?? data.forward_median)[127] - last) < 1e-4
-        }""",
-        arg=float(wanted[-1]),
-    )
+    hc_ends_at(explorer, wanted[-1])

@@ -144,7 +144,7 @@ def test_depth_plays_too_at_one_of_three_speeds(shared: Explorer) -> None:
     button.last.click()
 
 
-def test_who_wants_less_motion_gets_the_end_at_once(shared: Explorer) -> None:
+def test_a_visitor_who_wants_less_motion_sees_the_end_at_once(shared: Explorer) -> None:
     shared.page.emulate_media(reduced_motion="reduce")
     shared.set("Sinkhorn iterations", 3)
     shared.page.get_by_role("button", name="Play Sinkhorn iterations").click()

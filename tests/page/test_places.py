@@ -186,7 +186,7 @@ def framed(page: Page, site: tuple[Host, Path], sandbox: str, address: str) -> A
     return page.frame_locator("iframe")
 
 
-def test_a_frame_without_an_origin_is_told_so_with_a_link(
+def test_a_frame_without_an_origin_shows_a_message_with_a_link(
     site: tuple[Host, Path], prefixed: str, page: Page
 ) -> None:
     address = f"{prefixed}?embed=1&controls=depth&seed=7"

@@ -1,4 +1,4 @@
-"""Plots for who cannot see them, and for who keeps them: text alternatives, pictures, numbers."""
+"""Plots for those who cannot see them or want to keep them: descriptions, pictures, numbers."""
 
 from __future__ import annotations
 
@@ -397,7 +397,7 @@ def test_the_text_follows_the_sliders_when_they_rest(explorer: Explorer, address
     explorer.eventually(lambda: says(DEPTH, ITERATIONS))
     for _ in range(3):
         explorer.slider("Depth (layers)").press("ArrowRight")
-        says(DEPTH, ITERATIONS)  # nothing is said of what goes by
+        says(DEPTH, ITERATIONS)  # values in between are not announced
     explorer.slider("Sinkhorn iterations").press("ArrowLeft")
     explorer.eventually(lambda: says(DEPTH + 3, 1))
     title = "Amax gain of each single layer"
@@ -413,7 +413,7 @@ def expect_titles(explorer: Explorer, titles: list[str]) -> None:
 
 
 @pytest.mark.parametrize(("view", "width"), [("cost", 390), ("matrices", 390), ("compare", 1400)])
-def test_what_saves_the_plots_stands_below_the_view(
+def test_the_buttons_that_save_plots_stand_below_the_view(
     new_explorer: Any, address: str, view: str, width: int
 ) -> None:
     explorer = new_explorer(width, 844).open(address, f"?view={view}&members=1")

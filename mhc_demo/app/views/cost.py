@@ -232,7 +232,7 @@ class CostView(View):
 
 
 HEIGHT = TALL.replace("300px", "240px").replace("100vh", "var(--mhc-cost, 90vh)")
-"""Of the plots, so low that the top of what follows is visible."""
+"""The height of the plots, so low that the top of what follows them is visible."""
 
 
 # The calculator

@@ -281,5 +281,5 @@ class Figure8(Plot):
 
 
 def _together(surfaces: Sequence[Any]) -> Any:
-    """Those of all numbers of streams in one, for an axis that must hold them all."""
+    """The surfaces of all numbers of streams as one, for an axis that must hold them all."""
     return xr.concat(surfaces, "streams", combine_attrs="drop")
