@@ -217,7 +217,7 @@ mhc.connection = (() => {
     if (typeof frame !== "string" || !frame.includes('"events"')) return false;
     return JSON.parse(frame).events.some(({kind, model, attr, msg_data}) => {
       if (kind === "MessageSent") return msg_data.name === "dom_event";
-      const {type} = window.Bokeh?.documents[0]?.get_model_by_id(model.id) ?? {};
+      const {type} = window.Bokeh?.documents.at(-1)?.get_model_by_id(model.id) ?? {};
       if (/^Page\d+$/.test(type)) return attr === "dark_theme";
       return /\d$/.test(type) && !/^(Slider|BrowserWindow)\d+$/.test(type);
     });

@@ -324,7 +324,7 @@ def test_the_steps_of_the_dockerfile_give_a_server_that_answers_and_stops(tmp_pa
             ("http://b.example.org", False),
             ("http://c.example.org", False),
         ):
-            (token,) = re.findall(r'"token":"([^"]+)"', get("/app")[1].decode())
+            token = json.loads(get("/app/token", **{"Mhc-Wanted": "1"})[1])["token"]
             upgrade["Sec-WebSocket-Protocol"] = f"bokeh, {token}"
             status, _ = get("/app/ws", Origin=origin, **upgrade)
             assert status == (101 if welcome else 403), origin

@@ -65,6 +65,10 @@ class Turns:
         finally:
             self._waiting -= 1
 
+    def is_free(self) -> bool:
+        """Whether nobody holds a turn or waits for one."""
+        return not self._waiting
+
     def busy_for(self) -> float:
         """Seconds until there may be time for a session that nobody waits for."""
         return max(self._free_at - time.monotonic(), float(self._waiting))
@@ -141,8 +145,9 @@ class TokenHandler(DocHandler):
             expiration=app.session_token_expiration,
             extra_payload=self._generate_token_payload(),
         )
-        if task_id() is None:  # else its websocket may come to another process
-            # It is built while the browser loads the scripts of the live page.
+        # It is built while the browser loads the scripts of the live page, unless its websocket may
+        # come to another process, or others wait: who asks for tokens alone must not hold them up.
+        if task_id() is None and self.settings[TURNS].is_free():
             build = asyncio.ensure_future(self._build(name, token))
             build.add_done_callback(_report)
         return token

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 import socket
 import subprocess
@@ -83,10 +84,9 @@ class Server:
         return Answer(int(head.split()[1]) if head else 0, head, body)
 
     def token(self, query: str = "") -> str:
-        """The token with which the page at this link opens its websocket."""
-        match = re.search(rb'"token":"([^"]+)"', self.request("/app" + query).body)
-        assert match, query
-        return match[1].decode()
+        """A token, with which the page at this link opens its websocket."""
+        answer = self.request("/app/token" + query, b"Mhc-Wanted: 1")
+        return json.loads(answer.body)["token"]
 
     def log_end(self) -> int:
         """The position at which the log ends."""

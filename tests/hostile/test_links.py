@@ -50,8 +50,12 @@ def test_whatever_a_link_says_the_page_opens(
             answer = server.request(link)
             if len(link) > LARGEST_HEADER:  # nothing is read to its end
                 assert answer.status in (0, 431)
-            elif answer.status != 200 or b'"token"' not in answer.body or b"<xss" in answer.body:
+            elif answer.status != 200 or b'"query"' not in answer.body or b"<xss" in answer.body:
                 wrong.append((answer.status, link[:200]))
+            else:
+                answer = server.request(link.replace("/app", "/app/token", 1), b"Mhc-Wanted: 1")
+                if answer.status != 200 or b'"token"' not in answer.body:
+                    wrong.append((answer.status, link[:200]))
             if number == 1000:  # as many sessions as there are before the first ones end
                 sessions = server.memory()
             # Nobody connects to them, so the first must be gone when the last are made.

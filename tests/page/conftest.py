@@ -32,6 +32,9 @@ RULES: dict[str, tuple[str, ...]] = {"light": (), "dark": ("color-contrast",)}
 """The rules of axe-core that a page must keep in each theme; () is all.  The others look at no
 colours, so one theme is enough for them."""
 
+JOINED = "html.mhc-joined, html:not(:has(#mhc-first-data))"
+"""The document when the live page has taken the place of the first one, if there was one."""
+
 ON_STAGE = """() => {
   const [doc] = Bokeh.documents
   const stage = [...doc.all_models].find((model) => model.css_classes?.includes("mhc-stage"))
@@ -127,6 +130,8 @@ class Explorer:
         """Open a link, and wait until the first numbers stand; `controls`: in the sidebar too."""
         self.address = address
         self.page.goto(address + query)
+        self.page.evaluate("() => window.mhc?.first?.want({})")  # even from a busy server
+        expect(self.page.locator(JOINED)).to_be_attached()
         expect(self.number(0)).not_to_have_text("")
         # Controls and second plots are added when the first picture stands; on a phone the
         # controls are in a drawer.

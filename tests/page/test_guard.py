@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import urllib.error
 import urllib.request
@@ -87,8 +88,8 @@ def test_pages_that_are_asked_for_at_once_leave_room_for_others(site: str) -> No
 
 
 def token_of(site: str) -> str:
-    page = urllib.request.urlopen(f"{site}/app").read().decode()
-    return re.findall(r'"token":"([^"]+)"', page)[0]
+    request = urllib.request.Request(f"{site}/app/token", headers={"Mhc-Wanted": "1"})
+    return json.load(urllib.request.urlopen(request))["token"]
 
 
 def run(talk: Coroutine[Any, Any, Any]) -> Any:
