@@ -50,7 +50,6 @@ mhc.embed = (() => {
     const root = host.shadowRoot;
     const find = (selector) => [...root.querySelectorAll(selector)];
     const doc = Bokeh.require("document").Document.from_json(data.doc);
-    Bokeh.documents.push(doc);
     let shown = data.variants[data.first];
     fill(doc, shown.tables, data.per_unit);
     for (const model of doc.all_models)

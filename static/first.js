@@ -63,6 +63,8 @@ mhc.first = (() => {
         want({view: tab.dataset.view});
       });
     }
+    const [tabs, tab] = [find(".tabs"), find(".tabs [aria-selected=true]")];
+    tabs.scrollLeft = tab.offsetLeft + tab.offsetWidth - tabs.clientWidth;
     tell_story();
     const drawn = mhc.embed(host, picture);
     measure(); // with headline and sliders, and before the plots
@@ -140,16 +142,17 @@ mhc.first = (() => {
     await Promise.all([...looks, ...modules.map((src) => bring(() => script(src, {type: "module"})))]);
   }
 
-  // A session's token: at once if it is wanted, else when the server has time.
+  // A session's token, at once if it is wanted, else when the server has time, and the wishes that
+  // the session will know of.
   async function token() {
     for (;;) {
-      const asked = wanted;
+      const [asked, known] = [wanted, {...wishes}];
       let again = AGAIN;
       try {
         const headers = {"Mhc-Wanted": asked ? "1" : "0"};
         const answer = await fetch(here + query(), {headers, cache: "no-store"});
         const {token, seconds} = await answer.json();
-        if (token) return token;
+        if (token) return {token, known};
         again = 1000 * seconds;
       } catch {}
       if (wanted && !asked) continue;
@@ -161,18 +164,17 @@ mhc.first = (() => {
   async function join() {
     const keep = () => history.replaceState(history.state, "", query() + location.hash);
     const forget = mhc.connection.keep(keep); // if the page has to be opened anew before it has joined
-    const sent = await token();
-    const asked = {...wishes};
+    const session = await token();
     await load(data.live);
     const place = element("div", "mhc-live", document.body, {id: "mhc-live", inert: Boolean(first)});
-    await Bokeh.embed.embed_items({}, [{token: sent, elementid: place.id, roots: {}, root_ids: []}]);
+    await Bokeh.embed.embed_items({}, [{token: session.token, elementid: place.id, roots: {}, root_ids: []}]);
     const live = Bokeh.documents.findLast((doc) => doc !== first?.doc);
     if (!live) return; // connection.js reports it
     forget();
     if (first) {
       while (!stands(live)) await pause(50);
       while (held || performance.now() - moved < QUIET) await pause(50);
-      take_over(live, asked);
+      take_over(live, session.known);
       await painted();
     }
     finish(place);
@@ -185,10 +187,10 @@ mhc.first = (() => {
     && !models(live, "Headline")[0].computing;
 
   // Does on the live page what was done on the first one since its session was asked for.
-  function take_over(live, asked) {
+  function take_over(live, known) {
     for (const slider of models(live, "Slider"))
       if (slider.state_name in now && slider.value !== now[slider.state_name]) slider.value = now[slider.state_name];
-    const fresh = (name) => name in wishes && wishes[name] !== asked[name];
+    const fresh = (name) => name in wishes && wishes[name] !== known[name];
     const [page] = models(live, "Page");
     if (fresh("theme")) page.dark_theme = wishes.theme === "dark";
     if ("sidebar" in wishes && page.sidebar_open !== wishes.sidebar) page.sidebar_open = wishes.sidebar;
@@ -241,5 +243,5 @@ mhc.first = (() => {
   }
 
   begin();
-  return {want};
+  return {want, scenes: data?.scenes};
 })();

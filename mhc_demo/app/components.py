@@ -73,7 +73,9 @@ class Story(JSComponent):
     The browser sets `scene` and `present` to change the scene or enter the presenter's view.
     """
 
-    scenes = param.List(item_type=dict, doc="See `scenes_for_browser`.")
+    scenes = param.List(
+        item_type=dict, doc="See `scenes_for_browser`.  None if the first page has brought them."
+    )
     scene = param.String(doc="Name of the present scene, or empty.")
     present = param.Boolean(default=False, doc="Whether this is the presenter's view.")
     wish = param.String(doc='"reset" or "shuffle", with a count so that two in a row differ.')
@@ -86,7 +88,7 @@ class Story(JSComponent):
       let wishes = 0
       const here = ["play", "faster"] // these need no server
       const story = mhc.story(host, {
-        scenes: model.scenes,
+        scenes: model.scenes.length ? model.scenes : mhc.first.scenes,
         present: () => ({scene: model.scene, presenting: model.present}),
         ask: (what) => {
           if (mhc.connection.lost && !here.includes(what)) return

@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Any
 
 from tornado.httputil import HTTPServerRequest
-from tornado.web import StaticFileHandler
+from tornado.web import HTTPError, StaticFileHandler
 
 COMPRESSIBLE = (".css", ".js", ".json", ".map", ".svg", ".txt")
 """Ends of the names of files that become smaller; pictures and fonts are compressed already."""
@@ -65,10 +65,11 @@ class CompressedFiles(StaticFileHandler):
 
     def _find(self, path: str) -> bytes | None:
         try:
-            found = self.get_absolute_path(self.root, self.parse_url_path(path))
+            self.path = self.parse_url_path(path)
+            found = self.get_absolute_path(self.root, self.path)
             found = self.validate_absolute_path(self.root, found)
             return _compressed(found, os.stat(found).st_mtime_ns) if found else None
-        except Exception:  # `get` will answer with the error
+        except (HTTPError, OSError):  # `get` will answer with it
             return None
 
     def set_extra_headers(self, path: str) -> None:

@@ -14,6 +14,7 @@ import panel_material_ui as pmui
 
 from ..numerics.devices import DEVICES
 from ..numerics.projections import PROJECTIONS
+from . import icons
 from ._panel import prompt
 from .components import Share
 from .fields import typed
@@ -90,10 +91,10 @@ class Controls(pn.viewable.Viewer):
         self.account = pn.pane.HTML(stylesheets=[CSS], css_classes=["account"], **WIDE)
         seed = typed(state, "seed", sizing_mode="stretch_width", margin=(6, 4, 6, 12))
         shuffle = pmui.Button(
-            label="Shuffle", icon="casino", variant="outlined", margin=(6, 12, 6, 4)
+            label="Shuffle", icon=icons.DIE, variant="outlined", margin=(6, 12, 6, 4)
         )
         shuffle.on_click(lambda _: state.shuffle())
-        reset = pmui.Button(label="Reset", icon="restart_alt", variant="text", **WIDE)
+        reset = pmui.Button(label="Reset", icon=icons.BACK, variant="text", **WIDE)
         reset.on_click(lambda _: state.reset())
         experiment = [
             self.streams,

@@ -28,6 +28,7 @@ from .components import BrowserWindow, Headline, Slider, Story
 from .computing import QUEUES, Key, Request, device_of, surface_of
 from .controls import CONTROLS, Controls, for_a_lecture
 from .latest import Latest
+from .opening import opened_by_first_page
 from .saving import Saving
 from .stage import Stage
 from .state import COMPUTED_PARAMETERS, URL_PARAMETERS, State, exceeded
@@ -108,7 +109,7 @@ class Explorer(pn.viewable.Viewer):
         self.way_out = note()
         self._show_way_out()
         self.story = Story(
-            scenes=scenes_for_browser(),
+            scenes=[] if opened_by_first_page() else scenes_for_browser(),
             scene=self.state.param.scene,
             present=self.state.param.present,
             sizing_mode="stretch_width",

@@ -23,6 +23,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from html import escape
 from typing import Any
+from urllib.parse import quote
 
 from bokeh.document import Document
 from bokeh.plotting import figure
@@ -155,12 +156,15 @@ def has_picture(state: State) -> bool:
 
 
 def _html(state: State, live: LivePage) -> str:
-    data: dict[str, Any] = {"live": vars(live), "query": state.query()}
+    data: dict[str, Any] = {
+        "live": vars(live),
+        "query": state.query(),
+        "scene": state.scene,
+        "scenes": scenes_for_browser(),
+    }
     picture = ""
     if has_picture(state):
         content = _content(state)
-        scenes = [_brief(scene, state.scene) for scene in scenes_for_browser()]
-        data |= {"scenes": scenes, "scene": state.scene}
         picture = _picture(state, content)
         packed = content.data(_dress)
     scripts = "".join(
@@ -175,6 +179,7 @@ def _html(state: State, live: LivePage) -> str:
         title=escape(TITLE),
         theme=state.theme,
         base=BASE,
+        icon="data:image/svg+xml," + quote(ICON),
         scripts=scripts,
         picture=picture,
         data=blocks,
@@ -213,11 +218,6 @@ def _dress(p: figure) -> None:
         axis.axis_line_alpha = 0
         axis.major_label_text_alpha = 0.7
     p.grid.grid_line_alpha = 0.12
-
-
-def _brief(scene: Mapping[str, str], shown: str) -> Mapping[str, str]:
-    """A scene without the words that are not on the page."""
-    return scene if scene["name"] == shown else {"name": scene["name"], "title": scene["title"]}
 
 
 def _picture(state: State, content: Content) -> str:
@@ -281,6 +281,7 @@ PAGE_HTML = """\
 <title>{title}</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="{theme}">
+<link rel="icon" href="{icon}">
 <style>{base}</style>
 {scripts}</head>
 <body>
@@ -307,6 +308,12 @@ PICTURE_HTML = """\
 </article></template></div>
 """
 
+ICON = (
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16" fill="none" stroke-width="2.5">'
+    f'<path stroke="{style.HC}" d="M1 12 14 2"/>'
+    f'<path stroke="{style.PROJECTED}" d="M1 13h14"/></svg>'
+)
+"""HC's gain and the projection's."""
 MENU = (
     '<svg viewBox="0 0 24 24"><path class="open" d="M3 6h13v2H3zM3 11h10v2H3zM3 16h13v2H3z'
     'M21 15.6 17.4 12 21 8.4 19.6 7l-5 5 5 5z"/>'

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import panel as pn
 from bokeh.core.types import ID
 from bokeh.server.session import ServerSession
 from bokeh.server.tornado import BokehTornado
@@ -37,8 +38,16 @@ PAUSE = 0.01
 SHARE = 0.25
 """Of the time that may go into sessions that nobody waits for."""
 
+OPENED_BY = "first-page"
+"""The header in a session's request if a first page opened it, which has what all pages share."""
+
 WANTED = "Mhc-Wanted"
 """The header by which `static/first.js` says whether a visitor waits for the session."""
+
+
+def opened_by_first_page() -> bool:
+    """Whether the present session belongs to a page that began as a first page."""
+    return pn.state.curdoc is not None and OPENED_BY in pn.state.headers
 
 
 class Turns:
@@ -121,13 +130,13 @@ class TokenHandler(DocHandler):
     """Answers with a token, by which a websocket opens a session."""
 
     async def get(self, *args: Any, **kwargs: Any) -> None:
-        """Send a token; 503 to a page that can wait, while the server has no time."""
+        """Send a token; to a page that can wait, while the server has no time, when to ask again."""
         self.set_header("Cache-Control", "no-store")
         turns: Turns = self.settings[TURNS]
         if self.request.headers.get(WANTED) != "1":
             seconds = turns.busy_for()
             if seconds > 0:
-                self.set_status(503)
+                self.set_status(202)
                 self.write({"seconds": round(seconds, 1)})
                 return
             turns.promise()
@@ -143,7 +152,7 @@ class TokenHandler(DocHandler):
             secret_key=app.secret_key,
             signed=True,
             expiration=app.session_token_expiration,
-            extra_payload=self._generate_token_payload(),
+            extra_payload={**self._generate_token_payload(), "headers": {OPENED_BY: "1"}},
         )
         # It is built while the browser loads the scripts of the live page, unless its websocket may
         # come to another process, or others wait: who asks for tokens alone must not hold them up.

@@ -68,10 +68,14 @@ PLOTTED = ("median", "q05", "q95")
 def gain_columns(
     gains: xr.DataArray, series: Iterable[str] = PLOTTED, dtype: Any = np.float32
 ) -> dict[str, NDArray[Any]]:
-    """Columns "direction.series" of log10 gains (direction, iterations, depth, series), flat."""
+    """Columns "direction.series" of log10 gains (direction, iterations, depth, series), flat.
+
+    They are rounded to 1e-7, of which no text shows anything: the rounding errors of gains that are
+    1 would be most of what a page gets.
+    """
     return {
         f"{direction}.{name}": np.ascontiguousarray(
-            gains.sel(direction=direction, series=name).values, dtype=dtype
+            gains.sel(direction=direction, series=name).values.round(7) + 0.0, dtype=dtype
         ).ravel()
         for direction in gains["direction"].values
         for name in series

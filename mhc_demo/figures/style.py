@@ -38,7 +38,8 @@ INK = {"light": "#16191d", "dark": "#e9ecef"}
 """The colour of text, in each theme."""
 ACCENT = {"light": "#1468a3", "dark": "#6cb8f0"}
 """The blue of the plots for text: no single blue can be read on both backgrounds."""
-FONT = "system-ui, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
+FONT = "system-ui, 'Segoe UI', 'DejaVu Sans', sans-serif"
+"""Without Roboto, which a browser would load from the widget library for a few arrows."""
 
 
 def css() -> str:

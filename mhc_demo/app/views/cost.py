@@ -34,6 +34,7 @@ from ...numerics.costs import ProjectionTimes, projection_times
 from ...numerics.numbers import in_html
 from ...numerics.paper import TABLE_5
 from ...numerics.projections import PAPER_ITERATIONS, PROJECTIONS
+from .. import icons
 from ..computing import QUEUES, Key, Position
 from ..fields import typed
 from .base import TALL, UNLIMITED, View, html, legend, note, paragraph, plot, plots
@@ -91,7 +92,7 @@ class CostView(View):
         self.legend, self.note = html(""), note()
         self.again = pmui.Button(
             label="Measure again",
-            icon="timer",
+            icon=icons.TIMER,
             variant="outlined",
             size="small",
             margin=(0, 14, 10, 14),

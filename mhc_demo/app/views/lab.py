@@ -23,6 +23,7 @@ from ...lab.settings import CONNECTIONS, PRESETS, SETTINGS, Settings
 from ...lab.tasks import TASKS
 from ...numerics.numbers import in_html
 from ...numerics.paper import MHC_PAPER, TRAINING_OVERHEAD
+from .. import icons
 from ..fields import typed
 from ..snippet import lab_snippet
 from ..training import Training
@@ -73,10 +74,10 @@ class LabView(View):
         self.preset.param.watch(self._take_preset, "value")
         state.param.watch(lambda *_: self.describe(), list(LAB_SETTINGS))
         self.introduction = note()
-        self.start = pmui.Button(label="Start", icon="play_arrow", margin=(6, 6))
+        self.start = pmui.Button(label="Start", icon=icons.START, margin=(6, 6))
         self.start.on_click(lambda _: self._begin())
         self.cancel = pmui.Button(
-            label="Cancel", icon="stop", variant="outlined", disabled=True, margin=(6, 6)
+            label="Cancel", icon=icons.STOP, variant="outlined", disabled=True, margin=(6, 6)
         )
         self.cancel.on_click(lambda _: self._stop())
         self.status = html("", "lab-status")
