@@ -94,8 +94,9 @@ mhc.first = (() => {
     root.style.setProperty("--mhc-rest", `${20 * Math.round((above + 150) / 20)}px`);
   }
 
-  // The link of what is shown.
+  // The link of what is shown; without a picture, as it was given, with what is to be corrected.
   function query() {
+    if (!host) return location.search;
     const chosen = new URLSearchParams(data.query);
     for (const [name, value] of Object.entries(now)) chosen.set(name, value);
     for (const name of ["view", "scene", "theme"]) if (name in wishes) chosen.set(name, wishes[name]);
