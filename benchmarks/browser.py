@@ -108,6 +108,12 @@ def ready(page: Page, address: str) -> None:
     page.wait_for_function("window.first_paint !== undefined")
 
 
+def joined(page: Page) -> None:
+    """Wait until the live page has taken the place of the first one."""
+    page.evaluate("() => window.mhc?.first?.want({})")  # else it comes when the server has time
+    page.wait_for_function("document.documentElement.classList.contains('mhc-joined')")
+
+
 def times_so_far(page: Page) -> np.ndarray:
     """The probe's times in ms since the last call."""
     page.wait_for_timeout(400)

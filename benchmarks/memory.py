@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import psutil
 from playwright.sync_api import Browser, Page
 
-from .browser import chromium, ready, served
+from .browser import chromium, joined, ready, served
 from .results import Row, Table, rounded
 
 PER_PAGE = 5
@@ -30,6 +30,7 @@ def visit(browser: Browser, address: str, pages: int) -> None:
     for _ in range(pages):
         page = browser.new_page()
         ready(page, address)
+        joined(page)
         page.close()
 
 
@@ -53,6 +54,7 @@ def run() -> Iterator[Table]:
             while len(pages) < count:
                 page = browser.new_page()
                 ready(page, address)
+                joined(page)
                 pages.append(page)
             time.sleep(5)
             held[count] = megabytes(server)

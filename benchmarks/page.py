@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from .browser import PROBE, arrow, chromium, drag, press, ready, round_trips, served
+from .browser import PROBE, arrow, chromium, drag, joined, press, ready, round_trips, served
 from .results import Table
 from .timing import timed, times_table
 
@@ -24,6 +24,7 @@ def run() -> Iterator[Table]:
     with served() as (address, _), chromium() as browser:
         page = browser.new_page(viewport={"width": 1400, "height": 900})
         ready(page, address)
+        joined(page)
         page.wait_for_timeout(1500)
         page.evaluate(PROBE, False)
         rows = []

@@ -20,7 +20,7 @@ from playwright.sync_api import Page
 from mhc_demo.app.explorer import Explorer
 from mhc_demo.story.scenes import SCENES
 
-from .browser import chromium, ready, served
+from .browser import chromium, joined, ready, served
 from .results import Table
 from .timing import timed, times_table
 
@@ -85,6 +85,7 @@ def painted_times(page: Page, address: str) -> Iterator[tuple[str, np.ndarray]]:
     """Milliseconds from the key to the last paint, of each scene that has a plot."""
     page.add_init_script(PRESSED)
     ready(page, f"{address}?scene=stream&present=1")
+    joined(page)
     page.wait_for_timeout(2000)
     page.evaluate(PAINTS)
     count = len(SCENES) - 2
