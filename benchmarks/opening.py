@@ -1,9 +1,9 @@
 """Opening the page.
 
-In headless Chromium on the same machine, from the request to the first plot, and until the live page
-has taken the place of the first one, in turn with a bare Panel page of the same widget library with
-one plot of four lines: what the framework takes by itself. Then how long the server leaves another
-visitor's request unanswered while a page opens.
+In headless Chromium on the same machine, from the request to the first plot, and until the live
+page has taken the place of the first one, in turn with a bare Panel page of the same widget library
+with one plot of four lines: what the framework takes by itself. Then how long the server leaves
+another visitor's request unanswered while a page opens.
 """
 
 from __future__ import annotations

@@ -100,6 +100,7 @@ mhc.first = (() => {
     const chosen = new URLSearchParams(data.query);
     for (const [name, value] of Object.entries(now)) chosen.set(name, value);
     for (const name of ["view", "scene", "theme"]) if (name in wishes) chosen.set(name, wishes[name]);
+    if (wishes.presenting) chosen.set("present", 1);
     return `?${chosen}`;
   }
 
@@ -136,8 +137,8 @@ mhc.first = (() => {
         }
       }
     };
-    for (const src of [...scripts, ...modules])
-      element("link", "", document.head, {rel: "preload", as: "script", href: src, crossOrigin: modules.includes(src) ? "anonymous" : null});
+    for (const href of scripts) element("link", "", document.head, {rel: "preload", as: "script", href});
+    for (const href of modules) element("link", "", document.head, {rel: "modulepreload", href});
     const looks = styles.map((href) => bring(() => link(href)));
     for (const src of scripts) await bring(() => script(src, {}));
     await Promise.all([...looks, ...modules.map((src) => bring(() => script(src, {type: "module"})))]);
