@@ -95,11 +95,7 @@ def live_page(server: BokehTornado) -> LivePage:
     )
 
 
-PICTURED = {
-    plot.view
-    for plot in PLOTS.values()
-    if VIEWS[plot.view].of_experiment and not plot.fixed and not plot.square
-}
+PICTURED = ("composite", "layers", "mixing")
 """The views whose plots the browser can move by itself, from tables that are small."""
 
 Arguments = tuple[tuple[str, bytes], ...]
