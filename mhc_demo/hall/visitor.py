@@ -1,0 +1,489 @@
+"""One visitor: opens the page, sees its first picture, and changes something now and then.
+
+What Bokeh's client, `static/connection.js` and the page's components do in a browser is done here
+in so far as the server notices it.  Messages are read as JSON, which is cheaper than to build
+Bokeh's models: of these only the few are looked for that a visitor changes or looks at.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import random
+import re
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+from urllib.parse import parse_qs, urlsplit, urlunsplit
+
+from tornado.httpclient import HTTPClientError, HTTPRequest
+from tornado.iostream import StreamClosedError
+from tornado.websocket import (
+    WebSocketClientConnection,
+    WebSocketClosedError,
+    WebSocketError,
+    websocket_connect,
+)
+
+from .browser import Answer, Browser, RefusedError, loaded_by, of_same_origin
+
+MARK = "~"
+"""Begins a frame that counts frames: `MARK` of `mhc_demo/app/lasting.py`."""
+
+ASK = 0.8
+"""Seconds of silence until a visible page asks for a sign of life, as in `connection.js`."""
+
+ACKNOWLEDGED = 64
+ACKNOWLEDGED_BYTES = 2**20
+"""Frames and bytes after which the server is told that they have arrived, as there."""
+
+PATIENCE = 120.0
+"""Seconds that a visitor waits for the first picture."""
+
+CHANGE_PATIENCE = 30.0
+"""Seconds that a visitor waits for the answer to a change."""
+
+WIDTH = 1400
+"""Of the window that a visitor has not."""
+
+
+class GoneError(Exception):
+    """The server has closed the connection."""
+
+
+class Message(NamedTuple):
+    """A message of Bokeh's."""
+
+    header: dict[str, Any]
+    content: dict[str, Any]
+    buffers: dict[str, bytes]
+
+
+# ---- opening -----------------------------------------------------------------------------------
+
+TOKEN = re.compile(r'"token":\s*"([^"]+)"')
+
+
+async def token_of(browser: Browser, page: Answer) -> str:
+    """The token that opens the page's websocket: it is in the page, or at /app/token.
+
+    Raises RefusedError if it is at neither.
+    """
+    if found := TOKEN.search(page.text):
+        return found[1]
+    parts = urlsplit(page.url)
+    answer = await browser.get(urlunsplit(parts._replace(path=parts.path.rstrip("/") + "/token")))
+    try:
+        return str(json.loads(answer.body)["token"])
+    except (ValueError, LookupError, TypeError):
+        raise RefusedError(f"{answer.url} answers with something else than a token") from None
+
+
+@dataclass(frozen=True)
+class Opening:
+    """How a visitor's opening went; times in seconds from the visitor's first request."""
+
+    number: int
+    """Of the visitor, from 0, in the order of their coming."""
+    first_bytes: float | None = None
+    picture: float | None = None
+    """Until everything that the first picture needs had arrived."""
+    received: int = 0
+    """Bytes."""
+    why_not: str = ""
+    """Why it failed."""
+
+
+def why(error: BaseException) -> str:
+    """Why an opening failed or a connection ended, in a few words."""
+    match error:
+        case TimeoutError():
+            return "it took too long"
+        case HTTPClientError():
+            return f"the websocket was answered with status {error.code}"
+        case ConnectionRefusedError():
+            return "nothing listens there"
+        case StreamClosedError() | GoneError() | WebSocketClosedError():
+            return "the connection was closed"
+        case OSError():
+            return error.strerror or str(error)
+    return str(error)
+
+
+FAILURES = (
+    RefusedError,
+    GoneError,
+    OSError,  # TimeoutError and StreamClosedError too
+    HTTPClientError,
+    WebSocketError,
+)
+"""What a server that is overburdened or gone does to its visitors."""
+
+
+# ---- the line ----------------------------------------------------------------------------------
+
+
+class Line:
+    """The websocket of a page, which counts frames as `connection.js` does.
+
+    It does not come back when it is lost: a hall in which connections are lost is to be told so.
+    """
+
+    def __init__(
+        self, connection: WebSocketClientConnection, heed: Callable[[Message], None]
+    ) -> None:
+        self.connection = connection
+        self.lost: str = ""
+        """Why the line is no more."""
+        self._heed = heed
+        self._lasting = False
+        self._received = self._acknowledged = self._bytes = 0
+        self._heard = time.monotonic()
+        self._requests = 0
+        self._replies: dict[str, asyncio.Future[Message]] = {}
+        self.acknowledged = self._expect("")
+        """The server's first message, by which it tells that the page's session is there."""
+        self._tasks = [asyncio.create_task(self._listen()), asyncio.create_task(self._ask())]
+
+    @classmethod
+    async def open(
+        cls, browser: Browser, page: str, token: str, heed: Callable[[Message], None]
+    ) -> Line:
+        """Connect to the server of a page; `heed` is called with its messages."""
+        parts = urlsplit(page)
+        scheme = "wss" if parts.scheme == "https" else "ws"
+        request = HTTPRequest(
+            urlunsplit((scheme, parts.netloc, parts.path.rstrip("/") + "/ws", "", "")),
+            headers={"Origin": f"{parts.scheme}://{parts.netloc}", **browser.headers()},
+            connect_timeout=PATIENCE,
+            request_timeout=PATIENCE,
+        )
+        connecting = asyncio.ensure_future(
+            websocket_connect(request, subprotocols=["bokeh", token], compression_options={})
+        )
+        try:
+            return cls(await asyncio.shield(connecting), heed)
+        except asyncio.CancelledError:  # Tornado would connect all the same, and nobody close it
+            connecting.add_done_callback(lambda done: done.exception() or done.result().close())
+            raise
+
+    @property
+    def bytes_received(self) -> int:
+        """What came over the wire; Tornado does not show it, and frames may be compressed."""
+        return int(getattr(self.connection.protocol, "_wire_bytes_in", 0))
+
+    async def request(self, kind: str, content: object) -> Message:
+        """Send a message and return the answer to it.
+
+        Raises GoneError if the server closes the connection instead.
+        """
+        self._requests += 1
+        name = f"visitor-{self._requests}"
+        header = {"msgid": name, "msgtype": kind}
+        reply = self._expect(name)
+        if self.lost:
+            raise GoneError
+        await self._send(json.dumps(header), "{}", json.dumps(content))
+        return await reply
+
+    async def leave(self) -> None:
+        """Close the connection as a page does that is closed."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.connection.close(1000)
+
+    # ---- frames --------------------------------------------------------------------------------
+
+    def _expect(self, name: str) -> asyncio.Future[Message]:
+        reply = self._replies[name] = asyncio.get_running_loop().create_future()
+        return reply
+
+    async def _send(self, *frames: str) -> None:
+        try:
+            await asyncio.gather(*map(self.connection.write_message, frames))
+        except (WebSocketClosedError, StreamClosedError):
+            raise GoneError from None
+
+    async def _tell(self) -> None:
+        self._acknowledged, self._bytes = self._received, 0
+        await self._send(f"{MARK}{self._received}")
+
+    async def _ask(self) -> None:
+        with contextlib.suppress(GoneError):
+            while True:
+                silence = time.monotonic() - self._heard
+                if silence < ASK:
+                    await asyncio.sleep(ASK - silence)
+                    continue
+                if self._lasting:
+                    await self._tell()
+                await asyncio.sleep(ASK)
+
+    async def _listen(self) -> None:
+        try:
+            while True:
+                header = json.loads(await self._frame())
+                await self._frame()  # metadata, of which there are none
+                content, buffers = json.loads(await self._frame()), {}
+                for _ in range(header.get("num_buffers", 0)):
+                    name = json.loads(await self._frame())["id"]
+                    buffers[name] = await self._frame()
+                self._take(Message(header, content, buffers))
+        except (GoneError, ValueError, LookupError) as error:
+            self.lost = why(error)
+        for reply in self._replies.values():
+            if not reply.done():
+                reply.set_exception(GoneError())
+                reply.exception()  # nobody may be waiting for it
+
+    async def _frame(self) -> Any:
+        while True:
+            frame = await self.connection.read_message()
+            if frame is None:
+                raise GoneError
+            self._heard = time.monotonic()
+            if isinstance(frame, str) and frame.startswith(MARK):
+                self._lasting = True
+                continue
+            self._received += 1
+            self._bytes += len(frame)
+            much = self._received - self._acknowledged >= ACKNOWLEDGED
+            if self._lasting and (much or self._bytes >= ACKNOWLEDGED_BYTES):
+                await self._tell()
+            return frame
+
+    def _take(self, message: Message) -> None:
+        name = message.header.get("reqid", "")
+        if name or message.header.get("msgtype") == "ACK":
+            reply = self._replies.pop(name, None)
+            if reply is not None and not reply.done():
+                reply.set_result(message)
+        else:
+            self._heed(message)
+
+
+# ---- what is on the page -----------------------------------------------------------------------
+
+
+def models(part: Any) -> Iterator[dict[str, Any]]:
+    """All models in a part of a message, each as its name, id and attributes.
+
+    >>> nested = {"attributes": {"child": {"type": "object", "name": "Div", "id": "p2"}}}
+    >>> [model["id"] for model in models([{"type": "object", "name": "Row", "id": "p1", **nested}])]
+    ['p1', 'p2']
+    """
+    parts = [part]
+    while parts:
+        part = parts.pop()
+        if isinstance(part, dict):
+            if part.get("type") == "object" and "id" in part:
+                yield part
+            parts += part.values()
+        elif isinstance(part, list):
+            parts += part
+
+
+WIDGETS = {
+    ("TextInput", "Seed"): "seed",
+    ("IntSlider", "Streams (n)"): "streams",
+    ("FloatSlider", "Spread"): "spread",
+}
+"""The widgets that a visitor changes, by their class and label, and the parameter of the link that
+each sets."""
+
+WINDOW, TABLE = "window", "table"
+"""What reports the first picture and holds the link, and what the plots are cut from."""
+
+
+def role(model: dict[str, Any]) -> str:
+    """Which of the models that a visitor knows this is, or empty; its class may have a number."""
+    kind, attributes = model.get("name", "").rstrip("0123456789"), model.get("attributes", {})
+    if kind == "BrowserWindow":
+        return WINDOW
+    if kind == "ColumnDataSource" and attributes.get("name") == "surface":
+        return TABLE
+    return next((WIDGETS[kind, text] for text in _texts(attributes) if (kind, text) in WIDGETS), "")
+
+
+def _texts(attributes: dict[str, Any]) -> list[str]:
+    return [text for name in ("label", "name") if isinstance(text := attributes.get(name), str)]
+
+
+def sheets(document: Any) -> list[str]:
+    """The addresses of the style sheets that a document's models bring along."""
+    return [
+        model["attributes"]["url"]
+        for model in models(document)
+        if model["name"] == "ImportedStyleSheet" and model.get("attributes", {}).get("url")
+    ]
+
+
+def another(name: str, now: Any, draw: random.Random) -> Any:
+    """Another value of a widget, as that widget writes it."""
+    while True:
+        match name:
+            case "seed":
+                value: Any = str(draw.randrange(10_000))
+            case "streams":
+                value = draw.randint(2, 8)
+            case _:
+                value = draw.randint(1, 30) / 10
+        if value != now:
+            return value
+
+
+class Visitor:
+    """A person with a browser at one page."""
+
+    def __init__(self, address: str, number: int = 0) -> None:
+        self.address, self.number = address, number
+        self.browser = Browser()
+        self.line: Line | None = None
+        self.answer: Message | None = None
+        """The message that brought the table last asked for."""
+        self._draw = random.Random(number)
+        self._forget()
+
+    def _forget(self) -> None:
+        self.known: dict[str, str] = {}
+        """The ids of the models that matter, by their role."""
+        self.values: dict[str, Any] = {}
+        """What the widgets say, by their role."""
+        self._complete = asyncio.Event()
+        self._asked: tuple[str, Any] | None = None
+        self._understood = False
+        self._answered: asyncio.Future[tuple[float, Message]] | None = None
+
+    # ---- opening -------------------------------------------------------------------------------
+
+    async def open(self, *, patience: float = PATIENCE, alone: bool = False) -> Opening:
+        """Open the page until its first picture could be drawn; `alone`: it needs no server.
+
+        With the browser of an earlier opening only what is not kept is loaded.
+        """
+        self._forget()
+        started, before = time.monotonic(), self.browser.bytes_received
+        first: float | None = None
+        try:
+            async with asyncio.timeout(patience):
+                page = await self.browser.get(self.address)
+                first = page.first_bytes - started
+                await self.browser.load(loaded_by(page))
+                if not alone:
+                    await self._connect(page)
+        except FAILURES as error:
+            await self._hang_up()
+            return Opening(self.number, first_bytes=first, why_not=why(error))
+        picture = time.monotonic() - started
+        received = self.browser.bytes_received - before
+        if self.line is not None:
+            received += self.line.bytes_received
+        return Opening(self.number, first, picture, received)
+
+    async def _connect(self, page: Answer) -> None:
+        token = await token_of(self.browser, page)
+        self.line = await Line.open(self.browser, page.url, token, self._heed)
+        await self.line.acknowledged
+        pulled = await self.line.request("PULL-DOC-REQ", {})
+        document = pulled.content.get("doc")
+        self._learn(document)
+        await self.browser.load(of_same_origin(page.url, sheets(document)))
+
+    async def see(self) -> None:
+        """Report that the first picture stands, upon which the server adds the rest of the page.
+
+        Raises RefusedError if the server does not take it, GoneError if it is gone.
+        """
+        assert self.line is not None
+        if WINDOW not in self.known:
+            raise RefusedError(f"the page at {self.address} cannot be told of its first picture")
+        window = self.known[WINDOW]
+        await self._patch(
+            changed(window, "inner_width", WIDTH), changed(window, "first_picture", True)
+        )
+
+    async def leave(self) -> None:
+        """Close the page."""
+        await self._hang_up()
+        self.browser.close()
+
+    async def _hang_up(self) -> None:
+        line, self.line = self.line, None
+        if line is not None:
+            await line.leave()
+
+    # ---- playing -------------------------------------------------------------------------------
+
+    async def change(self) -> float:
+        """Change something, and return the seconds until the table for it was there.
+
+        Raises TimeoutError if none comes, RefusedError if the server takes no change, GoneError.
+        """
+        assert self.line is not None
+        async with asyncio.timeout(CHANGE_PATIENCE):
+            await self._complete.wait()
+            name = self._draw.choice([*WIDGETS.values()])
+            value = another(name, self.values[name], self._draw)
+            self._asked, self._understood = (name, value), False
+            self._answered = asyncio.get_running_loop().create_future()
+            started = time.monotonic()
+            await self._patch(changed(self.known[name], "value", value))
+            while not self._answered.done():
+                if self.line.lost:
+                    raise GoneError
+                await asyncio.wait([self._answered], timeout=ASK)
+            there, self.answer = self._answered.result()
+        self.values[name], self._asked = value, None
+        return there - started
+
+    @property
+    def query(self) -> dict[str, str]:
+        """The parameters of the page's link."""
+        asked = parse_qs(self.values.get(WINDOW, "").removeprefix("?"))
+        return {name: values[-1] for name, values in asked.items()}
+
+    async def _patch(self, *events: object) -> None:
+        assert self.line is not None
+        reply = await self.line.request("PATCH-DOC", {"events": events})
+        if reply.header["msgtype"] != "OK":
+            raise RefusedError(f"the page at {self.address} takes no change")
+
+    # ---- looking -------------------------------------------------------------------------------
+
+    def _heed(self, message: Message) -> None:
+        if message.header.get("msgtype") != "PATCH-DOC":
+            return
+        events = [event for event in message.content.get("events", ()) if "model" in event]
+        if not self._complete.is_set():
+            self._learn(events)
+        for event in events:
+            if self._is(event, WINDOW) and event.get("attr") == "query":
+                self.values[WINDOW] = event.get("new", "")
+        # Only a table that comes with or after the link that names the value is the answer.
+        if self._asked is not None and not self._understood:
+            name, value = self._asked
+            self._understood = float(self.query.get(name, "nan")) == float(value)
+        waiting = self._understood and self._answered is not None and not self._answered.done()
+        if waiting and any(self._is(each, TABLE) and each["attr"] == "data" for each in events):
+            assert self._answered is not None
+            self._answered.set_result((time.monotonic(), message))
+
+    def _is(self, event: dict[str, Any], what: str) -> bool:
+        return what in self.known and event["model"].get("id") == self.known[what]
+
+    def _learn(self, part: Any) -> None:
+        for model in models(part):
+            if what := role(model):
+                self.known[what] = model["id"]
+                attributes = model.get("attributes", {})
+                self.values[what] = attributes.get("query" if what == WINDOW else "value")
+        if {WINDOW, TABLE, *WIDGETS.values()} <= self.known.keys():
+            self._complete.set()
+
+
+def changed(model: str, attribute: str, value: object) -> dict[str, object]:
+    """The event in a patch that sets a property of a model."""
+    return {"kind": "ModelChanged", "model": {"id": model}, "attr": attribute, "new": value}
