@@ -13,7 +13,7 @@ import re
 import ssl
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from html.parser import HTMLParser
 from urllib.parse import urljoin, urlsplit
 
@@ -63,6 +63,8 @@ class Browser:
     cookies: dict[str, str] = field(default_factory=dict)
     kept: dict[str, HTTPHeaders] = field(default_factory=dict)
     """Files that were loaded, by address: the heads of their answers."""
+    pages: dict[str, Answer] | None = None
+    """Pages that may be opened again, by address; None: none is kept, for they take memory."""
     _free: list[IOStream] = field(default_factory=list)
     _tcp: TCPClient = field(default_factory=TCPClient)
     _places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(CONNECTIONS))
@@ -81,6 +83,20 @@ class Browser:
             url = urljoin(url, answer.headers["Location"])
         if answer.status not in (200, 304):
             raise RefusedError(f"{answer.url} answers with status {answer.status}")
+        return answer
+
+    async def page(self, url: str) -> Answer:
+        """Request a page; one that is kept, and has not changed, is not sent again.
+
+        Raises what `get` does.
+        """
+        kept = (self.pages or {}).get(url)
+        tag = kept.headers.get("Etag") if kept else None
+        answer = await self.get(url, **({"If-None-Match": tag} if tag else {}))
+        if kept and answer.status == 304:
+            return replace(kept, first_bytes=answer.first_bytes)
+        if self.pages is not None:
+            self.pages[url] = answer
         return answer
 
     async def load(self, urls: Iterable[str]) -> None:

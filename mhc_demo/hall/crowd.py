@@ -113,6 +113,8 @@ class Crowd:
                 say("change", seconds=await visitor.change())
             except FAILURES as error:
                 say("change", seconds=None, why=why(error))
+                if visitor.line is None or visitor.line.lost:
+                    return
             due += every * draw.uniform(0.5, 1.5)
 
 

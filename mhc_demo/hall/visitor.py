@@ -338,9 +338,9 @@ def another(name: str, now: Any, draw: random.Random) -> Any:
 class Visitor:
     """A person with a browser at one page."""
 
-    def __init__(self, address: str, number: int = 0) -> None:
+    def __init__(self, address: str, number: int = 0, *, returns: bool = False) -> None:
         self.address, self.number = address, number
-        self.browser = Browser()
+        self.browser = Browser(pages={} if returns else None)
         self.line: Line | None = None
         self.answer: Message | None = None
         """The message that brought the table last asked for."""
@@ -369,13 +369,13 @@ class Visitor:
         first: float | None = None
         try:
             async with asyncio.timeout(patience):
-                page = await self.browser.get(self.address)
+                page = await self.browser.page(self.address)
                 first = page.first_bytes - started
                 await self.browser.load(loaded_by(page))
                 if not alone:
                     await self._connect(page)
         except FAILURES as error:
-            await self._hang_up()
+            await self.hang_up()
             return Opening(self.number, first_bytes=first, why_not=why(error))
         picture = time.monotonic() - started
         received = self.browser.bytes_received - before
@@ -406,11 +406,12 @@ class Visitor:
         )
 
     async def leave(self) -> None:
-        """Close the page."""
-        await self._hang_up()
+        """Close the page and the browser."""
+        await self.hang_up()
         self.browser.close()
 
-    async def _hang_up(self) -> None:
+    async def hang_up(self) -> None:
+        """Close the page, but not the browser."""
         line, self.line = self.line, None
         if line is not None:
             await line.leave()
@@ -428,15 +429,18 @@ class Visitor:
             name = self._draw.choice([*WIDGETS.values()])
             value = another(name, self.values[name], self._draw)
             self._asked, self._understood = (name, value), False
-            self._answered = asyncio.get_running_loop().create_future()
+            answered = self._answered = asyncio.get_running_loop().create_future()
             started = time.monotonic()
-            await self._patch(changed(self.known[name], "value", value))
-            while not self._answered.done():
-                if self.line.lost:
-                    raise GoneError
-                await asyncio.wait([self._answered], timeout=ASK)
-            there, self.answer = self._answered.result()
-        self.values[name], self._asked = value, None
+            try:
+                await self._patch(changed(self.known[name], "value", value))
+                while not answered.done():
+                    if self.line.lost:
+                        raise GoneError
+                    await asyncio.wait([answered], timeout=ASK)
+            finally:
+                self._asked = None
+        self.values[name] = value
+        there, self.answer = answered.result()
         return there - started
 
     @property
@@ -466,9 +470,9 @@ class Visitor:
         if self._asked is not None and not self._understood:
             name, value = self._asked
             self._understood = float(self.query.get(name, "nan")) == float(value)
-        waiting = self._understood and self._answered is not None and not self._answered.done()
-        if waiting and any(self._is(each, TABLE) and each["attr"] == "data" for each in events):
-            assert self._answered is not None
+        if self._answered is None or self._answered.done() or not self._understood:
+            return
+        if any(self._is(each, TABLE) and each.get("attr") == "data" for each in events):
             self._answered.set_result((time.monotonic(), message))
 
     def _is(self, event: dict[str, Any], what: str) -> bool:
