@@ -41,7 +41,7 @@ WAIT = 60.0  # s; whatever takes longer has hung
 
 
 @pytest.fixture(scope="module")
-def page() -> Iterator[str]:
+def address() -> Iterator[str]:
     """The address of a page that is served."""
     with own_server() as (address, _):
         yield address
@@ -75,9 +75,9 @@ async def visit(address: str, number: int) -> tuple[Opening, Visitor]:
     return opening, visitor
 
 
-def test_visitors_open_the_page_and_get_the_tables_that_they_ask_for(page: str) -> None:
+def test_visitors_open_the_page_and_get_the_tables_that_they_ask_for(address: str) -> None:
     async def visits() -> list[tuple[Opening, Visitor]]:
-        return await asyncio.gather(*(visit(page, number) for number in range(5)))
+        return await asyncio.gather(*(visit(address, number) for number in range(5)))
 
     for number, (opening, visitor) in enumerate(asyncio.run(visits())):
         assert opening.number == number
@@ -96,9 +96,9 @@ def test_visitors_open_the_page_and_get_the_tables_that_they_ask_for(page: str) 
             np.testing.assert_array_equal(got[name], column)
 
 
-def test_a_browser_loads_the_page_s_scripts_once(page: str) -> None:
+def test_a_browser_loads_the_page_s_scripts_once(address: str) -> None:
     async def twice() -> tuple[list[Opening], list[set[str]]]:
-        visitor = Visitor(page, returns=True)
+        visitor = Visitor(address, returns=True)
         openings, kept = [], []
         for _ in range(2):
             openings.append(await visitor.open())
@@ -116,8 +116,8 @@ def test_a_browser_loads_the_page_s_scripts_once(page: str) -> None:
     assert first.received > second.received > 0
 
 
-def test_a_hall_plays_and_is_accounted_for(page: str) -> None:
-    plan = Plan(page, visitors=4, within=0.0, play=3.0, players=3, every=1.0)
+def test_a_hall_plays_and_is_accounted_for(address: str) -> None:
+    plan = Plan(address, visitors=4, within=0.0, play=3.0, players=3, every=1.0)
     found = check(plan)
     assert [each.number for each in found.served] == [0, 1, 2, 3]
     assert found.lost == 0

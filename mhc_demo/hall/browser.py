@@ -165,7 +165,12 @@ class Browser:
             max_buffer_size=LARGEST_BODY,
         )
         stream.set_nodelay(True)
-        stream.set_close_callback(lambda: stream in self._free and self._free.remove(stream))
+
+        def forget() -> None:
+            if stream in self._free:
+                self._free.remove(stream)
+
+        stream.set_close_callback(forget)
         return stream
 
     async def _exchange(self, stream: IOStream, url: str, request: bytes) -> Answer:

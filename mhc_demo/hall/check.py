@@ -233,7 +233,8 @@ class Crowds:
         Raises NoServerError if the server goes away meanwhile, RuntimeError if one of them ends or
         is late.
         """
-        end, heard, waiting = time.monotonic() + limit, [], len(self.processes)
+        end, waiting = time.monotonic() + limit, len(self.processes)
+        heard: list[dict[str, Any]] = []
         while waiting or self.probe.failing:
             if self.probe.gone:
                 pictures = sum(each.get("picture") is not None for each in heard)

@@ -28,6 +28,7 @@ from tornado.websocket import (
 )
 
 from .browser import Answer, Browser, RefusedError, loaded_by, of_same_origin
+from .drawing import READY, changed, told
 
 MARK = "~"
 """Begins a frame that counts frames: `MARK` of `mhc_demo/app/lasting.py`."""
@@ -166,7 +167,7 @@ class Line:
         try:
             return cls(await asyncio.shield(connecting), heed)
         except asyncio.CancelledError:  # Tornado would connect all the same, and nobody close it
-            connecting.add_done_callback(lambda done: done.exception() or done.result().close())
+            connecting.add_done_callback(_close)
             raise
 
     @property
@@ -265,6 +266,11 @@ class Line:
             self._heed(message)
 
 
+def _close(connecting: asyncio.Future[WebSocketClientConnection]) -> None:
+    if not connecting.cancelled() and connecting.exception() is None:
+        connecting.result().close()
+
+
 # ---- what is on the page -----------------------------------------------------------------------
 
 
@@ -344,7 +350,7 @@ class Visitor:
         self.line: Line | None = None
         self.answer: Message | None = None
         """The message that brought the table last asked for."""
-        self._draw = random.Random(number)
+        self._chance = random.Random(number)
         self._forget()
 
     def _forget(self) -> None:
@@ -352,6 +358,9 @@ class Visitor:
         """The ids of the models that matter, by their role."""
         self.values: dict[str, Any] = {}
         """What the widgets say, by their role."""
+        self._new: list[list[dict[str, Any]]] = []
+        """The messages about models that came since the last picture."""
+        self._drawing: asyncio.Task[None] | None = None
         self._complete = asyncio.Event()
         self._asked: tuple[str, Any] | None = None
         self._understood = False
@@ -401,9 +410,13 @@ class Visitor:
         if WINDOW not in self.known:
             raise RefusedError(f"the page at {self.address} cannot be told of its first picture")
         window = self.known[WINDOW]
-        await self._patch(
-            changed(window, "inner_width", WIDTH), changed(window, "first_picture", True)
-        )
+        await self._draw()
+        for event in (
+            READY,
+            changed(window, "inner_width", WIDTH),
+            changed(window, "first_picture", True),
+        ):
+            await self._patch(event)
 
     async def leave(self) -> None:
         """Close the page and the browser."""
@@ -426,8 +439,8 @@ class Visitor:
         assert self.line is not None
         async with asyncio.timeout(CHANGE_PATIENCE):
             await self._complete.wait()
-            name = self._draw.choice([*WIDGETS.values()])
-            value = another(name, self.values[name], self._draw)
+            name = self._chance.choice([*WIDGETS.values()])
+            value = another(name, self.values[name], self._chance)
             self._asked, self._understood = (name, value), False
             answered = self._answered = asyncio.get_running_loop().create_future()
             started = time.monotonic()
@@ -455,6 +468,16 @@ class Visitor:
         if reply.header["msgtype"] != "OK":
             raise RefusedError(f"the page at {self.address} takes no change")
 
+    async def _draw_the_rest(self) -> None:
+        with contextlib.suppress(*FAILURES):  # whoever waits for something is told of it
+            while self._new:
+                await self._draw()
+
+    async def _draw(self) -> None:
+        """Tell what a browser tells of the models that are new."""
+        patches, self._new = self._new, []
+        await asyncio.gather(*(self._patch(*patch) for patch in patches))
+
     # ---- looking -------------------------------------------------------------------------------
 
     def _heed(self, message: Message) -> None:
@@ -463,6 +486,8 @@ class Visitor:
         events = [event for event in message.content.get("events", ()) if "model" in event]
         if not self._complete.is_set():
             self._learn(events)
+            if self._new and (self._drawing is None or self._drawing.done()):
+                self._drawing = asyncio.create_task(self._draw_the_rest())
         for event in events:
             if self._is(event, WINDOW) and event.get("attr") == "query":
                 self.values[WINDOW] = event.get("new", "")
@@ -480,14 +505,10 @@ class Visitor:
 
     def _learn(self, part: Any) -> None:
         for model in models(part):
+            self._new += told(model)
             if what := role(model):
                 self.known[what] = model["id"]
                 attributes = model.get("attributes", {})
                 self.values[what] = attributes.get("query" if what == WINDOW else "value")
         if {WINDOW, TABLE, *WIDGETS.values()} <= self.known.keys():
             self._complete.set()
-
-
-def changed(model: str, attribute: str, value: object) -> dict[str, object]:
-    """The event in a patch that sets a property of a model."""
-    return {"kind": "ModelChanged", "model": {"id": model}, "attr": attribute, "new": value}
