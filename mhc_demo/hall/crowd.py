@@ -115,7 +115,8 @@ class Crowd:
                 say("change", seconds=None, why=why(error))
                 if visitor.line is None or visitor.line.lost:
                     return
-            due += every * draw.uniform(0.5, 1.5)
+            # Who had to wait makes no changes up for it.
+            due = max(time.monotonic(), due + every * draw.uniform(0.5, 1.5))
 
 
 def say(what: str, **more: Any) -> None:
