@@ -32,9 +32,11 @@ def singled_out(found: Found) -> dict[str, Opening]:
 
 
 def failures(found: Found) -> str:
-    """Why openings and changes failed, with how often each reason was given; empty if none did."""
-    given = [each.why_not for each in found.openings if each.why_not]
-    given += [each.why or "no answer" for each in found.changes if each.seconds is None]
+    """What failed and why, with how often it did; empty if nothing failed."""
+    given = [f"an opening: {each.why_not}" for each in found.openings if each.why_not]
+    given += found.unseen
+    given += [f"a change: {each.why}" for each in found.changes if each.seconds is None]
+    given += [f"a connection was ended {how}" for how in found.lost]
     return "; ".join(f"{times} times {why}" for why, times in Counter(given).most_common())
 
 
@@ -51,8 +53,6 @@ def _lines(found: Found) -> Iterator[str]:
     )
     if why := failures(found):
         yield f"failed: {why}"
-    if found.lost:
-        yield f"connections that the server ended: {found.lost}"
     yield ""
     yield _row("seconds until", "first bytes", "first picture")
     for name, opening in singled_out(found).items():

@@ -75,8 +75,10 @@ class Found:
     """Of the same browser again."""
     changes: list[Change] = field(default_factory=list)
     players: int = 0
-    lost: int = 0
-    """Visitors whose connection the server ended."""
+    lost: list[str] = field(default_factory=list)
+    """How connections were ended that had been there, one by one."""
+    unseen: list[str] = field(default_factory=list)
+    """Why pages were not completed after their first picture, one by one."""
     silence_opening: float = 0.0
     """The longest wait for /liveness while visitors came, in seconds."""
     silence_playing: float = 0.0
@@ -134,6 +136,7 @@ def check(
             time.sleep(SETTLING)
         found.silence_opening = probe.longest(started)
         found.openings = [_opening(each) for each in heard if each["what"] == "opening"]
+        found.unseen = [each["why"] for each in heard if each["what"] == "unseen"]
         ends = [_coming(plan, each) + (each.picture or 0.0) for each in found.served]
         found.opening_took = max(ends, default=0.0)
         if load and before and found.served:
@@ -155,7 +158,7 @@ def check(
                 if each["what"] == "change"
             ]
             last = [each for each in heard if each["what"] == "played"]
-        found.lost = sum(each["lost"] for each in last)
+        found.lost = [how for each in last for how in each["lost"]]
         found.own_processor = sum(each["processor"] for each in last)
         found.full = load.full() if load else None
         crowds.tell("leave")

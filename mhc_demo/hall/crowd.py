@@ -85,8 +85,8 @@ class Crowd:
         tasks: list[Coroutine[Any, Any, None]] = list(doings)
         await asyncio.gather(*tasks)
 
-    def _lost(self) -> int:
-        return sum(each.line is not None and bool(each.line.lost) for each in self.there)
+    def _lost(self) -> list[str]:
+        return [each.line.lost for each in self.there if each.line is not None and each.line.lost]
 
     async def _come(self, number: int) -> None:
         await asyncio.sleep(number * self.plan.within / self.plan.visitors)
@@ -102,7 +102,7 @@ class Crowd:
                 async with asyncio.timeout(CHANGE_PATIENCE):
                     await visitor.see()
             except FAILURES as error:
-                say("unseen", why=why(error))
+                say("unseen", why=f"the rest of the page did not come: {why(error)}")
 
     async def _play(self, visitor: Visitor, end: float) -> None:
         draw, every = random.Random(visitor.number), self.plan.every

@@ -137,7 +137,7 @@ class Line:
     ) -> None:
         self.connection = connection
         self.lost: str = ""
-        """Why the line is no more."""
+        """How the line was ended, in a few words; empty while it is there."""
         self._heed = heed
         self._lasting = False
         self._received = self._acknowledged = self._bytes = 0
@@ -233,8 +233,11 @@ class Line:
                     name = json.loads(await self._frame())["id"]
                     buffers[name] = await self._frame()
                 self._take(Message(header, content, buffers))
-        except (GoneError, ValueError, LookupError) as error:
-            self.lost = why(error)
+        except GoneError:
+            code = self.connection.close_code
+            self.lost = "by the server" if code is None else f"by the server, with code {code}"
+        except (ValueError, LookupError) as error:
+            self.lost = f"for a message that cannot be read: {error}"
         for reply in self._replies.values():
             if not reply.done():
                 reply.set_exception(GoneError())
@@ -438,7 +441,11 @@ class Visitor:
         """
         assert self.line is not None
         async with asyncio.timeout(CHANGE_PATIENCE):
-            await self._complete.wait()
+            while not self._complete.is_set():
+                if self.line.lost:
+                    raise GoneError
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._complete.wait(), ASK)
             name = self._chance.choice([*WIDGETS.values()])
             value = another(name, self.values[name], self._chance)
             self._asked, self._understood = (name, value), False
