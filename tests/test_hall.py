@@ -28,6 +28,7 @@ from mhc_demo.app.state import State
 from mhc_demo.cli import check_hall, main
 from mhc_demo.cli.options import from_environment
 from mhc_demo.figures.slices import gain_columns
+from mhc_demo.hall import line
 from mhc_demo.hall import visitor as visiting
 from mhc_demo.hall.account import account, quantile
 from mhc_demo.hall.browser import Browser, RefusedError, loaded_by
@@ -35,7 +36,7 @@ from mhc_demo.hall.check import Change, Found, check, parts_for
 from mhc_demo.hall.crowd import Plan
 from mhc_demo.hall.server import Load, NoServerError, own_server
 from mhc_demo.hall.visitor import WIDGETS, Message, Opening, Visitor, token_of
-from mhc_demo.scripts import PAGE
+from mhc_demo.scripts import PAGE, text_of
 
 WAIT = 60.0  # s; whatever takes longer has hung
 
@@ -100,6 +101,26 @@ def test_visitors_open_the_page_and_get_the_tables_that_they_ask_for(address: st
         got = table_in(visitor.answer)
         for name, column in gain_columns(surface_of(state.key())["log10_gain"]).items():
             np.testing.assert_array_equal(got[name], column)
+
+
+def test_a_page_goes_on_over_another_connection(address: str) -> None:
+    async def story() -> None:
+        visitor = Visitor(address)
+        async with asyncio.timeout(WAIT):
+            assert (await visitor.open()).why_not == ""
+            await visitor.see()
+            await visitor.change()
+            assert visitor.line is not None
+            assert visitor.line.resumed == 0
+            wire = visitor.line._wire
+            assert wire is not None
+            wire.stream.close()  # as a network does, without a word
+            await visitor.change()
+            assert visitor.line.resumed == 1
+            assert visitor.line.lost == ""
+        await visitor.leave()
+
+    asyncio.run(story())
 
 
 def test_a_browser_loads_the_page_s_scripts_once(address: str) -> None:
@@ -291,7 +312,14 @@ def test_bytes_are_counted_as_they_were_sent(path: str, text: str, sent: int) ->
 
 
 def test_the_hall_and_the_page_mean_the_same() -> None:
-    assert visiting.MARK == lasting.MARK
+    assert line.MARK == lasting.MARK
+    assert line.LASTS == lasting.LASTS
+    # Those of connection.js, in milliseconds there.
+    text = text_of("connection.js")
+    for name in ("ASK", "GIVEN_UP", "OPENING"):
+        assert f"const {name} = {1000 * getattr(line, name):.0f};" in text
+    pauses = ", ".join(f"{1000 * pause:.0f}" for pause in line.PAUSES)
+    assert f"const PAUSES = [{pauses}];" in text
     for (_, label), name in WIDGETS.items():
         assert State.param[name].label == label
 

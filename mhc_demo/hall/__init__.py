@@ -6,6 +6,7 @@ the hall knows only what goes over the wire, and whoever changes that has to say
 
     browser.py   what a browser does over HTTP: connections, cookies, kept files, bytes
     visitor.py   one visitor: opens the page, sees its first picture, changes something
+    line.py      the page's websocket, over one connection after the other
     drawing.py   what a browser tells the server while it draws
     crowd.py     a process with many of them (`python -m mhc_demo.hall`)
     server.py    a server of our own, and what it takes of the machine

@@ -53,6 +53,12 @@ def _lines(found: Found) -> Iterator[str]:
     )
     if why := failures(found):
         yield f"failed: {why}"
+    anew = sum(each.anew for each in found.openings)
+    if found.resumed or anew:
+        yield (
+            f"silence: pages connected again {found.resumed} times, and were opened anew {anew} "
+            f"times before they had a connection"
+        )
     yield ""
     yield _row("seconds until", "first bytes", "first picture")
     for name, opening in singled_out(found).items():

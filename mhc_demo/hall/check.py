@@ -77,6 +77,8 @@ class Found:
     players: int = 0
     lost: list[str] = field(default_factory=list)
     """How connections were ended that had been there, one by one."""
+    resumed: int = 0
+    """How often a page went on over another connection, for the one before was silent."""
     unseen: list[str] = field(default_factory=list)
     """Why pages were not completed after their first picture, one by one."""
     silence_opening: float = 0.0
@@ -159,6 +161,7 @@ def check(
             ]
             last = [each for each in heard if each["what"] == "played"]
         found.lost = [how for each in last for how in each["lost"]]
+        found.resumed = sum(each["resumed"] for each in last)
         found.own_processor = sum(each["processor"] for each in last)
         found.full = load.full() if load else None
         crowds.tell("leave")

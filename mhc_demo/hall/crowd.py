@@ -68,14 +68,24 @@ class Crowd:
             match wish:
                 case "open":
                     await self._each(self._come(number) for number in self.numbers)
-                    say("opened", lost=self._lost(), processor=time.process_time())
+                    say(
+                        "opened",
+                        lost=self._lost(),
+                        resumed=self._resumed(),
+                        processor=time.process_time(),
+                    )
                 case "play":
                     staying, leaving = self.there[: self.players], self.there[self.players :]
                     self.there = staying
                     await self._each(visitor.leave() for visitor in leaving)
                     end = time.monotonic() + self.plan.play
                     await self._each(self._play(visitor, end) for visitor in staying)
-                    say("played", lost=self._lost(), processor=time.process_time())
+                    say(
+                        "played",
+                        lost=self._lost(),
+                        resumed=self._resumed(),
+                        processor=time.process_time(),
+                    )
                 case "leave":
                     await self._each(visitor.leave() for visitor in self.there)
                     say("left")
@@ -87,6 +97,9 @@ class Crowd:
 
     def _lost(self) -> list[str]:
         return [each.line.lost for each in self.there if each.line is not None and each.line.lost]
+
+    def _resumed(self) -> int:
+        return sum(each.line.resumed for each in self.there if each.line is not None)
 
     async def _come(self, number: int) -> None:
         await asyncio.sleep(number * self.plan.within / self.plan.visitors)

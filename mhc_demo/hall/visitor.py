@@ -13,32 +13,16 @@ import json
 import random
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
-from tornado.httpclient import HTTPClientError, HTTPRequest
 from tornado.iostream import StreamClosedError
-from tornado.websocket import (
-    WebSocketClientConnection,
-    WebSocketClosedError,
-    WebSocketError,
-    websocket_connect,
-)
 
 from .browser import Answer, Browser, RefusedError, loaded_by, of_same_origin
 from .drawing import READY, changed, told
-
-MARK = "~"
-"""Begins a frame that counts frames: `MARK` of `mhc_demo/app/lasting.py`."""
-
-ASK = 0.8
-"""Seconds of silence until a visible page asks for a sign of life, as in `connection.js`."""
-
-ACKNOWLEDGED = 64
-ACKNOWLEDGED_BYTES = 2**20
-"""Frames and bytes after which the server is told that they have arrived, as there."""
+from .line import GoneError, Line, Message
 
 PATIENCE = 120.0
 """Seconds that a visitor waits for the first picture."""
@@ -46,20 +30,11 @@ PATIENCE = 120.0
 CHANGE_PATIENCE = 30.0
 """Seconds that a visitor waits for the answer to a change."""
 
+LOOKED = 0.5
+"""Seconds between two looks whether the line of who waits is still there."""
+
 WIDTH = 1400
 """Of the window that a visitor has not."""
-
-
-class GoneError(Exception):
-    """The server has closed the connection."""
-
-
-class Message(NamedTuple):
-    """A message of Bokeh's."""
-
-    header: dict[str, Any]
-    content: dict[str, Any]
-    buffers: dict[str, bytes]
 
 
 # ---- opening -----------------------------------------------------------------------------------
@@ -95,6 +70,8 @@ class Opening:
     """Bytes."""
     why_not: str = ""
     """Why it failed."""
+    anew: int = 0
+    """How often the page was opened anew meanwhile, as a browser does that gets no connection."""
 
 
 def why(error: BaseException) -> str:
@@ -102,12 +79,12 @@ def why(error: BaseException) -> str:
     match error:
         case TimeoutError():
             return "it took too long"
-        case HTTPClientError():
-            return f"the websocket was answered with status {error.code}"
         case ConnectionRefusedError():
             return "nothing listens there"
-        case StreamClosedError() | GoneError() | WebSocketClosedError():
+        case StreamClosedError():
             return "the connection was closed"
+        case GoneError():
+            return "the server knew the page no more"
         case OSError():
             return error.strerror or str(error)
     return str(error)
@@ -117,161 +94,8 @@ FAILURES = (
     RefusedError,
     GoneError,
     OSError,  # TimeoutError and StreamClosedError too
-    HTTPClientError,
-    WebSocketError,
 )
 """What a server that is overburdened or gone does to its visitors."""
-
-
-# ---- the line ----------------------------------------------------------------------------------
-
-
-class Line:
-    """The websocket of a page, which counts frames as `connection.js` does.
-
-    It does not come back when it is lost: a hall in which connections are lost is to be told so.
-    """
-
-    def __init__(
-        self, connection: WebSocketClientConnection, heed: Callable[[Message], None]
-    ) -> None:
-        self.connection = connection
-        self.lost: str = ""
-        """How the line was ended, in a few words; empty while it is there."""
-        self._heed = heed
-        self._lasting = False
-        self._received = self._acknowledged = self._bytes = 0
-        self._heard = time.monotonic()
-        self._requests = 0
-        self._replies: dict[str, asyncio.Future[Message]] = {}
-        self.acknowledged = self._expect("")
-        """The server's first message, by which it tells that the page's session is there."""
-        self._tasks = [asyncio.create_task(self._listen()), asyncio.create_task(self._ask())]
-
-    @classmethod
-    async def open(
-        cls, browser: Browser, page: str, token: str, heed: Callable[[Message], None]
-    ) -> Line:
-        """Connect to the server of a page; `heed` is called with its messages."""
-        parts = urlsplit(page)
-        scheme = "wss" if parts.scheme == "https" else "ws"
-        request = HTTPRequest(
-            urlunsplit((scheme, parts.netloc, parts.path.rstrip("/") + "/ws", "", "")),
-            headers={"Origin": f"{parts.scheme}://{parts.netloc}", **browser.headers()},
-            connect_timeout=PATIENCE,
-            request_timeout=PATIENCE,
-        )
-        connecting = asyncio.ensure_future(
-            websocket_connect(request, subprotocols=["bokeh", token], compression_options={})
-        )
-        try:
-            return cls(await asyncio.shield(connecting), heed)
-        except asyncio.CancelledError:  # Tornado would connect all the same, and nobody close it
-            connecting.add_done_callback(_close)
-            raise
-
-    @property
-    def bytes_received(self) -> int:
-        """What came over the wire; Tornado does not show it, and frames may be compressed."""
-        return int(getattr(self.connection.protocol, "_wire_bytes_in", 0))
-
-    async def request(self, kind: str, content: object) -> Message:
-        """Send a message and return the answer to it.
-
-        Raises GoneError if the server closes the connection instead.
-        """
-        self._requests += 1
-        name = f"visitor-{self._requests}"
-        header = {"msgid": name, "msgtype": kind}
-        reply = self._expect(name)
-        if self.lost:
-            raise GoneError
-        await self._send(json.dumps(header), "{}", json.dumps(content))
-        return await reply
-
-    async def leave(self) -> None:
-        """Close the connection as a page does that is closed."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        self.connection.close(1000)
-
-    # ---- frames --------------------------------------------------------------------------------
-
-    def _expect(self, name: str) -> asyncio.Future[Message]:
-        reply = self._replies[name] = asyncio.get_running_loop().create_future()
-        return reply
-
-    async def _send(self, *frames: str) -> None:
-        try:
-            await asyncio.gather(*map(self.connection.write_message, frames))
-        except (WebSocketClosedError, StreamClosedError):
-            raise GoneError from None
-
-    async def _tell(self) -> None:
-        self._acknowledged, self._bytes = self._received, 0
-        await self._send(f"{MARK}{self._received}")
-
-    async def _ask(self) -> None:
-        with contextlib.suppress(GoneError):
-            while True:
-                silence = time.monotonic() - self._heard
-                if silence < ASK:
-                    await asyncio.sleep(ASK - silence)
-                    continue
-                if self._lasting:
-                    await self._tell()
-                await asyncio.sleep(ASK)
-
-    async def _listen(self) -> None:
-        try:
-            while True:
-                header = json.loads(await self._frame())
-                await self._frame()  # metadata, of which there are none
-                content, buffers = json.loads(await self._frame()), {}
-                for _ in range(header.get("num_buffers", 0)):
-                    name = json.loads(await self._frame())["id"]
-                    buffers[name] = await self._frame()
-                self._take(Message(header, content, buffers))
-        except GoneError:
-            code = self.connection.close_code
-            self.lost = "by the server" if code is None else f"by the server, with code {code}"
-        except (ValueError, LookupError) as error:
-            self.lost = f"for a message that cannot be read: {error}"
-        for reply in self._replies.values():
-            if not reply.done():
-                reply.set_exception(GoneError())
-                reply.exception()  # nobody may be waiting for it
-
-    async def _frame(self) -> Any:
-        while True:
-            frame = await self.connection.read_message()
-            if frame is None:
-                raise GoneError
-            self._heard = time.monotonic()
-            if isinstance(frame, str) and frame.startswith(MARK):
-                self._lasting = True
-                continue
-            self._received += 1
-            self._bytes += len(frame)
-            much = self._received - self._acknowledged >= ACKNOWLEDGED
-            if self._lasting and (much or self._bytes >= ACKNOWLEDGED_BYTES):
-                await self._tell()
-            return frame
-
-    def _take(self, message: Message) -> None:
-        name = message.header.get("reqid", "")
-        if name or message.header.get("msgtype") == "ACK":
-            reply = self._replies.pop(name, None)
-            if reply is not None and not reply.done():
-                reply.set_result(message)
-        else:
-            self._heed(message)
-
-
-def _close(connecting: asyncio.Future[WebSocketClientConnection]) -> None:
-    if not connecting.cancelled() and connecting.exception() is None:
-        connecting.result().close()
 
 
 # ---- what is on the page -----------------------------------------------------------------------
@@ -379,30 +203,39 @@ class Visitor:
         self._forget()
         started, before = time.monotonic(), self.browser.bytes_received
         first: float | None = None
+        anew = 0
         try:
             async with asyncio.timeout(patience):
-                page = await self.browser.page(self.address)
-                first = page.first_bytes - started
-                await self.browser.load(loaded_by(page))
-                if not alone:
-                    await self._connect(page)
+                while True:
+                    page = await self.browser.page(self.address)
+                    first = first or page.first_bytes - started
+                    await self.browser.load(loaded_by(page))
+                    if alone or await self._connected(page):
+                        break
+                    anew += 1
         except FAILURES as error:
             await self.hang_up()
-            return Opening(self.number, first_bytes=first, why_not=why(error))
+            return Opening(self.number, first_bytes=first, why_not=why(error), anew=anew)
         picture = time.monotonic() - started
         received = self.browser.bytes_received - before
         if self.line is not None:
             received += self.line.bytes_received
-        return Opening(self.number, first, picture, received)
+        return Opening(self.number, first, picture, received, anew=anew)
 
-    async def _connect(self, page: Answer) -> None:
+    async def _connected(self, page: Answer) -> bool:
+        """Get the document of a page; False if it has to be opened anew."""
         token = await token_of(self.browser, page)
-        self.line = await Line.open(self.browser, page.url, token, self._heed)
-        await self.line.acknowledged
-        pulled = await self.line.request("PULL-DOC-REQ", {})
+        line = self.line = Line(self.browser, page.url, token, self._heed)
+        try:
+            await line.open()
+            pulled = await line.request("PULL-DOC-REQ", {})
+        except GoneError:
+            await self.hang_up()
+            return False
         document = pulled.content.get("doc")
         self._learn(document)
         await self.browser.load(of_same_origin(page.url, sheets(document)))
+        return True
 
     async def see(self) -> None:
         """Report that the first picture stands, upon which the server adds the rest of the page.
@@ -445,7 +278,7 @@ class Visitor:
                 if self.line.lost:
                     raise GoneError
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._complete.wait(), ASK)
+                    await asyncio.wait_for(self._complete.wait(), LOOKED)
             name = self._chance.choice([*WIDGETS.values()])
             value = another(name, self.values[name], self._chance)
             self._asked, self._understood = (name, value), False
@@ -456,7 +289,7 @@ class Visitor:
                 while not answered.done():
                     if self.line.lost:
                         raise GoneError
-                    await asyncio.wait([answered], timeout=ASK)
+                    await asyncio.wait([answered], timeout=LOOKED)
             finally:
                 self._asked = None
         self.values[name] = value
