@@ -17,7 +17,7 @@ from collections.abc import Coroutine
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from .visitor import CHANGE_PATIENCE, FAILURES, PATIENCE, Visitor, why
+from .visitor import FAILURES, PATIENCE, Visitor, why
 
 
 @dataclass(frozen=True)
@@ -68,24 +68,14 @@ class Crowd:
             match wish:
                 case "open":
                     await self._each(self._come(number) for number in self.numbers)
-                    say(
-                        "opened",
-                        lost=self._lost(),
-                        resumed=self._resumed(),
-                        processor=time.process_time(),
-                    )
+                    self._sum_up("opened")
                 case "play":
                     staying, leaving = self.there[: self.players], self.there[self.players :]
                     self.there = staying
                     await self._each(visitor.leave() for visitor in leaving)
                     end = time.monotonic() + self.plan.play
                     await self._each(self._play(visitor, end) for visitor in staying)
-                    say(
-                        "played",
-                        lost=self._lost(),
-                        resumed=self._resumed(),
-                        processor=time.process_time(),
-                    )
+                    self._sum_up("played")
                 case "leave":
                     await self._each(visitor.leave() for visitor in self.there)
                     say("left")
@@ -95,11 +85,14 @@ class Crowd:
         tasks: list[Coroutine[Any, Any, None]] = list(doings)
         await asyncio.gather(*tasks)
 
-    def _lost(self) -> list[str]:
-        return [each.line.lost for each in self.there if each.line is not None and each.line.lost]
-
-    def _resumed(self) -> int:
-        return sum(each.line.resumed for each in self.there if each.line is not None)
+    def _sum_up(self, what: str) -> None:
+        lines = [each.line for each in self.there if each.line is not None]
+        say(
+            what,
+            lost=[line.lost for line in lines if line.lost],
+            resumed=sum(line.resumed for line in lines),
+            processor=time.process_time(),
+        )
 
     async def _come(self, number: int) -> None:
         await asyncio.sleep(number * self.plan.within / self.plan.visitors)
@@ -112,7 +105,7 @@ class Crowd:
         self.there.append(visitor)
         if not self.plan.alone:
             try:
-                async with asyncio.timeout(CHANGE_PATIENCE):
+                async with asyncio.timeout(self.plan.patience):
                     await visitor.see()
             except FAILURES as error:
                 say("unseen", why=f"the rest of the page did not come: {why(error)}")

@@ -246,13 +246,12 @@ class Visitor:
         if WINDOW not in self.known:
             raise RefusedError(f"the page at {self.address} cannot be told of its first picture")
         window = self.known[WINDOW]
+        self._new += [
+            [READY],
+            [changed(window, "inner_width", WIDTH)],
+            [changed(window, "first_picture", True)],
+        ]
         await self._draw()
-        for event in (
-            READY,
-            changed(window, "inner_width", WIDTH),
-            changed(window, "first_picture", True),
-        ):
-            await self._patch(event)
 
     async def leave(self) -> None:
         """Close the page and the browser."""
@@ -314,7 +313,7 @@ class Visitor:
                 await self._draw()
 
     async def _draw(self) -> None:
-        """Tell what a browser tells of the models that are new."""
+        """Tell what a browser tells of the models that are new, without waiting in between."""
         patches, self._new = self._new, []
         await asyncio.gather(*(self._patch(*patch) for patch in patches))
 
