@@ -126,7 +126,7 @@ def check(
     """
     found = Found(plan)
     found.first_opening, found.second_opening = asyncio.run(_nobody_else(plan))
-    limit = plan.within + 2 * plan.patience + MARGIN
+    limit = plan.within + plan.patience + MARGIN
     with Probe(urljoin(plan.address, "liveness")) as probe, _crowds(plan, probe) as crowds:
         crowds.hear("ready", STARTING)
         before = load.taken() if load else None

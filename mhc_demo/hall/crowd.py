@@ -20,6 +20,10 @@ from typing import Any
 from .visitor import FAILURES, PATIENCE, Visitor, why
 
 
+SEEING = 5.0
+"""Seconds, at least, for which the rest of a page is waited for."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """What the visitors do."""
@@ -105,7 +109,8 @@ class Crowd:
         self.there.append(visitor)
         if not self.plan.alone:
             try:
-                async with asyncio.timeout(self.plan.patience):
+                # What the visitor said is said, whether or not the answer is waited for.
+                async with asyncio.timeout(max(SEEING, self.plan.patience - opening.picture)):
                     await visitor.see()
             except FAILURES as error:
                 say("unseen", why=f"the rest of the page did not come: {why(error)}")
