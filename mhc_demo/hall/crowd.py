@@ -19,7 +19,6 @@ from typing import Any
 
 from .visitor import FAILURES, PATIENCE, Visitor, why
 
-
 SEEING = 5.0
 """Seconds, at least, for which the rest of a page is waited for."""
 
