@@ -4,7 +4,7 @@ Three hundred visitors open the page within a minute, at equal distances, each w
 browser; then two hundred of them each change seed, streams or spread every ten seconds, at random.
 They are processes on the same machine that speak as a browser does and draw nothing (`mhc-demo
 check-hall`), so the server has less of the processor than the machine: how much they took is said.
-A first picture is there when all that it needs has arrived; a visitor gives up after 20 seconds. A
+A first picture is there when all that it needs has arrived; a visitor gives up after 30 seconds. A
 silence is the longest wait for an answer to somebody who asks every 50 ms, by a new connection
 each, so that with several processes whichever is free may answer. Processor and memory are those of
 the server's processes, without Caddy's; a first and a second opening are those of one browser
@@ -36,7 +36,7 @@ from .results import ROOT, Row, Table, Value, rounded
 
 VISITORS, WITHIN = 300, 60.0
 PLAYERS, PLAY, EVERY = 200, 30.0, 10.0
-PATIENCE = 20.0
+PATIENCE = 30.0
 
 PICTURE, CHANGE_P95, SILENCE = 5.0, 300.0, 200.0
 PROCESSOR, MEMORY, FIRST, SECOND = 0.15, 2.5, 1500.0, 60.0

@@ -43,6 +43,10 @@ SILENT = 60.0
 SETTLING = 3.0
 """Seconds after the last first picture in which the server adds the rest of the pages."""
 
+MOST = 0.8
+"""Share of the openings that have to be served for what each costs to be known: a server also works
+for those that give up."""
+
 STARTING = 60.0
 """Seconds that the processes with the visitors may take to start."""
 
@@ -141,7 +145,7 @@ def check(
         found.unseen = [each["why"] for each in heard if each["what"] == "unseen"]
         ends = [_coming(plan, each) + (each.picture or 0.0) for each in found.served]
         found.opening_took = max(ends, default=0.0)
-        if load and before and found.served:
+        if load and before and len(found.served) >= MOST * len(found.openings):
             after = load.taken()
             found.processor_each = (after.processor - before.processor) / len(found.openings)
             found.memory_each = (after.memory - before.memory) / len(found.served)

@@ -7,14 +7,19 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 STARTS = 120.0
 """Seconds that a server may take until it prints its link."""
+
+SHOWN = 20
+"""Lines of a server's log."""
 
 SAMPLED = 2.0
 """Seconds between two looks at the machine."""
@@ -40,9 +45,13 @@ def own_server(*options: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
 def started(*command: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """A server that prints its link as its first line, run by this Python until the block ends.
 
-    Yields the link, without a query, and the process.  Raises NoServerError if there is none.
+    Yields the link, without a query, and the process.  Raises NoServerError if there is none.  An
+    overburdened server logs thousands of lines: the last are shown if it is not there or goes away.
     """
-    server = subprocess.Popen([sys.executable, *command], stdout=subprocess.PIPE, text=True)
+    log = tempfile.TemporaryFile("w+", errors="replace")
+    server = subprocess.Popen(
+        [sys.executable, *command], stdout=subprocess.PIPE, stderr=log, text=True
+    )
     watchdog = threading.Timer(STARTS, server.kill)
     watchdog.start()
     try:
@@ -52,7 +61,12 @@ def started(*command: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
         if link is None:
             raise NoServerError(f"the server did not start: exit code {server.wait()}")
         yield link.group(), server
+    except NoServerError:
+        log.seek(0)
+        sys.stderr.writelines(deque(log, SHOWN))
+        raise
     finally:
+        log.close()
         watchdog.cancel()
         server.terminate()
         try:
