@@ -48,34 +48,33 @@ def started(*command: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     Yields the link, without a query, and the process.  Raises NoServerError if there is none.  An
     overburdened server logs thousands of lines: the last are shown if it is not there or goes away.
     """
-    log = tempfile.TemporaryFile("w+", errors="replace")
-    server = subprocess.Popen(
-        [sys.executable, *command], stdout=subprocess.PIPE, stderr=log, text=True
-    )
-    watchdog = threading.Timer(STARTS, server.kill)
-    watchdog.start()
-    try:
-        assert server.stdout is not None
-        link = re.search(r"http://[^\s?]+", server.stdout.readline())
-        watchdog.cancel()
-        if link is None:
-            raise NoServerError(f"the server did not start: exit code {server.wait()}")
-        yield link.group(), server
-    except NoServerError:
-        log.seek(0)
-        sys.stderr.writelines(deque(log, SHOWN))
-        raise
-    finally:
-        log.close()
-        watchdog.cancel()
-        server.terminate()
+    with tempfile.TemporaryFile("w+", errors="replace") as log:
+        server = subprocess.Popen(
+            [sys.executable, *command], stdout=subprocess.PIPE, stderr=log, text=True
+        )
+        watchdog = threading.Timer(STARTS, server.kill)
+        watchdog.start()
         try:
-            server.wait(10)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
-        if server.stdout is not None:
-            server.stdout.close()
+            assert server.stdout is not None
+            link = re.search(r"http://[^\s?]+", server.stdout.readline())
+            watchdog.cancel()
+            if link is None:
+                raise NoServerError(f"the server did not start: exit code {server.wait()}")
+            yield link.group(), server
+        except NoServerError:
+            log.seek(0)
+            sys.stderr.writelines(deque(log, SHOWN))
+            raise
+        finally:
+            watchdog.cancel()
+            server.terminate()
+            try:
+                server.wait(10)
+            except subprocess.TimeoutExpired:
+                server.kill()
+                server.wait()
+            if server.stdout is not None:
+                server.stdout.close()
 
 
 @dataclass(frozen=True)
