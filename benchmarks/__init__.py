@@ -10,6 +10,7 @@ SECTIONS = (
     "page",
     "scenes",
     "opening",
+    "load",
     "embed",
     "memory",
     "lab",

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from .check_hall import check_hall
 from .ending import as_process, stopped, tell
 from .export import export
 from .options import Run, from_environment
@@ -23,7 +24,8 @@ from .surface import surface
 from .train import train
 
 COMMANDS: dict[str, Callable[[argparse.ArgumentParser], Run]] = {
-    each.__name__: each for each in (serve, export, plot, surface, train)
+    each.__name__.replace("_", "-"): each
+    for each in (serve, export, plot, surface, train, check_hall)
 }
 """Every subcommand by its name; the first line of its docstring is the summary in the help."""
 
@@ -49,6 +51,8 @@ examples:
       draw a figure for a slide; also .svg, .html
   mhc-demo train --preset explodes
       train three networks, and keep how loss, gradients and gains went
+  mhc-demo check-hall --visitors 300 --play 60
+      open the page 300 times, and see what the server makes of it
   mhc-demo serve --help
       every option, its range and its default
 

@@ -42,7 +42,7 @@ def from_environment(command: str) -> list[str]:
     spaces, and an empty variable sets nothing.  The command is part of the name because Kubernetes
     itself sets MHC_DEMO_PORT for a service called mhc-demo.
     """
-    prefix = f"MHC_DEMO_{command.upper()}_"
+    prefix = f"MHC_DEMO_{command.upper().replace('-', '_')}_"
     given = {name: text.split() for name, text in sorted(os.environ.items()) if text.strip()}
     return [
         word
