@@ -46,7 +46,7 @@ mhc.first = (() => {
     const picture = read("mhc-first-picture");
     find(".theme").addEventListener("click", () => {
       const theme = host.dataset.theme === "dark" ? "light" : "dark";
-      host.dataset.theme = root.dataset.theme = theme;
+      host.dataset.theme = root.dataset.ground = theme;
       first?.paint();
       want({theme});
     });

@@ -254,11 +254,12 @@ def _settings(state: State) -> Iterator[str]:
             yield f'<li class="choice"><span>{label}</span><b>{escape(str(shown))}</b></li>'
 
 
-# The look of Panel's template, which the live page expects.
+# The look of Panel's template, which the live page expects.  (The widget library takes an attribute
+# data-theme for that of a page around it.)
 BASE = """\
 html, body { display: flow-root; box-sizing: border-box; height: 100%; margin: 0; padding: 0; }
 body { background: #ffffff; }
-[data-theme="dark"] body { background: #121212; }
+[data-ground="dark"] body { background: #121212; }
 html, body {
   color: var(--mui-palette-text-primary); background-color: var(--mui-palette-background-default);
   font: var(--mui-font-body1);
@@ -271,7 +272,7 @@ h4 { font: var(--mui-font-h4); } h5 { font: var(--mui-font-h5); } h6 { font: var
 
 PAGE_HTML = """\
 <!DOCTYPE html>
-<html lang="en" data-theme-managed="true" data-theme="{theme}">
+<html lang="en" data-theme-managed="true" data-ground="{theme}">
 <head>
 <meta charset="utf-8">
 <title>{title}</title>
