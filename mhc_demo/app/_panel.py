@@ -6,17 +6,29 @@ and Bokeh 3.9.2; `tests/test_private_panel.py` names those that an upgrade break
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
+from threading import get_ident
 from typing import Any, TypeVar
 
 import panel as pn
 import panel_material_ui as pmui
 import param
+from bokeh.application.application import SessionContext
+from bokeh.core.has_props import HasProps
+from bokeh.core.property.descriptors import PropertyDescriptor
+from bokeh.core.property.singletons import Intrinsic, Undefined
+from bokeh.core.property.wrappers import PropertyValueContainer
+from bokeh.document import Document
 from bokeh.embed import bundle
 from bokeh.model import Model
 from bokeh.server.server import Server
 from bokeh.server.tornado import BokehTornado
+from panel.io import document
 from panel.io.server import WSHandler
+from panel.io.state import set_curdoc
 from panel.util import edit_readonly
 from tornado.httpserver import HTTPServer
 
@@ -72,6 +84,126 @@ def hide_working_folder() -> None:
     selector = Model.model_class_reverse_map.get("FileSelector1")
     if selector is not None:
         selector.lookup("directory").property._default = ""
+
+
+PLAIN = (type(None), bool, int, float, str)
+"""Types of defaults that models can share."""
+
+
+def remember_defaults() -> None:
+    """Have Bokeh work out the defaults of a class once, not for every model.
+
+    For each property of each model it goes through all base classes, copies the default and
+    validates it: when the model is made, each time the document is walked, and when it is written,
+    where all but the values that were set are then left out.  That was a third of a page's time,
+    and no setting turns it off.
+    """
+    if HasProps.__init__ is _make:
+        return
+    HasProps.__init__ = _make  # type: ignore[method-assign]
+    HasProps.query_properties_with_values = _values  # type: ignore[method-assign]
+    PropertyDescriptor.instance_default = _instance_default  # type: ignore[method-assign]
+
+
+_all_values = HasProps.query_properties_with_values
+_default_of = PropertyDescriptor.instance_default
+_known_defaults: dict[tuple[type, str], Any] = {}
+
+
+def _make(self: HasProps, **properties: Any) -> None:
+    """As `HasProps.__init__`, but knows which defaults each model needs its own of."""
+    super(HasProps, self).__init__()
+    self._property_values = {}
+    self._unstable_default_values = {}
+    self._unstable_themed_values = {}
+    for name, value in properties.items():
+        if value is not Undefined and value is not Intrinsic:
+            setattr(self, name, value)
+    for descriptor in _unstable(type(self)):
+        if descriptor.name not in properties:
+            descriptor._get(self)
+    self._initialized = True
+
+
+@cache
+def _unstable(cls: type[HasProps]) -> list[PropertyDescriptor[Any]]:
+    return [
+        each
+        for name in cls.properties(_with_props=True)
+        if (each := cls.lookup(name)).has_unstable_default(cls)  # type: ignore[arg-type]
+    ]
+
+
+def _instance_default(self: PropertyDescriptor[Any], obj: HasProps) -> Any:
+    themed = obj.themed_values()
+    if themed is not None and self.name in themed:
+        return _default_of(self, obj)
+    key = type(obj), self.name
+    if key not in _known_defaults:
+        default = _default_of(self, obj)
+        if not isinstance(default, PLAIN) or self.has_unstable_default(obj):
+            return default
+        _known_defaults[key] = default
+    return _known_defaults[key]
+
+
+def _values(
+    self: HasProps,
+    query: Callable[[PropertyDescriptor[Any]], bool],
+    *,
+    include_defaults: bool = True,
+    include_undefined: bool = False,
+) -> dict[str, Any]:
+    """As `HasProps.query_properties_with_values`, but looks only at what it returns."""
+    set_, own = self._property_values, self._unstable_default_values
+    if include_defaults or include_undefined or not _required(type(self)) <= set_.keys():
+        return _all_values(  # which raises for a property that must be set
+            self, query, include_defaults=include_defaults, include_undefined=include_undefined
+        )
+    themed = self.themed_values() or {}
+    chosen = set_.keys() | own.keys() | themed.keys()
+    result = {}
+    for name in self.properties(_with_props=True):
+        if name in chosen and query(descriptor := self.lookup(name)):
+            value = descriptor.get_value(self)
+            if name in themed or name not in own or not isinstance(value, PropertyValueContainer):
+                result[name] = value
+    return result
+
+
+@cache
+def _required(cls: type[HasProps]) -> frozenset[str]:
+    """The properties of a class that are written and have no default."""
+    overridden = cls._overridden_defaults()
+    return frozenset(
+        name
+        for name, each in cls.properties(_with_props=True).items()
+        if each._default is Undefined and each.serialized and name not in overridden
+    )
+
+
+def leave_garbage() -> None:
+    """Have Panel leave garbage alone: five seconds after each departure it would collect all.
+
+    No setting prevents it, and while many pages are open it takes seconds.
+    """
+    document._garbage_collect = lambda: None
+
+
+def document_of(session_context: SessionContext) -> Document:
+    """The document of a session that is being created; it is public only afterwards."""
+    return session_context._document  # type: ignore[attr-defined]
+
+
+@contextmanager
+def session_of(doc: Document) -> Iterator[None]:
+    """Have Panel's state and settings be those of a page, on its own thread.
+
+    Panel does this when it builds a page and calls its callbacks, not before.
+    """
+    pn.state._thread_id_[doc] = get_ident()
+    with set_curdoc(doc):
+        yield
 
 
 def tornado_application(server: Server) -> BokehTornado:

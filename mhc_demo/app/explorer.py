@@ -25,7 +25,7 @@ from ..numerics.projections import PROJECTIONS
 from ..story.scenes import SCENES, scenes_for_browser
 from . import faults, static
 from .components import BrowserWindow, Headline, Slider, Story
-from .computing import QUEUES, Key, Request, device_of, surface_of
+from .computing import Key, Request, device_of, line_for, surface_of
 from .controls import CONTROLS, Controls, for_a_lecture
 from .latest import Latest
 from .saving import Saving
@@ -64,7 +64,7 @@ class Explorer(pn.viewable.Viewer):
             done=self._show,
             failed=self._give_way,
             execute=pn.state.execute,
-            executor=lambda request: QUEUES.get(device_of(request.key)),
+            executor=lambda request: line_for(request, VIEWS[request.view].times),
         )
         self.surface = surface_of(self._displayed)
         self.table = table(
@@ -362,6 +362,11 @@ def _affordable(key: Key) -> Key:
     most = max(1, 2**10 // values["streams"] ** 2)
     usual = State.param.device.default
     return tuple({**values, "members": min(values["members"], most), "device": usual}.items())
+
+
+def compute_first(state: State) -> None:
+    """Compute what the page of a state first shows, so that it is at hand when it is built."""
+    _computed(Request(_affordable(state.key()), state.view, state.position()))
 
 
 def _computed(request: Request) -> tuple[xr.Dataset, Any]:
