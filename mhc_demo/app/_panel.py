@@ -23,12 +23,14 @@ from bokeh.core.property.singletons import Intrinsic, Undefined
 from bokeh.core.property.wrappers import PropertyValueContainer
 from bokeh.document import Document
 from bokeh.embed import bundle
-from bokeh.model import Model
+from bokeh.model import DataModel, Model
 from bokeh.server.server import Server
 from bokeh.server.tornado import BokehTornado
+from bokeh.settings import settings
 from panel.io import document
 from panel.io.server import WSHandler
 from panel.io.state import set_curdoc
+from panel.reactive import ReactiveCustomBase
 from panel.util import edit_readonly
 from tornado.httpserver import HTTPServer
 
@@ -88,6 +90,59 @@ def hide_working_folder() -> None:
 
 PLAIN = (type(None), bool, int, float, str)
 """Types of defaults that models can share."""
+
+
+def hasten() -> None:
+    """Do without work of Panel's and Bokeh's that a served page has no use for."""
+    remember_defaults()
+    tag_own_data()
+    # Bokeh walks through the whole page once more, for mistakes that a developer may have made.
+    settings.perform_document_validation = False
+
+
+def tag_own_data() -> None:
+    """Have a component mark the model of its own data, and not look for others.
+
+    Panel looks for them with every change of a component, in all that it contains: the frame of the
+    page contains everything.  The marks are for parameters that are `Parameterized` themselves.
+    """
+
+    def mark(cls: type, data: Model, ref: str) -> None:
+        if isinstance(data, DataModel) and (tag := f"__ref:{ref}") not in data.tags:
+            data.tags.append(tag)
+
+    ReactiveCustomBase._patch_datamodel_ref = classmethod(mark)
+
+
+@contextmanager
+def hold() -> Iterator[None]:
+    """As `pn.io.hold(freeze=True)`: changes go to the browser together, in one message.
+
+    But the whole page is walked through only if models were added or removed; Panel's own does so
+    every time, which takes longer than most changes.
+    """
+    doc = pn.state.curdoc
+    models = None if doc is None else doc.models
+    if models is None or "invalidate" in vars(models):
+        with pn.io.hold():
+            yield
+        return
+    changed = False
+
+    def note() -> None:
+        nonlocal changed
+        changed = True
+
+    models.invalidate = note  # type: ignore[method-assign]
+    models._push_freeze()
+    try:
+        with pn.io.hold():
+            yield
+    finally:
+        del models.invalidate
+        models._freeze_count -= 1
+        if changed:
+            models.invalidate()
 
 
 def remember_defaults() -> None:

@@ -32,7 +32,7 @@ from tornado.iostream import IOStream
 from tornado.routing import Matcher, Rule
 from tornado.web import ErrorHandler, OutputTransform
 
-from ._panel import hide_working_folder, remember_defaults
+from ._panel import hasten, hide_working_folder
 from .collecting import collect_when_quiet
 from .lasting import LastingHandler, make_room
 from .state import parameters_by_link_name
@@ -114,7 +114,7 @@ def options(frame_ancestors: Sequence[str] | None = ()) -> dict[str, Any]:
 def protect(server: BokehTornado) -> None:
     """Let only what the page needs reach `server`, and make its websockets lasting ones."""
     hide_working_folder()
-    remember_defaults()
+    hasten()
     collect_when_quiet(server)
     server.default_router.rules.insert(0, Rule(Refused(server), ErrorHandler, {"status_code": 404}))
     server.settings[TURN] = asyncio.Lock()
