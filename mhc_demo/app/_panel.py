@@ -18,20 +18,23 @@ import panel_material_ui as pmui
 import param
 from bokeh.application.application import SessionContext
 from bokeh.core.has_props import HasProps
+from bokeh.core.property.container import ContainerProperty
 from bokeh.core.property.descriptors import PropertyDescriptor
 from bokeh.core.property.singletons import Intrinsic, Undefined
 from bokeh.core.property.wrappers import PropertyValueContainer
 from bokeh.document import Document
 from bokeh.embed import bundle
-from bokeh.model import DataModel, Model
+from bokeh.model import DataModel, Model, util
 from bokeh.server.server import Server
 from bokeh.server.tornado import BokehTornado
 from bokeh.settings import settings
+from bokeh.util import callback_manager
 from panel.io import document
 from panel.io.server import WSHandler
 from panel.io.state import set_curdoc
 from panel.reactive import ReactiveCustomBase
 from panel.util import edit_readonly
+from param.parameterized import no_instance_params
 from tornado.httpserver import HTTPServer
 
 Component = TypeVar("Component")
@@ -88,7 +91,19 @@ def hide_working_folder() -> None:
         selector.lookup("directory").property._default = ""
 
 
-PLAIN = (type(None), bool, int, float, str)
+COMPONENTS = (
+    pmui.Alert,
+    pmui.Button,
+    pmui.FloatSlider,
+    pmui.IntSlider,
+    pmui.Select,
+    pmui.Tabs,
+    pmui.TextInput,
+)
+"""Components of the page whose parameters all pages share.  By default each component gets its own
+copies, some seventy, as soon as they are looked at; none is changed here."""
+
+PLAIN = (type(None), bool, int, float, str, tuple)
 """Types of defaults that models can share."""
 
 
@@ -96,6 +111,10 @@ def hasten() -> None:
     """Do without work of Panel's and Bokeh's that a served page has no use for."""
     remember_defaults()
     tag_own_data()
+    # It reads the signature of every callback, ours and Panel's alike, in search of a wrong one.
+    callback_manager._check_callback = lambda *args, **kwargs: None
+    for component in COMPONENTS:
+        no_instance_params(component)
     # Bokeh walks through the whole page once more, for mistakes that a developer may have made.
     settings.perform_document_validation = False
 
@@ -157,16 +176,23 @@ def remember_defaults() -> None:
         return
     HasProps.__init__ = _make  # type: ignore[method-assign]
     HasProps.query_properties_with_values = _values  # type: ignore[method-assign]
-    PropertyDescriptor.instance_default = _instance_default  # type: ignore[method-assign]
+    HasProps._overridden_defaults = classmethod(cache(_overridden))  # type: ignore[assignment]
+    PropertyDescriptor._get = _get  # type: ignore[method-assign]
+    util.visit_immediate_value_references = _visit
 
 
 _all_values = HasProps.query_properties_with_values
-_default_of = PropertyDescriptor.instance_default
+_overridden = HasProps._overridden_defaults.__func__  # type: ignore[attr-defined]
+_get_anew = PropertyDescriptor._get
+_visit_value = util.visit_value_and_its_immediate_references
 _known_defaults: dict[tuple[type, str], Any] = {}
 
 
 def _make(self: HasProps, **properties: Any) -> None:
-    """As `HasProps.__init__`, but knows which defaults each model needs its own of."""
+    """As `HasProps.__init__`, but knows of which defaults each model needs its own.
+
+    Empty lists and the like are made when they are asked for: they are not written anyway.
+    """
     super(HasProps, self).__init__()
     self._property_values = {}
     self._unstable_default_values = {}
@@ -186,20 +212,31 @@ def _unstable(cls: type[HasProps]) -> list[PropertyDescriptor[Any]]:
         each
         for name in cls.properties(_with_props=True)
         if (each := cls.lookup(name)).has_unstable_default(cls)  # type: ignore[arg-type]
+        and not isinstance(getattr(each, "property", None), ContainerProperty)
     ]
 
 
-def _instance_default(self: PropertyDescriptor[Any], obj: HasProps) -> Any:
-    themed = obj.themed_values()
-    if themed is not None and self.name in themed:
-        return _default_of(self, obj)
-    key = type(obj), self.name
-    if key not in _known_defaults:
-        default = _default_of(self, obj)
-        if not isinstance(default, PLAIN) or self.has_unstable_default(obj):
-            return default
-        _known_defaults[key] = default
-    return _known_defaults[key]
+def _get(self: PropertyDescriptor[Any], obj: HasProps) -> Any:
+    """As `PropertyDescriptor._get`, but remembers the defaults that models can share."""
+    held = obj.__dict__
+    values, name = held.get("_property_values"), self.name
+    if values is None:
+        return _get_anew(self, obj)  # which raises
+    if name in values:
+        return values[name]
+    themed = held.get("__themed_values__")
+    if themed and name in themed:
+        return _get_anew(self, obj)
+    own = held["_unstable_default_values"]
+    if name in own:
+        return own[name]
+    key = type(obj), name
+    default = _known_defaults.get(key, Undefined)
+    if default is Undefined:
+        default = _get_anew(self, obj)
+        if isinstance(default, PLAIN) and not self.has_unstable_default(obj):
+            _known_defaults[key] = default
+    return default
 
 
 def _values(
@@ -224,6 +261,22 @@ def _values(
             if name in themed or name not in own or not isinstance(value, PropertyValueContainer):
                 result[name] = value
     return result
+
+
+def _visit(value: Any, visitor: Callable[[Model], None]) -> None:
+    """As `visit_immediate_value_references`, but of a model only looks at what it has of its own.
+
+    Defaults that models share are no models.
+    """
+    if not isinstance(value, HasProps):
+        _visit_value(value, visitor)
+        return
+    set_, own = value._property_values, value._unstable_default_values
+    for name in value.properties_with_refs():
+        if name in set_:
+            _visit_value(set_[name], visitor)
+        elif name in own:
+            _visit_value(own[name], visitor)
 
 
 @cache

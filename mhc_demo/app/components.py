@@ -10,12 +10,14 @@ from typing import ClassVar
 
 import param
 from panel.custom import JSComponent
+from param.parameterized import no_instance_params
 
 from ._panel import prompt
 from .static import CSS
 
 
 @prompt
+@no_instance_params
 class Slider(JSComponent):
     """A slider for depth or iterations that can play; its moves never wait for Python."""
 
@@ -41,6 +43,7 @@ class Slider(JSComponent):
     _stylesheets: ClassVar = [CSS]
 
 
+@no_instance_params
 class Headline(JSComponent):
     """Composite gain without and with the projection, as two huge numbers.
 
@@ -67,6 +70,7 @@ class Headline(JSComponent):
 
 
 @prompt
+@no_instance_params
 class Story(JSComponent):
     """The present scene, and the presenter's keys: see `static/story.js`.
 
@@ -105,6 +109,7 @@ class Story(JSComponent):
     _stylesheets: ClassVar = [CSS]
 
 
+@no_instance_params
 class Share(JSComponent):
     """Buttons that copy the link and the state as Python.
 
@@ -136,6 +141,7 @@ class Share(JSComponent):
     _stylesheets: ClassVar = [CSS]
 
 
+@no_instance_params
 class BrowserWindow(JSComponent):
     """What concerns the browser's window.
 
