@@ -18,7 +18,7 @@ import panel_material_ui as pmui
 import param
 from bokeh.application.application import SessionContext
 from bokeh.core.has_props import HasProps
-from bokeh.core.property.container import ContainerProperty
+from bokeh.core.property.container import Dict, List, Set
 from bokeh.core.property.descriptors import PropertyDescriptor
 from bokeh.core.property.singletons import Intrinsic, Undefined
 from bokeh.core.property.wrappers import PropertyValueContainer
@@ -212,7 +212,7 @@ def _unstable(cls: type[HasProps]) -> list[PropertyDescriptor[Any]]:
         each
         for name in cls.properties(_with_props=True)
         if (each := cls.lookup(name)).has_unstable_default(cls)  # type: ignore[arg-type]
-        and not isinstance(getattr(each, "property", None), ContainerProperty)
+        and not isinstance(getattr(each, "property", None), (Dict, List, Set))
     ]
 
 
