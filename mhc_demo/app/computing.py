@@ -80,14 +80,14 @@ _light = ThreadPoolExecutor(os.cpu_count(), "light")
 _heavy = ThreadPoolExecutor(1, "heavy", _stand_back)
 
 
-def line_for(request: Request, times: float = 1.0) -> Executor:
-    """Where a request waits for its turn, if it takes so many times as long as a gain surface.
+def line_for(request: Request) -> Executor:
+    """Where a request waits for its turn.
 
     Each page has at most one request in a line, so that whoever wants much does not get more turns.
-    Heavy requests have a line of their own, because light ones would wait behind them.
+    Heavy requests have a line of their own, because light ones would wait behind them.  (What a
+    view shows beside the surface takes half a second at most.)
     """
     values = dict(request.key)
     if values["device"] in QUEUES:
         return QUEUES[values["device"]]
-    entries = values["members"] * values["streams"] ** 2
-    return _light if times * entries <= LIGHT_WORK else _heavy
+    return _light if values["members"] * values["streams"] ** 2 <= LIGHT_WORK else _heavy

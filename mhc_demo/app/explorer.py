@@ -65,7 +65,7 @@ class Explorer(pn.viewable.Viewer):
             done=self._show,
             failed=self._give_way,
             execute=pn.state.execute,
-            executor=lambda request: line_for(request, VIEWS[request.view].times),
+            executor=line_for,
         )
         self.surface = surface_of(self._displayed)
         self.table = table(

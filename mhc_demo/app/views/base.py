@@ -60,8 +60,6 @@ class View:
     title: ClassVar[str]
     of_experiment: ClassVar[bool] = True
     """Whether it shows the experiment that the controls, the dial and the headline are about."""
-    times: ClassVar[float] = 1.0
-    """How many times as long as a gain surface it takes to compute what it shows, and that."""
     parameters: ClassVar[tuple[str, ...]] = ()
     """The parameters of the page's state that this view alone is about."""
     key: Key | None = None
