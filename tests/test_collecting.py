@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mhc_demo.app.collecting import LONGEST, MOST_LEFT, Collector
+from mhc_demo.app.collecting import LONGEST, MOST_LEFT, SETTLED, Collector
 
 
 class Process:
@@ -25,9 +25,9 @@ class Process:
         self.collected += 1
 
     def second(self, work: float, *, left: int = 0) -> None:
+        self.now += 1
         for _ in range(left):
             self.collector.page_was_left()
-        self.now += 1
         self.worked += work
         self.collector.look()
 
@@ -39,10 +39,24 @@ def process() -> Process:
 
 def test_what_a_departure_leaves_is_collected_when_nobody_is_held_up(process: Process) -> None:
     process.second(0.9, left=1)
-    process.second(0.5)
+    for _ in range(int(SETTLED)):
+        process.second(0.5)
     assert process.collected == 0
     process.second(0.01)
+    process.second(0.01)
     assert process.collected == 1
+
+
+def test_it_waits_until_the_page_is_free_of_references(process: Process) -> None:
+    process.second(0.0, left=1)
+    for _ in range(int(SETTLED) - 1):
+        process.second(0.0)
+    assert process.collected == 0
+    process.second(0.0, left=1)  # another one, which is not free yet
+    assert process.collected == 1
+    for _ in range(int(SETTLED) + 5):
+        process.second(0.0)
+    assert process.collected == 2
 
 
 def test_without_a_departure_nothing_is_collected_for_long(process: Process) -> None:

@@ -101,7 +101,8 @@ COMPONENTS = (
     pmui.TextInput,
 )
 """Components of the page whose parameters all pages share.  By default each component gets its own
-copies, some seventy, as soon as they are looked at; none is changed here."""
+copies, some seventy, as soon as they are looked at; none is changed here.  (Not the components of
+our own, which follow parameters of the page: shared ones would keep every page in memory.)"""
 
 PLAIN = (type(None), bool, int, float, str, tuple)
 """Types of defaults that models can share."""

@@ -27,6 +27,10 @@ EVERY = 1.0
 QUIET = 0.2
 """Of a core: a process that takes less than this has nobody to hold up."""
 
+SETTLED = 10.0
+"""Seconds after a departure in which the last that refers to the page lets go of it: timers, the
+connection, what was being computed for it."""
+
 LONGEST = 600.0
 """Seconds after which a quiet process collects although no page was left: pages that are open leave
 some garbage too."""
@@ -55,11 +59,15 @@ class Collector:
         self._open_pages, self._collect, self._clock, self._work = open_pages, collect, clock, work
         self.left = 0
         """Pages left since the last collection."""
+        self._first_left = self._last_left = 0.0
         self._collected = self._looked = clock()
         self._worked = work()
 
     def page_was_left(self) -> None:
         """Note a departure."""
+        self._last_left = self._clock()
+        if not self.left:
+            self._first_left = self._last_left
         self.left += 1
 
     def look(self) -> None:
@@ -67,16 +75,15 @@ class Collector:
         now, worked = self._clock(), self._work()
         quiet = worked - self._worked < QUIET * (now - self._looked)
         self._looked, self._worked = now, worked
-        due = self.left > 0 or now - self._collected > LONGEST
+        settled = self.left > 0 and now - self._first_left >= SETTLED
         overdue = self.left > MOST_LEFT + self._open_pages() // 2
-        if overdue or (due and quiet):
-            self._do()
+        if overdue or (quiet and (settled or now - self._collected > LONGEST)):
+            self._do(now)
 
-    def _do(self) -> None:
-        self.left = 0
+    def _do(self, now: float) -> None:
         self._collect()
-        if not self._open_pages():
-            gc.freeze()  # what is left now is there to stay
+        self.left = int(self.left > 0 and now - self._last_left < SETTLED)  # else once more
+        self._first_left = self._last_left
         self._collected = self._looked = self._clock()
         self._worked = self._work()
 

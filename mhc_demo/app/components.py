@@ -10,14 +10,12 @@ from typing import ClassVar
 
 import param
 from panel.custom import JSComponent
-from param.parameterized import no_instance_params
 
 from ._panel import prompt
 from .static import CSS
 
 
 @prompt
-@no_instance_params
 class Slider(JSComponent):
     """A slider for depth or iterations that can play; its moves never wait for Python."""
 
@@ -43,7 +41,6 @@ class Slider(JSComponent):
     _stylesheets: ClassVar = [CSS]
 
 
-@no_instance_params
 class Headline(JSComponent):
     """Composite gain without and with the projection, as two huge numbers.
 
@@ -70,7 +67,6 @@ class Headline(JSComponent):
 
 
 @prompt
-@no_instance_params
 class Story(JSComponent):
     """The present scene, and the presenter's keys: see `static/story.js`.
 
@@ -109,7 +105,6 @@ class Story(JSComponent):
     _stylesheets: ClassVar = [CSS]
 
 
-@no_instance_params
 class Share(JSComponent):
     """Buttons that copy the link and the state as Python.
 
@@ -141,7 +136,6 @@ class Share(JSComponent):
     _stylesheets: ClassVar = [CSS]
 
 
-@no_instance_params
 class BrowserWindow(JSComponent):
     """What concerns the browser's window.
 

@@ -6,12 +6,10 @@ from typing import ClassVar
 
 import param
 from panel.custom import JSComponent
-from param.parameterized import no_instance_params
 
 from .static import CSS
 
 
-@no_instance_params
 class Saving(JSComponent):
     """Text alternatives of all visible plots, and a row of buttons for each.
 
