@@ -12,7 +12,7 @@ from mhc_demo.app.collecting import LONGEST, MOST_LEFT, SETTLED, Collector
 class Process:
     """A process with pages; `second` is one of its life."""
 
-    def __init__(self, pages: int = 10) -> None:
+    def __init__(self, pages: int = 9) -> None:
         self.pages, self.now, self.worked, self.collected = pages, 0.0, 0.0, 0
         self.collector = Collector(
             lambda: self.pages,
@@ -80,3 +80,15 @@ def test_the_more_pages_are_open_the_more_departures_it_waits_for() -> None:
     crowded = Process(pages=10 * MOST_LEFT)
     crowded.second(1.0, left=2 * MOST_LEFT)
     assert crowded.collected == 0
+
+
+def test_one_departure_from_a_crowd_is_not_worth_it() -> None:
+    crowded = Process(pages=150)
+    crowded.second(0.0, left=15)
+    for _ in range(60):
+        crowded.second(0.0)
+    assert crowded.collected == 0
+    crowded.second(0.0, left=1)
+    for _ in range(int(SETTLED)):
+        crowded.second(0.0)
+    assert crowded.collected > 0

@@ -35,6 +35,9 @@ LONGEST = 600.0
 """Seconds after which a quiet process collects although no page was left: pages that are open leave
 some garbage too."""
 
+WORTH_IT = 10
+"""Open pages for each that must have been left: to look through them takes some 5 ms each."""
+
 MOST_LEFT = 60
 """Pages left, beyond half of those that are open, for which a busy process collects too: some 3 MB
 each."""
@@ -75,8 +78,9 @@ class Collector:
         now, worked = self._clock(), self._work()
         quiet = worked - self._worked < QUIET * (now - self._looked)
         self._looked, self._worked = now, worked
-        settled = self.left > 0 and now - self._first_left >= SETTLED
-        overdue = self.left > MOST_LEFT + self._open_pages() // 2
+        pages = self._open_pages()
+        settled = self.left > pages // WORTH_IT and now - self._first_left >= SETTLED
+        overdue = self.left > MOST_LEFT + pages // 2
         if overdue or (quiet and (settled or now - self._collected > LONGEST)):
             self._do(now)
 
