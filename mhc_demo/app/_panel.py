@@ -118,6 +118,8 @@ def hasten() -> None:
         no_instance_params(component)
     # Bokeh walks through the whole page once more, for mistakes that a developer may have made.
     settings.perform_document_validation = False
+    # It looks for similar names whenever Panel asks a model for something that only some have.
+    settings.perform_error_diagnostics = False
 
 
 def tag_own_data() -> None:
@@ -153,7 +155,7 @@ def hold() -> Iterator[None]:
         nonlocal changed
         changed = True
 
-    models.invalidate = note  # type: ignore[method-assign]
+    models.invalidate = note
     models._push_freeze()
     try:
         with pn.io.hold():
@@ -175,10 +177,10 @@ def remember_defaults() -> None:
     """
     if HasProps.__init__ is _make:
         return
-    HasProps.__init__ = _make  # type: ignore[method-assign]
+    HasProps.__init__ = _make  # type: ignore[method-assign, assignment]
     HasProps.query_properties_with_values = _values  # type: ignore[method-assign]
-    HasProps._overridden_defaults = classmethod(cache(_overridden))  # type: ignore[assignment]
-    PropertyDescriptor._get = _get  # type: ignore[method-assign]
+    HasProps._overridden_defaults = classmethod(cache(_overridden))  # type: ignore[assignment, arg-type]
+    PropertyDescriptor._get = _get
     util.visit_immediate_value_references = _visit
 
 
@@ -212,7 +214,7 @@ def _unstable(cls: type[HasProps]) -> list[PropertyDescriptor[Any]]:
     return [
         each
         for name in cls.properties(_with_props=True)
-        if (each := cls.lookup(name)).has_unstable_default(cls)  # type: ignore[arg-type]
+        if (each := cls.lookup(name)).has_unstable_default(cls)
         and not isinstance(getattr(each, "property", None), (Dict, List, Set))
     ]
 
@@ -286,7 +288,7 @@ def _required(cls: type[HasProps]) -> frozenset[str]:
     overridden = cls._overridden_defaults()
     return frozenset(
         name
-        for name, each in cls.properties(_with_props=True).items()
+        for name, each in cls.properties(_with_props=True).items()  # type: ignore[attr-defined]
         if each._default is Undefined and each.serialized and name not in overridden
     )
 
@@ -301,7 +303,7 @@ def leave_garbage() -> None:
 
 def document_of(session_context: SessionContext) -> Document:
     """The document of a session that is being created; it is public only afterwards."""
-    return session_context._document  # type: ignore[attr-defined]
+    return session_context._document
 
 
 @contextmanager
