@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import threading
 from collections.abc import Awaitable, Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -16,7 +17,9 @@ from mhc_demo.app.latest import Latest
 class Wish:
     """Somebody who wants one number after another, and keeps what comes of it."""
 
-    def __init__(self, most_kept: int = 16) -> None:
+    def __init__(
+        self, most_kept: int = 16, line: Callable[[Any], Executor | None] = lambda _: None
+    ) -> None:
         self.wanted: Any = 0
         self.begun: list[Any] = []
         self.threads: set[threading.Thread] = set()
@@ -31,6 +34,7 @@ class Wish:
             done=lambda request, result: self.done.append((request, result)),
             failed=self.failed.append,
             execute=self.execute,
+            executor=line,
             most_kept=most_kept,
         )
 
@@ -76,7 +80,7 @@ async def quiet(wish: Wish) -> None:
         await asyncio.sleep(0)
 
 
-def run(story: Callable[[Wish], Awaitable[None]], **options: int) -> None:
+def run(story: Callable[[Wish], Awaitable[None]], **options: Any) -> None:
     async def with_a_loop() -> None:
         await story(Wish(**options))
 
@@ -204,3 +208,39 @@ def test_what_is_prepared_is_kept_and_its_failure_is_not_told(request_: Any, res
         assert wish.done == [(4, 16)]
 
     run(story)
+
+
+def test_who_waits_in_line_gets_what_is_wanted_when_the_turn_comes() -> None:
+    with ThreadPoolExecutor(1) as short, ThreadPoolExecutor(1) as long:
+        free = threading.Event()
+
+        async def story(wish: Wish) -> None:
+            long.submit(free.wait, 20)  # somebody else's work
+            wish.want(10)
+            await asyncio.sleep(0)
+            wish.want(20)
+            wish.want(30)
+            free.set()
+            await quiet(wish)
+            assert wish.begun == [30]
+            assert wish.done == [(30, 900)]
+
+        run(story, line=lambda request: long if request >= 10 else short)
+
+
+def test_nobody_brings_long_work_into_the_line_for_short() -> None:
+    with ThreadPoolExecutor(1, "short") as short, ThreadPoolExecutor(1, "long") as long:
+        free = threading.Event()
+
+        async def story(wish: Wish) -> None:
+            short.submit(free.wait, 20)
+            wish.want(1)
+            await asyncio.sleep(0)
+            wish.want(30)
+            free.set()
+            await quiet(wish)
+            assert wish.begun == [1, 30]
+            assert sorted(each.name.split("_")[0] for each in wish.threads) == ["long", "short"]
+            assert wish.done == [(30, 900)]
+
+        run(story, line=lambda request: long if request >= 10 else short)

@@ -6,18 +6,30 @@ A test that fails here after an upgrade names what has to be looked at in that f
 from __future__ import annotations
 
 import asyncio
+import gc
 import inspect
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import panel as pn
 import panel_material_ui as pmui
 import param
+import pytest
+from bokeh.core.property.descriptors import UnsetValueError
+from bokeh.core.property.singletons import Undefined
+from bokeh.document import Document
 from bokeh.embed import bundle
-from bokeh.model import Model
+from bokeh.model import DataModel, Model
+from bokeh.models import LinearColorMapper, PanTool, Plot, Toolbar
 from bokeh.server.tornado import BokehTornado
 from bokeh.server.urls import toplevel_patterns
+from panel.custom import ReactiveESM
+from panel.io import document as panel_document
 from panel.io.server import WSHandler
+from panel.models.markup import HTML
 from panel.reactive import Syncable
 from tornado.httpserver import HTTPServer
 from tornado.websocket import WebSocketProtocol13
@@ -130,3 +142,117 @@ def test_closing_the_stream_of_a_wire_cuts_it() -> None:
     assert "StreamClosedError" in inspect.getsource(WebSocketProtocol13._receive_frame_loop), (
         changed
     )
+
+
+WRITE_A_PAGE = """
+import json, re, sys
+from bokeh.document import Document
+from mhc_demo.app import _panel
+from mhc_demo.app.components import BrowserWindow
+from mhc_demo.app.page import create
+from mhc_demo.app.state import State
+if sys.argv[1:]:
+    _panel.hasten()
+page = create(State())
+document = page.server_doc(Document(), location=False)
+page.select(BrowserWindow)[0].first_picture = True
+known = {}
+text = json.dumps(document.to_json().content, default=lambda buffer: len(buffer.data))
+random = r"[0-9a-f]{32}|[0-9a-f]{8}-[0-9a-f-]{27}|in [\\d.]+ m?s\\b"  # names, a time
+text = re.sub(random, "", text)
+text = re.sub(r"\\bp\\d{4,}", lambda m: known.setdefault(m[0], f"p{len(known)}"), text)
+print(len(document.models), text)
+"""
+
+
+def test_a_page_made_in_haste_is_the_same_page() -> None:
+    slow, quick = (
+        subprocess.run(
+            [sys.executable, "-c", WRITE_A_PAGE, *options],
+            env={**os.environ, "PYTHONHASHSEED": "0"},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for options in ([], ["quickly"])
+    )
+    assert slow.count('"type": "object"') > 100
+    at = next((i for i, (a, b) in enumerate(zip(slow, quick, strict=False)) if a != b), len(slow))
+    assert slow == quick, f"`hasten` leaves something out: {slow[at - 300 : at + 100]!r}"
+
+
+def test_models_share_plain_defaults_and_nothing_that_can_be_changed() -> None:
+    _panel.remember_defaults()
+    one, other = Toolbar(), Toolbar()
+    assert (one.visible, one.logo) == (other.visible, other.logo) == (True, "normal")
+    one.tags.append("mine")
+    one.tools.append(PanTool())
+    assert (other.tags, other.tools) == ([], []), "`remember_defaults`"
+    assert Plot().x_range is not Plot().x_range
+    assert one.properties_with_values(include_defaults=False).keys() == {"tags", "tools"}
+    assert one.properties_with_values() == {
+        **other.properties_with_values(),
+        "tags": ["mine"],
+        "tools": one.tools,
+    }
+    assert one.references() == {one, *one.tools}
+    one.visible = False
+    assert (one.visible, other.visible) == (False, True)
+    with pytest.raises(UnsetValueError):
+        LinearColorMapper(palette=Undefined).properties_with_values(include_defaults=False)
+    with pytest.raises(ValueError, match="expected"):
+        one.visible = "maybe"
+
+
+def test_a_page_is_walked_through_after_a_change_of_its_models_and_no_other() -> None:
+    changed = "Bokeh recomputes the models of a document elsewhere: `hold`"
+    document = Document()
+    column = pn.Column(pn.pane.HTML("a"))
+    with _panel.session_of(document):
+        model = column.get_root(document)
+        document.add_root(model)
+        walks: list[int] = []
+        recompute = document.models.recompute
+        document.models.recompute = lambda: (walks.append(1), recompute())  # type: ignore
+        with _panel.hold():
+            column[0].object = "b"
+            with _panel.hold():
+                column[0].width = 7
+        assert not walks, changed
+        with _panel.hold():
+            column.append(pn.pane.HTML("c"))
+            column.append(pn.pane.HTML("d"))
+            assert not walks, changed
+        assert len(walks) == 1, changed
+    assert len([each for each in document.models if isinstance(each, HTML)]) == 3, changed
+
+
+def test_panel_leaves_garbage_alone() -> None:
+    assert "_garbage_collect" in inspect.getsource(panel_document._destroy_document), (
+        "Panel collects garbage elsewhere: `leave_garbage`"
+    )
+    collected: list[object] = []
+    gc.callbacks.append(lambda phase, info: collected.append(info["generation"]))
+    try:
+        _panel.leave_garbage()
+        panel_document._garbage_collect()
+    finally:
+        gc.callbacks.pop()
+    assert 2 not in collected
+
+
+def test_a_component_marks_its_own_data() -> None:
+    _panel.tag_own_data()
+    assert "_patch_datamodel_ref" in inspect.getsource(ReactiveESM._get_model), "`tag_own_data`"
+    root = pmui.Row(pmui.Button(label="a")).get_root()
+    data = [each for each in root.references() if isinstance(each, DataModel)]
+    assert len(data) == 2
+    assert all(each.tags == [f"__ref:{root.ref['id']}"] for each in data), "`tag_own_data`"
+
+
+def test_components_of_a_served_page_share_their_parameters() -> None:
+    shared = param.parameterized.no_instance_params(type("Shared", (pmui.Button,), {}))
+    one, other = shared(), shared()
+    assert one.param["label"] is other.param["label"], "`no_instance_params`"
+    one.label = "mine"
+    assert (one.label, other.label) == ("mine", "")

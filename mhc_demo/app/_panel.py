@@ -6,18 +6,35 @@ and Bokeh 3.9.2; `tests/test_private_panel.py` names those that an upgrade break
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
+from threading import get_ident
 from typing import Any, TypeVar
 
 import panel as pn
 import panel_material_ui as pmui
 import param
+from bokeh.application.application import SessionContext
+from bokeh.core.has_props import HasProps
+from bokeh.core.property.container import Dict, List, Set
+from bokeh.core.property.descriptors import PropertyDescriptor
+from bokeh.core.property.singletons import Intrinsic, Undefined
+from bokeh.core.property.wrappers import PropertyValueContainer
+from bokeh.document import Document
 from bokeh.embed import bundle
-from bokeh.model import Model
+from bokeh.model import DataModel, Model, util
 from bokeh.server.server import Server
 from bokeh.server.tornado import BokehTornado
+from bokeh.settings import settings
+from bokeh.util import callback_manager
+from panel.io import document
 from panel.io.server import WSHandler
+from panel.io.state import set_curdoc
+from panel.reactive import ReactiveCustomBase
 from panel.util import edit_readonly
+from param.parameterized import no_instance_params
 from tornado.httpserver import HTTPServer
 
 Component = TypeVar("Component")
@@ -72,6 +89,232 @@ def hide_working_folder() -> None:
     selector = Model.model_class_reverse_map.get("FileSelector1")
     if selector is not None:
         selector.lookup("directory").property._default = ""
+
+
+COMPONENTS = (
+    pmui.Alert,
+    pmui.Button,
+    pmui.FloatSlider,
+    pmui.IntSlider,
+    pmui.Select,
+    pmui.Tabs,
+    pmui.TextInput,
+)
+"""Components of the page whose parameters all pages share.  By default each component gets its own
+copies, some seventy, as soon as they are looked at; none is changed here.  (Not the components of
+our own, which follow parameters of the page: shared ones would keep every page in memory.)"""
+
+PLAIN = (type(None), bool, int, float, str, tuple)
+"""Types of defaults that models can share."""
+
+
+def hasten() -> None:
+    """Do without work of Panel's and Bokeh's that a served page has no use for."""
+    remember_defaults()
+    tag_own_data()
+    # It reads the signature of every callback, ours and Panel's alike, in search of a wrong one.
+    callback_manager._check_callback = lambda *args, **kwargs: None
+    for component in COMPONENTS:
+        no_instance_params(component)
+    # Bokeh walks through the whole page once more, for mistakes that a developer may have made.
+    settings.perform_document_validation = False
+    # It looks for similar names whenever Panel asks a model for something that only some have.
+    settings.perform_error_diagnostics = False
+
+
+def tag_own_data() -> None:
+    """Have a component mark the model of its own data, and not look for others.
+
+    Panel looks for them with every change of a component, in all that it contains: the frame of the
+    page contains everything.  The marks are for parameters that are `Parameterized` themselves.
+    """
+
+    def mark(cls: type, data: Model, ref: str) -> None:
+        if isinstance(data, DataModel) and (tag := f"__ref:{ref}") not in data.tags:
+            data.tags.append(tag)
+
+    ReactiveCustomBase._patch_datamodel_ref = classmethod(mark)
+
+
+@contextmanager
+def hold() -> Iterator[None]:
+    """As `pn.io.hold(freeze=True)`: changes go to the browser together, in one message.
+
+    But the whole page is walked through only if models were added or removed; Panel's own does so
+    every time, which takes longer than most changes.
+    """
+    doc = pn.state.curdoc
+    models = None if doc is None else doc.models
+    if models is None or "invalidate" in vars(models):
+        with pn.io.hold():
+            yield
+        return
+    changed = False
+
+    def note() -> None:
+        nonlocal changed
+        changed = True
+
+    models.invalidate = note
+    models._push_freeze()
+    try:
+        with pn.io.hold():
+            yield
+    finally:
+        del models.invalidate
+        models._freeze_count -= 1
+        if changed:
+            models.invalidate()
+
+
+def remember_defaults() -> None:
+    """Have Bokeh work out the defaults of a class once, not for every model.
+
+    For each property of each model it goes through all base classes, copies the default and
+    validates it: when the model is made, each time the document is walked, and when it is written,
+    where all but the values that were set are then left out.  That was a third of a page's time,
+    and no setting turns it off.
+    """
+    if HasProps.__init__ is _make:
+        return
+    HasProps.__init__ = _make  # type: ignore[method-assign, assignment]
+    HasProps.query_properties_with_values = _values  # type: ignore[method-assign]
+    HasProps._overridden_defaults = classmethod(cache(_overridden))  # type: ignore[assignment, arg-type]
+    PropertyDescriptor._get = _get
+    util.visit_immediate_value_references = _visit
+
+
+_all_values = HasProps.query_properties_with_values
+_overridden = HasProps._overridden_defaults.__func__  # type: ignore[attr-defined]
+_get_anew = PropertyDescriptor._get
+_visit_value = util.visit_value_and_its_immediate_references
+_known_defaults: dict[tuple[type, str], Any] = {}
+
+
+def _make(self: HasProps, **properties: Any) -> None:
+    """As `HasProps.__init__`, but knows of which defaults each model needs its own.
+
+    Empty lists and the like are made when they are asked for: they are not written anyway.
+    """
+    super(HasProps, self).__init__()
+    self._property_values = {}
+    self._unstable_default_values = {}
+    self._unstable_themed_values = {}
+    for name, value in properties.items():
+        if value is not Undefined and value is not Intrinsic:
+            setattr(self, name, value)
+    for descriptor in _unstable(type(self)):
+        if descriptor.name not in properties:
+            descriptor._get(self)
+    self._initialized = True
+
+
+@cache
+def _unstable(cls: type[HasProps]) -> list[PropertyDescriptor[Any]]:
+    return [
+        each
+        for name in cls.properties(_with_props=True)
+        if (each := cls.lookup(name)).has_unstable_default(cls)
+        and not isinstance(getattr(each, "property", None), (Dict, List, Set))
+    ]
+
+
+def _get(self: PropertyDescriptor[Any], obj: HasProps) -> Any:
+    """As `PropertyDescriptor._get`, but remembers the defaults that models can share."""
+    held = obj.__dict__
+    values, name = held.get("_property_values"), self.name
+    if values is None:
+        return _get_anew(self, obj)  # which raises
+    if name in values:
+        return values[name]
+    themed = held.get("__themed_values__")
+    if themed and name in themed:
+        return _get_anew(self, obj)
+    own = held["_unstable_default_values"]
+    if name in own:
+        return own[name]
+    key = type(obj), name
+    default = _known_defaults.get(key, Undefined)
+    if default is Undefined:
+        default = _get_anew(self, obj)
+        if isinstance(default, PLAIN) and not self.has_unstable_default(obj):
+            _known_defaults[key] = default
+    return default
+
+
+def _values(
+    self: HasProps,
+    query: Callable[[PropertyDescriptor[Any]], bool],
+    *,
+    include_defaults: bool = True,
+    include_undefined: bool = False,
+) -> dict[str, Any]:
+    """As `HasProps.query_properties_with_values`, but looks only at what it returns."""
+    set_, own = self._property_values, self._unstable_default_values
+    if include_defaults or include_undefined or not _required(type(self)) <= set_.keys():
+        return _all_values(  # which raises for a property that must be set
+            self, query, include_defaults=include_defaults, include_undefined=include_undefined
+        )
+    themed = self.themed_values() or {}
+    chosen = set_.keys() | own.keys() | themed.keys()
+    result = {}
+    for name in self.properties(_with_props=True):
+        if name in chosen and query(descriptor := self.lookup(name)):
+            value = descriptor.get_value(self)
+            if name in themed or name not in own or not isinstance(value, PropertyValueContainer):
+                result[name] = value
+    return result
+
+
+def _visit(value: Any, visitor: Callable[[Model], None]) -> None:
+    """As `visit_immediate_value_references`, but of a model only looks at what it has of its own.
+
+    Defaults that models share are no models.
+    """
+    if not isinstance(value, HasProps):
+        _visit_value(value, visitor)
+        return
+    set_, own = value._property_values, value._unstable_default_values
+    for name in value.properties_with_refs():
+        if name in set_:
+            _visit_value(set_[name], visitor)
+        elif name in own:
+            _visit_value(own[name], visitor)
+
+
+@cache
+def _required(cls: type[HasProps]) -> frozenset[str]:
+    """The properties of a class that are written and have no default."""
+    overridden = cls._overridden_defaults()
+    return frozenset(
+        name
+        for name, each in cls.properties(_with_props=True).items()  # type: ignore[attr-defined]
+        if each._default is Undefined and each.serialized and name not in overridden
+    )
+
+
+def leave_garbage() -> None:
+    """Have Panel leave garbage alone: five seconds after each departure it would collect all.
+
+    No setting prevents it, and while many pages are open it takes seconds.
+    """
+    document._garbage_collect = lambda: None
+
+
+def document_of(session_context: SessionContext) -> Document:
+    """The document of a session that is being created; it is public only afterwards."""
+    return session_context._document
+
+
+@contextmanager
+def session_of(doc: Document) -> Iterator[None]:
+    """Have Panel's state and settings be those of a page, on its own thread.
+
+    Panel does this when it builds a page and calls its callbacks, not before.
+    """
+    pn.state._thread_id_[doc] = get_ident()
+    with set_curdoc(doc):
+        yield
 
 
 def tornado_application(server: Server) -> BokehTornado:

@@ -60,14 +60,14 @@ class CompressedFiles(StaticFileHandler):
                 self._packed = await asyncio.to_thread(self._find, path)
         if self._packed is not None:
             # Of this request alone: the class reads files by it, to hash them.
-            self.get_content = self._compressed_content  # type: ignore[method-assign]
+            self.get_content = self._compressed_content  # type: ignore[method-assign,assignment]
         await super().get(path, include_body)
 
     def _find(self, path: str) -> bytes | None:
         try:
             self.path = self.parse_url_path(path)
-            found = self.get_absolute_path(self.root, self.path)
-            found = self.validate_absolute_path(self.root, found)
+            there = self.get_absolute_path(self.root, self.path)
+            found = self.validate_absolute_path(self.root, there)
             return _compressed(found, os.stat(found).st_mtime_ns) if found else None
         except (HTTPError, OSError):  # `get` will answer with it
             return None

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+import os
+import sys
+import threading
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, TypeAlias
@@ -57,3 +60,34 @@ def device_of(key: Key) -> str:
 QUEUES = {name: ThreadPoolExecutor(1) for name in DEVICES if name != "numpy"}
 """A device of PyTorch does one thing at a time: its work is queued here, so that it does not take
 threads from other visitors."""
+
+LIGHT_WORK = 2**12
+"""Entries in the matrices of one layer, members * n^2, up to which work is light.  The page opens
+with 2^9; 256 members of n = 16 have 2^16, and take minutes when several visitors ask for them."""
+
+BACK = 10
+"""How far heavy work stands back, in steps of the system's priorities."""
+
+
+def _stand_back() -> None:
+    # The threads that a computation starts inherit it.  Elsewhere a thread has no priority.
+    if sys.platform == "linux":
+        now = os.getpriority(os.PRIO_PROCESS, 0)
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), min(now + BACK, 19))
+
+
+_light = ThreadPoolExecutor(os.cpu_count(), "light")
+_heavy = ThreadPoolExecutor(1, "heavy", _stand_back)
+
+
+def line_for(request: Request) -> Executor:
+    """Where a request waits for its turn.
+
+    Each page has at most one request in a line, so that whoever wants much does not get more turns.
+    Heavy requests have a line of their own, because light ones would wait behind them.  (What a
+    view shows beside the surface takes half a second at most.)
+    """
+    values = dict(request.key)
+    if values["device"] in QUEUES:
+        return QUEUES[values["device"]]
+    return _light if values["members"] * values["streams"] ** 2 <= LIGHT_WORK else _heavy

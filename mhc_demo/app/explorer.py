@@ -24,8 +24,9 @@ from ..numerics.paper import MHC
 from ..numerics.projections import PROJECTIONS
 from ..story.scenes import SCENES, scenes_for_browser
 from . import faults, static
+from ._panel import hold
 from .components import BrowserWindow, Headline, Slider, Story
-from .computing import QUEUES, Key, Request, device_of, surface_of
+from .computing import Key, Request, device_of, line_for, surface_of
 from .controls import CONTROLS, Controls, for_a_lecture
 from .latest import Latest
 from .opening import opened_by_first_page
@@ -65,7 +66,7 @@ class Explorer(pn.viewable.Viewer):
             done=self._show,
             failed=self._give_way,
             execute=pn.state.execute,
-            executor=lambda request: QUEUES.get(device_of(request.key)),
+            executor=line_for,
         )
         self.surface = surface_of(self._displayed)
         self.table = table(
@@ -168,7 +169,7 @@ class Explorer(pn.viewable.Viewer):
 
     def _story_moved(self, *events: param.parameterized.Event) -> None:
         """Change the scene, the layout or both, in one message to the browser."""
-        with pn.io.hold(freeze=True):
+        with hold():
             self.state.param.update(**{event.name: event.new for event in events})
 
     def _scene_begins(self, *_: Any) -> None:
@@ -189,7 +190,7 @@ class Explorer(pn.viewable.Viewer):
         scene = SCENES.get(self.state.scene)
         alone = presenting or self.state.embed  # else with tabs, and all controls beside them
         needed = scene.controls if scene and presenting else tuple(self.state.controls)
-        with pn.io.hold(freeze=True):
+        with hold():
             about_it = VIEWS[self.state.view].of_experiment
             # Without a scene it is a button, in a corner of the headline.
             self.story.visible = scene is not None or (about_it and not self.state.embed)
@@ -247,7 +248,7 @@ class Explorer(pn.viewable.Viewer):
             below = self.way_out
         else:
             below = Saving(query=self.window.param.query, sizing_mode="stretch_width")
-        with pn.io.hold(freeze=True):
+        with hold():
             self.main.append(below)
             self.stage.complete()
         if self._displayed != self._wanted:
@@ -256,7 +257,7 @@ class Explorer(pn.viewable.Viewer):
     def _moved(self, *_: Any) -> None:
         if self.computing:
             return  # when that is shown, the view looks at the position of then
-        with pn.io.hold(freeze=True):
+        with hold():
             if self.stage.view:
                 self.stage.view.describe()
             if not self.stage.holds(self._displayed):
@@ -268,7 +269,7 @@ class Explorer(pn.viewable.Viewer):
         if not self.stage.holds(self._displayed):
             self._compute()
             return
-        with pn.io.hold(freeze=True):
+        with hold():
             self.stage.reopen()
 
     def _experiment_changed(self, *_: Any) -> None:
@@ -297,7 +298,7 @@ class Explorer(pn.viewable.Viewer):
             self._compute()  # what is wanted by now
             return
         surface, data = computed
-        with pn.io.hold(freeze=True):
+        with hold():
             if request.key != self._displayed:
                 self.surface = surface
                 self._name_projection()
@@ -363,6 +364,11 @@ def _affordable(key: Key) -> Key:
     most = max(1, 2**10 // values["streams"] ** 2)
     usual = State.param.device.default
     return tuple({**values, "members": min(values["members"], most), "device": usual}.items())
+
+
+def compute_first(state: State) -> None:
+    """Compute what the page of a state first shows, so that it is at hand when it is built."""
+    _computed(Request(_affordable(state.key()), state.view, state.position()))
 
 
 def _computed(request: Request) -> tuple[xr.Dataset, Any]:

@@ -31,7 +31,8 @@ from tornado.iostream import IOStream
 from tornado.routing import Matcher, Rule
 from tornado.web import ErrorHandler, OutputTransform, StaticFileHandler
 
-from ._panel import hide_working_folder
+from ._panel import hasten, hide_working_folder
+from .collecting import collect_when_quiet
 from .compressed import accepts_gzip, compressing
 from .lasting import LastingHandler, make_room
 from .opening import open_visits
@@ -119,6 +120,8 @@ def protect(server: BokehTornado, *, first_page: bool = False) -> None:
     `first_page`: its pages show what their links say, so a link is answered with a static page.
     """
     hide_working_folder()
+    hasten()
+    collect_when_quiet(server)
     server.default_router.rules.insert(0, Rule(Refused(server), ErrorHandler, {"status_code": 404}))
     open_visits(server, first_page=first_page)
     for rule in server.wildcard_router.rules:

@@ -2,7 +2,9 @@
 
 A visitor who drags a slider waits for its last position alone.  So one computation runs at a time,
 on a thread; when it ends, what is wanted by then comes next, and what was wanted in between is
-never computed.  Some results are kept, to show them at once when they are wanted again.
+never computed.  Where visitors wait in line for a thread, each has one place in it, and keeps it
+while what they want changes.  Some results are kept, to show them at once when they are wanted
+again.
 """
 
 from __future__ import annotations
@@ -82,7 +84,7 @@ class Latest(Generic[Request, Result]):
         while True:
             request = self._wanted()
             try:
-                result = await self._on_a_thread(request)
+                request, result = await self._in_line(request)
             except Exception:
                 if request != self._wanted():  # which may well succeed
                     continue
@@ -96,6 +98,17 @@ class Latest(Generic[Request, Result]):
         # Scheduled, so that it runs with the document's lock: else what it adds to the page and
         # what it changes there may reach the browser in another order.
         self._execute(partial(self._done, request, result), schedule=True)
+
+    async def _in_line(self, request: Request) -> tuple[Request, Result]:
+        """Compute, when its turn comes, what is wanted by then."""
+        executor = self._executor(request)
+
+        def newest() -> tuple[Request, Result]:
+            now = self._wanted()
+            begun = now if self._executor(now) is executor else request
+            return begun, self._compute(begun)
+
+        return await asyncio.get_running_loop().run_in_executor(executor, newest)
 
     async def _on_a_thread(self, request: Request) -> Result:
         loop = asyncio.get_running_loop()

@@ -130,7 +130,7 @@ class TokenHandler(DocHandler):
     """Answers with a token, by which a websocket opens a session."""
 
     async def get(self, *args: Any, **kwargs: Any) -> None:
-        """Send a token; while the server has no time, tell a page that can wait when to ask again."""
+        """Send a token; if there is no time, tell a page that can wait when to ask again."""
         self.set_header("Cache-Control", "no-store")
         turns: Turns = self.settings[TURNS]
         if self.request.headers.get(WANTED) != "1":

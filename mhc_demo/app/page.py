@@ -9,7 +9,7 @@ from panel.io.resources import LOCAL_DIST
 
 from ..figures import style
 from ..story import TITLE
-from ._panel import follow_busy
+from ._panel import follow_busy, hold
 from .controls import Controls
 from .explorer import Explorer
 from .state import State
@@ -61,7 +61,8 @@ def create(state: State | None = None) -> pmui.Page:
 
         def add_controls(*_: object) -> None:
             if not sidebar.objects:
-                sidebar.append(Controls(explorer))
+                with hold():
+                    sidebar.append(Controls(explorer))
 
         explorer.window.param.watch(add_controls, "first_picture")
     page = pmui.Page(

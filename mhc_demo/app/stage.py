@@ -36,8 +36,9 @@ class Stage:
         """Those that were built, by name."""
         self.completed = False
         """Whether the page's first picture stands, so that views are built whole."""
+        nothing = pn.Spacer(height=0)  # one for all: each would take as long as a plot's line
         self.tabs = pmui.Tabs(
-            *((view.title, pn.Spacer(height=0)) for view in VIEWS.values()),
+            *((view.title, nothing) for view in VIEWS.values()),
             active=self._number(),
             sizing_mode="stretch_width",
             margin=0,

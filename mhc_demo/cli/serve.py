@@ -191,9 +191,8 @@ def _serve(options: argparse.Namespace, state: Mapping[str, object]) -> int:
     from panel.io.liveness import LivenessHandler
     from tornado.process import task_id
 
-    from ..app import guard, training
+    from ..app import building, guard, training
     from ..app._panel import http_server, tornado_application
-    from ..app.page import create
 
     # A container or a service manager sends SIGTERM where a person presses Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -203,7 +202,7 @@ def _serve(options: argparse.Namespace, state: Mapping[str, object]) -> int:
     opening = urlsplit(page_url("localhost", 0, state)).query
     try:
         server = pn.serve(
-            {"app": create},
+            {"app": building.opened},
             title="mHC demo",
             port=options.port,
             # Tornado reads :: as IPv6 alone.
@@ -240,6 +239,7 @@ def _serve(options: argparse.Namespace, state: Mapping[str, object]) -> int:
     alive = (r"/liveness", LivenessHandler, {"applications": tornado.applications})
     tornado.add_handlers(r".*", [with_slash, alive])
     guard.protect(tornado, first_page=True)
+    building.build_in_pieces(tornado)
     guard.keep_some_files(http_server(server))
     if task_id() is not None:
         family.follow()

@@ -35,6 +35,7 @@ from ...numerics.numbers import in_html
 from ...numerics.paper import TABLE_5
 from ...numerics.projections import PAPER_ITERATIONS, PROJECTIONS
 from .. import icons
+from .._panel import hold
 from ..computing import QUEUES, Key, Position
 from ..fields import typed
 from .base import TALL, UNLIMITED, View, html, legend, note, paragraph, plot, plots
@@ -165,7 +166,7 @@ class CostView(View):
     def _measured(self, timed: Timed, measured: ProjectionTimes | None) -> None:
         if timed == self.timed:  # else something else is shown by now, with its own measurement
             self.measured, self.failed = measured, measured is None
-            with pn.io.hold(freeze=True):
+            with hold():
                 self._show()
                 self.describe()
 

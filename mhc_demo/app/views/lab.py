@@ -24,6 +24,7 @@ from ...lab.tasks import TASKS
 from ...numerics.numbers import in_html
 from ...numerics.paper import MHC_PAPER, TRAINING_OVERHEAD
 from .. import icons
+from .._panel import hold
 from ..fields import typed
 from ..snippet import lab_snippet
 from ..training import Training
@@ -199,7 +200,7 @@ class LabView(View):
     def _follow(self, training: Training) -> None:
         if training is not self.training:
             return
-        with pn.io.hold(freeze=True):
+        with hold():
             self.status.object = _progress(training)
             if self.plots is not None:
                 self.plots.update()
