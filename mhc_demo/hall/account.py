@@ -75,7 +75,15 @@ def _lines(found: Found) -> Iterator[str]:
     if found.processor_each is not None:
         yield _said("processor", f"{found.processor_each:.3g} s of the server for each opening")
     if found.memory_each is not None:
-        yield _said("memory", f"{found.memory_each:.3g} MB of the server for each page")
+        yield _said("memory", f"{found.memory_each:.3g} MB of the server for each live page")
+    if not plan.alone:
+        yield _said("live pages", f"{found.live} when the last visitor had come")
+    if found.joined:
+        half, most = (quantile(found.joined, share) or 0.0 for share in (0.5, 0.95))
+        yield _said(
+            "those wanted",
+            f"{len(found.joined)}: {half:.3g} s median, {most:.3g} s 95th percentile",
+        )
     if found.players:
         answered = found.answered
         yield _said(

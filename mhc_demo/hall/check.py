@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
@@ -74,7 +74,7 @@ class Found:
     plan: Plan
     openings: list[Opening] = field(default_factory=list)
     first_opening: Opening | None = None
-    """Of a visitor alone, before the others came."""
+    """Of a visitor alone, before the others came, with the live page."""
     second_opening: Opening | None = None
     """Of the same browser again."""
     changes: list[Change] = field(default_factory=list)
@@ -90,10 +90,14 @@ class Found:
     silence_playing: float = 0.0
     opening_took: float = 0.0
     """Seconds from the first visitor's coming to the last one's first picture."""
+    live: int = 0
+    """How many had the live page when the last had come."""
+    joined: list[float] = field(default_factory=list)
+    """Seconds that players waited for the live page."""
     processor_each: float | None = None
-    """Seconds of the server's processor for each opening."""
+    """Seconds of the server's processor for each opening, with the live pages that had come."""
     memory_each: float | None = None
-    """MB of the server's memory for each open page."""
+    """MB of the server's memory for each live page."""
     full: list[str] | None = None
     """What ran out; None: not known."""
     own_processor: float = 0.0
@@ -145,11 +149,14 @@ def check(
         found.unseen = [each["why"] for each in heard if each["what"] == "unseen"]
         ends = [_coming(plan, each) + (each.picture or 0.0) for each in found.served]
         found.opening_took = max(ends, default=0.0)
+        last = [each for each in heard if each["what"] == "opened"]
+        found.live = sum(each["live"] for each in last)
         if load and before and len(found.served) >= MOST * len(found.openings):
             after = load.taken()
             found.processor_each = (after.processor - before.processor) / len(found.openings)
-            found.memory_each = (after.memory - before.memory) / len(found.served)
-        last = [each for each in heard if each["what"] == "opened"]
+            pages = len(found.served) if plan.alone else found.live
+            if pages:
+                found.memory_each = (after.memory - before.memory) / pages
         if plan.play and found.served:
             players = plan.visitors if plan.players is None else plan.players
             found.players = min(players, len(found.served))
@@ -158,6 +165,7 @@ def check(
             started = time.monotonic()
             heard = crowds.hear("played", plan.play + CHANGE_PATIENCE + MARGIN)
             found.silence_playing = probe.longest(started)
+            found.joined = [each["seconds"] for each in heard if each["what"] == "joined"]
             found.changes = [
                 Change(each["seconds"], each.get("why", ""))
                 for each in heard
@@ -183,6 +191,14 @@ async def _nobody_else(plan: Plan) -> tuple[Opening, Opening]:
         if opening.picture is None:
             await visitor.leave()
             raise NoServerError(f"the page at {plan.address} cannot be opened: {opening.why_not}")
+        if not plan.alone:
+            before = visitor.browser.bytes_received
+            async with asyncio.timeout(plan.patience):
+                await visitor.join(wanted=True)
+            more = visitor.browser.bytes_received - before
+            if visitor.line is not None and not opening.live:
+                more += visitor.line.bytes_received
+            opening = replace(opening, live=True, received=opening.received + more)
         openings.append(opening)
         await visitor.hang_up()
     await visitor.leave()

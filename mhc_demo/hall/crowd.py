@@ -63,6 +63,9 @@ class Crowd:
         self.there: list[Visitor] = []
         """Those that have seen the first picture."""
         self.wanted: asyncio.Queue[str] = asyncio.Queue()
+        self.joining: dict[Visitor, asyncio.Task[None]] = {}
+        self.live = 0
+        """How many have the live page."""
 
     async def run(self) -> None:
         """Do what is asked for until nothing more is."""
@@ -75,12 +78,12 @@ class Crowd:
                 case "play":
                     staying, leaving = self.there[: self.players], self.there[self.players :]
                     self.there = staying
-                    await self._each(visitor.leave() for visitor in leaving)
+                    await self._each(self._leave(visitor) for visitor in leaving)
                     end = time.monotonic() + self.plan.play
                     await self._each(self._play(visitor, end) for visitor in staying)
                     self._sum_up("played")
                 case "leave":
-                    await self._each(visitor.leave() for visitor in self.there)
+                    await self._each(self._leave(visitor) for visitor in self.there)
                     say("left")
                     return
 
@@ -94,6 +97,7 @@ class Crowd:
             what,
             lost=[line.lost for line in lines if line.lost],
             resumed=sum(line.resumed for line in lines),
+            live=self.live,
             processor=time.process_time(),
         )
 
@@ -107,12 +111,23 @@ class Crowd:
             return
         self.there.append(visitor)
         if not self.plan.alone:
-            try:
-                # What the visitor said is said, whether or not the answer is waited for.
-                async with asyncio.timeout(max(SEEING, self.plan.patience - opening.picture)):
-                    await visitor.see()
-            except FAILURES as error:
-                say("unseen", why=f"the rest of the page did not come: {why(error)}")
+            self.joining[visitor] = asyncio.create_task(self._join(visitor))
+
+    async def _join(self, visitor: Visitor) -> None:
+        """Bring the live page when the server has time, and complete it."""
+        try:
+            await visitor.join(wanted=False)
+            self.live += 1
+            # What the visitor said is said, whether or not the answer is waited for.
+            async with asyncio.timeout(max(SEEING, self.plan.patience)):
+                await visitor.see()
+        except FAILURES as error:
+            say("unseen", why=f"the live page did not come: {why(error)}")
+
+    async def _leave(self, visitor: Visitor) -> None:
+        if visitor in self.joining:
+            self.joining[visitor].cancel()
+        await visitor.leave()
 
     async def _play(self, visitor: Visitor, end: float) -> None:
         draw, every = random.Random(visitor.number), self.plan.every
@@ -120,6 +135,9 @@ class Crowd:
         while due < end:
             await asyncio.sleep(max(0.0, due - time.monotonic()))
             try:
+                if visitor.line is None:  # the first thing that needs the server
+                    async with asyncio.timeout(self.plan.patience):
+                        say("joined", seconds=await visitor.join(wanted=True))
                 say("change", seconds=await visitor.change())
             except FAILURES as error:
                 say("change", seconds=None, why=why(error))

@@ -39,22 +39,50 @@ WIDTH = 1400
 
 # ---- opening -----------------------------------------------------------------------------------
 
+DATA = re.compile(r'id="mhc-first-data">(.*?)</script>', re.S)
+PICTURE = 'id="mhc-first-picture"'
+"""In a page that has its first picture with it."""
+
 TOKEN = re.compile(r'"token":\s*"([^"]+)"')
+"""In a page of Panel's."""
+
+WANTED = "Mhc-Wanted"
+"""The header by which a page says whether its visitor waits for the session."""
 
 
-async def token_of(browser: Browser, page: Answer) -> str:
-    """The token that opens the page's websocket: it is in the page, or at /app/token.
+@dataclass(frozen=True)
+class Page:
+    """What a page says of how it goes on."""
 
-    Raises RefusedError if it is at neither.
-    """
-    if found := TOKEN.search(page.text):
-        return found[1]
-    parts = urlsplit(page.url)
-    answer = await browser.get(urlunsplit(parts._replace(path=parts.path.rstrip("/") + "/token")))
-    try:
-        return str(json.loads(answer.body)["token"])
-    except (ValueError, LookupError, TypeError):
-        raise RefusedError(f"{answer.url} answers with something else than a token") from None
+    answer: Answer
+
+    @property
+    def has_picture(self) -> bool:
+        """Whether it can draw its first picture without a session."""
+        return PICTURE in self.answer.text
+
+    @property
+    def live_files(self) -> list[str]:
+        """The addresses of what the live page loads beside its own."""
+        found = DATA.search(self.answer.text)
+        live = json.loads(found[1])["live"] if found else {}
+        return [each for name in ("scripts", "modules", "styles") for each in live.get(name, ())]
+
+    async def token(self, browser: Browser, *, wanted: bool) -> str | float:
+        """The token that opens the websocket, or the seconds until the server may have time.
+
+        Raises RefusedError if the answer is something else.
+        """
+        if found := TOKEN.search(self.answer.text):
+            return found[1]
+        parts = urlsplit(self.answer.url)
+        address = urlunsplit(parts._replace(path=parts.path.rstrip("/") + "/token"))
+        answer = await browser.get(address, **{WANTED: str(int(wanted))})
+        try:
+            said = json.loads(answer.body)
+            return str(said["token"]) if "token" in said else float(said["seconds"])
+        except (ValueError, LookupError, TypeError):
+            raise RefusedError(f"{answer.url} answers with something else than a token") from None
 
 
 @dataclass(frozen=True)
@@ -66,6 +94,8 @@ class Opening:
     first_bytes: float | None = None
     picture: float | None = None
     """Until everything that the first picture needs had arrived."""
+    live: bool = False
+    """Whether the live page was there too."""
     received: int = 0
     """Bytes."""
     why_not: str = ""
@@ -192,6 +222,9 @@ class Visitor:
         self._asked: tuple[str, Any] | None = None
         self._understood = False
         self._answered: asyncio.Future[tuple[float, Message]] | None = None
+        self._page: Page
+        self._hurry = asyncio.Event()
+        self._joining = asyncio.Lock()
 
     # ---- opening -------------------------------------------------------------------------------
 
@@ -207,10 +240,10 @@ class Visitor:
         try:
             async with asyncio.timeout(patience):
                 while True:
-                    page = await self.browser.page(self.address)
-                    first = first or page.first_bytes - started
-                    await self.browser.load(loaded_by(page))
-                    if alone or await self._connected(page):
+                    self._page = page = Page(await self.browser.page(self.address))
+                    first = first or page.answer.first_bytes - started
+                    await self.browser.load(loaded_by(page.answer))
+                    if alone or page.has_picture or await self._connected(wanted=True):
                         break
                     anew += 1
         except FAILURES as error:
@@ -220,22 +253,49 @@ class Visitor:
         received = self.browser.bytes_received - before
         if self.line is not None:
             received += self.line.bytes_received
-        return Opening(self.number, first, picture, received, anew=anew)
+        live = self.line is not None
+        return Opening(self.number, first, picture, live, received, anew=anew)
 
-    async def _connected(self, page: Answer) -> bool:
+    async def join(self, *, wanted: bool) -> float:
+        """Bring the live page, at once if it is `wanted`; return the seconds that it took.
+
+        Raises one of FAILURES.
+        """
+        started = time.monotonic()
+        if wanted:
+            self._hurry.set()
+        while self.line is None:
+            if not await self._connected(wanted=wanted):
+                self._page = Page(await self.browser.page(self.address))
+        return time.monotonic() - started
+
+    async def _token(self, *, wanted: bool) -> str:
+        while True:
+            said = await self._page.token(self.browser, wanted=wanted or self._hurry.is_set())
+            if isinstance(said, str):
+                return said
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._hurry.wait(), said * self._chance.uniform(1, 1.5))
+
+    async def _connected(self, *, wanted: bool) -> bool:
         """Get the document of a page; False if it has to be opened anew."""
-        token = await token_of(self.browser, page)
-        line = self.line = Line(self.browser, page.url, token, self._heed)
-        try:
-            await line.open()
-            pulled = await line.request("PULL-DOC-REQ", {})
-        except GoneError:
-            await self.hang_up()
-            return False
-        document = pulled.content.get("doc")
-        self._learn(document)
-        await self.browser.load(of_same_origin(page.url, sheets(document)))
-        return True
+        async with self._joining:
+            if self.line is not None:
+                return True
+            token = await self._token(wanted=wanted)
+            url = self._page.answer.url
+            await self.browser.load(of_same_origin(url, self._page.live_files))
+            line = self.line = Line(self.browser, url, token, self._heed)
+            try:
+                await line.open()
+                pulled = await line.request("PULL-DOC-REQ", {})
+            except GoneError:
+                await self.hang_up()
+                return False
+            document = pulled.content.get("doc")
+            self._learn(document)
+            await self.browser.load(of_same_origin(url, sheets(document)))
+            return True
 
     async def see(self) -> None:
         """Report that the first picture stands, upon which the server adds the rest of the page.
