@@ -35,7 +35,7 @@ PAGES = "first pages"
 PAUSE = 0.01
 """Seconds between two sessions, in which other requests are answered."""
 
-SHARE = 0.25
+SHARE = 0.5
 """Of the time that may go into sessions that nobody waits for."""
 
 OPENED_BY = "first-page"

@@ -81,7 +81,7 @@ class Browser:
             if answer.status not in (301, 302, 303, 307, 308):
                 break
             url = urljoin(url, answer.headers["Location"])
-        if answer.status not in (200, 304):
+        if answer.status not in (200, 202, 304):
             raise RefusedError(f"{answer.url} answers with status {answer.status}")
         return answer
 

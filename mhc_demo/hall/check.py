@@ -154,18 +154,24 @@ def check(
         if load and before and len(found.served) >= MOST * len(found.openings):
             after = load.taken()
             found.processor_each = (after.processor - before.processor) / len(found.openings)
-            pages = len(found.served) if plan.alone else found.live
-            if pages:
-                found.memory_each = (after.memory - before.memory) / pages
+            if plan.alone:
+                found.memory_each = (after.memory - before.memory) / len(found.served)
         if plan.play and found.served:
             players = plan.visitors if plan.players is None else plan.players
             found.players = min(players, len(found.served))
+            tell(f"{found.players} visitors want the live page")
+            crowds.tell("join")
+            heard = crowds.hear("joined", plan.every + plan.patience + MARGIN)
+            found.joined = [each["seconds"] for each in heard if each["what"] == "wanted"]
+            found.unseen += [each["why"] for each in heard if each["what"] == "unseen"]
+            live = sum(each["live"] for each in heard if each["what"] == "joined")
+            if load and before and live:
+                found.memory_each = (load.taken().memory - before.memory) / live
             tell(f"{found.players} visitors play for {plan.play:g} s")
             crowds.tell("play")
             started = time.monotonic()
             heard = crowds.hear("played", plan.play + CHANGE_PATIENCE + MARGIN)
             found.silence_playing = probe.longest(started)
-            found.joined = [each["seconds"] for each in heard if each["what"] == "joined"]
             found.changes = [
                 Change(each["seconds"], each.get("why", ""))
                 for each in heard

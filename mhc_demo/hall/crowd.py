@@ -19,9 +19,6 @@ from typing import Any
 
 from .visitor import FAILURES, PATIENCE, Visitor, why
 
-SEEING = 5.0
-"""Seconds, at least, for which the rest of a page is waited for."""
-
 
 @dataclass(frozen=True)
 class Plan:
@@ -75,12 +72,15 @@ class Crowd:
                 case "open":
                     await self._each(self._come(number) for number in self.numbers)
                     self._sum_up("opened")
-                case "play":
+                case "join":
                     staying, leaving = self.there[: self.players], self.there[self.players :]
                     self.there = staying
                     await self._each(self._leave(visitor) for visitor in leaving)
+                    await self._each(self._want(visitor) for visitor in staying)
+                    self._sum_up("joined")
+                case "play":
                     end = time.monotonic() + self.plan.play
-                    await self._each(self._play(visitor, end) for visitor in staying)
+                    await self._each(self._play(visitor, end) for visitor in self.there)
                     self._sum_up("played")
                 case "leave":
                     await self._each(self._leave(visitor) for visitor in self.there)
@@ -118,8 +118,7 @@ class Crowd:
         try:
             await visitor.join(wanted=False)
             self.live += 1
-            # What the visitor said is said, whether or not the answer is waited for.
-            async with asyncio.timeout(max(SEEING, self.plan.patience)):
+            async with asyncio.timeout(self.plan.patience):
                 await visitor.see()
         except FAILURES as error:
             say("unseen", why=f"the live page did not come: {why(error)}")
@@ -129,15 +128,23 @@ class Crowd:
             self.joining[visitor].cancel()
         await visitor.leave()
 
+    async def _want(self, visitor: Visitor) -> None:
+        """Want the live page, at some time in that in which each then makes a change."""
+        await asyncio.sleep(random.Random(visitor.number).uniform(0, self.plan.every))
+        try:
+            async with asyncio.timeout(self.plan.patience):
+                if visitor.line is None:
+                    say("wanted", seconds=await visitor.join(wanted=True))
+                await self.joining[visitor]
+        except FAILURES as error:
+            say("unseen", why=f"the live page did not come: {why(error)}")
+
     async def _play(self, visitor: Visitor, end: float) -> None:
         draw, every = random.Random(visitor.number), self.plan.every
         due = time.monotonic() + draw.uniform(0, every)
         while due < end:
             await asyncio.sleep(max(0.0, due - time.monotonic()))
             try:
-                if visitor.line is None:  # the first thing that needs the server
-                    async with asyncio.timeout(self.plan.patience):
-                        say("joined", seconds=await visitor.join(wanted=True))
                 say("change", seconds=await visitor.change())
             except FAILURES as error:
                 say("change", seconds=None, why=why(error))
