@@ -89,7 +89,11 @@ class Crowd:
 
     async def _each(self, doings: Any) -> None:
         tasks: list[Coroutine[Any, Any, None]] = list(doings)
-        await asyncio.gather(*tasks)
+        for found in await asyncio.gather(*tasks, return_exceptions=True):
+            if isinstance(found, asyncio.CancelledError):
+                say("unseen", why="a visitor was interrupted")
+            elif isinstance(found, BaseException):
+                raise found
 
     def _sum_up(self, what: str) -> None:
         lines = [each.line for each in self.there if each.line is not None]
