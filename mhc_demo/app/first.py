@@ -117,17 +117,19 @@ class FirstPages:
 
     async def get(self, arguments: Arguments) -> FirstPage:
         """The page for a link."""
-        if arguments not in self._kept:
+        page = self._kept.get(arguments)
+        if page is None:
             loop = asyncio.get_running_loop()
-            await loop.run_in_executor(self._thread, self._make, arguments)
+            page = await loop.run_in_executor(self._thread, self._make, arguments)
+        self._kept[arguments] = page
         self._kept.move_to_end(arguments)
-        return self._kept[arguments]
+        if len(self._kept) > MOST_KEPT:
+            self._kept.popitem(last=False)
+        return page
 
-    def _make(self, arguments: Arguments) -> None:
-        if arguments not in self._kept:  # by the one who waited before
-            self._kept[arguments] = first_page(arguments, self._live)
-            if len(self._kept) > MOST_KEPT:
-                self._kept.popitem(last=False)
+    def _make(self, arguments: Arguments) -> FirstPage:
+        # It may have been made while this one waited for the thread.
+        return self._kept.get(arguments) or first_page(arguments, self._live)
 
 
 def first_page(arguments: Arguments, live: LivePage) -> FirstPage:

@@ -120,8 +120,6 @@ def protect(server: BokehTornado, *, first_page: bool = False) -> None:
     `first_page`: its pages show what their links say, so a link is answered with a static page.
     """
     hide_working_folder()
-    hasten()
-    collect_when_quiet(server)
     server.default_router.rules.insert(0, Rule(Refused(server), ErrorHandler, {"status_code": 404}))
     open_visits(server, first_page=first_page)
     for rule in server.wildcard_router.rules:
@@ -132,6 +130,12 @@ def protect(server: BokehTornado, *, first_page: bool = False) -> None:
         elif issubclass(rule.target, StaticFileHandler):
             rule.target = compressing(rule.target)
     PeriodicCallback(lambda: _make_room(server), 1000 * CLEARING).start()
+
+
+def dedicate(server: BokehTornado) -> None:
+    """Arrange this process for the page, if it does nothing but serve it."""
+    hasten()
+    collect_when_quiet(server)
 
 
 def keep_some_files(server: HTTPServer) -> None:
@@ -275,6 +279,7 @@ def _find_handler(self: BokehTornado, request: HTTPServerRequest, **kwargs: Any)
     found = _unprotected.intersection(self.applications.values())
     if found and not any(isinstance(rule.matcher, Refused) for rule in self.default_router.rules):
         protect(self, first_page=found.issuperset(self.applications.values()))
+        dedicate(self)
         self.transforms.append(headers())
         self.settings["websocket_max_message_size"] = LARGEST_MESSAGE
         self.settings["websocket_ping_interval"] = PING

@@ -22,6 +22,7 @@ from bokeh.util.token import generate_jwt_token, generate_session_id
 from panel.io.server import DocHandler
 from tornado.process import task_id
 from tornado.routing import PathMatches, Rule
+from tornado.web import authenticated
 
 from .faults import report
 from .first import FirstPage, FirstPages, arguments_of, live_page
@@ -111,6 +112,7 @@ class FirstPageHandler(DocHandler):
 
     _page: FirstPage | None = None
 
+    @authenticated
     async def get(self, *args: Any, **kwargs: Any) -> None:
         """Send the page, or say that the browser has it already."""
         settings = self.settings
@@ -129,6 +131,7 @@ class FirstPageHandler(DocHandler):
 class TokenHandler(DocHandler):
     """Answers with a token, by which a websocket opens a session."""
 
+    @authenticated
     async def get(self, *args: Any, **kwargs: Any) -> None:
         """Send a token; if there is no time, tell a page that can wait when to ask again."""
         self.set_header("Cache-Control", "no-store")

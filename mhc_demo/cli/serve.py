@@ -239,6 +239,7 @@ def _serve(options: argparse.Namespace, state: Mapping[str, object]) -> int:
     alive = (r"/liveness", LivenessHandler, {"applications": tornado.applications})
     tornado.add_handlers(r".*", [with_slash, alive])
     guard.protect(tornado, first_page=True)
+    guard.dedicate(tornado)
     building.build_in_pieces(tornado)
     guard.keep_some_files(http_server(server))
     if task_id() is not None:
