@@ -278,8 +278,10 @@ def _find_handler(self: BokehTornado, request: HTTPServerRequest, **kwargs: Any)
     # A session does not know its server, but every server calls this.
     found = _unprotected.intersection(self.applications.values())
     if found and not any(isinstance(rule.matcher, Refused) for rule in self.default_router.rules):
-        protect(self, first_page=found.issuperset(self.applications.values()))
-        dedicate(self)
+        nothing_else = found.issuperset(self.applications.values())
+        protect(self, first_page=nothing_else)
+        if nothing_else:
+            dedicate(self)
         self.transforms.append(headers())
         self.settings["websocket_max_message_size"] = LARGEST_MESSAGE
         self.settings["websocket_ping_interval"] = PING
