@@ -58,7 +58,7 @@ def test_help_lists_every_command_and_shows_examples(capsys: pytest.CaptureFixtu
         main(["--help"])
     assert stop.value.code == 0
     text = capsys.readouterr().out
-    assert all(re.search(rf"^ +{name} ", text, re.MULTILINE) for name in COMMANDS)
+    assert all(re.search(rf"^ +{name}( |$)", text, re.MULTILINE) for name in COMMANDS)
     assert "mhc-demo serve --show" in text
 
 
