@@ -9,7 +9,7 @@ mhc.first = (() => {
   const read = (id) => JSON.parse(document.getElementById(id)?.textContent ?? "null");
   const data = read("mhc-first-data");
   const host = document.querySelector(".mhc-first");
-  const QUIET = 700; // milliseconds without a move until the live page takes over
+  const QUIET = 700; // milliseconds without a move until a live page that is not wanted takes over
   const AGAIN = 4000; // ... until a server that did not answer is asked again
   const LATE = 400; // ... until the page says that something takes a while
   const root = document.documentElement;
@@ -175,7 +175,7 @@ mhc.first = (() => {
     forget();
     if (first) {
       while (!stands(live)) await pause(50);
-      while (held || performance.now() - moved < QUIET) await pause(50);
+      while (held || performance.now() - moved < (wanted ? 0 : QUIET)) await pause(50);
       take_over(live, session.known);
       await painted();
     }

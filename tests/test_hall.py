@@ -45,6 +45,7 @@ WAIT = 60.0  # s; whatever takes longer has hung
 def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is measured here, so there is nothing to wait for before it."""
     monkeypatch.setattr("mhc_demo.hall.check.SETTLING", 0.0)
+    monkeypatch.setattr("mhc_demo.hall.check.GONE", 0.5)
 
 
 @pytest.fixture(scope="module")

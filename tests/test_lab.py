@@ -321,7 +321,9 @@ def test_a_killed_run_leaves_a_record_that_can_be_read(tmp_path):
     assert len(record.steps) >= 2
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.long)]
+)
 def test_a_signal_ends_a_run_and_its_record_with_a_summary(tmp_path, number):
     process, path = long_run(tmp_path)
     process.send_signal(number)

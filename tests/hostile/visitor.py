@@ -33,6 +33,9 @@ async def connect(
     return await websocket_connect(request, subprotocols=list(subprotocols) or None)
 
 
+LEAVING = 3  # s; what a connection that has ended already says, nobody hears
+
+
 async def leave(connection: WebSocketClientConnection) -> None:
     """Close a connection as a closed page does, and let the server close it too."""
     connection.close(1000)
@@ -42,7 +45,7 @@ async def leave(connection: WebSocketClientConnection) -> None:
             pass
 
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(read_to_the_end(), WAIT)
+        await asyncio.wait_for(read_to_the_end(), LEAVING)
 
 
 class Document(NamedTuple):

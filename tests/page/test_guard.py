@@ -75,18 +75,6 @@ def test_every_answer_says_what_may_be_done_with_it(site: str) -> None:
             assert "unsafe-inline" not in re.findall(r"script-src[^;]*", policy)[0]
 
 
-def test_pages_that_are_asked_for_at_once_leave_room_for_others(site: str) -> None:
-    opened: list[int] = []
-    visitors = [Thread(target=lambda: opened.append(status(f"{site}/app"))) for _ in range(10)]
-    for each in visitors:
-        each.start()
-    assert status(f"{site}/static/extensions/mhc-demo/slices.js") == 200
-    assert len(opened) < len(visitors)  # it did not have to wait for all of them
-    for each in visitors:
-        each.join()
-    assert opened == [200] * len(visitors)
-
-
 def token_of(site: str) -> str:
     request = urllib.request.Request(f"{site}/app/token", headers={"Mhc-Wanted": "1"})
     return json.load(urllib.request.urlopen(request))["token"]
@@ -110,6 +98,26 @@ def refusal(site: str, *protocols: str) -> int | None:
         return None
 
     return run(connect())
+
+
+def test_sessions_that_are_wanted_at_once_leave_room_for_others(site: str) -> None:
+    opened: list[int] = []
+
+    async def open_one(token: str) -> None:
+        request = HTTPRequest(f"{site.replace('http', 'ws')}/app/ws")
+        socket = await websocket_connect(request, subprotocols=["bokeh", token])
+        while "ACK" not in str(await socket.read_message()):
+            pass
+        opened.append(1)
+
+    visitors = [Thread(target=lambda: run(open_one(token_of(site)))) for _ in range(10)]
+    for each in visitors:
+        each.start()
+    assert status(f"{site}/static/extensions/mhc-demo/slices.js") == 200
+    assert len(opened) < len(visitors)  # it did not have to wait for all of them
+    for each in visitors:
+        each.join()
+    assert len(opened) == len(visitors)
 
 
 def test_a_websocket_takes_the_token_of_a_page_and_no_other(site: str) -> None:

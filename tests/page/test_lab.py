@@ -134,7 +134,9 @@ def test_what_a_server_does_not_train_for_a_visitor_is_refused(
     expect(explorer.page.get_by_role("button", name="Cancel")).to_be_disabled()
 
 
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGKILL"])
+@pytest.mark.parametrize(
+    "name", ["SIGKILL", *(pytest.param(n, marks=pytest.mark.long) for n in ("SIGTERM", "SIGINT"))]
+)
 def test_no_training_outlives_its_server(name: str, new_explorer: Any) -> None:
     with serve("--trainings", "1") as (address, server):
         explorer = opened(new_explorer, address, **{"Depth (layers)": 2, "Steps": 10_000})

@@ -22,7 +22,7 @@ def title(page: Page) -> Any:
     return page.locator(".mhc-story h2")
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("theme", ["light", pytest.param("dark", marks=pytest.mark.long)])
 def test_the_whole_story_can_be_told_with_a_clicker(
     explorer: Explorer, address: str, theme: str
 ) -> None:
