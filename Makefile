@@ -24,9 +24,7 @@ endef
 # On all cores, the tests in a browser apart from the others: Playwright leaves an event loop in its
 # worker, and what they time should not wait for the others.  A worker without work takes some of
 # another's.  PYTEST_ARGS may select no test for one of the two: pytest's exit code 5.
-pytest = $(BIN)/python -m pytest -n $(1) --dist worksteal $(2) $(PYTEST_ARGS) || [ $$? = 5 ]
-# A test in a browser mostly waits.
-BROWSERS := $(BIN)/python -c 'import os; print(os.cpu_count() + 1)'
+pytest = $(BIN)/python -m pytest -n auto --dist worksteal $(1) $(PYTEST_ARGS) || [ $$? = 5 ]
 
 .PHONY: help demo test test-all bench performance lint clean chromium
 .DEFAULT_GOAL := help
@@ -40,8 +38,8 @@ demo: .venv/.demo-$(EXTRAS) ## serve the page on http://localhost:5006 (EXTRAS= 
 	$(BIN)/mhc-demo serve --port $(PORT) $(SHOW) $(ARGS)
 
 test: lint chromium ## lint, types and all tests, those of the page in a real browser (PYTEST_ARGS)
-	$(call pytest,auto,-m "not browser" --ignore=tests/page)
-	$(call pytest,$$($(BROWSERS)),-m browser --ignore-glob='tests/test_*.py')
+	$(call pytest,-m "not browser" --ignore=tests/page)
+	$(call pytest,-m browser --ignore-glob='tests/test_*.py')
 
 test-all: ## before a release: also the long tests, with thousands of attacks on the server
 test-all: override PYTEST_ARGS += --long

@@ -106,6 +106,7 @@ def test_visitors_open_the_page_and_get_the_tables_that_they_ask_for(address: st
             np.testing.assert_array_equal(got[name], column)
 
 
+@pytest.mark.long
 def test_a_page_goes_on_over_another_connection(address: str) -> None:
     async def story() -> None:
         visitor = Visitor(address)

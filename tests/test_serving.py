@@ -302,6 +302,7 @@ def test_ctrl_c_reaches_all_processes_of_a_terminal_at_once() -> None:
         assert server.ended() == ""
 
 
+@pytest.mark.long
 def test_processes_that_cannot_start_are_not_started_for_ever() -> None:
     before = "import os, panel.io.server as s; s.Server.start = lambda self: os._exit(3)"
     done = subprocess.run(

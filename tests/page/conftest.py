@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import shutil
 import socket
@@ -78,10 +79,10 @@ def await_server(server: subprocess.Popen[Any], url: str) -> None:
 
 
 @contextlib.contextmanager
-def serve(*options: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+def serve(*options: str, picture: bool = False) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """`panel serve app.py` on a free port, as the README says; yields its address.
 
-    With options, `mhc-demo serve` with them.
+    With options, `mhc-demo serve` with them.  `picture`: with one on the first page.
     """
     port = free_port()
     server_of = ["mhc_demo.cli", "serve", *options] if options else ["panel", "serve", "app.py"]
@@ -89,7 +90,13 @@ def serve(*options: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     prefix = options[options.index("--prefix") + 1] if "--prefix" in options else ""
     address = f"http://localhost:{port}{prefix}/app"
     with tempfile.TemporaryFile("w+") as log:
-        server = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)
+        server = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=os.environ | ({} if picture else {"WITHOUT_PICTURE": "1"}),
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
         try:
             await_server(server, address)
             yield address, server

@@ -9,11 +9,19 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, Route, expect
 
-from .conftest import JOINED, Explorer
+from .conftest import JOINED, Explorer, serve
 
 pytestmark = pytest.mark.browser
 
 FIRST = ".mhc-first"
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    """The address of a page that begins with its picture."""
+    with serve(picture=True) as (where, _):
+        yield where
+
 
 DRAWN = """() => [...(Bokeh.documents[0]?.all_models ?? [])].some((model) =>
   model.type === "Figure" && Bokeh.index.find_one_by_id(model.id)?._render_count > 0)"""

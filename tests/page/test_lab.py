@@ -98,6 +98,7 @@ def test_three_networks_train_and_what_came_out_stays(address: str, new_explorer
     assert explorer.problems == []
 
 
+@pytest.mark.long
 def test_a_training_is_cancelled_and_the_next_visitor_waits(
     address: str, new_explorer: Any
 ) -> None:

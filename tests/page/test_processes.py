@@ -83,6 +83,7 @@ def server_of(page: Page, address: str) -> int:
     return int(parse_qs(urlsplit(answer.headers["location"]).query)["depth"][0])
 
 
+@pytest.mark.long
 def test_a_page_asks_no_other_host_whichever_process_has_its_websocket(new_explorer: Any) -> None:
     with serve("--num-procs", "2") as (address, _):
         for _ in range(4):  # the system gives a connection to one of the two
