@@ -20,6 +20,7 @@ from weakref import WeakKeyDictionary, ref
 
 import panel as pn
 import param
+from tornado.ioloop import IOLoop
 
 from . import explorer, guard
 from ._panel import http_server, tornado_application
@@ -122,7 +123,7 @@ def _serve(port: Future[int]) -> None:
 
 def _page() -> pn.viewable.Viewable:
     """The page of one frame, tied to the state of the notebook's explorer."""
-    document = pn.state.curdoc
+    document, loop = pn.state.curdoc, IOLoop.current()
     shown = _shown.get(pn.state.route_params["key"])
     if shown is None:
         return pn.pane.Str("The kernel that showed this explorer has ended: run its cell again.")
@@ -145,7 +146,9 @@ def _page() -> pn.viewable.Viewable:
 
     def tell_page(values: dict[str, Any]) -> None:
         new = {name: value for name, value in values.items() if name not in from_page}
-        document.add_next_tick_callback(lambda: ours.param.update(**new))
+        # On the page's own thread: while that holds changes back, as it often does at the start,
+        # what another thread adds to the document is held back too, and may be lost.
+        loop.add_callback(document.add_next_tick_callback, lambda: ours.param.update(**new))
 
     ours.param.watch(tell_kernel, NAMES)
     shown.tell_page.append(tell_page)
