@@ -24,7 +24,7 @@ from mhc_demo.app.opening import TURNS, WANTED, Turns
 from mhc_demo.app.page import create
 from mhc_demo.app.state import State
 from mhc_demo.numerics.surface import gain_surface
-from mhc_demo.scripts import PAGE, STATIC
+from mhc_demo.scripts import PAGE, STATIC, text_of
 
 Get = Callable[..., Coroutine[Any, Any, HTTPResponse]]
 
@@ -108,6 +108,10 @@ def test_a_session_that_nobody_waits_for_comes_when_there_is_time() -> None:
                 assert turns.busy_for() > 0
 
     asyncio.run(run())
+
+
+def test_the_browser_says_by_the_same_header_whether_somebody_waits() -> None:
+    assert f'headers = {{"{WANTED}": asked ? "1" : "0"}}' in text_of("first.js")
 
 
 def test_turns_are_taken_one_after_the_other() -> None:

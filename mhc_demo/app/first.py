@@ -52,7 +52,7 @@ NEEDLESS = ("bokeh-gl", "bokeh-mathjax")
 """Parts of BokehJS that neither the page nor Panel's own script uses."""
 
 MOST_KEPT = 256
-"""Pages in memory, of 130 kB each."""
+"""Pages in memory, of 170 kB each."""
 
 MOST_ENTRIES = 2**12
 """Entries of one layer's matrices in all members.  More take seconds: the session shows fewer

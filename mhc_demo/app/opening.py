@@ -1,9 +1,10 @@
 """How a visit begins: the first page, then a token, then a websocket that builds the session.
 
 Bokeh builds a session for every page that is requested, before it answers.  Here the page is a
-static one (`first.py`).  A session is built when its websocket has come, so none waits in memory
-for a browser that has left, and none is built twice where several processes share the visitors.
-They are built one at a time; those that nobody waits for only while the server has time.
+static one (`first.py`), which asks for a token.  A session is built when its websocket has come;
+in a single process that is free, already with its token.  So few wait in memory for a browser that
+has left, and none is built twice where several processes share the visitors.  They are built one at
+a time; those that nobody waits for only while the server has time.
 """
 
 from __future__ import annotations
