@@ -152,7 +152,16 @@ Object.assign(mhc, (() => {
       + `${list(some((row) => row === "Σ"))}.`;
   }
 
-  const SAY = {curves, map, matrix};
+  // What each stream carries where the signal is by now.
+  function streams(figure, state) {
+    const here = get(contents(figure), "here").data;
+    const each = [...get(here, "said")].map((said, i) => `stream ${i + 1} carries ${said}`);
+    const layer = get(here, "layer")[0];
+    const place = layer ? `After layer ${layer}` : "Before the first layer";
+    return `Picture of the streams at ${present(state)}. ${place}: ${each.join(", ")}.`;
+  }
+
+  const SAY = {curves, map, matrix, streams};
 
   // A figure's text alternative at a state: sentences with its numbers.
   const alternative = (figure, state) =>

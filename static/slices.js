@@ -78,6 +78,7 @@ Object.assign(mhc, (() => {
     const rule = source.tags[0];
     const at = place(rule, state);
     if (get(rule, "exact") && at.ends !== state.depth) return; // the server is about to send it
+    if (get(rule, "shape")) return shape(source, rule, state, at);
     const data = Object.fromEntries(entries(source.data));
     for (const [to, from] of entries(get(rule, "columns"))) {
       const values = selected(rule, from, state, at);
@@ -86,6 +87,14 @@ Object.assign(mhc, (() => {
     }
     if (get(rule, "heatmap")) Object.assign(data, heatmap(data.value));
     source.data = data;
+  }
+
+  // A source whose columns are made, by a function of this name, from what is selected.
+  function shape(source, rule, state, at) {
+    const found = entries(get(rule, "columns")).map(([to, from]) =>
+      [to, selected(rule, from, state, at)]);
+    if (found.some(([, values]) => values === null)) return; // the server is about to send them
+    source.data = mhc.shapes[get(rule, "shape")](Object.fromEntries(found), state, rule);
   }
 
   function heatmap(block) {
@@ -127,10 +136,10 @@ Object.assign(mhc, (() => {
 
   // Does a rule read anything that has changed: the depth, the iterations, its table?
   function moves(rule, changed) {
-    if (changed.has(get(rule, "table"))) return true;
+    if (changed.has(get(rule, "table")) || changed.has(get(rule, "carried"))) return true;
     const select = get(rule, "select");
     const by_iterations = select !== "column" && get(rule, "at") === undefined;
-    const by_depth = select !== "row" || get(rule, "cut") === true;
+    const by_depth = select !== "row" || get(rule, "cut") === true || get(rule, "shape") !== undefined;
     return (by_iterations && changed.has("iterations")) || (by_depth && changed.has("depth"));
   }
 

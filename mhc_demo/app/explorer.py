@@ -32,7 +32,7 @@ from .latest import Latest
 from .opening import opened_by_first_page
 from .saving import Saving
 from .stage import Stage
-from .state import COMPUTED_PARAMETERS, URL_PARAMETERS, State, exceeded
+from .state import COMPUTED_PARAMETERS, POSITION_PARAMETERS, URL_PARAMETERS, State, exceeded
 from .views import VIEWS
 from .views.base import UNLIMITED, note
 
@@ -79,7 +79,7 @@ class Explorer(pn.viewable.Viewer):
         self._make_main()
         self.state.param.watch(self._write_address, list(URL_PARAMETERS))
         self.state.param.watch(self._experiment_changed, list(COMPUTED_PARAMETERS))
-        self.state.param.watch(self._moved, ["depth", "iterations"])
+        self.state.param.watch(self._moved, list(POSITION_PARAMETERS))
         self.state.param.watch(self._open_view, "view")
         self.state.param.watch(self._scene_begins, "scene")
         self.state.param.watch(self._arrange, ["scene", "present", "view"])

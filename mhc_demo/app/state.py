@@ -20,6 +20,7 @@ from ..lab.settings import PRESETS, Settings
 from ..numerics.devices import DEVICES
 from ..numerics.paper import TABLE_5
 from ..numerics.projections import PROJECTIONS
+from ..numerics.signal import ENTERING
 from ..numerics.surface import EXPERIMENT_PARAMETERS, MAX_DEPTH, MAX_ITERATIONS, Experiment
 from ..story.scenes import SCENES
 from .computing import Key, Request
@@ -27,6 +28,7 @@ from .values import understood, written
 from .views import VIEWS
 from .views.cost import MODEL_PARAMETERS
 from .views.lab import LAB_SETTINGS
+from .views.signal import SIGNAL_PARAMETERS
 
 THEMES = {"Light": "light", "Dark": "dark"}
 COUNTED = TABLE_5["27B"]
@@ -65,6 +67,24 @@ class State(Experiment):
         objects={view.title: name for name, view in VIEWS.items()},
         label="View",
         doc="What is shown below the dial.",
+    )
+    enters = param.Selector(
+        default=next(iter(ENTERING)),
+        objects={each.title: name for name, each in ENTERING.items()},
+        label="What enters",
+        doc="The signal that the streams carry at first.",
+    )
+    direction = param.Selector(
+        default="forward",
+        objects={"Forward": "forward", "Backward: a gradient": "backward"},
+        label="Direction",
+        doc="A signal from the first layer on, or a gradient from the last layer back.",
+    )
+    writes = param.Boolean(
+        default=False, label="Layers write", doc="Each layer adds a fresh random number (Eq. 3)."
+    )
+    zoom = param.Integer(
+        64, bounds=(2, MAX_DEPTH), label="Layers seen", doc="How many layers the picture shows."
     )
     model_streams = param.Integer(
         COUNTED.streams, bounds=(1, 64), label="Expansion rate n", doc="Of the model counted."
@@ -109,15 +129,15 @@ class State(Experiment):
         """The experiment, and the device that computes it."""
         return tuple((name, getattr(self, name)) for name in COMPUTED_PARAMETERS)
 
-    def position(self) -> dict[str, int]:
-        """Depth and iterations, which the browser looks up by itself."""
-        return {"depth": self.depth, "iterations": self.iterations}
+    def position(self) -> dict[str, Any]:
+        """Where in the experiment the page looks: what needs no other gain surface."""
+        return {name: getattr(self, name) for name in POSITION_PARAMETERS}
 
     def query(self, *, embedded: bool = True) -> str:
         """The whole state as a URL's query string, "?" included.
 
-        Parameters of the story, of the lab and of the cost model are left out while at their
-        defaults.  Without `embedded`, it opens the whole page where this one is in an iframe.
+        Parameters of the story and of single views are left out while at their defaults.  Without
+        `embedded`, it opens the whole page where this one is in an iframe.
         """
         names = [n for n in URL_PARAMETERS if embedded or n not in EMBED_PARAMETERS]
         values = {name: getattr(self, name) for name in names}
@@ -188,7 +208,7 @@ class State(Experiment):
             return None
         values = _beginning(names[names.index(self.scene) + 1]) | {"device": self.device}
         key = tuple((name, values[name]) for name in COMPUTED_PARAMETERS)
-        position = {name: values[name] for name in ("depth", "iterations")}
+        position = {name: values[name] for name in POSITION_PARAMETERS}
         return Request(key, values["view"], position)
 
 
@@ -209,11 +229,19 @@ _declare_lab()
 COMPUTED_PARAMETERS = (*EXPERIMENT_PARAMETERS, "device")
 """The parameters whose change needs a new surface."""
 
+POSITION_PARAMETERS = ("depth", "iterations", *SIGNAL_PARAMETERS)
+
 STORY_PARAMETERS = ("scene", "present")
 
 EMBED_PARAMETERS = ("embed", "controls")
 
-OPTIONAL_PARAMETERS = (*MODEL_PARAMETERS, *LAB_SETTINGS, *STORY_PARAMETERS, *EMBED_PARAMETERS)
+OPTIONAL_PARAMETERS = (
+    *SIGNAL_PARAMETERS,
+    *MODEL_PARAMETERS,
+    *LAB_SETTINGS,
+    *STORY_PARAMETERS,
+    *EMBED_PARAMETERS,
+)
 """The parameters that a link leaves out while at their defaults."""
 
 URL_PARAMETERS = (
@@ -221,6 +249,7 @@ URL_PARAMETERS = (
     "depth",
     *COMPUTED_PARAMETERS,
     "view",
+    *SIGNAL_PARAMETERS,
     *MODEL_PARAMETERS,
     *LAB_SETTINGS,
     "theme",

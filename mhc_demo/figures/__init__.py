@@ -11,6 +11,7 @@ from .layers import LayerAxisFigure, LayersFigure
 from .matrices import MatricesFigure
 from .mixing import MixingFigure
 from .phase import PhaseFigure
+from .signal import SignalFigure
 
 __all__ = [
     "CompareFigure",
@@ -21,5 +22,6 @@ __all__ = [
     "MatricesFigure",
     "MixingFigure",
     "PhaseFigure",
+    "SignalFigure",
     "figure8_html",
 ]

@@ -14,7 +14,8 @@ Rules ("select"):
     block    the `width` numbers at the present iterations (or `at`) and depth
 A column is taken from the table's column of a name, or from the present position: "@depth",
 "@iterations", or "@depths", all depths of the table.  `cut` ends a row at the present depth;
-`exact` waits for a table that ends there.  `heatmap` adds text and shade of a block.
+`exact` waits for a table that ends there.  `heatmap` adds text and shade of a block; `shape` names
+a script's function that makes all columns of the source from what is selected (`signal.py`).
 Other models (spans, titles, the visibility of lines) take a property from the position: "set".
 """
 
@@ -31,8 +32,9 @@ from numpy.typing import NDArray
 
 from ..numerics.surface import MAX_DEPTH, MAX_ITERATIONS
 
-Position = Mapping[str, int]
-"""{"depth": ..., "iterations": ...}: where the sliders are, which the browser follows by itself."""
+Position = Mapping[str, Any]
+"""{"depth": ..., "iterations": ...}: where the sliders are, which the browser follows by itself;
+and what else one view shows of an experiment."""
 
 
 @dataclass(frozen=True)
@@ -186,6 +188,8 @@ def set_value(value: str, position: Position) -> int | bool | str:
 def select_columns(rule: Mapping[str, Any], position: Position) -> dict[str, Any]:
     """The columns that a rule selects at a position, as `slices.js` selects them."""
     source = rule["table"]
+    if "shape" in rule:  # the browser makes it
+        return {}
     tag = source.tags[0]
     iterations, depths, width = tag["iterations"], tag["depths"], tag["width"]
     t = rule.get("at", position["iterations"])

@@ -32,6 +32,8 @@ PROJECTED = "#1a7fc4"
 IDENTITY = "#868e96"
 THEORY = "#9c6ade"
 SHADE = "#868e96"
+PLUS, MINUS = "#1b9e8f", "#b5489a"
+"""Signs, wherever colour stands for them: never the colours of HC and the projection."""
 POSITIVE, NEGATIVE = "#6cb4ec", "#f2925c"
 """The largest entries of a matrix: pale enough for dark text, in either theme."""
 INK = {"light": "#16191d", "dark": "#e9ecef"}

@@ -13,6 +13,7 @@ from ..numerics.gains import METRICS
 from ..numerics.mixing import gaussian_growth
 from ..numerics.numbers import in_html, minus
 from ..numerics.projections import PROJECTIONS
+from ..numerics.signal import ENTERING
 from ..numerics.surface import Experiment
 from .mixing import STROKES
 from .style import Stroke
@@ -88,6 +89,20 @@ def theory(surface: xr.Dataset) -> list[Entry]:
 def metrics() -> list[Entry]:
     """The lines of the mixing metrics."""
     return [(stroke, METRICS[name].title) for name, stroke in STROKES.items()]
+
+
+def signal() -> list[Entry]:
+    """What lanes and ribbons mean."""
+    return [
+        ("plus", "positive"),
+        ("minus", "negative"),
+    ]
+
+
+def entering(enters: str, direction: str, writes: bool) -> str:
+    """What enters, and what the layers do to it."""
+    kind = ENTERING[enters]
+    return f"<b>{kind.title}</b>: {kind.note}"
 
 
 def composite(experiment: Experiment) -> str:

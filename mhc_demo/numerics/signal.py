@@ -194,7 +194,7 @@ def _difference(matrices: Floats, direction: str, seed: int) -> Floats:
 
 @signal("random", "Random", "A random number enters every stream, normally distributed.")
 def _random(matrices: Floats, direction: str, seed: int) -> Floats:
-    return _generator(seed, _SIGNAL).standard_normal(matrices.shape[-1])
+    return np.asarray(_generator(seed, _SIGNAL).standard_normal(matrices.shape[-1]))
 
 
 @signal(

@@ -9,6 +9,7 @@ imports is that of the tabs.
 
 # isort: off
 from .base import VIEWS, View
+from . import signal
 from . import composite
 from . import layers
 from . import layer_axis
@@ -36,4 +37,5 @@ __all__ = [
     "matrices",
     "mixing",
     "phase",
+    "signal",
 ]

@@ -1,0 +1,323 @@
+"""The signal, drawn: streams as lanes from left to right, a mixing matrix as the ribbons between.
+
+HC is above, the projection below, with the same signal on the same scale.  Python gives what each
+stream carries and the matrices' weights at every iteration count; `static/signal.js` turns the part
+that is seen into lanes and ribbons, so that depth, dial and zoom move at the display's own rate.
+
+A lane's height is how much its stream carries (see `lane_height`), colour and hatching its sign.  A
+ribbon's width is the absolute weight, colour and dashes its sign.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, TypeAlias
+
+import numpy as np
+import xarray as xr
+from bokeh.models import (
+    Bezier,
+    ColumnDataSource,
+    CustomJS,
+    HoverTool,
+    Label,
+    Quad,
+    Range1d,
+    Segment,
+    Text,
+)
+from bokeh.plotting import figure
+from numpy.typing import NDArray
+
+from ..numerics.projections import PROJECTIONS
+from . import style
+from .contents import Column, Series, described, log10
+from .slices import MAX_DEPTH, Position, label, sliced, table
+
+SMALLEST, AT_ONE, LINEAR, MOST = 0.03, 0.26, 2.0, 16.0
+"""Heights of lanes, as parts of what a stream has room for: the least; of 1; decades in which the
+scale is about linear in the power of ten; the decades at which a lane fills its room."""
+
+HEADING = 0.16
+"""Room for the heading, as a part of that of all streams."""
+
+MOST_RIBBONS = 1024
+"""Ribbons in one half of the picture.  Twice as many take two frames to paint, and are not seen."""
+
+
+def lane_height(log10: float) -> float:
+    """The height of a lane that carries 10**log10, as a part of the room of a stream.
+
+    >>> [round(lane_height(power), 2) for power in (-math.inf, -16, -1, 0, 1, 4, 16, 40)]
+    [0, 0.03, 0.22, 0.26, 0.39, 0.64, 1.0, 1.0]
+    """
+    if log10 == -math.inf:
+        return 0
+    part = min(1.0, math.asinh(abs(log10) / LINEAR) / math.asinh(MOST / LINEAR))
+    return AT_ONE + part * ((1 - AT_ONE) if log10 > 0 else (SMALLEST - AT_ONE))
+
+
+def layers_with_ribbons(streams: int) -> int:
+    """The most layers whose ribbons are drawn at once.
+
+    >>> [layers_with_ribbons(n) for n in (1, 2, 4, 8, 16)]
+    [128, 128, 64, 16, 4]
+    """
+    return min(MAX_DEPTH, MOST_RIBBONS // streams**2)
+
+
+Columns: TypeAlias = dict[str, NDArray[Any]]
+
+
+def carried_columns(signal: xr.Dataset) -> Columns:
+    """What the streams carry as table columns of width n, from `signal_surface`."""
+    return {
+        "log10": np.ascontiguousarray(signal["log10"].values.round(5) + 0.0, np.float32).ravel(),
+        "sign": np.ascontiguousarray(signal["sign"].values, np.float32).ravel(),
+    }
+
+
+def weight_columns(signal: xr.Dataset) -> Columns:
+    """The matrices as table columns of width n^2, to three decimals."""
+    return {
+        "weight": np.ascontiguousarray(signal["matrix"].values.round(3) + 0.0, np.float32).ravel()
+    }
+
+
+LOOK = {
+    "smallest": SMALLEST,
+    "at_one": AT_ONE,
+    "linear": LINEAR,
+    "most": MOST,
+    "positive": style.PLUS,
+    "negative": style.MINUS,
+}
+"""What `static/signal.js` needs to know of the scale and the colours."""
+
+
+class SignalFigure:
+    """The picture: two figures, HC and the projection, and the two tables that they are cut from.
+
+    `signal` is a `signal_surface`; its layers may be fewer than its positions, and only those
+    have ribbons.  `zoom` is how many layers are seen at once.
+    """
+
+    def __init__(self, signal: xr.Dataset, state: Position, zoom: int) -> None:
+        self.carried, self.weights = table({}, [0], [1]), table({}, [0], [1])
+        self.zoom = zoom
+        self.streams = signal.sizes["stream"]
+        self.x_range = Range1d(-0.5, zoom + 0.5)
+        self.ink: list[Text] = []
+        """Glyphs of which the background is the page."""
+        self.update(signal, carried_columns(signal), weight_columns(signal))
+        self.figures = [self._half(state, at) for at in (0, None)]
+
+    def colour(self, dark: bool) -> None:
+        """Set the colour of what stands on the page."""
+        for text in self.ink:
+            text.text_color = style.ink(dark)
+
+    def update(self, signal: xr.Dataset, carried: Columns, weights: Columns) -> None:
+        """Follow another signal, of as many streams; the browser draws it anew.
+
+        `carried` and `weights` are its columns, which may be shared by many figures.
+        """
+        iterations, n = signal["iterations"].values, signal.sizes["stream"]
+        label(self.weights, iterations, signal["layer"].values, n * n)
+        label(self.carried, iterations, signal["position"].values, n)
+        chosen = PROJECTIONS[signal.attrs["projection"]]
+        self.carried.tags[0]["signal"] = {
+            "zoom": self.zoom,
+            "enters_after": signal.attrs["at"] if signal.attrs["direction"] == "backward" else 0,
+            "writes": signal.attrs["writes"],
+            "projection": chosen.title,
+            "iterative": chosen.iterative,
+            "look": LOOK,
+        }
+        self.carried.tags[0]["most_with_ribbons"] = MOST_RIBBONS
+        self.weights.data, self.carried.data = weights, carried
+
+    def _half(self, state: Position, at: int | None) -> figure:
+        n, hc = self.streams, at == 0
+        name = "hc" if hc else "projected"
+        p = style.plot(
+            f"signal-{name}",
+            "" if hc else "Layer",
+            "",
+            (0, 1),
+            y_range=Range1d(n - 0.1, -0.62 - HEADING * n),
+        )
+        p.min_height = 120
+        p.x_range = self.x_range
+        heading = Label(
+            name="heading",
+            x=0,
+            y=-0.6,
+            x_units="screen",
+            text=" ",
+            text_font_size="15px",
+            text_font_style="bold",
+            text_color=style.HC if hc else style.PROJECTED,
+        )
+        p.add_layout(heading)
+        p.xaxis.visible = not hc
+        p.grid.grid_line_color = None
+        p.axis.axis_line_color = None
+        p.yaxis.ticker = list(range(n))
+        p.yaxis.major_label_overrides = {
+            k: f"stream {k + 1}" if n <= 8 else str(k + 1) for k in range(n)
+        }
+        p.xaxis.ticker.min_interval = 1
+        options: dict[str, Any] = {} if at is None else {"at": at}
+
+        def cut(shape: str, source: ColumnDataSource, **columns: str) -> ColumnDataSource:
+            found = sliced(
+                source,
+                "row",
+                columns,
+                state,
+                shape=shape,
+                figure=p,
+                carried=self.carried,
+                **options,
+            )
+            found.data = {name: [] for name in SHAPES[shape]}
+            return found
+
+        both = {"log10": "log10", "sign": "sign"}
+        lanes = cut("lanes", self.carried, **both)
+        ribbons = cut("ribbons", self.weights, weight="weight")
+        front = cut("front", self.carried, **both)
+        taps = cut("taps", self.carried)
+        rails = ColumnDataSource({"x0": [-1] * n, "x1": [MAX_DEPTH + 1] * n, "y": list(range(n))})
+        quiet = {"line_color": style.SHADE, "line_alpha": 0.35}
+        style.draw(p, rails, Segment(x0="x0", x1="x1", y0="y", y1="y", **quiet))
+        curve = Bezier(
+            **{end: end for end in ("x0", "y0", "x1", "y1", "cx0", "cy0", "cx1", "cy1")},
+            line_width="width",
+            line_color="colour",
+            line_dash="dash",
+            line_alpha=0.55,
+        )
+        bands = style.draw(p, ribbons, curve, style.MOVING)
+        sides = {"left": "left", "right": "right"}
+        lane = Quad(
+            top="top",
+            bottom="bottom",
+            fill_color="colour",
+            line_color=None,
+            fill_alpha="alpha",
+            **sides,
+        )
+        blocks = style.draw(p, lanes, lane, style.MOVING)
+        hatched = Quad(
+            top="top_negative",
+            bottom="bottom_negative",
+            fill_color=None,
+            line_color=None,
+            hatch_pattern="right_diagonal_line",
+            hatch_color="#ffffff",
+            hatch_alpha=0.6,
+            hatch_weight=1.5,
+            hatch_scale=8,
+            **sides,
+        )
+        style.draw(p, lanes, hatched, style.MOVING)
+        bus = Segment(
+            x0="x",
+            x1="x",
+            y0="y0",
+            y1="y1",
+            line_color=style.IDENTITY,
+            line_width=2,
+            line_alpha="alpha",
+        )
+        style.draw(p, taps, bus, style.MOVING)
+        box = Text(
+            x="at",
+            y="y1",
+            text="text",
+            text_align="center",
+            text_baseline="middle",
+            text_font_size="13px",
+            text_font_style="italic",
+        )
+        box.name = "ink"
+        style.draw(p, taps, box, style.MOVING)
+        number = Text(
+            x="x", y="y", text="text", text_baseline="middle", text_font_size="13px", x_offset=5
+        )
+        number.name = "ink"
+        style.draw(p, front, number, style.MOVING)
+        self.ink += [box, number]
+        # How wide a ribbon is, and whether there is room for any, depends on the size.
+        moved = CustomJS(
+            args={"sources": [lanes, ribbons, front, taps]}, code="sources.forEach(mhc.cut)"
+        )
+        p.js_on_change("inner_width", moved)
+        p.js_on_change("inner_height", moved)
+        hover = {"mode": "mouse", "attachment": "horizontal"}
+        p.add_tools(
+            HoverTool(
+                renderers=[blocks],
+                tooltips=[("after layer", "@layer"), ("stream", "@stream"), ("carries", "@said")],
+                **hover,
+            ),
+            HoverTool(
+                renderers=[bands],
+                tooltips=[("layer", "@layer"), ("from, to", "@from, @to"), ("weight", "@weight")],
+                **hover,
+            ),
+        )
+        streams = Series(
+            "HC, unconstrained" if hc else "projection",
+            lanes,
+            Column("after layer", "layer"),
+            [log10("size", "log10"), Column("stream", "stream"), Column("sign", "sign")],
+        )
+        return described(
+            p,
+            "Signal through HC" if hc else "Signal through the projection",
+            streams,
+            kind="streams",
+            here=front,
+        )
+
+
+SHAPES: dict[str, tuple[str, ...]] = {
+    "lanes": (
+        "layer",
+        "stream",
+        "log10",
+        "sign",
+        "left",
+        "right",
+        "top",
+        "bottom",
+        "top_negative",
+        "bottom_negative",
+        "colour",
+        "alpha",
+        "said",
+    ),
+    "ribbons": (
+        "layer",
+        "from",
+        "to",
+        "weight",
+        "x0",
+        "y0",
+        "x1",
+        "y1",
+        "cx0",
+        "cy0",
+        "cx1",
+        "cy1",
+        "width",
+        "colour",
+        "dash",
+    ),
+    "front": ("x", "y", "text", "said", "layer"),
+    "taps": ("x", "y0", "y1", "at", "text", "alpha"),
+}
+"""The columns that `static/signal.js` fills, for each shape."""

@@ -1,0 +1,183 @@
+/* The signal, drawn (mhc_demo/figures/signal.py): lanes, ribbons, the front, and the layers' taps.
+
+   The tables hold what the streams carry, and the weights, at every iteration count.  Each shape is
+   a function from what its rule selects, the state and the rule to the columns of its source. */
+"use strict";
+Object.assign(mhc, (() => {
+  const {get, in_label, exact, minus} = mhc;
+  const WIDE_ENOUGH = 9; // pixels of a layer from which its ribbons are drawn
+  const TAPPED = 16; // layers up to which the layers' branches are drawn
+  const ROOM = 0.13; // part of the width behind the front, where the numbers stand
+
+  const numbers = (length, value = NaN) => new Float64Array(length).fill(value);
+
+  // What the picture shows: which layers, from where the signal comes and how far it is.
+  function frame(rule, state) {
+    const table = get(rule, "carried");
+    const where = table.tags[0];
+    const {zoom, enters_after, writes, projection, iterative, look} =
+      Object.fromEntries([...entries_of(get(where, "signal"))]);
+    const depths = get(where, "depths");
+    const last = depths[depths.length - 1];
+    const n = get(where, "width");
+    const backward = enters_after > 0;
+    const front = backward ? 0 : Math.min(state.depth, last);
+    const from = backward ? 0 : Math.max(0, state.depth - zoom);
+    const figure = get(rule, "figure");
+    const pixels = (figure.inner_width ?? 0) * (1 - ROOM) / zoom;
+    const held = get(where, "most_with_ribbons");
+    const ribbons = pixels >= WIDE_ENOUGH && zoom * n * n <= held;
+    return {
+      n, zoom, last, backward, front, from, to: from + zoom, figure, pixels, ribbons, writes, look,
+      projection, iterative, enters_after: backward ? enters_after : 0,
+      // The lane ends where the ribbons begin.
+      half: ribbons ? Math.max(0.13, Math.min(0.2, 6 / pixels)) : 0.5,
+      pitch: (figure.inner_height ?? 0) / (1.16 * n + 0.52),
+    };
+  }
+  const entries_of = (o) => (o instanceof Map ? o : Object.entries(o));
+
+  // As `lane_height` in figures/signal.py.
+  function height(log10, {smallest, at_one, linear, most}) {
+    if (log10 === -Infinity || Number.isNaN(log10)) return 0;
+    const part = Math.min(1, Math.asinh(Math.abs(log10) / linear) / Math.asinh(most / linear));
+    return at_one + part * (log10 > 0 ? 1 - at_one : smallest - at_one);
+  }
+
+  const said = (sign, log10) => (sign < 0 ? "−" : "") + in_label(log10);
+
+  // Sets what the figure itself shows: its range and its title.
+  function arrange(f, state, hc) {
+    const {figure, from, to, zoom} = f;
+    const start = from - 0.5 - 0.01 * zoom;
+    const end = to + 0.5 + ROOM * zoom;
+    if (figure.x_range.start !== start || figure.x_range.end !== end) figure.x_range.setv({start, end});
+    const heading = figure.center.find(({name}) => name === "heading");
+    const text = hc ? "HC, unconstrained" : named(f, state);
+    if (heading.text !== text) heading.text = text;
+  }
+
+  const named = ({projection, iterative}, {iterations}) =>
+    iterations === 0
+      ? "0 iterations: HC itself"
+      : projection + (iterative ? `, ${iterations} iteration${iterations === 1 ? "" : "s"}` : "");
+
+  function lanes({log10, sign}, state, rule) {
+    const f = frame(rule, state);
+    arrange(f, state, get(rule, "at") === 0);
+    const {n, half, from, to, front, enters_after, look} = f;
+    const length = log10.length;
+    const out = Object.fromEntries(["layer", "stream", "left", "right", "top", "bottom",
+      "top_negative", "bottom_negative", "alpha"].map((name) => [name, numbers(length)]));
+    const colour = new Array(length);
+    const text = new Array(length).fill("");
+    const [first, last] = f.backward ? [Math.max(0, from), enters_after] : [from, front];
+    for (let k = 0; k < length; k++) {
+      const position = Math.floor(k / n);
+      const stream = k % n;
+      out.layer[k] = position;
+      out.stream[k] = stream + 1;
+      colour[k] = sign[k] < 0 ? look.negative : look.positive;
+      if (position < first || position > Math.min(last, to)) continue;
+      const tall = height(log10[k], look);
+      if (tall === 0) continue;
+      out.left[k] = position - half;
+      out.right[k] = position + half;
+      out.top[k] = stream - tall / 2;
+      out.bottom[k] = stream + tall / 2;
+      out.alpha[k] = 0.45 + 0.55 * tall;
+      text[k] = (sign[k] < 0 ? "−" : "") + exact(log10[k]);
+      if (sign[k] < 0) [out.top_negative[k], out.bottom_negative[k]] = [out.top[k], out.bottom[k]];
+    }
+    return {...out, log10, sign, colour, said: text};
+  }
+
+  function ribbons({weight}, state, rule) {
+    const f = frame(rule, state);
+    const {n, half, look} = f;
+    const held = get(get(rule, "table").tags[0], "depths");
+    const [first, last] = f.backward
+      ? [f.from + 1, Math.min(f.to, f.enters_after)]
+      : [f.from + 1, Math.min(f.to, f.front)];
+    const out = {layer: [], from: [], to: [], weight: [], x0: [], y0: [], x1: [], y1: [], cx0: [],
+                 cy0: [], cx1: [], cy1: [], width: [], colour: [], dash: []};
+    if (!f.ribbons) return out;
+    const unit = 0.2 * f.pitch;
+    for (let layer = first; layer <= last; layer++) {
+      const row = held.indexOf(layer);
+      if (row < 0) continue; // the server is about to send them
+      const [x0, x1] = [layer - 1 + half, layer - half];
+      const bend = 0.5 * (x1 - x0);
+      for (let to = 0; to < n; to++) for (let from = 0; from < n; from++) {
+        const w = weight[(row * n + to) * n + from];
+        if (w === 0) continue;
+        out.layer.push(layer);
+        out.from.push(from + 1);
+        out.to.push(to + 1);
+        out.weight.push(w);
+        out.x0.push(x0);
+        out.x1.push(x1);
+        out.cx0.push(x0 + bend);
+        out.cx1.push(x1 - bend);
+        out.y0.push(from);
+        out.cy0.push(from);
+        out.y1.push(to);
+        out.cy1.push(to);
+        out.width.push(Math.min(0.9 * f.pitch, Math.max(0.4, unit * Math.abs(w))));
+        out.colour.push(w < 0 ? look.negative : look.positive);
+        out.dash.push(w < 0 ? "4 3" : "solid");
+      }
+    }
+    return out;
+  }
+
+  // The numbers where the signal is by now.
+  function front({log10, sign}, state, rule) {
+    const f = frame(rule, state);
+    const out = {x: [], y: [], text: [], said: [], layer: []};
+    for (let i = 0; i < f.n; i++) {
+      const k = f.front * f.n + i;
+      const words = Number.isNaN(log10[k]) ? "" : said(sign[k], log10[k]);
+      out.x.push(f.backward ? Math.min(f.to, f.enters_after) + f.half : f.front + f.half);
+      out.y.push(i);
+      out.said.push(words);
+      out.text.push(f.pitch < 11 ? "" : words);
+      out.layer.push(f.front);
+    }
+    return out;
+  }
+
+  // Each layer's branch F: it reads the streams on its left, and writes to those on its right.
+  function taps(_, state, rule) {
+    const f = frame(rule, state);
+    const out = {x: [], y0: [], y1: [], at: [], text: [], alpha: []};
+    if (!f.ribbons || f.zoom > TAPPED) return out;
+    const last = f.backward ? Math.min(f.to, f.enters_after) : Math.min(f.to, f.front);
+    for (let layer = f.from + 1; layer <= last; layer++) {
+      for (const [x, text] of [[layer - 1 + f.half / 2, "F"], [layer - f.half / 2, ""]]) {
+        out.x.push(x);
+        out.y0.push(0);
+        out.y1.push(f.n - 0.3);
+        out.at.push(layer - 0.5);
+        out.text.push(text);
+        out.alpha.push(text || !f.writes ? 0.25 : 0.9);
+      }
+    }
+    return out;
+  }
+
+  // Shows so many layers at once.
+  function zoom(doc, layers) {
+    const changed = [];
+    for (const model of doc.all_models) {
+      const signal = model.tags.length && get(model.tags[0] ?? {}, "signal");
+      if (!signal) continue;
+      if (signal instanceof Map) signal.set("zoom", layers);
+      else signal.zoom = layers;
+      changed.push(model);
+    }
+    mhc.refresh(doc, ...changed);
+  }
+
+  return {zoom, shapes: {lanes, ribbons, front, taps}};
+})());
