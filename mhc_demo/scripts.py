@@ -19,6 +19,7 @@ PAGE = (
     *PLOT,
     "dom.js",
     "dial.js",
+    "doors.js",
     "compare.js",
     "plots.js",
     "connection.js",

@@ -2,7 +2,7 @@
 "use strict";
 Object.assign(mhc, (() => {
   const {get, surface, state_of, move, listen, element, text} = mhc;
-  const {rounded, in_html, in_words, fate, verdict} = mhc;
+  const {rounded, in_html, in_label, in_words, fate, verdict} = mhc;
 
   // A slider for one part of the state: the browser's own range input, which paints a move in a
   // frame, speaks to screen readers and knows the keys.  `tell` is called with the value while it
@@ -133,7 +133,7 @@ Object.assign(mhc, (() => {
       <div class="number" aria-hidden="true"><span class="base"></span><sup></sup></div>
       <div class="sub"><b class="verdict"></b><span>forward <span class="forward"></span></span>
         <span>backward <span class="backward"></span></span></div></div>`;
-  const MARKUP = `${SIDE}<div class="arrow" aria-hidden="true">→</div>${SIDE}
+  const MARKUP = `<p class="lead"></p>${SIDE}<div class="arrow" aria-hidden="true">→</div>${SIDE}
     <div class="spoken" role="status"></div>`;
 
   const named = ({projection, iterative}, {iterations}) => [
@@ -158,10 +158,13 @@ Object.assign(mhc, (() => {
       backward: side.querySelector(".backward"),
     }));
     const status = el.querySelector(".spoken");
+    const lead = el.querySelector(".lead");
     let timer = null;
     return listen(doc, (state) => {
       const titles = named(chosen(), state);
       const both = gains(doc, state);
+      write(lead, sentence(both, state));
+      lead.classList.toggle("tame", fate(both[0].larger) === 0);
       both.forEach(({larger, forward, backward}, i) => {
         const {base, power} = rounded(larger);
         const side = sides[i];
@@ -181,10 +184,26 @@ Object.assign(mhc, (() => {
     });
   }
 
-  function write_gain(node, log10) {
-    const html = in_html(log10);
-    if (node.innerHTML !== html) node.innerHTML = html;
+  // What the two numbers are the size of.
+  function sentence([{larger}], {depth}) {
+    const size = `<b>${written_out(larger)}</b>`;
+    const then = larger < 0 ? `at most ${size} of it is left` : `it can be ${size} times as large`;
+    return `A signal of size 1 enters. ${depth} layer${depth === 1 ? "" : "s"} later ${then}. Drag the dial.`;
   }
+
+  // A gain with all its zeros, as far as a line has room for them.
+  function written_out(log10) {
+    if (fate(log10) < 2 || log10 > 27) return in_label(log10);
+    const power = Math.floor(log10) - 1;
+    const digits = BigInt(Math.round(10 ** (log10 - power))) * 10n ** BigInt(power);
+    return digits.toLocaleString("en");
+  }
+
+  const write = (node, html) => {
+    if (node.innerHTML !== html) node.innerHTML = html;
+  };
+
+  const write_gain = (node, log10) => write(node, in_html(log10));
 
   return {range, play, faster, headline, write_gain};
 })());

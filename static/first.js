@@ -56,15 +56,7 @@ mhc.first = (() => {
       want({sidebar: !host.classList.contains("closed")});
     });
     find("aside").addEventListener("click", () => want({}));
-    for (const tab of host.shadowRoot.querySelectorAll(".tabs button")) {
-      tab.addEventListener("click", () => {
-        find(".tabs [aria-selected=true]").ariaSelected = "false";
-        tab.ariaSelected = "true";
-        want({view: tab.dataset.view});
-      });
-    }
-    const [tabs, tab] = [find(".tabs"), find(".tabs [aria-selected=true]")];
-    tabs.scrollLeft = tab.offsetLeft + tab.offsetWidth - tabs.clientWidth;
+    mhc.doors(find(".doors"), {groups: data.groups, choose: (view) => want({view})})(data.view);
     tell_story();
     const drawn = mhc.embed(host, picture);
     measure(); // with headline and sliders, and before the plots
@@ -199,10 +191,7 @@ mhc.first = (() => {
     const [story] = models(live, "Story");
     if (fresh("scene")) story.scene = wishes.scene;
     if (fresh("presenting")) story.present = wishes.presenting;
-    if (fresh("view")) {
-      const tabs = [...find(".tabs").children].map((tab) => tab.dataset.view);
-      models(live, "Tabs")[0].active = tabs.indexOf(wishes.view);
-    }
+    if (fresh("view")) models(live, "Doors")[0].view = wishes.view;
   }
 
   function finish(place) {

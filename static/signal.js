@@ -5,7 +5,7 @@
 "use strict";
 Object.assign(mhc, (() => {
   const {get, in_label, exact, minus} = mhc;
-  const WIDE_ENOUGH = 9; // pixels of a layer from which its ribbons are drawn
+  const WIDE_ENOUGH = 22; // pixels of a layer from which its ribbons are drawn
   const TAPPED = 16; // layers up to which the layers' branches are drawn
   const ROOM = 0.13; // part of the width behind the front, where the numbers stand
 
@@ -15,7 +15,7 @@ Object.assign(mhc, (() => {
   function frame(rule, state) {
     const table = get(rule, "carried");
     const where = table.tags[0];
-    const {zoom, enters_after, writes, projection, iterative, look} =
+    const {zoom, enters_after, writes, projection, short, iterative, look} =
       Object.fromEntries([...entries_of(get(where, "signal"))]);
     const depths = get(where, "depths");
     const last = depths[depths.length - 1];
@@ -24,17 +24,21 @@ Object.assign(mhc, (() => {
     const front = backward ? 0 : Math.min(state.depth, last);
     const from = backward ? 0 : Math.max(0, state.depth - zoom);
     const figure = get(rule, "figure");
-    const pixels = (figure.inner_width ?? 0) * (1 - ROOM) / zoom;
+    const [wide, high] = ["inner_width", "inner_height"].map((name) => measured(figure, name));
+    const pixels = wide * (1 - ROOM) / zoom;
     const held = get(where, "most_with_ribbons");
     const ribbons = pixels >= WIDE_ENOUGH && zoom * n * n <= held;
     return {
-      n, zoom, last, backward, front, from, to: from + zoom, figure, pixels, ribbons, writes, look,
-      projection, iterative, enters_after: backward ? enters_after : 0,
+      n, zoom, last, wide, backward, front, from, to: from + zoom, figure, pixels, ribbons, writes, look,
+      projection, short, iterative, enters_after: backward ? enters_after : 0,
       // The lane ends where the ribbons begin.
       half: ribbons ? Math.max(0.13, Math.min(0.2, 6 / pixels)) : 0.5,
-      pitch: (figure.inner_height ?? 0) / (1.16 * n + 0.52),
+      pitch: high / (1.16 * n + 0.52),
     };
   }
+  // Of a figure that is not laid out yet, 0.
+  const measured = (figure, name) =>
+    (figure.properties[name].is_unset ? 0 : figure[name]);
   const entries_of = (o) => (o instanceof Map ? o : Object.entries(o));
 
   // As `lane_height` in figures/signal.py.
@@ -57,10 +61,14 @@ Object.assign(mhc, (() => {
     if (heading.text !== text) heading.text = text;
   }
 
-  const named = ({projection, iterative}, {iterations}) =>
-    iterations === 0
+  const NARROW = 420; // pixels below which a projection has its short name
+
+  const named = ({projection, short, iterative, wide}, {iterations}) => {
+    const name = wide < NARROW ? short : projection;
+    return iterations === 0
       ? "0 iterations: HC itself"
-      : projection + (iterative ? `, ${iterations} iteration${iterations === 1 ? "" : "s"}` : "");
+      : name + (iterative ? `, ${iterations} iteration${iterations === 1 ? "" : "s"}` : "");
+  };
 
   function lanes({log10, sign}, state, rule) {
     const f = frame(rule, state);

@@ -97,7 +97,6 @@ COMPONENTS = (
     pmui.FloatSlider,
     pmui.IntSlider,
     pmui.Select,
-    pmui.Tabs,
     pmui.TextInput,
 )
 """Components of the page whose parameters all pages share.  By default each component gets its own

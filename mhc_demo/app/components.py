@@ -67,6 +67,26 @@ class Headline(JSComponent):
 
 
 @prompt
+class Doors(JSComponent):
+    """The doors to the views, in groups: see `static/doors.js`."""
+
+    groups = param.List(item_type=dict, doc="See `views.groups`.")
+    view = param.String(doc="Name of the view that is open; the browser sets it.")
+
+    _esm = """
+    export function render({model, el}) {
+      const host = document.createElement("div")
+      el.append(host)
+      const show = mhc.doors(host, {groups: model.groups, choose: (name) => { model.view = name }})
+      const follow = () => show(model.view)
+      model.on("view", follow)
+      follow()
+    }
+    """
+    _stylesheets: ClassVar = [CSS]
+
+
+@prompt
 class Story(JSComponent):
     """The present scene, and the presenter's keys: see `static/story.js`.
 

@@ -15,7 +15,7 @@ import panel_material_ui as pmui
 from ..numerics.devices import DEVICES
 from ..numerics.projections import PROJECTIONS
 from . import icons
-from ._panel import prompt
+from ._panel import hold, prompt
 from .components import Share
 from .fields import typed
 from .state import COMPUTED_PARAMETERS, State, limits
@@ -59,8 +59,11 @@ CONTROLS: dict[str, Callable[..., Any]] = {
 """The controls that a scene or an embedded page can ask for, beside depth and iterations."""
 
 
-ORDER = ("streams", "spread", "seed", "projection", "init", "members", "definition", "device")
+ORDER = ("streams", "spread", "projection")
 """The experiment's controls from top to bottom, as the first page shows them (`first.py`)."""
+
+FOLDED = ("seed", "init", "members", "definition", "device")
+"""Those that are folded away until they are wanted."""
 
 SLIDING = ("streams", "spread", "members")
 """Those that are sliders."""
@@ -71,51 +74,43 @@ def for_a_lecture(name: str, state: State) -> Any:
     return CONTROLS[name](state, stylesheets=[LEGIBLE], description="")
 
 
+MORE, FEWER = "More settings", "Fewer settings"
+
+
+def unfolded(state: State) -> bool:
+    """Whether a link has set one of the controls that are folded away."""
+    return any(getattr(state, name) != state.param[name].default for name in FOLDED)
+
+
 class Controls(pn.viewable.Viewer):
-    """Sliders, selectors, seed, Shuffle and Reset for an explorer's state."""
+    """Sliders, selectors, Shuffle and Reset for an explorer's state; the rest is folded away."""
 
     def __init__(self, explorer: Explorer) -> None:
         super().__init__()
         self.explorer = explorer
         self.state = state = explorer.state
-        p = state.param
-        select = {"size": "small", **WIDE}
         self.streams = _streams(state)
-        self.members = pmui.IntSlider.from_param(p.members, **WIDE)
-        missing = {d.name: reason for d in DEVICES.values() if (reason := d.missing())}
-        self.device = pmui.Select.from_param(
-            p.device, disabled_options=list(missing), helper_text=_reasons(missing), **select
-        )
         self.share = Share(python=self._snippet(), **WIDE)
-        # Which device computed the gains, and how long the projection took.
-        self.account = pn.pane.HTML(stylesheets=[CSS], css_classes=["account"], **WIDE)
-        seed = typed(state, "seed", sizing_mode="stretch_width", margin=(6, 4, 6, 12))
-        shuffle = pmui.Button(
-            label="Shuffle", icon=icons.DIE, variant="outlined", margin=(6, 12, 6, 4)
-        )
+        half = {"sizing_mode": "stretch_width", "margin": (6, 4)}
+        shuffle = pmui.Button(label="Shuffle", icon=icons.DIE, variant="outlined", **half)
         shuffle.on_click(lambda _: state.shuffle())
-        reset = pmui.Button(label="Reset", icon=icons.BACK, variant="text", **WIDE)
+        reset = pmui.Button(label="Reset", icon=icons.BACK, variant="text", **half)
         reset.on_click(lambda _: state.reset())
-        experiment = [
-            self.streams,
-            _spread(state),
-            pn.Row(seed, shuffle, sizing_mode="stretch_width", margin=0),
-            _projection(state),
-            pmui.Select.from_param(p.init, **select),
-            self.members,
-            pmui.Select.from_param(p.definition, **select),
-            self.device,
-            self.account,
-        ]
-        for widget in (seed, shuffle, reset, *experiment):
+        self._folded = pn.Column(sizing_mode="stretch_width", margin=0, visible=False)
+        self.more = pmui.Button(label=MORE, variant="text", **WIDE)
+        self.more.on_click(lambda _: self.unfold(not self._folded.visible))
+        self.members: Any = None  # built with the others that are folded away
+        experiment = [self.streams, _spread(state), _projection(state), self.more]
+        for widget in (shuffle, reset, *experiment):
             prompt(widget)
+        experiment.append(self._folded)
         self._experiment = pn.Column(*experiment, sizing_mode="stretch_width", margin=0)
         self._settings = pn.Column(sizing_mode="stretch_width", margin=0)
         self._settings_of = ""  # the view whose settings were built
         self._layout = pn.Column(
             self._experiment,
             self._settings,
-            reset,
+            pn.Row(shuffle, reset, sizing_mode="stretch_width", margin=(0, 8)),
             self.share,
             sizing_mode="stretch_width",
             margin=(8, 0),
@@ -128,6 +123,38 @@ class Controls(pn.viewable.Viewer):
         )
         explorer.param.watch(self._give_account, "computing")
         self._arrange()
+        self._limit()
+        if unfolded(state):
+            self.unfold()
+
+    def unfold(self, wanted: bool = True) -> None:
+        """Show the controls that are folded away, or fold them again."""
+        with hold():
+            if wanted and self.members is None:
+                self._build_folded()
+            self.more.label = FEWER if wanted else MORE
+            self._folded.visible = wanted
+
+    def _build_folded(self) -> None:
+        p = self.state.param
+        select = {"size": "small", **WIDE}
+        missing = {d.name: reason for d in DEVICES.values() if (reason := d.missing())}
+        self.members = pmui.IntSlider.from_param(p.members, **WIDE)
+        device = pmui.Select.from_param(
+            p.device, disabled_options=list(missing), helper_text=_reasons(missing), **select
+        )
+        # Which device computed the gains, and how long the projection took.
+        self.account = pn.pane.HTML(stylesheets=[CSS], css_classes=["account"], **WIDE)
+        built = [
+            typed(self.state, "seed", **WIDE),
+            pmui.Select.from_param(p.init, **select),
+            self.members,
+            pmui.Select.from_param(p.definition, **select),
+            device,
+        ]
+        for widget in built:
+            prompt(widget)
+        self._folded[:] = [*built, self.account]
         self._limit()
         self._give_account()
 
@@ -142,11 +169,13 @@ class Controls(pn.viewable.Viewer):
     def _limit(self, *_: Any) -> None:
         most = limits(dict(self.state.key()))
         for slider, name in ((self.streams, "streams"), (self.members, "members")):
+            if slider is None:
+                continue
             end = self.state.param[name].bounds[1]
             slider.end = min(most[name][0], end) if name in most else end
 
     def _give_account(self, *_: Any) -> None:
-        if self.explorer.computing:
+        if self.explorer.computing or self.members is None:
             return
         done, most = self.explorer.surface.attrs, self.explorer.surface.sizes["iterations"] - 1
         each = f" at 1 to {most} iterations" if PROJECTIONS[done["projection"]].iterative else ""

@@ -152,7 +152,7 @@ class Explorer(pn.viewable.Viewer):
                 sizing_mode="stretch_width",
                 margin=0,
             ),
-            self.stage.tabs,
+            self.stage.doors,
             self.stage.place,
             styles=UNLIMITED,
             sizing_mode="stretch_width",
@@ -188,7 +188,7 @@ class Explorer(pn.viewable.Viewer):
         if presenting and not self.state.scene:
             self.state.scene = next(iter(SCENES))
         scene = SCENES.get(self.state.scene)
-        alone = presenting or self.state.embed  # else with tabs, and all controls beside them
+        alone = presenting or self.state.embed  # else with doors, and all controls beside them
         needed = scene.controls if scene and presenting else tuple(self.state.controls)
         with hold():
             about_it = VIEWS[self.state.view].of_experiment
@@ -197,7 +197,7 @@ class Explorer(pn.viewable.Viewer):
             self.dial.visible = about_it and (not alone or "iterations" in needed)
             self.depth.visible = about_it and (not alone or "depth" in needed)
             self.headline.visible = about_it and (scene is None or scene.headline)
-            self.stage.tabs.visible = not alone
+            self.stage.doors.visible = not alone
             self.scene_controls[:] = [
                 for_a_lecture(name, self.state) for name in needed if alone and name in CONTROLS
             ]

@@ -35,6 +35,7 @@ from ..export.embed.page import Content
 from ..export.embed.plots import PLOTS
 from ..export.embed.request import checked
 from ..figures import style, words
+from ..figures.signal import USUAL, at_depth
 from ..figures.slices import SLIDERS
 from ..numerics.surface import EXPERIMENT_PARAMETERS, Experiment
 from ..scripts import PAGE, text_of
@@ -42,9 +43,9 @@ from ..story import TITLE
 from ..story.glossary import explained
 from ..story.scenes import scenes_for_browser
 from . import static
-from .controls import ORDER, SLIDING
+from .controls import FOLDED, ORDER, SLIDING, unfolded
 from .state import State
-from .views import VIEWS
+from .views import groups
 
 SCRIPTS = (*PAGE, "embed.js", "first.js")
 
@@ -95,7 +96,7 @@ def live_page(server: BokehTornado) -> LivePage:
     )
 
 
-PICTURED = ("composite", "layers", "mixing")
+PICTURED = ("signal", "composite", "layers", "mixing")
 """The views whose plots the browser can move by itself, from tables that are small."""
 
 Arguments = tuple[tuple[str, bytes], ...]
@@ -145,6 +146,7 @@ def has_picture(state: State) -> bool:
     """Whether the static page can show what the live page would open with."""
     return (
         state.view in PICTURED
+        and not (state.view == "signal" and at_depth(state.position()))
         and not (state.present or state.embed or state.notices)
         and state.members * state.streams**2 <= MOST_ENTRIES
     )
@@ -159,6 +161,8 @@ def _html(state: State, live: LivePage) -> str:
         "query": state.query(),
         "scene": state.scene,
         "scenes": scenes_for_browser(),
+        "view": state.view,
+        "groups": groups(),
     }
     picture = ""
     if has_picture(state):
@@ -202,6 +206,7 @@ def _content(state: State) -> Content:
             height=None,
             fragment=True,
             device=state.device,
+            signal={name: getattr(state, name) for name in USUAL},
         )
     )
 
@@ -220,11 +225,6 @@ def _dress(p: figure) -> None:
 
 def _picture(state: State, content: Content) -> str:
     styles = style.css() + text_of("mhc.css", "first.css")
-    tabs = "".join(
-        f'<button type="button" role="tab" aria-selected="{str(name == state.view).lower()}" '
-        f'data-view="{name}">{escape(view.title)}</button>'
-        for name, view in VIEWS.items()
-    )
     legend = dict.fromkeys(entry for plot in content.plots for entry in plot.legend())
     plots = "".join(plot.html() for plot in content.plots)
     notes = "".join(f'<p class="words">{explained(note)}</p>' for note in content.notes[0][:-1])
@@ -236,7 +236,6 @@ def _picture(state: State, content: Content) -> str:
         sun=SUN,
         moon=MOON,
         settings="".join(_settings(state)),
-        tabs=tabs,
         legend=words.legend(legend, explained),
         plots=plots,
         notes=notes,
@@ -245,7 +244,7 @@ def _picture(state: State, content: Content) -> str:
 
 def _settings(state: State) -> Iterator[str]:
     """The controls that are to come, with their values."""
-    for name in ORDER:
+    for name in (*ORDER, *FOLDED) if unfolded(state) else ORDER:
         parameter, value = state.param[name], getattr(state, name)
         label = escape(parameter.label)
         titles = getattr(parameter, "objects", None) or {}
@@ -301,7 +300,7 @@ PICTURE_HTML = """\
 <div class="headline"></div>
 <div class="dials"><div class="range" data-name="iterations"></div>
 <div class="range" data-name="depth"></div></div>
-<div class="tabs" role="tablist" aria-label="Views">{tabs}</div>
+<div class="doors"></div>
 <div class="mhc-stage">{legend}<div class="plots">{plots}</div>{notes}</div>
 <p class="waiting" role="status"></p>
 </article></template></div>

@@ -1,7 +1,7 @@
-"""The tabs, and below them the one view that is open.
+"""The doors to the views, and below them the one view that is open.
 
-Panel's tabs would first show what a view was when it was left.  So only their headers are used, and
-what stands below them is exchanged here, in one step, when it is up to date.
+Panel's tabs would first show what a view was when it was left.  What stands below the doors is
+exchanged here, in one step, when it is up to date.
 """
 
 from __future__ import annotations
@@ -9,22 +9,12 @@ from __future__ import annotations
 from typing import Any
 
 import panel as pn
-import panel_material_ui as pmui
 import param
 
+from .components import Doors
 from .computing import Key
-from .views import VIEWS, View
+from .views import VIEWS, View, groups
 from .views.base import UNLIMITED, Context
-
-CLOSE_TABS = {
-    "& .MuiTab-root": {
-        "minWidth": 0,
-        "paddingInline": "11px",
-        "fontSize": "0.95rem",
-        "textTransform": "none",
-    }
-}
-"""So close that all headers fit beside the controls; on a phone they scroll."""
 
 
 class Stage:
@@ -36,25 +26,17 @@ class Stage:
         """Those that were built, by name."""
         self.completed = False
         """Whether the page's first picture stands, so that views are built whole."""
-        nothing = pn.Spacer(height=0)  # one for all: each would take as long as a plot's line
-        self.tabs = pmui.Tabs(
-            *((view.title, nothing) for view in VIEWS.values()),
-            active=self._number(),
-            sizing_mode="stretch_width",
-            margin=0,
-            sx=CLOSE_TABS,
+        self.doors = Doors(
+            groups=groups(), view=context.state.view, sizing_mode="stretch_width", margin=0
         )
-        self.tabs.param.watch(self._tab_opened, "active")
+        self.doors.param.watch(self._door_opened, "view")
         self.place = pn.Column(
             sizing_mode="stretch_width", margin=0, css_classes=["mhc-stage"], styles=UNLIMITED
         )
 
-    def _number(self) -> int:
-        return list(VIEWS).index(self.context.state.view)
-
-    def _tab_opened(self, event: param.parameterized.Event) -> None:
-        if 0 <= event.new < len(VIEWS):  # a browser may send anything
-            self.context.state.view = list(VIEWS)[event.new]
+    def _door_opened(self, event: param.parameterized.Event) -> None:
+        if event.new in VIEWS:  # a browser may send anything
+            self.context.state.view = event.new
 
     @property
     def view(self) -> View | None:
@@ -67,8 +49,8 @@ class Stage:
         return view is not None and view.key == key and view.holds(self.context.state.position())
 
     def select(self) -> None:
-        """Mark the tab of the state's view."""
-        self.tabs.active = self._number()
+        """Mark the door of the state's view."""
+        self.doors.view = self.context.state.view
 
     def show(self, name: str, key: Key, data: Any) -> None:
         """Open a view with what was computed for it."""

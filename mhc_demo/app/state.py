@@ -15,6 +15,7 @@ from urllib.parse import urlencode
 
 import param
 
+from ..figures.signal import USUAL
 from ..figures.slices import SLIDERS
 from ..lab.settings import PRESETS, Settings
 from ..numerics.devices import DEVICES
@@ -84,7 +85,10 @@ class State(Experiment):
         default=False, label="Layers write", doc="Each layer adds a fresh random number (Eq. 3)."
     )
     zoom = param.Integer(
-        64, bounds=(2, MAX_DEPTH), label="Layers seen", doc="How many layers the picture shows."
+        USUAL["zoom"],
+        bounds=(2, MAX_DEPTH),
+        label="Layers seen",
+        doc="How many layers the picture shows.",
     )
     model_streams = param.Integer(
         COUNTED.streams, bounds=(1, 64), label="Expansion rate n", doc="Of the model counted."

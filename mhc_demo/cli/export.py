@@ -31,6 +31,10 @@ SHOWN = (
     "definition",
     "device",
     "view",
+    "enters",
+    "direction",
+    "writes",
+    "zoom",
     "scene",
 )
 """The parameters of the page's link that a file can show, except streams, of which several may be
@@ -135,6 +139,7 @@ def _with_scene(state: dict[str, Any]) -> dict[str, Any]:
 
 def _html(options: argparse.Namespace, state: dict[str, Any]) -> str:
     from ..export.embed import export_html
+    from ..figures.signal import USUAL
     from ..numerics.surface import Experiment
 
     values = _with_scene(state)
@@ -158,6 +163,7 @@ def _html(options: argparse.Namespace, state: dict[str, Any]) -> str:
         height=options.height,
         fragment=options.fragment,
         device=values.get("device", "numpy"),
+        signal={name: values[name] for name in USUAL if name in values},
     )
 
 

@@ -16,9 +16,11 @@ from typing import Any, TypeAlias
 import numpy as np
 import xarray as xr
 from bokeh.models import (
+    BasicTicker,
     Bezier,
     ColumnDataSource,
     CustomJS,
+    CustomJSTickFormatter,
     HoverTool,
     Label,
     Quad,
@@ -30,6 +32,7 @@ from bokeh.plotting import figure
 from numpy.typing import NDArray
 
 from ..numerics.projections import PROJECTIONS
+from ..numerics.signal import ENTERING
 from . import style
 from .contents import Column, Series, described, log10
 from .slices import MAX_DEPTH, Position, label, sliced, table
@@ -66,6 +69,27 @@ def layers_with_ribbons(streams: int) -> int:
     return min(MAX_DEPTH, MOST_RIBBONS // streams**2)
 
 
+USUAL: dict[str, Any] = {"enters": "one", "direction": "forward", "writes": False, "zoom": 64}
+"""What the picture shows if nothing else is chosen: of `signal_surface`, and the layers seen."""
+
+SHIPPED_WHOLE = 4
+"""Up to this n the browser gets the weights of all layers; above, of those that it can draw."""
+
+
+def at_depth(position: Position) -> bool:
+    """Whether what is carried depends on how many layers there are."""
+    return position["direction"] == "backward" or ENTERING[position["enters"]].at_depth
+
+
+def layers_shipped(streams: int, position: Position) -> range:
+    """The layers whose weights the browser gets, of `MAX_DEPTH`."""
+    if streams <= SHIPPED_WHOLE:
+        return range(1, MAX_DEPTH + 1)
+    most = layers_with_ribbons(streams)
+    last = most if position["direction"] == "backward" else max(most, position["depth"])
+    return range(last - most + 1, last + 1)
+
+
 Columns: TypeAlias = dict[str, NDArray[Any]]
 
 
@@ -93,6 +117,11 @@ LOOK = {
     "negative": style.MINUS,
 }
 """What `static/signal.js` needs to know of the scale and the colours."""
+
+
+TICK = (
+    f"return tick === Math.round(tick) && tick >= 0 && tick <= {MAX_DEPTH} ? `layer ${{tick}}` : ''"
+)
 
 
 class SignalFigure:
@@ -131,6 +160,7 @@ class SignalFigure:
             "enters_after": signal.attrs["at"] if signal.attrs["direction"] == "backward" else 0,
             "writes": signal.attrs["writes"],
             "projection": chosen.title,
+            "short": chosen.short or chosen.title,
             "iterative": chosen.iterative,
             "look": LOOK,
         }
@@ -142,7 +172,7 @@ class SignalFigure:
         name = "hc" if hc else "projected"
         p = style.plot(
             f"signal-{name}",
-            "" if hc else "Layer",
+            "",
             "",
             (0, 1),
             y_range=Range1d(n - 0.1, -0.62 - HEADING * n),
@@ -167,7 +197,8 @@ class SignalFigure:
         p.yaxis.major_label_overrides = {
             k: f"stream {k + 1}" if n <= 8 else str(k + 1) for k in range(n)
         }
-        p.xaxis.ticker.min_interval = 1
+        p.xaxis.ticker = BasicTicker(min_interval=1, desired_num_ticks=8)
+        p.xaxis.formatter = CustomJSTickFormatter(code=TICK)
         options: dict[str, Any] = {} if at is None else {"at": at}
 
         def cut(shape: str, source: ColumnDataSource, **columns: str) -> ColumnDataSource:
@@ -216,8 +247,8 @@ class SignalFigure:
             fill_color=None,
             line_color=None,
             hatch_pattern="right_diagonal_line",
-            hatch_color="#ffffff",
-            hatch_alpha=0.6,
+            hatch_color="#000000",
+            hatch_alpha=0.5,
             hatch_weight=1.5,
             hatch_scale=8,
             **sides,

@@ -53,6 +53,8 @@ def css() -> str:
         "theory": THEORY,
         "positive": POSITIVE,
         "negative": NEGATIVE,
+        "plus": PLUS,
+        "minus": MINUS,
         **{f"ink-{theme}": colour for theme, colour in INK.items()},
         **{f"accent-{theme}": colour for theme, colour in ACCENT.items()},
         "font": FONT,

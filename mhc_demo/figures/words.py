@@ -16,6 +16,7 @@ from ..numerics.projections import PROJECTIONS
 from ..numerics.signal import ENTERING
 from ..numerics.surface import Experiment
 from .mixing import STROKES
+from .signal import lane_height
 from .style import Stroke
 
 Entry = tuple[str | Stroke, str]
@@ -93,16 +94,44 @@ def metrics() -> list[Entry]:
 
 def signal() -> list[Entry]:
     """What lanes and ribbons mean."""
+    sizes = "".join(
+        f'<span class="sample" style="--tall:{lane_height(power):.2f}"></span>{size}'
+        for power, size in (
+            (-8, "10<sup>−8</sup>"),
+            (0, "1"),
+            (4, "10<sup>4</sup>"),
+            (16, "10<sup>16</sup>"),
+        )
+    )
     return [
         ("plus", "positive"),
         ("minus", "negative"),
+        ("lane", f"height: how much a stream carries {sizes}"),
+        ("ribbon", "width of a ribbon: a weight of the mixing matrix"),
     ]
 
 
 def entering(enters: str, direction: str, writes: bool) -> str:
     """What enters, and what the layers do to it."""
     kind = ENTERING[enters]
-    return f"<b>{kind.title}</b>: {kind.note}"
+    said = [f"<b>{kind.title}</b>: {kind.note}"]
+    if direction == "backward":
+        said.append(
+            "Here it is a gradient: it enters after the last layer, the chosen depth, and flows "
+            "back through the transposed matrices, past the branches, to the input."
+        )
+    elif writes:
+        said.append(
+            "Every layer’s branch F writes to the streams through H_post: here a fresh random "
+            "number, the same above and below, whatever F reads through H_pre."
+        )
+    else:
+        said.append(
+            "The layers’ branches F write nothing here, so this is what H_res alone does; "
+            "switch on “Layers write” to see streams that are written to."
+        )
+    said.append("One number for each stream, in the first network of the ensemble.")
+    return " ".join(said)
 
 
 def composite(experiment: Experiment) -> str:

@@ -4,11 +4,13 @@ A view is built when it is first opened, and follows the experiment only while i
 the state and the surface of the explorer, which it knows as its `Context`.
 
 To add a view, write a subclass of `View` in a file here and import it below: the order of the
-imports is that of the tabs.
+imports is that of the doors within a group.
 """
 
+from typing import Any
+
 # isort: off
-from .base import VIEWS, View
+from .base import QUESTIONS, VIEWS, View
 from . import signal
 from . import composite
 from . import layers
@@ -23,6 +25,23 @@ from . import formulas
 from . import lab
 # isort: on
 
+
+def groups() -> list[dict[str, Any]]:
+    """The groups of views, as `static/doors.js` takes them."""
+    return [
+        {
+            "title": title,
+            "question": question,
+            "views": [
+                {"name": view.name, "title": view.title}
+                for view in VIEWS.values()
+                if view.group == title
+            ],
+        }
+        for title, question in QUESTIONS.items()
+    ]
+
+
 __all__ = [
     "VIEWS",
     "View",
@@ -31,6 +50,7 @@ __all__ = [
     "cost",
     "figure8",
     "formulas",
+    "groups",
     "lab",
     "layer_axis",
     "layers",

@@ -22,10 +22,23 @@ if TYPE_CHECKING:
     from ..state import State as PageState
 
 VIEWS: dict[str, type[View]] = {}
-"""Every view by its name, in the order of the tabs."""
+"""Every view by its name, in the order of the doors."""
+
+QUESTIONS = {
+    "Signal": "What becomes of a signal on its way through the layers?",
+    "Gain": "By what factor can it grow, layer after layer?",
+    "Matrices": "What is inside the matrices that mix the streams?",
+    "Mixing": "How alike do the streams become?",
+    "Compare": "What do other projections do, and where does it explode?",
+    "Cost": "What does stability cost?",
+    "Real models": "Is it so in a model that was trained?",
+    "Training": "What does it do to a network while it learns?",
+    "Formulas": "What exactly is computed?",
+}
+"""The groups of views in their order, each with the question that it answers."""
 
 TALL = "clamp(300px, calc(100vh - var(--mhc-rest, 500px)), 1600px)"
-"""Height of a plot: what story, headline, dial and tabs leave of the window."""
+"""Height of a plot: what story, headline, dial and doors leave of the window."""
 
 UNLIMITED = {"max-height": "none"}
 """Styles of what may be higher than the window: Panel limits it to that, and what follows would
@@ -49,7 +62,7 @@ class Context(Protocol):
 
 
 class View:
-    """One tab.
+    """What stands below a door.
 
     It is built when it is first opened, completed when the page's first picture stands, and then
     follows what happens while it is open: a new experiment, another position, another theme.  After
@@ -58,6 +71,8 @@ class View:
 
     name: ClassVar[str]
     title: ClassVar[str]
+    group: ClassVar[str]
+    """The title of its group, in `QUESTIONS`."""
     of_experiment: ClassVar[bool] = True
     """Whether it shows the experiment that the controls, the dial and the headline are about."""
     parameters: ClassVar[tuple[str, ...]] = ()

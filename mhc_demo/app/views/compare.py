@@ -54,7 +54,8 @@ class CompareView(View):
     """All projections on the same networks."""
 
     name = "compare"
-    title = "Compare"
+    title = "Projections"
+    group = "Compare"
 
     @staticmethod
     def compute(key: Key, position: Position) -> xr.Dataset:

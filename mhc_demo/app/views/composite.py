@@ -16,6 +16,7 @@ class CompositeView(View):
 
     name = "composite"
     title = "Composite gain"
+    group = "Gain"
 
     def build(self, data: Any) -> Any:
         context = self.context

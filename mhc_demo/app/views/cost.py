@@ -70,6 +70,7 @@ class CostView(View):
 
     name = "cost"
     title = "Cost"
+    group = "Cost"
     parameters = MODEL_PARAMETERS
 
     @staticmethod

@@ -48,6 +48,7 @@ class LabView(View):
 
     name = "lab"
     title = "Lab"
+    group = "Training"
     of_experiment = False
     parameters = tuple(LAB_SETTINGS)
 

@@ -20,6 +20,7 @@ class LayerAxisView(View):
 
     name = "layer-axis"
     title = "Paper’s axes"
+    group = "Gain"
 
     @staticmethod
     def compute(key: Key, position: Position) -> xr.DataArray:

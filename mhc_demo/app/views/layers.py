@@ -21,6 +21,7 @@ class LayersView(View):
 
     name = "layers"
     title = "Single layers"
+    group = "Gain"
 
     @staticmethod
     def compute(key: Key, position: Position) -> xr.DataArray:

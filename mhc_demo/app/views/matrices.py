@@ -28,6 +28,7 @@ class MatricesView(View):
 
     name = "matrices"
     title = "Matrices"
+    group = "Matrices"
 
     @staticmethod
     def compute(key: Key, position: Position) -> tuple[xr.Dataset, xr.Dataset]:

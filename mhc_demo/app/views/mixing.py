@@ -20,6 +20,7 @@ class MixingView(View):
 
     name = "mixing"
     title = "Mixing"
+    group = "Mixing"
 
     @staticmethod
     def compute(key: Key, position: Position) -> xr.Dataset:

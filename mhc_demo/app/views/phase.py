@@ -32,6 +32,7 @@ class PhaseView(View):
 
     name = "phase"
     title = "Phase map"
+    group = "Compare"
 
     @staticmethod
     def compute(key: Key, position: Position) -> Maps:

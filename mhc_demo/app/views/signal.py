@@ -12,17 +12,21 @@ import xarray as xr
 from bokeh.plotting import figure
 
 from ...figures import SignalFigure, words
-from ...figures.signal import Columns, carried_columns, layers_with_ribbons, weight_columns
-from ...numerics.signal import ENTERING, signal_surface
+from ...figures.signal import (
+    USUAL,
+    Columns,
+    at_depth,
+    carried_columns,
+    layers_shipped,
+    weight_columns,
+)
+from ...numerics.signal import signal_surface
 from ...numerics.surface import MAX_DEPTH
 from ..computing import Key, Position, experiment_of
 from .base import UNLIMITED, View, html, legend, note, paragraph, plots
 
-SIGNAL_PARAMETERS = ("enters", "direction", "writes", "zoom")
+SIGNAL_PARAMETERS = tuple(USUAL)
 """The page's parameters of the signal and of how it is looked at."""
-
-SHIPPED_WHOLE = 4
-"""Up to this n the browser gets the weights of all layers; above, of those that it can draw."""
 
 HALF = "calc(0.5 * clamp(380px, calc(100vh - var(--mhc-rest, 500px)), 1600px))"
 
@@ -44,16 +48,13 @@ class Chosen:
     @classmethod
     def of(cls, streams: int, position: Position) -> Chosen:
         """The choice at a position."""
-        enters, direction = position["enters"], position["direction"]
-        backward = direction == "backward"
-        fixed = backward or ENTERING[enters].at_depth
-        layers = range(1, MAX_DEPTH + 1)
-        if streams > SHIPPED_WHOLE:
-            most = layers_with_ribbons(streams)
-            last = most if backward else max(most, position["depth"])
-            layers = range(last - most + 1, last + 1)
-        writes = position["writes"] and not backward
-        return cls(enters, direction, writes, position["depth"] if fixed else MAX_DEPTH, layers)
+        return cls(
+            position["enters"],
+            position["direction"],
+            position["writes"] and position["direction"] == "forward",
+            position["depth"] if at_depth(position) else MAX_DEPTH,
+            layers_shipped(streams, position),
+        )
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,7 @@ class SignalView(View):
 
     name = "signal"
     title = "Signal"
+    group = "Signal"
     parameters = SIGNAL_PARAMETERS
 
     @staticmethod

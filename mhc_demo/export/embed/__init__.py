@@ -10,7 +10,8 @@ the HTML.  To add a plot to choose from, write a subclass of `Plot` in `plots.py
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ...numerics.surface import MAX_DEPTH, MAX_ITERATIONS, Experiment
 from .page import html
@@ -36,6 +37,7 @@ def export_html(
     height: int | None = None,
     fragment: bool = False,
     device: str = "numpy",
+    signal: Mapping[str, Any] | None = None,
 ) -> str:
     """An experiment as one HTML file that asks nothing of any host.
 
@@ -54,6 +56,8 @@ def export_html(
     - `height`: pixels of the whole, for a frame that cannot follow; default as high as it needs.
     - `fragment`: not a page but a part of one, which loads BokehJS by itself.
     - `device`: what computes it, of `mhc_demo.DEVICES`.
+    - `signal`: of the plot "signal" what `enters` (a name of `numerics.signal.ENTERING`), its
+      `direction`, whether layers `writes`, and the `zoom`, the layers seen at once.
 
     >>> html = export_html(Experiment(streams=4, seed=42, members=32), depth=64, iterations=1)
     >>> html.startswith("<!DOCTYPE html>")
@@ -76,5 +80,6 @@ def export_html(
         height=height,
         fragment=fragment,
         device=device,
+        signal=signal,
     )
     return html(request)

@@ -219,13 +219,15 @@ def _data(
 def _packed(packed: PackedSource, i: int) -> dict[str, Any]:
     columns = packed.columns[i]
     tag = packed.source.tags[0] if packed.source.tags else {}
-    row = len(tag["depths"]) if "depths" in tag else len(next(iter(columns.values())))
+    row = len(next(iter(columns.values())))
+    if "depths" in tag:
+        row = len(tag["depths"]) * tag["width"]
     return {name: pack(values, row, packed.cells) for name, values in columns.items()}
 
 
 def _empty(source: ColumnDataSource, columns: Any) -> None:
     for name in columns:
-        del source.data[name]
+        source.data.pop(name, None)
 
 
 def _slider(name: str, end: int) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from ...figures import (
     LayersFigure,
     MatricesFigure,
     MixingFigure,
+    SignalFigure,
     figure8_html,
     words,
 )
@@ -28,7 +29,9 @@ from ...figures.composite import gain_range, theory_columns
 from ...figures.matrices import PANELS, matrix_columns
 from ...figures.mixing import STROKES as METRIC_STROKES
 from ...figures.packed import GAINS, PLAIN, Cells
+from ...figures.signal import carried_columns, layers_shipped, weight_columns
 from ...figures.slices import PLOTTED, gain_columns, table
+from ...numerics.signal import signal_surface
 from ...numerics.surface import (
     gain_surface,
     layer_axis_gains,
@@ -129,6 +132,45 @@ class Plot:
     def html(self) -> str:
         """The elements that its figures are put into."""
         return f'<div class="plot" style="--share:{self.share}"></div>' * len(self.figures)
+
+
+class Signal(Plot):
+    """A signal on its way through the streams, HC above, the projection below."""
+
+    name = "signal"
+    view = "signal"
+
+    def build(self) -> None:
+        request = self.request
+        if len(request.experiments) > 1:
+            raise ValueError("plots: signal can be shown for one number of streams only")
+        chosen, experiment = request.signal, request.experiments[0]
+        position = {**request.position, **chosen}
+        depth = request.limits["depth"]
+        found = signal_surface(
+            experiment,
+            entering=chosen["enters"],
+            direction=chosen["direction"],
+            writes=chosen["writes"],
+            at=request.position["depth"],
+            **request.limits,
+        )
+        held = [layer for layer in layers_shipped(experiment.streams, position) if layer <= depth]
+        found = found.sel(layer=held)
+        picture = SignalFigure(found, request.position, min(chosen["zoom"], depth))
+        self.pack(picture.carried, [carried_columns(found)])
+        self.pack(picture.weights, [weight_columns(found)], *PLAIN)
+        self.figures = picture.figures
+
+    def legend(self) -> list[words.Entry]:
+        return words.signal()
+
+    def note(self, i: int) -> str:
+        signal = self.request.signal
+        return words.entering(signal["enters"], signal["direction"], signal["writes"])
+
+    def html(self) -> str:
+        return '<div class="halves">' + '<div class="plot"></div>' * 2 + "</div>"
 
 
 class Composite(Plot):

@@ -6,9 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ...figures.signal import USUAL, at_depth
 from ...figures.slices import SLIDERS, Position
 from ...numerics._arrays import choice, whole_number
+from ...numerics.gains import DIRECTIONS
 from ...numerics.projections import PROJECTIONS
+from ...numerics.signal import ENTERING
 from ...numerics.surface import MAX_DEPTH, MAX_ITERATIONS, Experiment
 from ...story import TITLE
 from .plots import PLOTS, plots_of
@@ -45,6 +48,8 @@ class EmbedRequest:
     height: int | None
     fragment: bool
     device: str
+    signal: Position
+    """What the picture of the signal shows: see `figures.signal.USUAL`."""
 
 
 def checked(
@@ -63,6 +68,7 @@ def checked(
     height: int | None,
     fragment: bool,
     device: str,
+    signal: Mapping[str, Any] | None = None,
 ) -> EmbedRequest:
     """The request that the arguments of `export_html` make, or the error that names one of them."""
     of_story = _scene(scene)
@@ -86,9 +92,10 @@ def checked(
     _names("plots", plots, PLOTS)
     if not plots:
         raise ValueError(f"plots must name at least one of {', '.join(PLOTS)}")
+    signal = _signal(signal)
     printed = list(plots) == ["figure8"]  # nothing in it moves
     usual = of_story.controls if of_story else () if printed else SLIDERS
-    controls = _controls(plots, controls, usual)
+    controls = _controls(plots, controls, usual, signal)
     choice("theme", theme, THEMES)
     if height is not None:
         height = whole_number("height", height, *HEIGHTS)
@@ -111,7 +118,21 @@ def checked(
         height=height,
         fragment=fragment,
         device=device,
+        signal=signal,
     )
+
+
+def _signal(given: Mapping[str, Any] | None) -> Position:
+    if given is not None and not isinstance(given, Mapping):
+        raise TypeError(f"signal must be a mapping, not {given!r}")
+    for name in given or {}:
+        choice("signal", name, USUAL)
+    chosen = {**USUAL, **(given or {})}
+    choice("signal: enters", chosen["enters"], ENTERING)
+    choice("signal: direction", chosen["direction"], DIRECTIONS)
+    choice("signal: writes", chosen["writes"], (False, True))
+    whole_number("signal: zoom", chosen["zoom"], 2, MAX_DEPTH)
+    return chosen
 
 
 def _names(name: str, given: Any, allowed: Any) -> None:
@@ -124,9 +145,14 @@ def _names(name: str, given: Any, allowed: Any) -> None:
 
 
 def _controls(
-    plots: Sequence[str], given: Sequence[str] | None, usual: Sequence[str] | Mapping[str, Any]
+    plots: Sequence[str],
+    given: Sequence[str] | None,
+    usual: Sequence[str] | Mapping[str, Any],
+    signal: Position,
 ) -> Sequence[str]:
     fixed = {PLOTS[name].fixed: name for name in plots}
+    if "signal" in plots and at_depth(signal):
+        fixed["depth"] = "signal"
     if given is None:
         return [name for name in SLIDERS if name in usual and name not in fixed]
     _names("controls", given, SLIDERS)
