@@ -67,6 +67,7 @@ mhc.embed = (() => {
       for (const el of find(".legend .projected")) el.classList.toggle("off", iterations === 0);
       for (const el of find(".plot.of-projected")) el.hidden = iterations === 0;
     });
+    for (const el of find(".signal")) signal(host, el, doc, data);
     for (const input of find(".choice input")) {
       input.addEventListener("change", () => {
         shown = data.variants[Number(input.value)];
@@ -84,6 +85,16 @@ mhc.embed = (() => {
     for (const figure of rest) doc.add_root(figure);
     mhc.refresh(doc, "depth", "iterations");
     return {doc, paint, stop: mhc.describe(doc)};
+  }
+
+  // The controls of the picture of a signal: those that need no server, or (the first page) all.
+  function signal(host, el, doc, {signal: {chosen, offered}}) {
+    const show = mhc.signal_controls(el, host.offered ?? offered, (change) => {
+      show(Object.assign(chosen, change));
+      if ("zoom" in change) mhc.zoom(doc, change.zoom);
+      host.dispatchEvent(new CustomEvent("mhc-choice", {detail: change}));
+    });
+    show(chosen);
   }
 
   function missing(host, version) {

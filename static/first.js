@@ -15,6 +15,7 @@ mhc.first = (() => {
   const root = document.documentElement;
   const here = `${location.pathname.replace(/\/$/, "")}/token`;
 
+  const CHOICES = ["enters", "direction", "writes"]; // of the signal
   const wishes = {}; // what the visitor wants of the live page: view, scene, theme, sidebar
   let wanted = false; // whether that, or no picture, makes it urgent
   let hurry = () => {};
@@ -58,6 +59,8 @@ mhc.first = (() => {
     find("aside").addEventListener("click", () => want({}));
     mhc.doors(find(".doors"), {groups: data.groups, choose: (view) => want({view})})(data.view);
     tell_story();
+    host.offered = data.offered;
+    host.addEventListener("mhc-choice", ({detail}) => want(detail));
     const drawn = mhc.embed(host, picture);
     measure(); // with headline and sliders, and before the plots
     first = await drawn;
@@ -86,12 +89,14 @@ mhc.first = (() => {
     root.style.setProperty("--mhc-rest", `${20 * Math.round((above + 150) / 20)}px`);
   }
 
+  const in_link = (value) => (typeof value === "boolean" ? Number(value) : value);
+
   // The link of what is shown; without a picture, as it was given, with what is to be corrected.
   function query() {
     if (!host) return location.search;
     const chosen = new URLSearchParams(data.query);
     for (const [name, value] of Object.entries(now)) chosen.set(name, value);
-    for (const name of ["view", "scene", "theme"]) if (name in wishes) chosen.set(name, wishes[name]);
+    for (const name of ["view", "scene", "theme", "zoom", ...CHOICES]) if (name in wishes) chosen.set(name, in_link(wishes[name]));
     if (wishes.presenting) chosen.set("present", 1);
     return `?${chosen}`;
   }
@@ -191,6 +196,8 @@ mhc.first = (() => {
     const [story] = models(live, "Story");
     if (fresh("scene")) story.scene = wishes.scene;
     if (fresh("presenting")) story.present = wishes.presenting;
+    for (const controls of models(live, "SignalControls"))
+      for (const name of ["zoom", ...CHOICES]) if (fresh(name)) controls[name] = wishes[name];
     if (fresh("view")) models(live, "Doors")[0].view = wishes.view;
   }
 

@@ -7,16 +7,17 @@ Object.assign(mhc, (() => {
   const {get, in_label, exact, minus} = mhc;
   const WIDE_ENOUGH = 22; // pixels of a layer from which its ribbons are drawn
   const TAPPED = 16; // layers up to which the layers' branches are drawn
-  const ROOM = 0.13; // part of the width behind the front, where the numbers stand
+  const ROOM = [0.13, 72]; // of the width, or pixels: behind the front, where the numbers stand
 
+  const entries_of = (o) => (o instanceof Map ? o : Object.entries(o));
   const numbers = (length, value = NaN) => new Float64Array(length).fill(value);
 
   // What the picture shows: which layers, from where the signal comes and how far it is.
   function frame(rule, state) {
     const table = get(rule, "carried");
     const where = table.tags[0];
-    const {zoom, enters_after, writes, projection, short, iterative, look} =
-      Object.fromEntries([...entries_of(get(where, "signal"))]);
+    const {zoom, enters_after, writes, projection, short, iterative, ...look} =
+      Object.fromEntries(entries_of(get(where, "signal")));
     const depths = get(where, "depths");
     const last = depths[depths.length - 1];
     const n = get(where, "width");
@@ -25,11 +26,12 @@ Object.assign(mhc, (() => {
     const from = backward ? 0 : Math.max(0, state.depth - zoom);
     const figure = get(rule, "figure");
     const [wide, high] = ["inner_width", "inner_height"].map((name) => measured(figure, name));
-    const pixels = wide * (1 - ROOM) / zoom;
-    const held = get(where, "most_with_ribbons");
-    const ribbons = pixels >= WIDE_ENOUGH && zoom * n * n <= held;
+    const room = Math.max(ROOM[0], wide > 0 ? Math.min(0.4, ROOM[1] / wide) : 0);
+    const pixels = wide * (1 - room) / zoom;
+    const ribbons = pixels >= WIDE_ENOUGH && zoom * n * n <= look.most_ribbons;
     return {
-      n, zoom, last, wide, backward, front, from, to: from + zoom, figure, pixels, ribbons, writes, look,
+      n, zoom, wide, backward, front, from, to: from + zoom, figure, ribbons, writes, look,
+      room: zoom * room / (1 - room),
       projection, short, iterative, enters_after: backward ? enters_after : 0,
       // The lane ends where the ribbons begin.
       half: ribbons ? Math.max(0.13, Math.min(0.2, 6 / pixels)) : 0.5,
@@ -39,7 +41,6 @@ Object.assign(mhc, (() => {
   // Of a figure that is not laid out yet, 0.
   const measured = (figure, name) =>
     (figure.properties[name].is_unset ? 0 : figure[name]);
-  const entries_of = (o) => (o instanceof Map ? o : Object.entries(o));
 
   // As `lane_height` in figures/signal.py.
   function height(log10, {smallest, at_one, linear, most}) {
@@ -52,9 +53,9 @@ Object.assign(mhc, (() => {
 
   // Sets what the figure itself shows: its range and its title.
   function arrange(f, state, hc) {
-    const {figure, from, to, zoom} = f;
+    const {figure, from, to, zoom, room} = f;
     const start = from - 0.5 - 0.01 * zoom;
-    const end = to + 0.5 + ROOM * zoom;
+    const end = to + 0.5 + room;
     if (figure.x_range.start !== start || figure.x_range.end !== end) figure.x_range.setv({start, end});
     const heading = figure.center.find(({name}) => name === "heading");
     const text = hc ? "HC, unconstrained" : named(f, state);
@@ -155,6 +156,19 @@ Object.assign(mhc, (() => {
     return out;
   }
 
+  // Where streams carry nothing (yet); interrupted where the numbers stand.
+  function rails(_, state, rule) {
+    const f = frame(rule, state);
+    const here = f.backward ? Math.min(f.to, f.enters_after) : f.front;
+    const out = {x0: [], x1: [], y: []};
+    for (let i = 0; i < f.n; i++) {
+      out.x0.push(f.from - 0.5, here + f.half + f.room);
+      out.x1.push(here, f.to + 0.5 + f.room);
+      out.y.push(i, i);
+    }
+    return out;
+  }
+
   // Each layer's branch F: it reads the streams on its left, and writes to those on its right.
   function taps(_, state, rule) {
     const f = frame(rule, state);
@@ -174,18 +188,59 @@ Object.assign(mhc, (() => {
     return out;
   }
 
+  // ---- its controls ------------------------------------------------------------------------
+
   // Shows so many layers at once.
   function zoom(doc, layers) {
-    const changed = [];
-    for (const model of doc.all_models) {
-      const signal = model.tags.length && get(model.tags[0] ?? {}, "signal");
-      if (!signal) continue;
-      if (signal instanceof Map) signal.set("zoom", layers);
-      else signal.zoom = layers;
-      changed.push(model);
-    }
-    mhc.refresh(doc, ...changed);
+    const table = doc.get_model_by_name("signal");
+    if (!table) return;
+    const shown = get(table.tags[0], "signal");
+    if (shown instanceof Map) shown.set("zoom", layers);
+    else shown.zoom = layers;
+    mhc.refresh(doc, table);
   }
 
-  return {zoom, shapes: {lanes, ribbons, front, taps}};
+  function choice(parent, label, options, choose) {
+    const box = mhc.element("label", "", parent);
+    mhc.element("span", "", box, {textContent: label});
+    const select = mhc.element("select", "", box);
+    for (const [value, title] of options) mhc.element("option", "", select, {value, textContent: title});
+    select.addEventListener("change", () => choose(select.value));
+    return select;
+  }
+
+  /* What enters, which way, whether layers write, and how many layers are seen.  `offered` holds
+     the lists {enters, direction} of [name, title], if they can be chosen here, and {zooms};
+     `choose(change)` is called with what the reader chooses.  Returns `show(chosen)`. */
+  function signal_controls(el, offered, choose) {
+    el.classList.add("mhc-signal");
+    const of_signal = offered.enters && {
+      enters: choice(el, "What enters", offered.enters, (enters) => choose({enters})),
+      direction: choice(el, "Direction", offered.direction, (direction) => choose({direction})),
+    };
+    let writes = null;
+    if (of_signal) {
+      const box = mhc.element("label", "writes", el);
+      writes = mhc.element("input", "", box, {type: "checkbox"});
+      mhc.element("span", "", box, {textContent: "Layers write"});
+      writes.addEventListener("change", () => choose({writes: writes.checked}));
+    }
+    const group = mhc.element("div", "zooms", el, {role: "group", ariaLabel: "Layers seen"});
+    mhc.element("span", "", group, {textContent: "Layers seen", ariaHidden: "true"});
+    const buttons = offered.zooms.map((layers) => {
+      const button = mhc.element("button", "", group, {type: "button", textContent: layers});
+      button.addEventListener("click", () => choose({zoom: layers}));
+      return button;
+    });
+    return (chosen) => {
+      for (const [name, select] of Object.entries(of_signal ?? {})) select.value = chosen[name];
+      if (writes) {
+        writes.checked = chosen.writes;
+        writes.disabled = chosen.direction === "backward";
+      }
+      offered.zooms.forEach((layers, i) => { buttons[i].ariaPressed = String(layers === chosen.zoom); });
+    };
+  }
+
+  return {zoom, signal_controls, shapes: {lanes, ribbons, front, rails, taps}};
 })());

@@ -87,6 +87,34 @@ class Doors(JSComponent):
 
 
 @prompt
+class SignalControls(JSComponent):
+    """What signal enters, and how it is looked at: see `static/signal.js`."""
+
+    enters = param.String()
+    direction = param.String()
+    writes = param.Boolean()
+    zoom = param.Integer()
+    offered = param.Dict(doc="What can be chosen: see `mhc.signal_controls`.")
+
+    _esm = """
+    export function render({model, el, view}) {
+      const doc = view.model.document
+      const host = document.createElement("div")
+      el.append(host)
+      const names = ["enters", "direction", "writes", "zoom"]
+      const show = mhc.signal_controls(host, model.offered, (change) => {
+        Object.assign(model, change)
+      })
+      const follow = () => show(Object.fromEntries(names.map((name) => [name, model[name]])))
+      names.forEach((name) => model.on(name, follow))
+      model.on("zoom", () => mhc.zoom(doc, model.zoom))
+      follow()
+    }
+    """
+    _stylesheets: ClassVar = [CSS]
+
+
+@prompt
 class Story(JSComponent):
     """The present scene, and the presenter's keys: see `static/story.js`.
 

@@ -46,6 +46,7 @@ from . import static
 from .controls import FOLDED, ORDER, SLIDING, unfolded
 from .state import State
 from .views import groups
+from .views.signal import offered
 
 SCRIPTS = (*PAGE, "embed.js", "first.js")
 
@@ -163,6 +164,7 @@ def _html(state: State, live: LivePage) -> str:
         "scenes": scenes_for_browser(),
         "view": state.view,
         "groups": groups(),
+        "offered": offered(),
     }
     picture = ""
     if has_picture(state):

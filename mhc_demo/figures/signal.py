@@ -90,6 +90,9 @@ def layers_shipped(streams: int, position: Position) -> range:
     return range(last - most + 1, last + 1)
 
 
+ZOOMS = (4, 8, 16, 32, 64, 128)
+"""Numbers of layers to choose from."""
+
 Columns: TypeAlias = dict[str, NDArray[Any]]
 
 
@@ -115,6 +118,7 @@ LOOK = {
     "most": MOST,
     "positive": style.PLUS,
     "negative": style.MINUS,
+    "most_ribbons": MOST_RIBBONS,
 }
 """What `static/signal.js` needs to know of the scale and the colours."""
 
@@ -133,6 +137,7 @@ class SignalFigure:
 
     def __init__(self, signal: xr.Dataset, state: Position, zoom: int) -> None:
         self.carried, self.weights = table({}, [0], [1]), table({}, [0], [1])
+        self.carried.name = "signal"  # by which the zoom finds it
         self.zoom = zoom
         self.streams = signal.sizes["stream"]
         self.x_range = Range1d(-0.5, zoom + 0.5)
@@ -153,18 +158,17 @@ class SignalFigure:
         """
         iterations, n = signal["iterations"].values, signal.sizes["stream"]
         label(self.weights, iterations, signal["layer"].values, n * n)
-        label(self.carried, iterations, signal["position"].values, n)
         chosen = PROJECTIONS[signal.attrs["projection"]]
-        self.carried.tags[0]["signal"] = {
+        shown = {
             "zoom": self.zoom,
             "enters_after": signal.attrs["at"] if signal.attrs["direction"] == "backward" else 0,
             "writes": signal.attrs["writes"],
             "projection": chosen.title,
             "short": chosen.short or chosen.title,
             "iterative": chosen.iterative,
-            "look": LOOK,
+            **LOOK,
         }
-        self.carried.tags[0]["most_with_ribbons"] = MOST_RIBBONS
+        label(self.carried, iterations, signal["position"].values, n, signal=shown)
         self.weights.data, self.carried.data = weights, carried
 
     def _half(self, state: Position, at: int | None) -> figure:
@@ -220,9 +224,9 @@ class SignalFigure:
         ribbons = cut("ribbons", self.weights, weight="weight")
         front = cut("front", self.carried, **both)
         taps = cut("taps", self.carried)
-        rails = ColumnDataSource({"x0": [-1] * n, "x1": [MAX_DEPTH + 1] * n, "y": list(range(n))})
+        rails = cut("rails", self.carried)
         quiet = {"line_color": style.SHADE, "line_alpha": 0.35}
-        style.draw(p, rails, Segment(x0="x0", x1="x1", y0="y", y1="y", **quiet))
+        style.draw(p, rails, Segment(x0="x0", x1="x1", y0="y", y1="y", **quiet), style.MOVING)
         curve = Bezier(
             **{end: end for end in ("x0", "y0", "x1", "y1", "cx0", "cy0", "cx1", "cy1")},
             line_width="width",
@@ -283,7 +287,7 @@ class SignalFigure:
         self.ink += [box, number]
         # How wide a ribbon is, and whether there is room for any, depends on the size.
         moved = CustomJS(
-            args={"sources": [lanes, ribbons, front, taps]}, code="sources.forEach(mhc.cut)"
+            args={"sources": [lanes, ribbons, front, rails, taps]}, code="sources.forEach(mhc.cut)"
         )
         p.js_on_change("inner_width", moved)
         p.js_on_change("inner_height", moved)
@@ -349,6 +353,7 @@ SHAPES: dict[str, tuple[str, ...]] = {
         "dash",
     ),
     "front": ("x", "y", "text", "said", "layer"),
+    "rails": ("x0", "x1", "y"),
     "taps": ("x", "y0", "y1", "at", "text", "alpha"),
 }
 """The columns that `static/signal.js` fills, for each shape."""

@@ -105,14 +105,19 @@ def table(
 
 
 def label(
-    source: ColumnDataSource, iterations: Iterable[int], depths: Iterable[int], width: int = 1
+    source: ColumnDataSource,
+    iterations: Iterable[int],
+    depths: Iterable[int],
+    width: int = 1,
+    **more: Any,
 ) -> None:
-    """Say which iterations and depths the rows of a table stand for."""
+    """Say which iterations and depths the rows of a table stand for, and what else scripts need."""
     source.tags = [
         {
             "iterations": [int(t) for t in iterations],
             "depths": [int(d) for d in depths],
             "width": width,
+            **more,
         }
     ]
 

@@ -122,13 +122,13 @@ def entering(enters: str, direction: str, writes: bool) -> str:
         )
     elif writes:
         said.append(
-            "Every layer’s branch F writes to the streams through H_post: here a fresh random "
-            "number, the same above and below, whatever F reads through H_pre."
+            "Every layer’s branch F writes to the streams through H<sub>post</sub>: here a fresh "
+            "random number, the same above and below, whatever F reads through H<sub>pre</sub>."
         )
     else:
         said.append(
-            "The layers’ branches F write nothing here, so this is what H_res alone does; "
-            "switch on “Layers write” to see streams that are written to."
+            "The layers’ branches F write nothing here, so this is what H<sub>res</sub> alone "
+            "does; switch on “Layers write” to see streams that are written to."
         )
     said.append("One number for each stream, in the first network of the ensemble.")
     return " ".join(said)

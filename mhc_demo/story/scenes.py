@@ -71,7 +71,7 @@ SCENES: dict[str, Scene] = {
         notes="This is why deep networks train at all. Drag Depth: the line does not move. "
         "Everything that follows is about keeping this line flat while allowing more than one "
         "stream.",
-        state={"init": "identity", "spread": 0.0, "projection": "identity"},
+        state={"view": "composite", "init": "identity", "spread": 0.0, "projection": "identity"},
         controls=("depth",),
     ),
     "widen": Scene(
@@ -109,7 +109,7 @@ SCENES: dict[str, Scene] = {
         notes="Drag Depth from 1 to 128 and back. Dashed is the backward direction: the same. The "
         "dotted line is the exact mean for products of Gaussian matrices (Newman 1986), no fit. "
         "At n = 1 it vanishes instead, at n = 2 it barely moves: try Streams.",
-        state={"iterations": 0},
+        state={"view": "composite", "iterations": 0},
         controls=("depth", "streams"),
     ),
     "dial": Scene(
@@ -121,7 +121,7 @@ SCENES: dict[str, Scene] = {
         question="One iteration does not make a matrix doubly stochastic. Why is it enough?",
         notes="Start at 0 and turn slowly. The cliff is between 0 and 1; after that hardly "
         "anything happens. Do not explain yet: the next scene does.",
-        state={"iterations": 1},
+        state={"view": "composite", "iterations": 1},
         controls=("iterations", "depth"),
     ),
     "why": Scene(
@@ -146,7 +146,7 @@ SCENES: dict[str, Scene] = {
         question="Would you pay for all of them?",
         notes="The right-hand plot is the dial: everything of note happens before 1. How much is "
         "left to buy depends on the logits, which is the next scene.",
-        state={"iterations": 20},
+        state={"view": "composite", "iterations": 20},
         controls=("iterations", "depth"),
     ),
     "sharp": Scene(
@@ -157,7 +157,7 @@ SCENES: dict[str, Scene] = {
         question="Where would you find such logits in a trained network?",
         notes="Turn the dial: it now takes many iterations to come down. That is mHC-lite's "
         "point, and perhaps the paper's own 1.6. Try spread 8.",
-        state={"spread": 5.0},
+        state={"view": "composite", "spread": 5.0},
         controls=("iterations", "spread"),
     ),
     "exp": Scene(
@@ -168,7 +168,7 @@ SCENES: dict[str, Scene] = {
         question="So which of the two tames the product?",
         notes="Positive entries cannot cancel, so they explode faster. A control that most "
         "demonstrations leave out.",
-        state={"projection": "exp"},
+        state={"view": "composite", "projection": "exp"},
         controls=("depth", "projection"),
     ),
     "drift": Scene(
@@ -180,7 +180,7 @@ SCENES: dict[str, Scene] = {
         question="How little drift is safe?",
         notes="Drag Spread from 0: HC leaves gain 1 slowly, then all at once. The explosion is "
         "something that training does, not something that is there at the start.",
-        state={"init": "identity", "spread": 0.5, "iterations": 20},
+        state={"view": "composite", "init": "identity", "spread": 0.5, "iterations": 20},
         controls=("iterations", "spread"),
     ),
     "real": Scene(

@@ -7,30 +7,32 @@ from functools import lru_cache
 from typing import Any
 
 import panel as pn
-import panel_material_ui as pmui
+import param
 import xarray as xr
 from bokeh.plotting import figure
 
 from ...figures import SignalFigure, words
 from ...figures.signal import (
     USUAL,
+    ZOOMS,
     Columns,
     at_depth,
     carried_columns,
     layers_shipped,
     weight_columns,
 )
-from ...numerics.signal import signal_surface
+from ...numerics.signal import ENTERING, signal_surface
 from ...numerics.surface import MAX_DEPTH
+from ..components import SignalControls
 from ..computing import Key, Position, experiment_of
 from .base import UNLIMITED, View, html, legend, note, paragraph, plots
 
 SIGNAL_PARAMETERS = tuple(USUAL)
 """The page's parameters of the signal and of how it is looked at."""
 
-HALF = "calc(0.5 * clamp(380px, calc(100vh - var(--mhc-rest, 500px)), 1600px))"
+WAYS = [["forward", "Forward"], ["backward", "Backward: a gradient"]]
 
-ZOOMS = (4, 8, 16, 32, 64, 128)
+HALF = "calc(0.5 * clamp(380px, calc(100vh - var(--mhc-rest, 500px)), 1600px))"
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,12 @@ def _shown(key: Key, chosen: Chosen) -> Shown:
     return Shown(chosen, signal, carried_columns(signal), weight_columns(signal))
 
 
+def offered() -> dict[str, Any]:
+    """What the view's controls offer, as `static/signal.js` takes it."""
+    kinds = [[name, kind.title] for name, kind in ENTERING.items()]
+    return {"enters": kinds, "direction": WAYS, "zooms": list(ZOOMS)}
+
+
 class SignalView(View):
     """Streams as lanes, the mixing as ribbons between them."""
 
@@ -95,39 +103,38 @@ class SignalView(View):
 
     def build(self, data: Shown) -> Any:
         self.plots = pn.Column(styles=UNLIMITED, sizing_mode="stretch_width", margin=0)
-        self.choices = pn.Row(
-            stylesheets=[":host { flex-wrap: wrap; }"], sizing_mode="stretch_width", margin=(0, 4)
+        state = self.context.state
+        self.controls = SignalControls(
+            offered=offered(),
+            sizing_mode="stretch_width",
+            margin=0,
+            **{name: getattr(state, name) for name in SIGNAL_PARAMETERS},
         )
+        self.controls.param.watch(self._chosen, list(SIGNAL_PARAMETERS))
+        state.param.watch(self._follow, list(SIGNAL_PARAMETERS))
         self.note = note()
         self.data = data
         self._draw()
         return pn.Column(
             html(legend(words.signal())),
             self.plots,
-            self.choices,
+            self.controls,
             self.note,
             sizing_mode="stretch_width",
             margin=0,
         )
 
-    def complete(self) -> None:
+    def _chosen(self, *events: param.parameterized.Event) -> None:
         state = self.context.state
-        small = {"size": "small", "margin": (6, 8), "width": 210}
-        zoom = pmui.RadioButtonGroup(
-            value=state.zoom,
-            options={str(each): each for each in ZOOMS},
-            size="small",
-            margin=(10, 8),
-            label="Layers seen",
-        )
-        zoom.jscallback(value="mhc.zoom(cb_obj.document, cb_obj.value)")
-        zoom.param.watch(lambda event: setattr(state, "zoom", event.new), "value")
-        self.choices[:] = [
-            pmui.Select.from_param(state.param.enters, **small),
-            pmui.Select.from_param(state.param.direction, **small),
-            pmui.Switch.from_param(state.param.writes, margin=(10, 8)),
-            zoom,
-        ]
+        for event in events:
+            try:
+                setattr(state, event.name, event.new)
+            except ValueError:  # a browser may send anything
+                setattr(self.controls, event.name, event.old)
+
+    def _follow(self, *events: param.parameterized.Event) -> None:
+        self.picture.zoom = self.context.state.zoom
+        self.controls.param.update(**{event.name: event.new for event in events})
 
     def figures(self) -> list[figure]:
         return self.picture.figures

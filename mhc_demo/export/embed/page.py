@@ -16,6 +16,7 @@ from bokeh.util.paths import bokehjs_path
 
 from ...figures import style, words
 from ...figures.packed import PER_UNIT, pack
+from ...figures.signal import ZOOMS
 from ...figures.slices import SLIDERS
 from ...numerics.paper import MHC_PAPER
 from ...numerics.projections import PROJECTIONS
@@ -208,6 +209,7 @@ def _data(
         "projected": {"projection": chosen.title, "iterative": chosen.iterative},
         "sliders": {name: _slider(name, request.limits[name]) for name in request.controls},
         "first": request.first,
+        "signal": {"chosen": dict(request.signal), "offered": {"zooms": list(ZOOMS)}},
         "per_unit": PER_UNIT,
         "variants": variants,
         "doc": written,

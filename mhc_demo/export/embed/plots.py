@@ -170,7 +170,8 @@ class Signal(Plot):
         return words.entering(signal["enters"], signal["direction"], signal["writes"])
 
     def html(self) -> str:
-        return '<div class="halves">' + '<div class="plot"></div>' * 2 + "</div>"
+        plots = '<div class="plot"></div>' * 2
+        return f'<div class="halves">{plots}<div class="signal"></div></div>'
 
 
 class Composite(Plot):
