@@ -25,9 +25,9 @@ from .results import BROWSERS, ROOT
 
 PATIENCE = 180_000  # ms; a busy machine is to be measured too
 
-PROBE = """(for_data) => {
+PROBE = """([name, for_data]) => {
   const doc = Bokeh.documents[0]
-  const view = Bokeh.index.find_one_by_id(doc.get_model_by_name("composite").id)
+  const view = Bokeh.index.find_one_by_id(doc.get_model_by_name(name).id)
   const probe = (window.probe = {times: [], event: null, start: null, for_data})
   const changed = () => { probe.start ??= probe.event }
   for (const event of ["pointermove", "keydown", "pointerdown"])
@@ -46,12 +46,13 @@ PROBE = """(for_data) => {
   }
   probe.start = null
 }"""
-"""Times every repaint of the main plot; `probe.for_data` counts only those with new data."""
+"""Times every repaint of the plot of a name; `probe.for_data` counts only those with new data."""
 
 FIRST_PAINT = """
 (() => {
   const look = () => {
-    const plot = window.Bokeh?.documents?.[0]?.get_model_by_name("composite")
+    const doc = window.Bokeh?.documents?.[0]
+    const plot = doc?.get_model_by_name("signal-hc") ?? doc?.get_model_by_name("composite")
     const view = plot && Bokeh.index.find_one_by_id(plot.id)
     if (view?._render_count > 0) window.first_paint = performance.now()
     else requestAnimationFrame(look)

@@ -95,7 +95,7 @@ def times(browser: Browser, path: Path, bare: Path) -> Table:
     page = browser.new_page(viewport=VIEWPORT)
     ready(page, path.as_uri())
     page.wait_for_timeout(1000)
-    page.evaluate(PROBE, False)
+    page.evaluate(PROBE, ["composite", False])
     for name in ("Depth (layers)", "Sinkhorn iterations"):
         drag(page, name, 30)
         rows.append(timed(f"drag {name}", drag(page, name, 200), FRAME, FRAME_P95))

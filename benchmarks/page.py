@@ -18,21 +18,32 @@ from .timing import timed, times_table
 FRAME, FRAME_P95 = 17, 34
 ROUND_TRIP = 150
 
+PICTURES = (
+    ("signal, n = 4, 64 layers", "view=signal", "signal-projected", 1),
+    ("signal, n = 4, 8 layers", "view=signal&zoom=8", "signal-projected", 1),
+    ("signal, n = 16, 4 layers", "view=signal&streams=16&zoom=4", "signal-projected", 2),
+    ("composite gain", "view=composite", "composite", 1),
+)
+"""Title, link, the plot that is painted last, and the frames that a move may take."""
+
 
 def run() -> Iterator[Table]:
     """What the browser does by itself, then what needs the server."""
     with served() as (address, _), chromium() as browser:
-        page = browser.new_page(viewport={"width": 1400, "height": 900})
-        ready(page, address)
-        joined(page)
-        page.wait_for_timeout(1500)
-        page.evaluate(PROBE, False)
         rows = []
-        for name in ("Depth (layers)", "Sinkhorn iterations"):
-            drag(page, name, 30)
-            rows.append(timed(f"drag {name}", drag(page, name, 200), FRAME, FRAME_P95))
-            keys = press(page, name, 100, 40)
-            rows.append(timed(f"arrow keys on {name}", keys, FRAME, FRAME_P95))
+        for title, query, plot, frames in PICTURES:
+            page = browser.new_page(viewport={"width": 1400, "height": 900})
+            ready(page, f"{address}?{query}")
+            joined(page)
+            page.wait_for_timeout(1500)
+            page.evaluate(PROBE, [plot, False])
+            targets = (frames * FRAME, frames * FRAME_P95)
+            for name in ("Depth (layers)", "Sinkhorn iterations"):
+                drag(page, name, 30)
+                rows.append(timed(f"{title}: drag {name}", drag(page, name, 200), *targets))
+                if plot == "composite":
+                    keys = press(page, name, 100, 40)
+                    rows.append(timed(f"{title}: arrow keys on {name}", keys, *targets))
         yield times_table(rows, "In the browser")
 
         page.evaluate("() => { probe.for_data = true }")

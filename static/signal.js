@@ -30,12 +30,15 @@ Object.assign(mhc, (() => {
     const pixels = wide * (1 - room) / zoom;
     const ribbons = pixels >= WIDE_ENOUGH && zoom * n * n <= look.most_ribbons;
     return {
-      n, zoom, wide, backward, front, from, to: from + zoom, figure, ribbons, writes, look,
+      n, zoom, wide, front, from, to: from + zoom, figure,
+      // The last position that the signal has reached, of those that are seen.
+      until: Math.min(from + zoom, backward ? enters_after : front),
+      ribbons, writes, look,
       room: zoom * room / (1 - room),
-      projection, short, iterative, enters_after: backward ? enters_after : 0,
+      projection, short, iterative,
       // The lane ends where the ribbons begin.
       half: ribbons ? Math.max(0.13, Math.min(0.2, 6 / pixels)) : 0.5,
-      pitch: high / (1.16 * n + 0.52),
+      pitch: high / (1.32 * n + 0.32),
     };
   }
   // Of a figure that is not laid out yet, 0.
@@ -51,15 +54,11 @@ Object.assign(mhc, (() => {
 
   const said = (sign, log10) => (sign < 0 ? "−" : "") + in_label(log10);
 
-  // Sets what the figure itself shows: its range and its title.
-  function arrange(f, state, hc) {
-    const {figure, from, to, zoom, room} = f;
-    const start = from - 0.5 - 0.01 * zoom;
-    const end = to + 0.5 + room;
+  // Sets what the figure itself shows: its range, which the zoom alone moves.
+  function arrange({figure, zoom, room}) {
+    const start = -0.5 - 0.01 * zoom;
+    const end = zoom + 0.5 + room;
     if (figure.x_range.start !== start || figure.x_range.end !== end) figure.x_range.setv({start, end});
-    const heading = figure.center.find(({name}) => name === "heading");
-    const text = hc ? "HC, unconstrained" : named(f, state);
-    if (heading.text !== text) heading.text = text;
   }
 
   const NARROW = 420; // pixels below which a projection has its short name
@@ -73,49 +72,47 @@ Object.assign(mhc, (() => {
 
   function lanes({log10, sign}, state, rule) {
     const f = frame(rule, state);
-    arrange(f, state, get(rule, "at") === 0);
-    const {n, half, from, to, front, enters_after, look} = f;
-    const length = log10.length;
-    const out = Object.fromEntries(["layer", "stream", "left", "right", "top", "bottom",
+    arrange(f);
+    const {n, half, from, until, look} = f;
+    const length = Math.max(0, until - from + 1) * n;
+    const out = Object.fromEntries(["layer", "stream", "log10", "sign", "left", "right", "top", "bottom",
       "top_negative", "bottom_negative", "alpha"].map((name) => [name, numbers(length)]));
     const colour = new Array(length);
-    const text = new Array(length).fill("");
-    const [first, last] = f.backward ? [Math.max(0, from), enters_after] : [from, front];
+    const words = new Array(length);
     for (let k = 0; k < length; k++) {
-      const position = Math.floor(k / n);
-      const stream = k % n;
-      out.layer[k] = position;
+      const [x, stream] = [Math.floor(k / n), k % n];
+      const at = from * n + k;
+      const negative = sign[at] < 0;
+      out.layer[k] = from + x;
       out.stream[k] = stream + 1;
-      colour[k] = sign[k] < 0 ? look.negative : look.positive;
-      if (position < first || position > Math.min(last, to)) continue;
-      const tall = height(log10[k], look);
+      out.log10[k] = log10[at];
+      out.sign[k] = sign[at];
+      colour[k] = negative ? look.negative : look.positive;
+      words[k] = (negative ? "−" : "") + exact(log10[at]);
+      const tall = height(log10[at], look);
       if (tall === 0) continue;
-      out.left[k] = position - half;
-      out.right[k] = position + half;
+      out.left[k] = x - half;
+      out.right[k] = x + half;
       out.top[k] = stream - tall / 2;
       out.bottom[k] = stream + tall / 2;
       out.alpha[k] = 0.45 + 0.55 * tall;
-      text[k] = (sign[k] < 0 ? "−" : "") + exact(log10[k]);
-      if (sign[k] < 0) [out.top_negative[k], out.bottom_negative[k]] = [out.top[k], out.bottom[k]];
+      if (negative) [out.top_negative[k], out.bottom_negative[k]] = [out.top[k], out.bottom[k]];
     }
-    return {...out, log10, sign, colour, said: text};
+    return {...out, colour, said: words};
   }
 
   function ribbons({weight}, state, rule) {
     const f = frame(rule, state);
     const {n, half, look} = f;
     const held = get(get(rule, "table").tags[0], "depths");
-    const [first, last] = f.backward
-      ? [f.from + 1, Math.min(f.to, f.enters_after)]
-      : [f.from + 1, Math.min(f.to, f.front)];
     const out = {layer: [], from: [], to: [], weight: [], x0: [], y0: [], x1: [], y1: [], cx0: [],
                  cy0: [], cx1: [], cy1: [], width: [], colour: [], dash: []};
     if (!f.ribbons) return out;
     const unit = 0.2 * f.pitch;
-    for (let layer = first; layer <= last; layer++) {
+    for (let layer = f.from + 1; layer <= f.until; layer++) {
       const row = held.indexOf(layer);
       if (row < 0) continue; // the server is about to send them
-      const [x0, x1] = [layer - 1 + half, layer - half];
+      const [x0, x1] = [layer - f.from - 1 + half, layer - f.from - half];
       const bend = 0.5 * (x1 - x0);
       for (let to = 0; to < n; to++) for (let from = 0; from < n; from++) {
         const w = weight[(row * n + to) * n + from];
@@ -147,7 +144,7 @@ Object.assign(mhc, (() => {
     for (let i = 0; i < f.n; i++) {
       const k = f.front * f.n + i;
       const words = Number.isNaN(log10[k]) ? "" : said(sign[k], log10[k]);
-      out.x.push(f.backward ? Math.min(f.to, f.enters_after) + f.half : f.front + f.half);
+      out.x.push(f.until - f.from + f.half);
       out.y.push(i);
       out.said.push(words);
       out.text.push(f.pitch < 11 ? "" : words);
@@ -159,12 +156,30 @@ Object.assign(mhc, (() => {
   // Where streams carry nothing (yet); interrupted where the numbers stand.
   function rails(_, state, rule) {
     const f = frame(rule, state);
-    const here = f.backward ? Math.min(f.to, f.enters_after) : f.front;
+    const here = f.until - f.from;
     const out = {x0: [], x1: [], y: []};
     for (let i = 0; i < f.n; i++) {
-      out.x0.push(f.from - 0.5, here + f.half + f.room);
-      out.x1.push(here, f.to + 0.5 + f.room);
+      out.x0.push(-0.5, here + f.half + f.room);
+      out.x1.push(here, f.zoom + 0.5 + f.room);
       out.y.push(i, i);
+    }
+    return out;
+  }
+
+  function heading(_, state, rule) {
+    const f = frame(rule, state);
+    return {x: [-0.5], text: [get(rule, "at") === 0 ? "HC, unconstrained" : named(f, state)]};
+  }
+
+  // The layers' numbers, below the lower half.
+  function ticks(_, state, rule) {
+    const f = frame(rule, state);
+    const out = {x: [], text: []};
+    const most = Math.max(2, Math.min(9, Math.floor(f.wide / 90)));
+    const step = [1, 2, 4, 8, 16, 32, 64].find((s) => f.zoom / s <= most) ?? 128;
+    for (let layer = Math.ceil(f.from / step) * step; layer <= f.to; layer += step) {
+      out.x.push(layer - f.from);
+      out.text.push(layer === 0 ? "input" : `layer ${layer}`);
     }
     return out;
   }
@@ -174,13 +189,12 @@ Object.assign(mhc, (() => {
     const f = frame(rule, state);
     const out = {x: [], y0: [], y1: [], at: [], text: [], alpha: []};
     if (!f.ribbons || f.zoom > TAPPED) return out;
-    const last = f.backward ? Math.min(f.to, f.enters_after) : Math.min(f.to, f.front);
-    for (let layer = f.from + 1; layer <= last; layer++) {
-      for (const [x, text] of [[layer - 1 + f.half / 2, "F"], [layer - f.half / 2, ""]]) {
-        out.x.push(x);
+    for (let x = 1; x <= f.until - f.from; x++) {
+      for (const [at, text] of [[x - 1 + f.half / 2, "F"], [x - f.half / 2, ""]]) {
+        out.x.push(at);
         out.y0.push(0);
         out.y1.push(f.n - 0.3);
-        out.at.push(layer - 0.5);
+        out.at.push(x - 0.5);
         out.text.push(text);
         out.alpha.push(text || !f.writes ? 0.25 : 0.9);
       }
@@ -242,5 +256,5 @@ Object.assign(mhc, (() => {
     };
   }
 
-  return {zoom, signal_controls, shapes: {lanes, ribbons, front, rails, taps}};
+  return {zoom, signal_controls, shapes: {lanes, ribbons, front, rails, heading, ticks, taps}};
 })());

@@ -16,13 +16,10 @@ from typing import Any, TypeAlias
 import numpy as np
 import xarray as xr
 from bokeh.models import (
-    BasicTicker,
     Bezier,
     ColumnDataSource,
     CustomJS,
-    CustomJSTickFormatter,
     HoverTool,
-    Label,
     Quad,
     Range1d,
     Segment,
@@ -123,11 +120,6 @@ LOOK = {
 """What `static/signal.js` needs to know of the scale and the colours."""
 
 
-TICK = (
-    f"return tick === Math.round(tick) && tick >= 0 && tick <= {MAX_DEPTH} ? `layer ${{tick}}` : ''"
-)
-
-
 class SignalFigure:
     """The picture: two figures, HC and the projection, and the two tables that they are cut from.
 
@@ -179,30 +171,17 @@ class SignalFigure:
             "",
             "",
             (0, 1),
-            y_range=Range1d(n - 0.1, -0.62 - HEADING * n),
+            y_range=Range1d(n - 0.3 + HEADING * n, -0.62 - HEADING * n),
         )
         p.min_height = 120
         p.x_range = self.x_range
-        heading = Label(
-            name="heading",
-            x=0,
-            y=-0.6,
-            x_units="screen",
-            text=" ",
-            text_font_size="15px",
-            text_font_style="bold",
-            text_color=style.HC if hc else style.PROJECTED,
-        )
-        p.add_layout(heading)
-        p.xaxis.visible = not hc
+        p.xaxis.visible = False
         p.grid.grid_line_color = None
         p.axis.axis_line_color = None
         p.yaxis.ticker = list(range(n))
         p.yaxis.major_label_overrides = {
             k: f"stream {k + 1}" if n <= 8 else str(k + 1) for k in range(n)
         }
-        p.xaxis.ticker = BasicTicker(min_interval=1, desired_num_ticks=8)
-        p.xaxis.formatter = CustomJSTickFormatter(code=TICK)
         options: dict[str, Any] = {} if at is None else {"at": at}
 
         def cut(shape: str, source: ColumnDataSource, **columns: str) -> ColumnDataSource:
@@ -225,6 +204,7 @@ class SignalFigure:
         front = cut("front", self.carried, **both)
         taps = cut("taps", self.carried)
         rails = cut("rails", self.carried)
+        ticks = cut("ticks", self.carried)
         quiet = {"line_color": style.SHADE, "line_alpha": 0.35}
         style.draw(p, rails, Segment(x0="x0", x1="x1", y0="y", y1="y", **quiet), style.MOVING)
         curve = Bezier(
@@ -279,15 +259,37 @@ class SignalFigure:
         )
         box.name = "ink"
         style.draw(p, taps, box, style.MOVING)
+        heading = Text(
+            x="x",
+            y=-0.6,
+            text="text",
+            text_font_size="15px",
+            text_font_style="bold",
+            text_color=style.HC if hc else style.PROJECTED,
+        )
+        style.draw(p, cut("heading", self.carried), heading, style.MOVING)
         number = Text(
             x="x", y="y", text="text", text_baseline="middle", text_font_size="13px", x_offset=5
         )
         number.name = "ink"
         style.draw(p, front, number, style.MOVING)
-        self.ink += [box, number]
+        layer = Text(
+            x="x",
+            y=n - 0.3 + HEADING * n,
+            text="text",
+            text_align="center",
+            text_baseline="bottom",
+            text_font_size="12px",
+            text_alpha=0.7,
+        )
+        layer.name = "ink"
+        if not hc:
+            style.draw(p, ticks, layer, style.MOVING)
+        self.ink += [box, number, layer]
         # How wide a ribbon is, and whether there is room for any, depends on the size.
         moved = CustomJS(
-            args={"sources": [lanes, ribbons, front, rails, taps]}, code="sources.forEach(mhc.cut)"
+            args={"sources": [lanes, ribbons, front, rails, ticks, taps]},
+            code="sources.forEach(mhc.cut)",
         )
         p.js_on_change("inner_width", moved)
         p.js_on_change("inner_height", moved)
@@ -354,6 +356,8 @@ SHAPES: dict[str, tuple[str, ...]] = {
     ),
     "front": ("x", "y", "text", "said", "layer"),
     "rails": ("x0", "x1", "y"),
+    "heading": ("x", "text"),
+    "ticks": ("x", "text"),
     "taps": ("x", "y0", "y1", "at", "text", "alpha"),
 }
 """The columns that `static/signal.js` fills, for each shape."""
