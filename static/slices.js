@@ -94,8 +94,14 @@ Object.assign(mhc, (() => {
     const found = entries(get(rule, "columns")).map(([to, from]) =>
       [to, selected(rule, from, state, at)]);
     if (found.some(([, values]) => values === null)) return; // the server is about to send them
-    source.data = mhc.shapes[get(rule, "shape")](Object.fromEntries(found), state, rule);
+    const made = mhc.shapes[get(rule, "shape")](Object.fromEntries(found), state, rule);
+    if (!same(made, source.data)) source.data = made; // Bokeh measures every text anew
   }
+
+  const same = (some, others) => Object.entries(some).every(([name, values]) => {
+    const old = get(others, name) ?? [];
+    return values.length === old.length && values.every((value, i) => Object.is(value, old[i]));
+  });
 
   function heatmap(block) {
     const n = Math.round(Math.sqrt(block.length)) - 1;

@@ -267,7 +267,8 @@ class SignalFigure:
             text_font_style="bold",
             text_color=style.HC if hc else style.PROJECTED,
         )
-        style.draw(p, cut("heading", self.carried), heading, style.MOVING)
+        named = cut("heading", self.carried)
+        style.draw(p, named, heading, style.MOVING)
         number = Text(
             x="x", y="y", text="text", text_baseline="middle", text_font_size="13px", x_offset=5
         )
@@ -288,7 +289,7 @@ class SignalFigure:
         self.ink += [box, number, layer]
         # How wide a ribbon is, and whether there is room for any, depends on the size.
         moved = CustomJS(
-            args={"sources": [lanes, ribbons, front, rails, ticks, taps]},
+            args={"sources": [lanes, ribbons, front, rails, named, ticks, taps]},
             code="sources.forEach(mhc.cut)",
         )
         p.js_on_change("inner_width", moved)
