@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .numerics.paper import figure8
     from .numerics.projecting import project, sinkhorn_knopp
     from .numerics.projections import PROJECTIONS
+    from .numerics.signal import ENTERING, propagate, signal_surface
     from .numerics.surface import (
         Experiment,
         gain_surface,
@@ -40,6 +41,7 @@ _HOMES = {
     "numerics.paper": ("figure8",),
     "numerics.projecting": ("project", "sinkhorn_knopp"),
     "numerics.projections": ("PROJECTIONS",),
+    "numerics.signal": ("ENTERING", "propagate", "signal_surface"),
     "numerics.surface": (
         "Experiment",
         "gain_surface",
@@ -55,6 +57,7 @@ _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "DEVICES",
+    "ENTERING",
     "INITS",
     "METRICS",
     "PROJECTIONS",
@@ -77,7 +80,9 @@ __all__ = [
     "nn",
     "phase_map",
     "project",
+    "propagate",
     "sample_mixing",
+    "signal_surface",
     "sinkhorn_knopp",
 ]
 

@@ -23,7 +23,7 @@ from mhc_demo.app.snippet import lab_snippet
     ids=["the first look", "another experiment", "another look", "another device"],
 )
 def test_copied_python_prints_what_the_page_shows(state: dict[str, object]) -> None:
-    explorer = mhc.Explorer(**{"members": 4} | state)
+    explorer = mhc.Explorer(**{"members": 4, "view": "composite"} | state)
     script = Controls(explorer).share.python
     said = io.StringIO()
     with contextlib.redirect_stdout(said):
@@ -38,8 +38,33 @@ def test_copied_python_prints_what_the_page_shows(state: dict[str, object]) -> N
             assert float(log10_gain) == pytest.approx(wanted, abs=5.1e-4)  # three decimals
 
 
+@pytest.mark.parametrize(
+    "state",
+    [
+        {},
+        {"enters": "worst", "depth": 9, "iterations": 3, "projection": "rows", "writes": True},
+        {"enters": "alike", "direction": "backward", "streams": 3, "depth": 20},
+    ],
+    ids=["the first look", "the worst case", "a gradient"],
+)
+def test_copied_python_prints_what_the_streams_carry(state: dict[str, object]) -> None:
+    explorer = mhc.Explorer(**{"members": 2, "view": "signal"} | state)
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        exec(compile(Controls(explorer).share.python, "copied", "exec"), {})
+    shown = explorer.stage.views["signal"].data.signal
+    position = 0 if "direction" in state else explorer.state.depth
+    lines = iter(said.getvalue().splitlines())
+    for t in (0, explorer.state.iterations):
+        for stream in range(1, explorer.state.streams + 1):
+            here = shown.sel(iterations=t, position=position, stream=stream)
+            sign, log10 = int(here["sign"]), float(here["log10"])
+            assert next(lines) == f"{t} iterations, stream {stream}: {sign:+d} x 10^{log10:.3f}"
+    assert next(lines, None) is None
+
+
 def test_the_script_follows_the_state() -> None:
-    explorer = mhc.Explorer(members=2)
+    explorer = mhc.Explorer(members=2, view="composite")
     share = Controls(explorer).share
     explorer.state.depth = 17
     explorer.state.seed = 5

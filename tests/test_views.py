@@ -13,12 +13,15 @@ import mhc_demo as mhc
 from mhc_demo.app.state import State
 from mhc_demo.app.views import VIEWS, View, cost
 from mhc_demo.figures import mixing, phase
+from mhc_demo.figures.slices import Position, select_columns
 from mhc_demo.numerics.costs import ProjectionTimes
 from mhc_demo.numerics.gains import METRICS
 from mhc_demo.numerics.projections import PROJECTIONS
 
 # A table holds float32 numbers.
 CLOSE = {"rtol": 1e-6, "atol": 1e-6}
+ROUNDED = {"rtol": 1e-6, "atol": 6e-6}
+"""What the streams carry has five decimals."""
 BOTH = ("forward", "backward")
 LIMITED = ("HC, forward", "projected, backward")
 """The lines that must lie within the range of the axis."""
@@ -74,6 +77,23 @@ def lines(gains: Any, state: State) -> dict[str, Any]:
         f"{name}, {d}": gains.sel(direction=d, iterations=t, series="median")
         for name, t in {"HC": 0, "projected": state.iterations}.items()
         for d in BOTH
+    }
+
+
+@library("signal")
+def _signal(state: State) -> Plots:
+    found = mhc.signal_surface(
+        experiment(state),
+        entering=state.enters,
+        direction=state.direction,
+        writes=state.writes,
+        at=state.depth,
+    )
+    return {
+        f"signal-{name}": {
+            what: found[what].sel(iterations=t).values.ravel() for what in ("log10", "sign")
+        }
+        for name, t in {"hc": 0, "projected": state.iterations}.items()
     }
 
 
@@ -164,12 +184,16 @@ def _cost(state: State) -> Plots:
     }
 
 
-def plotted(p: figure, name: str) -> np.ndarray:
+def plotted(p: figure, name: str, position: Position) -> np.ndarray:
     """What a figure plots by that name, or else has in a column of that name."""
     for each in p.renderers:
         if each.name == name:
             return np.asarray(each.data_source.data[each.glyph.y], float)
     for each in p.renderers:
+        rule = each.data_source.tags[0] if each.data_source.tags else {}
+        if rule.get("shape") == "lanes" and name in rule["columns"]:  # the browser makes the rest
+            whole = {key: value for key, value in rule.items() if key != "shape"}
+            return np.asarray(select_columns(whole, position)[name], float)
         if name in each.data_source.data:
             return np.asarray(each.data_source.data[name], float)
     raise AssertionError(f"{p.name} plots no {name}")
@@ -182,6 +206,9 @@ def unscaled(block: np.ndarray) -> np.ndarray:
 
 
 CHANGES = [
+    ("signal", {"seed": 7, "enters": "random", "writes": True}),
+    ("signal", {"streams": 5, "projection": "exp", "enters": "worst"}),
+    ("signal", {"spread": 3.0, "direction": "backward", "enters": "alike", "iterations": 0}),
     ("composite", {"streams": 2, "projection": "exp"}),
     ("composite", {"spread": 3.0, "projection": "none"}),
     ("layers", {"seed": 7, "projection": "columns"}),
@@ -224,11 +251,12 @@ def test_after_a_change_a_view_plots_the_library_s_numbers(
     assert set(wanted) == set(found)
     for name, series in wanted.items():
         for what, values in series.items():
-            numbers = plotted(found[name], what)
+            numbers = plotted(found[name], what, state.position())
             if view == "matrices":
                 numbers = unscaled(numbers)
             values = np.asarray(values, float)
-            np.testing.assert_allclose(numbers, values, **CLOSE, err_msg=f"{name}: {what}")
+            close = ROUNDED if view == "signal" else CLOSE
+            np.testing.assert_allclose(numbers, values, **close, err_msg=f"{name}: {what}")
             if what in LIMITED and view != "compare":  # whose lines may leave it
                 low, high = found[name].y_range.start, found[name].y_range.end
                 assert low <= values.min() <= values.max() <= high
@@ -285,6 +313,9 @@ def test_whatever_happens_a_view_describes_it_once(view: str, calls: list[str]) 
     new = ["update", "describe"] if view == "layer-axis" else []  # it is of that depth
     assert calls == ["describe", *new]
     calls.clear()
+    explorer.state.enters = "alike"
+    assert calls == ["describe", *(["update", "describe"] if view == "signal" else [])]
+    calls.clear()
     explorer.state.view = "composite" if view == "figure8" else "figure8"
     calls.clear()
     explorer.state.view = view
@@ -298,13 +329,44 @@ def test_to_ask_whether_a_view_holds_something_changes_nothing(view: str, calls:
     written: list[object] = []
     for each in shown.content.select():
         each.param.watch(written.append, list(each.param))
-    here, elsewhere = explorer.state.position(), {"depth": 3, "iterations": 30}
+    here = explorer.state.position()
+    elsewhere = here | {"depth": 3, "iterations": 30}
     assert shown.holds(here)
     assert shown.holds(elsewhere) == (view not in ("layer-axis", "matrices"))
     assert calls == written == []
 
 
-@pytest.mark.parametrize("view", ["matrices", "compare", "phase"])
+def test_a_signal_is_held_as_long_as_nothing_else_enters() -> None:
+    _, shown = opened("signal")
+    here = shown.context.state.position()
+    assert shown.holds(here | {"zoom": 8, "depth": 100})
+    for change in ({"enters": "worst"}, {"direction": "backward"}, {"writes": True}):
+        assert not shown.holds(here | change)
+    # From n = 5 on the browser gets the weights of the layers that it can draw.
+    _, shown = opened("signal", streams=8, depth=64)
+    assert shown.holds(here)
+    assert not shown.holds(here | {"depth": 65})
+    _, shown = opened("signal", direction="backward", depth=20)
+    here = shown.context.state.position()
+    assert shown.holds(here | {"iterations": 9, "writes": True})  # layers write forward alone
+    assert not shown.holds(here | {"depth": 21})
+
+
+def test_the_signal_s_controls_say_what_the_state_is_and_take_only_what_is_allowed() -> None:
+    explorer, shown = opened("signal", enters="random", zoom=8)
+    controls = shown.controls
+    assert (controls.enters, controls.zoom, controls.writes) == ("random", 8, False)
+    controls.enters = "alike"
+    assert explorer.state.enters == "alike"
+    controls.zoom = 32
+    assert explorer.state.zoom == shown.picture.zoom == 32
+    controls.param.update(zoom=10**6, enters="<b>")  # a browser may send anything
+    assert (explorer.state.zoom, explorer.state.enters) == (32, "alike")
+    explorer.state.reset()
+    assert (controls.enters, controls.zoom) == ("one", 64)
+
+
+@pytest.mark.parametrize("view", ["signal", "matrices", "compare", "phase"])
 def test_a_view_of_many_colours_follows_the_theme(view: str) -> None:
     def colours(p: figure) -> list[object]:
         painted = [model for model in p.references() if hasattr(model, "text_color")]

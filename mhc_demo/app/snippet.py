@@ -20,6 +20,17 @@ for iterations in (0, {iterations}):  # 0 is HC itself
         print(f"{{iterations}} iterations, {{direction}}: 10^{{log10_gain:.3f}}")
 """
 
+SIGNAL_TEMPLATE = """\
+import mhc_demo as mhc
+
+experiment = mhc.Experiment({experiment})
+signal = mhc.signal_surface(experiment, {options})
+for iterations in (0, {iterations}):  # 0 is HC itself
+    here = signal.sel(iterations=iterations, position={position})
+    for stream, sign, log10 in zip(here.stream.values, here.sign.values, here.log10.values):
+        print(f"{{iterations}} iterations, stream {{stream}}: {{sign:+d}} x 10^{{log10:.3f}}")
+"""
+
 LAB_TEMPLATE = """\
 from mhc_demo import lab
 
@@ -41,18 +52,35 @@ def snippet(values: Mapping[str, Any]) -> str:
     experiment = mhc.Experiment(seed=7, members=32)
     """
     values = {"members": 32, **values}
+    device = values.get("device", "numpy")
+    return TEMPLATE.format(
+        experiment=_experiment(values),
+        device="" if device == "numpy" else f", device={device!r}",
+        depth=values["depth"],
+        iterations=values["iterations"],
+    )
+
+
+def signal_snippet(values: Mapping[str, Any]) -> str:
+    """A script that prints what the streams carry in the picture of a signal."""
+    of_network = {n: v for n, v in values.items() if n not in ("members", "definition")}
+    options = {name: values[name] for name in ("direction", "writes")}
+    given = {"entering": values["enters"], **options, "at": values["depth"]}
+    return SIGNAL_TEMPLATE.format(
+        experiment=_experiment(of_network),
+        options=", ".join(f"{name}={value!r}" for name, value in given.items()),
+        iterations=values["iterations"],
+        position=0 if values["direction"] == "backward" else values["depth"],
+    )
+
+
+def _experiment(values: Mapping[str, Any]) -> str:
     given = {
         name: values[name]
         for name in EXPERIMENT_PARAMETERS
         if name in values and (name == "members" or values[name] != Experiment.param[name].default)
     }
-    device = values.get("device", "numpy")
-    return TEMPLATE.format(
-        experiment=", ".join(f"{name}={value!r}" for name, value in given.items()),
-        device="" if device == "numpy" else f", device={device!r}",
-        depth=values["depth"],
-        iterations=values["iterations"],
-    )
+    return ", ".join(f"{name}={value!r}" for name, value in given.items())
 
 
 def lab_snippet(values: Mapping[str, Any]) -> str:

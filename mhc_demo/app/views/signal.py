@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import panel as pn
 import param
@@ -25,7 +25,11 @@ from ...numerics.signal import ENTERING, signal_surface
 from ...numerics.surface import MAX_DEPTH
 from ..components import SignalControls
 from ..computing import Key, Position, experiment_of
+from ..snippet import signal_snippet
 from .base import UNLIMITED, View, html, legend, note, paragraph, plots
+
+if TYPE_CHECKING:
+    from ..state import State
 
 SIGNAL_PARAMETERS = tuple(USUAL)
 """The page's parameters of the signal and of how it is looked at."""
@@ -100,6 +104,10 @@ class SignalView(View):
         irrelevant = ("members", "definition", "device")
         of_network = tuple(item for item in key if item[0] not in irrelevant)
         return _shown(of_network, Chosen.of(dict(key)["streams"], position))
+
+    @staticmethod
+    def snippet(state: State) -> str:
+        return signal_snippet({**dict(state.key()), **state.position()})
 
     def build(self, data: Shown) -> Any:
         self.plots = pn.Column(styles=UNLIMITED, sizing_mode="stretch_width", margin=0)
