@@ -202,6 +202,41 @@ Object.assign(mhc, (() => {
     return out;
   }
 
+  // ---- morphing ----------------------------------------------------------------------------
+
+  const MORPH = 350; // milliseconds from HC to the projection
+  const NOTHING = -20; // what a stream without a signal counts as on the way, in decades
+
+  const finite = (value) => (value === -Infinity ? NOTHING : value);
+  const between = (some, others, part) =>
+    some.map((value, i) => finite(value) + part * (finite(others[i]) - finite(value)));
+
+  /* Between HC (the dial at 0) and the projection the picture changes at once and altogether: there
+     lanes and ribbons grow into what they become, unless the system asks for reduced motion. */
+  function morphing(draw) {
+    const last = new WeakMap(); // source -> {shown, iterations, frame}
+    return (selected, state, rule, source) => {
+      const before = last.get(source);
+      if (before) cancelAnimationFrame(before.frame);
+      const now = {shown: selected, iterations: state.iterations, frame: 0};
+      last.set(source, now);
+      const jumps = before && (before.iterations === 0) !== (state.iterations === 0)
+        && Object.entries(selected).every(([name, values]) => before.shown[name].length === values.length);
+      if (!jumps || matchMedia("(prefers-reduced-motion: reduce)").matches)
+        return draw(selected, state, rule);
+      const start = performance.now() - 1000 / 60;
+      const step = () => {
+        const part = Math.min(1, (performance.now() - start) / MORPH);
+        const eased = part * part * (3 - 2 * part);
+        now.shown = part === 1 ? selected : Object.fromEntries(Object.entries(selected).map(
+          ([name, values]) => [name, between(before.shown[name], values, eased)]));
+        if (part < 1) now.frame = requestAnimationFrame(() => { source.data = step(); });
+        return draw(now.shown, state, rule);
+      };
+      return step();
+    };
+  }
+
   // ---- its controls ------------------------------------------------------------------------
 
   // Shows so many layers at once.
@@ -256,5 +291,5 @@ Object.assign(mhc, (() => {
     };
   }
 
-  return {zoom, signal_controls, shapes: {lanes, ribbons, front, rails, heading, ticks, taps}};
+  return {zoom, signal_controls, shapes: {lanes: morphing(lanes), ribbons: morphing(ribbons), front, rails, heading, ticks, taps}};
 })());

@@ -94,7 +94,7 @@ Object.assign(mhc, (() => {
     const found = entries(get(rule, "columns")).map(([to, from]) =>
       [to, selected(rule, from, state, at)]);
     if (found.some(([, values]) => values === null)) return; // the server is about to send them
-    const made = mhc.shapes[get(rule, "shape")](Object.fromEntries(found), state, rule);
+    const made = mhc.shapes[get(rule, "shape")](Object.fromEntries(found), state, rule, source);
     if (!same(made, source.data)) source.data = made; // Bokeh measures every text anew
   }
 
