@@ -4,7 +4,7 @@
    a function from what its rule selects, the state and the rule to the columns of its source. */
 "use strict";
 Object.assign(mhc, (() => {
-  const {get, in_label, exact, minus} = mhc;
+  const {get, in_label, in_words, exact} = mhc;
   const WIDE_ENOUGH = 22; // pixels of a layer from which its ribbons are drawn
   const TAPPED = 16; // layers up to which the layers' branches are drawn
   const ROOM = [0.13, 72]; // of the width, or pixels: behind the front, where the numbers stand
@@ -51,8 +51,6 @@ Object.assign(mhc, (() => {
     const part = Math.min(1, Math.asinh(Math.abs(log10) / linear) / Math.asinh(most / linear));
     return at_one + part * (log10 > 0 ? 1 - at_one : smallest - at_one);
   }
-
-  const said = (sign, log10) => (sign < 0 ? "−" : "") + in_label(log10);
 
   // Sets what the figure itself shows: its range, which the zoom alone moves.
   function arrange({figure, zoom, room}) {
@@ -143,11 +141,11 @@ Object.assign(mhc, (() => {
     const out = {x: [], y: [], text: [], said: [], layer: []};
     for (let i = 0; i < f.n; i++) {
       const k = f.front * f.n + i;
-      const words = Number.isNaN(log10[k]) ? "" : said(sign[k], log10[k]);
+      const minus = sign[k] < 0 ? "−" : "";
       out.x.push(f.until - f.from + f.half);
       out.y.push(i);
-      out.said.push(words);
-      out.text.push(f.pitch < 11 ? "" : words);
+      out.said.push(minus + in_words(log10[k]));
+      out.text.push(f.pitch < 11 ? "" : minus + in_label(log10[k]));
       out.layer.push(f.front);
     }
     return out;
@@ -291,5 +289,5 @@ Object.assign(mhc, (() => {
     };
   }
 
-  return {zoom, signal_controls, shapes: {lanes: morphing(lanes), ribbons: morphing(ribbons), front, rails, heading, ticks, taps}};
+  return {zoom, signal_controls, lane_height: height, shapes: {lanes: morphing(lanes), ribbons: morphing(ribbons), front, rails, heading, ticks, taps}};
 })());
