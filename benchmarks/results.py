@@ -37,7 +37,7 @@ PACKAGES = (
 )
 """Those whose version may matter for a number."""
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chromium-headless-shell")
 QUIET = 0.2
 """Busy cores that are not worth mentioning."""
 

@@ -41,6 +41,7 @@ BROWSERS = (
     "chrome",
     "msedge",
     "microsoft-edge",
+    "chromium-headless-shell",
 )
 """Names of browsers on the path; the first one found is taken."""
 

@@ -12,14 +12,22 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, ConsoleMessage, Error, Locator, Page, expect
+from playwright.sync_api import (
+    Browser,
+    ConsoleMessage,
+    Error,
+    Locator,
+    Page,
+    ViewportSize,
+    expect,
+)
 
 from mhc_demo.app.state import State
 from mhc_demo.app.views import VIEWS
@@ -33,8 +41,14 @@ RULES: dict[str, tuple[str, ...]] = {"light": (), "dark": ("color-contrast",)}
 """The rules of axe-core that a page must keep in each theme; () is all.  The others look at no
 colours, so one theme is enough for them."""
 
+ORIENTATION = "css-orientation-lock"
+"""The rule of axe-core that no stylesheet turns the page on a phone that is held otherwise."""
+
 JOINED = "html.mhc-joined, html:not(:has(#mhc-first-data))"
 """The document when the live page has taken the place of the first one, if there was one."""
+
+DESK: ViewportSize = {"width": 1400, "height": 900}
+"""The size of a window on a desk."""
 
 ON_STAGE = """() => {
   const [doc] = Bokeh.documents
@@ -44,16 +58,31 @@ ON_STAGE = """() => {
 """What stands below the tabs: the model's name."""
 
 
+BOTTOM_AND_TOP = """() => {
+  const inside = (node) => [...(node.shadowRoot?.children ?? []), ...node.children]
+  const all = (node) => [node, ...inside(node).flatMap(all)]
+  const nodes = all(document.body)
+  const named = (name) => nodes.find((node) => node.classList.contains(name))
+  const plots = all(named("mhc-stage")).filter((node) => node.matches(".bk-Figure, p, table"))
+  return [Math.max(...plots.map((node) => node.getBoundingClientRect().bottom)),
+          named("mhc-plots").getBoundingClientRect().top]
+}"""
+"""The lowest edge of all that a view holds, and the upper one of what follows it."""
+
+
 @pytest.fixture(scope="session")
 def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[str, Any]:
-    """Debian's Chromium if it is there; else the one that Playwright installs."""
+    """Debian's Chromium if it is there; else the one that Playwright installs.
+
+    Best without a window of its own: for a window that nobody sees Chromium draws a toolbar, a
+    page in itself, with every context.
+    """
     options = {
         **browser_type_launch_args,
         "args": ["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
     }
-    binary = next(
-        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-    )
+    names = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
+    binary = next(filter(None, map(shutil.which, names)), None)
     if binary:
         options["executable_path"] = binary
     return options
@@ -196,6 +225,10 @@ class Explorer:
 
     def reset(self) -> None:
         """Everything as it was when the page was opened without a query."""
+        self.page.set_viewport_size(DESK)
+        story = self.page.get_by_role("button", name="Close the story")
+        if story.count():
+            story.click()
         self.show("composite")
         self.page.get_by_role("button", name="Reset").click()
         if "theme=dark" in self.page.url:
@@ -260,6 +293,8 @@ class Explorer:
         What waits for new numbers is dimmed, and passes only when they are there.
         """
         options: dict[str, Any] = {"resultTypes": ["violations"]}
+        # To read all stylesheets takes longer than all other rules, and only this one needs it.
+        options["preload"] = ORIENTATION in rules
         if rules:
             options["runOnly"] = list(rules)
 
@@ -273,6 +308,15 @@ class Explorer:
             ] == []
 
         self.eventually(nothing_serious)
+
+    def saves_below_the_view(self, what: str = "") -> None:
+        """The buttons that save plots do not lie over the view."""
+
+        def apart() -> None:
+            bottom, top = self.page.evaluate(BOTTOM_AND_TOP)
+            assert bottom <= top + 1, what
+
+        self.eventually(apart)
 
     def y_range(self, figure: str) -> list[float]:
         """The y range of a figure."""
@@ -290,33 +334,54 @@ class Explorer:
         )
 
 
-@pytest.fixture
-def explorer(page: Page) -> Iterator[Explorer]:
-    """A tab; afterwards nothing may have gone wrong in it, nor been asked of another host."""
-    page.set_viewport_size({"width": 1400, "height": 900})
-    tab = Explorer(page)
-    yield tab
-    assert tab.problems == []
-    assert {host.split(":")[0] for host in tab.hosts} <= {"localhost"}
-
-
-@pytest.fixture(scope="module")
-def tab(browser: Browser, address: str) -> Iterator[Explorer]:
-    """One tab for all tests of a file that ask for `shared`."""
-    context = browser.new_context(viewport={"width": 1400, "height": 900})
-    yield Explorer(context.new_page()).open(address)
-    context.close()
-
-
-@pytest.fixture
-def shared(tab: Explorer) -> Iterator[Explorer]:
-    """The tab of the file's other tests, with everything reset: to open one takes seconds."""
-    tab.reset()
-    yield tab
+def nothing_went_wrong(tab: Explorer) -> None:
+    """No error in a tab, and no request of another host."""
     problems = tab.problems.copy()
     tab.problems.clear()
     assert problems == []
     assert {host.split(":")[0] for host in tab.hosts} <= {"localhost"}
+
+
+@pytest.fixture
+def explorer(page: Page) -> Iterator[Explorer]:
+    """A tab; afterwards nothing may have gone wrong in it, nor been asked of another host."""
+    page.set_viewport_size(DESK)
+    tab = Explorer(page)
+    yield tab
+    nothing_went_wrong(tab)
+
+
+PASSED = pytest.StashKey[bool]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, Any]:
+    """Remember how a test itself ended, for `shared`."""
+    report = yield
+    if report.when == "call":
+        item.stash[PASSED] = report.passed
+    return report
+
+
+@pytest.fixture(scope="session")
+def tab(browser: Browser, address: str) -> Iterator[Explorer]:
+    """One tab for all tests that ask for `shared`."""
+    context = browser.new_context(viewport=DESK)
+    yield Explorer(context.new_page())
+    context.close()
+
+
+@pytest.fixture
+def shared(tab: Explorer, address: str, request: pytest.FixtureRequest) -> Iterator[Explorer]:
+    """The tab of other tests, with everything reset: to open one takes seconds of both cores.
+
+    After a test that failed it is opened anew, so that no other fails with it.
+    """
+    tab.reset() if tab.address else tab.open(address)
+    yield tab
+    if not request.node.stash.get(PASSED, False):
+        tab.address = ""
+    nothing_went_wrong(tab)
 
 
 @pytest.fixture

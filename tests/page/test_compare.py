@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 import numpy as np
 import pytest
@@ -45,14 +44,16 @@ def test_the_names_of_compared_lines_do_not_overlap(shared: Explorer, place: str
     expect(shared.page).to_have_url(re.compile(f"{place}&"))
     shared.show("compare")
     names_do_not_overlap(shared)
+    shared.saves_below_the_view()
+    # Nor when the window is as narrow as a phone; test_phone.py opens the page there.
+    shared.page.set_viewport_size({"width": 390, "height": 844})
+    shared.page.wait_for_function(NARROW)
+    names_do_not_overlap(shared)
 
 
-@pytest.mark.parametrize("place", PLACES)
-def test_the_names_of_compared_lines_do_not_overlap_on_a_phone(
-    new_explorer: Any, address: str, place: str
-) -> None:
-    explorer = new_explorer(390, 844).open(address, f"?view=compare&members=1&{place}")
-    names_do_not_overlap(explorer)
+NARROW = """() => ["forward", "backward"].every((direction) =>
+  Bokeh.documents[0].get_model_by_name(`compare-${direction}`).outer_width <= 390)"""
+"""Both plots have been laid out anew."""
 
 
 def names_do_not_overlap(explorer: Explorer) -> None:

@@ -9,10 +9,13 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
-from playwright.sync_api import Error, Locator, expect
+from playwright.sync_api import Browser, Error, Locator, expect
 
-from .conftest import ORDERLY, ROOT, Explorer, await_server, free_port
+from mhc_demo.figures import style
+
+from .conftest import DESK, ORDERLY, ROOT, Explorer, await_server, free_port
 from .network import Network
 
 pytestmark = pytest.mark.browser
@@ -49,6 +52,32 @@ def site() -> Iterator[Site]:
         site.start()
         yield site
         site.kill()
+
+
+@pytest.fixture(scope="module")
+def tabs(site: Site, browser: Browser) -> Iterator[tuple[Explorer, Explorer]]:
+    """Two visitors for all tests after which the same page goes on."""
+    context = browser.new_context(viewport=DESK)
+    yield tuple(Explorer(context.new_page()) for _ in range(2))
+    context.close()
+
+
+@pytest.fixture
+def visitors(site: Site, tabs: tuple[Explorer, Explorer]) -> tuple[Explorer, Explorer]:
+    """Both with the page as it is opened without a query, and connected."""
+    site.network.go_on()
+    for each in tabs:
+        if each.address and each.page.evaluate("window.marked") and not line(each).inner_text():
+            each.reset()
+        else:
+            each.open(site.address).page.evaluate(SAME_PAGE)
+    return tabs
+
+
+@pytest.fixture
+def visitor(visitors: tuple[Explorer, Explorer]) -> Explorer:
+    """The first of them."""
+    return visitors[0]
 
 
 def line(explorer: Explorer) -> Locator:
@@ -97,10 +126,12 @@ def goes_on(explorer: Explorer) -> None:
     ],
 )
 def test_a_lost_connection_is_told_and_comes_back(
-    site: Site, new_explorer: Any, how: str, seconds: int
+    site: Site, visitors: tuple[Explorer, Explorer], how: str, seconds: int
 ) -> None:
-    explorer, other = opened(site, new_explorer), opened(site, new_explorer, "?depth=20")
+    explorer, other = visitors
     page = explorer.page
+    other.set("Depth (layers)", 67)
+    expect(other.page).to_have_url(re.compile("depth=67&"))
     lose(site, how)
     expect(line(explorer)).to_contain_text("Depth and iterations go on")
     expect(line(explorer)).to_have_role("status")
@@ -108,6 +139,7 @@ def test_a_lost_connection_is_told_and_comes_back(
     explorer.set("Depth (layers)", 60)
     assert explorer.gain(0) < before
     expect(page).to_have_url(re.compile("depth=60&"))  # though the server has not heard of it
+    depth_and_iterations_need_no_server(explorer)
     if how == "cut":  # what needs the server takes nothing
         takes_nothing(page.get_by_role("button", name="Shuffle"))
         takes_nothing(page.get_by_role("tab", name="Mixing"))
@@ -118,18 +150,27 @@ def test_a_lost_connection_is_told_and_comes_back(
         goes_on(each)
     expect(page).to_have_url(re.compile("depth=60&"))  # said by the server now
     expect(explorer.slider("Depth (layers)")).to_have_value("60")
-    expect(other.page).to_have_url(re.compile("depth=20&"))
+    expect(other.page).to_have_url(re.compile("depth=67&"))
+
+
+def depth_and_iterations_need_no_server(explorer: Explorer) -> None:
+    explorer.set("Sinkhorn iterations", 0)
+    assert explorer.gain(1) == explorer.gain(0)
+    lines = explorer.plotted("composite")
+    np.testing.assert_array_equal(lines["projected, forward"], lines["HC, forward"])
+    assert style.PROJECTED not in explorer.colours("composite")
+    explorer.set("Sinkhorn iterations", 1)
+    assert style.PROJECTED in explorer.colours("composite")
 
 
 def test_what_is_clicked_before_the_loss_is_seen_waits_and_is_done_in_order(
-    site: Site, new_explorer: Any
+    site: Site, visitor: Explorer
 ) -> None:
-    explorer = opened(site, new_explorer)
-    page = explorer.page
+    page = visitor.page
     site.network.stand_still()
     page.get_by_role("button", name="Shuffle").click()
     page.get_by_role("tab", name="Mixing").click()
-    expect(line(explorer)).to_contain_text("What you asked for last waits")
+    expect(line(visitor)).to_contain_text("What you asked for last waits")
     dimmed = "getComputedStyle(document.documentElement).getPropertyValue('--mhc-shown')"
     assert float(page.evaluate(dimmed)) < 1
     expect(page).to_have_url(re.compile("seed=42&.*view=composite&"))
@@ -138,7 +179,7 @@ def test_what_is_clicked_before_the_loss_is_seen_waits_and_is_done_in_order(
     expect(page).not_to_have_url(re.compile("seed=42&"))
     expect(page.get_by_role("tab", name="Mixing")).to_have_attribute("aria-selected", "true")
     assert page.evaluate(dimmed) == ""
-    goes_on(explorer)
+    goes_on(visitor)
 
 
 def test_a_computation_is_there_when_the_connection_is_back(site: Site, new_explorer: Any) -> None:
@@ -155,113 +196,122 @@ def test_a_computation_is_there_when_the_connection_is_back(site: Site, new_expl
     goes_on(explorer)
 
 
-@pytest.mark.parametrize(
-    "sign",
-    [
-        "window.dispatchEvent(new Event('online'))",
-        "document.dispatchEvent(new Event('visibilitychange'))",
-    ],
+SIGNS = (
+    "window.dispatchEvent(new Event('online'))",
+    "document.dispatchEvent(new Event('visibilitychange'))",
 )
-def test_a_sign_that_the_network_is_back_is_not_waited_for(
-    site: Site, new_explorer: Any, sign: str
-) -> None:
+
+
+def test_a_sign_that_the_network_is_back_is_not_waited_for(site: Site, new_explorer: Any) -> None:
     explorer = opened(site, new_explorer)
     page = explorer.page
     wires: list[object] = []
     page.on("websocket", lambda wire: wires.append(wire))
     page.clock.install()
-    page.clock.pause_at(time.time() + 60)  # no pause between two attempts ends by itself
-    site.network.cut()
-    site.network.go_on()
-    page.wait_for_timeout(1000)
-    assert wires == []
+    for minutes, sign in enumerate(SIGNS, 1):
+        # No pause between two attempts ends by itself.
+        page.clock.pause_at(time.time() + 60 * minutes)
+        expect(line(explorer)).to_be_empty()
+        site.network.cut()
+        site.network.go_on()
+        page.wait_for_timeout(1000)
+        wires.clear()
 
-    def tried_again() -> None:
-        page.evaluate(sign)
-        assert wires
+        def tried_again(sign: str = sign) -> None:
+            page.evaluate(sign)
+            assert wires
 
-    explorer.eventually(tried_again)
-    page.clock.resume()
-    goes_on(explorer)
+        explorer.eventually(tried_again)
+        page.clock.resume()
+        goes_on(explorer)
 
 
-def test_a_drag_goes_on_while_the_connection_is_away(site: Site, new_explorer: Any) -> None:
-    explorer = opened(site, new_explorer, "?depth=1")
-    box = explorer.slider("Depth (layers)").bounding_box()
+def test_a_drag_goes_on_while_the_connection_is_away(site: Site, visitor: Explorer) -> None:
+    box = visitor.slider("Depth (layers)").bounding_box()
     assert box
-    mouse, y = explorer.page.mouse, box["y"] + box["height"] / 2
+    mouse, y = visitor.page.mouse, box["y"] + box["height"] / 2
     mouse.move(box["x"] + 5, y)
     mouse.down()
     for share in (0.2, 0.4):
         mouse.move(box["x"] + share * box["width"], y)
     site.network.cut()
-    expect(line(explorer)).not_to_be_empty()
+    expect(line(visitor)).not_to_be_empty()
     mouse.move(box["x"] + 0.75 * box["width"], y, steps=10)
     mouse.up()
-    there = explorer.slider("Depth (layers)").input_value()
+    there = visitor.slider("Depth (layers)").input_value()
     assert 90 < int(there) < 100
     site.network.go_on()
-    goes_on(explorer)
-    expect(explorer.page).to_have_url(re.compile(f"depth={there}&"))
+    goes_on(visitor)
+    expect(visitor.page).to_have_url(re.compile(f"depth={there}&"))
 
 
-def test_the_story_stands_still_while_the_connection_is_away(site: Site, new_explorer: Any) -> None:
-    explorer = opened(site, new_explorer, "?scene=explosion")
-    page = explorer.page
+def test_the_story_stands_still_while_the_connection_is_away(site: Site, visitor: Explorer) -> None:
+    page = visitor.page
+    page.get_by_role("button", name=re.compile("The story")).click()
+    expect(page).to_have_url(re.compile("scene=stream"))
     title = page.locator(".mhc-story h2")
     told = title.inner_text()
     site.network.cut()
-    expect(line(explorer)).not_to_be_empty()
+    expect(line(visitor)).not_to_be_empty()
     takes_nothing(page.get_by_role("button", name="Next"))
     expect(title).to_have_text(told)
     site.network.go_on()
-    expect(line(explorer)).to_be_empty(timeout=RECONNECTS)
+    expect(line(visitor)).to_be_empty(timeout=RECONNECTS)
     page.get_by_role("button", name="Next").click()
     expect(title).not_to_have_text(told)
-    expect(page).not_to_have_url(re.compile("scene=explosion"))
-    goes_on(explorer)
+    expect(page).not_to_have_url(re.compile("scene=stream"))
+    goes_on(visitor)
 
 
 def test_a_training_survives_a_short_loss(site: Site, new_explorer: Any) -> None:
     explorer = new_explorer(1400, 900)
     page = explorer.page
-    page.goto(f"{site.address}?view=lab&lab_depth=4&lab_steps=300")
+    page.goto(f"{site.address}?view=lab&lab_depth=2&lab_steps=10000")
     status = page.locator(".lab-status p")
     page.get_by_role("button", name="Start", exact=True).click()
-    expect(status).to_contain_text("of 900 steps", timeout=90_000)
+    expect(status).to_contain_text("of 30000 steps", timeout=90_000)
     page.evaluate(SAME_PAGE)
     site.network.cut()
     expect(line(explorer)).not_to_be_empty()
+    heard = status.inner_text()
     page.wait_for_timeout(3000)
+    expect(status).to_have_text(heard)
     site.network.go_on()
     expect(line(explorer)).to_be_empty(timeout=RECONNECTS)
-    expect(status).to_have_text("Done.", timeout=90_000)
+    expect(status).not_to_have_text(heard)
+    page.get_by_role("button", name="Cancel").click()
+    expect(status).to_contain_text("Cancelled after")
     assert page.evaluate("window.marked")
-    assert {len(steps) for steps in explorer.plotted("lab-loss").values()} == {300}
+
+    def no_step_is_missing() -> None:
+        drawn = sum(len(steps) for steps in explorer.plotted("lab-loss").values())
+        assert status.inner_text() == f"Cancelled after {drawn:,} steps."
+
+    explorer.eventually(no_step_is_missing)
 
 
-@pytest.mark.parametrize("query", ["?view=compare&streams=3", "?scene=dial&present=1"])
 def test_after_a_restart_the_page_is_opened_anew_as_it_was(
-    site: Site, new_explorer: Any, query: str
+    site: Site, visitors: tuple[Explorer, Explorer]
 ) -> None:
-    presenting = "present" in query
-    explorer: Explorer = new_explorer(1400, 900)
-    explorer.open(site.address, query, controls=not presenting)
-    page = explorer.page
+    comparing, presenting = visitors
+    comparing.slider("Streams (n)").press("ArrowLeft")
+    comparing.show("compare")
+    presenting.open(site.address, "?scene=dial&present=1", controls=False)
     site.kill()
-    expect(line(explorer)).not_to_be_empty()
-    explorer.set("Depth (layers)", 61)
-    expect(page).to_have_url(re.compile("depth=61&"))
-    left, shown = page.url, [explorer.gain(0), explorer.gain(1)]
+    for each in visitors:
+        expect(line(each)).not_to_be_empty()
+        each.set("Depth (layers)", 61)
+        expect(each.page).to_have_url(re.compile("depth=61&"))
+    assert "streams=3&" in comparing.page.url
+    left = [(each.page.url, each.gain(0), each.gain(1)) for each in visitors]
     site.start()
-    expect(line(explorer)).to_contain_text("opened anew, as it was", timeout=RECONNECTS)
-    expect(explorer.slider("Depth (layers)")).to_have_value("61")
-    explorer.eventually(lambda: None if page.url == left else pytest.fail(page.url))
+    for each in visitors:
+        expect(line(each)).to_contain_text("opened anew, as it was", timeout=RECONNECTS)
+        expect(each.slider("Depth (layers)")).to_have_value("61")
 
-    def same_numbers() -> None:
-        assert [explorer.gain(0), explorer.gain(1)] == shown
+    def as_it_was() -> None:
+        assert [(each.page.url, each.gain(0), each.gain(1)) for each in visitors] == left
 
-    explorer.eventually(same_numbers)
-    if presenting:
-        page.keyboard.press("PageDown")
-        expect(page).not_to_have_url(re.compile("scene=dial"))
+    comparing.eventually(as_it_was)
+    presenting.page.keyboard.press("PageDown")
+    expect(presenting.page).not_to_have_url(re.compile("scene=dial"))

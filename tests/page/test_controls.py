@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from playwright.sync_api import expect
 
+from mhc_demo import Experiment
 from mhc_demo.numerics.devices import DEVICES
+from mhc_demo.numerics.surface import MAX_DEPTH
 
 from .conftest import Explorer
 from .library import CLOSE, expected
@@ -61,6 +63,11 @@ def test_shuffle_changes_the_seed_and_reset_restores_everything(shared: Explorer
     expect(shared.page).to_have_url(re.compile("depth=64&streams=4&seed=42"))
 
 
+def test_the_theme_toggle_is_part_of_the_link(shared: Explorer) -> None:
+    shared.page.get_by_role("button", name=re.compile("theme", re.I)).click()
+    expect(shared.page).to_have_url(re.compile("theme=dark"))
+
+
 def test_a_projection_that_takes_few_streams_limits_them(shared: Explorer) -> None:
     for _ in range(4):
         shared.slider("Streams (n)").press("ArrowRight")
@@ -110,8 +117,10 @@ def test_a_number_is_typed_again_and_again_and_out_of_range(shared: Explorer) ->
             expect(helper).to_have_text(said)
 
 
-def test_a_device_is_chosen_and_what_is_missing_says_why(explorer: Explorer, address: str) -> None:
-    page = explorer.open(address, "?members=4&seed=3").page
+def test_a_device_is_chosen_and_what_is_missing_says_why(
+    shared: Explorer, explorer: Explorer, address: str
+) -> None:
+    page = shared.page
     device = page.get_by_role("combobox", name="Device")
     expect(page.get_by_text("Gains computed by NumPy")).to_be_visible()
     device.click()
@@ -120,9 +129,10 @@ def test_a_device_is_chosen_and_what_is_missing_says_why(explorer: Explorer, add
         expect(cuda).to_have_attribute("aria-disabled", "true")
         expect(page.get_by_text(reason)).to_be_visible()
     page.get_by_role("menuitem", name="PyTorch, CPU").click()
-    expect(page.get_by_text("Gains computed by PyTorch")).to_contain_text("512 matrices projected")
+    said = expect(page.get_by_text("Gains computed by PyTorch"))
+    said.to_contain_text(f"{Experiment().members * MAX_DEPTH:,} matrices projected")
     expect(page).to_have_url(re.compile("device=cpu"))
-    explorer.open(address, "?members=4&seed=3&device=cpu")
+    page = explorer.open(address, "?members=4&seed=3&device=cpu").page
     expect(page.get_by_text("Gains computed by PyTorch")).to_be_visible()
     np.testing.assert_allclose(
         explorer.plotted("composite")["HC, forward"],

@@ -54,8 +54,11 @@ def test_the_cost_view_lays_pythons_gains_against_measured_times(shared: Explore
     expect(shared.page.get_by_role("button", name="Measure again")).to_be_enabled()
 
 
-def test_the_cost_calculator_shows_the_librarys_numbers(explorer: Explorer, address: str) -> None:
-    page = explorer.open(address, "?view=cost").page
+def test_the_cost_calculator_shows_the_librarys_numbers(
+    shared: Explorer, explorer: Explorer
+) -> None:
+    shared.show("cost")
+    page = shared.page
 
     def shows(streams: int, width: int, depth: int, block: int) -> None:
         for name, each in (
@@ -98,7 +101,7 @@ def test_the_cost_calculator_shows_the_librarys_numbers(explorer: Explorer, addr
     # What is counted is in the link, and the link is what is counted.
     said = "model_streams=9&model_width=1&model_layers=24&model_block=5"
     expect(page).to_have_url(re.compile(said))
-    explorer.open(page.url)
+    page = explorer.open(page.url).page
     shows(9, 1, 24, 5)
     page.get_by_role("button", name="Reset").click()
     shows(4, 2560, 60, 2)

@@ -98,7 +98,7 @@ def test_the_picture_and_both_sliders_need_no_session(explorer: Explorer, addres
         ((390, 844), "?view=mixing&iterations=5"),
     ],
 )
-def test_nothing_jumps_when_the_live_page_takes_over(
+def test_the_first_page_keeps_nobody_out_and_nothing_jumps_when_the_live_one_takes_over(
     new_explorer: Any, address: str, size: tuple[int, int], query: str
 ) -> None:
     explorer = new_explorer(*size)
@@ -106,6 +106,8 @@ def test_nothing_jumps_when_the_live_page_takes_over(
         opened(explorer, address, query)
         explorer.page.wait_for_timeout(500)
         before = places(explorer.page)
+        explorer.keeps_nobody_out()
+        assert explorer.page.locator(FIRST).count()
     expect(explorer.page.locator(JOINED)).to_be_attached()
     explorer.stands(explorer.page.locator(".mhc-stage"))
     after = places(explorer.page)
@@ -169,11 +171,3 @@ def test_scripts_that_do_not_arrive_are_loaded_again(explorer: Explorer, address
     expect(page.locator(JOINED)).to_be_attached()
     assert all("ERR_FAILED" in problem for problem in explorer.problems)
     explorer.problems.clear()
-
-
-def test_the_first_page_keeps_nobody_out(explorer: Explorer, address: str) -> None:
-    with held(explorer.page):
-        for query in ("", "?theme=dark&scene=explosion"):
-            opened(explorer, address, query)
-            explorer.keeps_nobody_out()
-            assert explorer.page.locator(FIRST).count()

@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Locator, expect
 
 from mhc_demo.app.lasting import LASTS
-from mhc_demo.lab import CONNECTIONS
+from mhc_demo.lab import CONNECTIONS, Settings
 
 from .conftest import Explorer, serve
 
@@ -24,6 +24,12 @@ def opened(new_explorer: Any, address: str, **settings: int) -> Explorer:
     """The lab, its fields filled in."""
     explorer: Explorer = new_explorer(1400, 900)
     explorer.page.goto(f"{address}?view=lab")
+    fill(explorer, **settings)
+    return explorer
+
+
+def fill(explorer: Explorer, **settings: int) -> None:
+    """Type into the lab's fields."""
     for label, value in settings.items():
         # Its name goes on with what explains it.
         field = explorer.page.get_by_role("textbox", name=re.compile(f"^{re.escape(label)} "))
@@ -31,7 +37,6 @@ def opened(new_explorer: Any, address: str, **settings: int) -> Explorer:
         field.press("Enter")
     if settings:  # the text above the buttons becomes shorter, and they move
         expect(explorer.page.get_by_text("Your own settings. The plain")).to_be_visible()
-    return explorer
 
 
 COLLIDING = """() => {
@@ -60,7 +65,10 @@ def press(explorer: Explorer, name: str) -> None:
 
 def test_three_networks_train_and_what_came_out_stays(address: str, new_explorer: Any) -> None:
     steps = 6
-    explorer = opened(new_explorer, address, **{"Depth (layers)": 4, "Steps": steps})
+    explorer = opened(new_explorer, address, Batch=4096, **{"Width (C)": 1024})
+    a_training_that_is_too_large_is_refused(explorer)
+    usual = {"Batch": Settings().batch, "Width (C)": Settings().width}
+    fill(explorer, **usual, **{"Depth (layers)": 4, "Steps": steps})
     press(explorer, "Start")
     expect(status(explorer)).to_have_text("Done.", timeout=PATIENCE)
     table = explorer.page.locator(".lab-results table")
@@ -98,6 +106,12 @@ def test_three_networks_train_and_what_came_out_stays(address: str, new_explorer
     assert explorer.problems == []
 
 
+def a_training_that_is_too_large_is_refused(explorer: Explorer) -> None:
+    press(explorer, "Start")
+    expect(status(explorer)).to_contain_text("GB of memory, and this page gives a training 2 GB at")
+    expect(explorer.page.get_by_role("button", name="Cancel")).to_be_disabled()
+
+
 @pytest.mark.long
 def test_a_training_is_cancelled_and_the_next_visitor_waits(
     address: str, new_explorer: Any
@@ -124,15 +138,6 @@ def test_a_training_is_cancelled_and_the_next_visitor_waits(
     expect(status(first)).to_contain_text("of 30000 steps", timeout=1000 * LASTS + PATIENCE)
     press(first, "Cancel")
     expect(status(first)).to_contain_text("Cancelled after")
-
-
-def test_what_a_server_does_not_train_for_a_visitor_is_refused(
-    address: str, new_explorer: Any
-) -> None:
-    explorer = opened(new_explorer, address, Batch=4096, **{"Width (C)": 1024})
-    press(explorer, "Start")
-    expect(status(explorer)).to_contain_text("GB of memory, and this page gives a training 2 GB at")
-    expect(explorer.page.get_by_role("button", name="Cancel")).to_be_disabled()
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import nbformat
 import pytest
@@ -16,11 +15,13 @@ from .conftest import Explorer
 pytestmark = pytest.mark.browser
 
 
-@pytest.fixture
-def run(tmp_path: Path) -> Iterator[Callable[[str], nbformat.NotebookNode]]:
+@pytest.fixture(scope="module")
+def run(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Callable[[str], nbformat.NotebookNode]]:
     """Run a cell in a kernel, and return it with its outputs."""
     notebook = nbformat.v4.new_notebook()
-    where = {"metadata": {"path": str(tmp_path)}}
+    where = {"metadata": {"path": str(tmp_path_factory.mktemp("notebook"))}}
     client = NotebookClient(notebook, timeout=60, kernel_name="python3", resources=where)
 
     def execute(source: str) -> nbformat.NotebookNode:

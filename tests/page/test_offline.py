@@ -1,4 +1,4 @@
-"""Depth and dial need no server: it is killed, and the plots go on.
+"""Depth and dial need no server: it is killed, and the plots go on (see also test_connection.py).
 
 One server is killed for all, with a tab open for each test.
 """
@@ -12,7 +12,6 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 import mhc_demo as mhc
-from mhc_demo.figures import style
 
 from .conftest import Explorer, serve
 from .library import compared, comparison_is_of, phase_is_of
@@ -20,7 +19,6 @@ from .library import compared, comparison_is_of, phase_is_of
 pytestmark = pytest.mark.browser
 
 QUERIES = {
-    "composite": "",
     "compare": "?view=compare&members=3&spread=3",
     "phase": "?view=phase",
 }
@@ -42,18 +40,6 @@ def tabs(browser: Browser) -> Iterator[dict[str, Explorer]]:
         server.wait()
         yield opened
     context.close()
-
-
-def test_depth_and_iterations_need_no_server(tabs: dict[str, Explorer]) -> None:
-    explorer = tabs["composite"]
-    explorer.set("Depth (layers)", 70)
-    explorer.set("Sinkhorn iterations", 0)
-    assert explorer.gain(1) == explorer.gain(0)
-    lines = explorer.plotted("composite")
-    np.testing.assert_array_equal(lines["projected, forward"], lines["HC, forward"])
-    assert style.PROJECTED not in explorer.colours("composite")
-    explorer.set("Sinkhorn iterations", 1)
-    assert style.PROJECTED in explorer.colours("composite")
 
 
 def test_the_comparison_follows_depth_and_dial_with_no_server(tabs: dict[str, Explorer]) -> None:

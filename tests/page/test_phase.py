@@ -50,8 +50,11 @@ def test_a_click_on_a_phase_map_goes_to_its_cell(shared: Explorer) -> None:
     expect(page).to_have_url(re.compile("iterations=5&depth=50&streams=3&"))
 
 
-def test_a_phase_map_leaves_empty_what_does_not_exist(explorer: Explorer, address: str) -> None:
-    explorer.open(address, "?view=phase&projection=mhc-lite&members=1")
+def test_a_phase_map_leaves_empty_what_does_not_exist(shared: Explorer) -> None:
+    explorer = shared
+    explorer.page.get_by_role("combobox", name="Projection").click()
+    explorer.page.get_by_role("menuitem", name=re.compile("mHC-lite")).click()
+    explorer.show("phase")
 
     def upper_rows_are_empty() -> None:
         rows = shades(explorer, "phase-streams").reshape(MAX_DEPTH, 16)

@@ -1,4 +1,7 @@
-"""The page on a phone."""
+"""The page on a phone.
+
+Two pages are opened for all that is to be seen there: to open one takes seconds.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +12,52 @@ from playwright.sync_api import expect
 
 from mhc_demo.app.views import VIEWS
 
+from .conftest import Explorer
+from .test_compare import names_do_not_overlap
+
 pytestmark = pytest.mark.browser
 
+WIDTH, HEIGHT = 390, 844
 
-def test_a_phone_needs_no_sideways_scrolling(new_explorer: Any, address: str) -> None:
-    explorer = new_explorer(390, 844).open(address)
-    expect(explorer.page.get_by_role("button", name="Open drawer")).to_be_visible()
-    for name in VIEWS:
+
+def nothing_sticks_out(explorer: Explorer, what: str) -> None:
+    """Neither the page nor its main part can be scrolled sideways."""
+    page = explorer.page
+    assert page.evaluate("document.documentElement.scrollWidth") <= WIDTH, what
+    main = page.locator("main").evaluate("(e) => [e.scrollWidth, e.clientWidth]")
+    assert main[0] <= main[1], what
+
+
+def test_a_phone_shows_every_view_whole(new_explorer: Any, address: str) -> None:
+    """No sideways scrolling; the buttons that save plots stand below the view."""
+    explorer = new_explorer(WIDTH, HEIGHT).open(address)
+    page = explorer.page
+    expect(page.get_by_role("button", name="Open drawer")).to_be_visible()
+    for name, view in VIEWS.items():
         explorer.show(name)
-        assert explorer.page.evaluate("document.documentElement.scrollWidth") <= 390, name
-        main = explorer.page.locator("main").evaluate("(e) => [e.scrollWidth, e.clientWidth]")
-        assert main[0] <= main[1], name
+        nothing_sticks_out(explorer, name)
+        buttons = page.locator(".mhc-plots button").filter(visible=True)
+        if view.of_experiment and name not in ("figure8", "formulas"):
+            expect(buttons.last).to_be_visible()
+            explorer.saves_below_the_view(name)
+            nothing_sticks_out(explorer, name)
+        if name == "compare":
+            names_do_not_overlap(explorer)
     assert explorer.problems == []
+
+
+def test_the_story_and_its_explanations_stay_inside_a_phone(
+    new_explorer: Any, address: str
+) -> None:
+    explorer = new_explorer(WIDTH, HEIGHT).open(address, "?scene=real")
+    nothing_sticks_out(explorer, "real")
+    words = explorer.page.locator(".mhc-story .term").all()
+    assert len(words) > 2
+    for word in words:
+        word.click()
+        box = explorer.page.locator(".mhc-tip").bounding_box()
+        assert box is not None
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= WIDTH
+        assert box["y"] >= 0
+        assert box["y"] + box["height"] <= HEIGHT

@@ -7,14 +7,14 @@ import io
 import re
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Browser, expect
 
 import mhc_demo as mhc
 from mhc_demo.app.views import VIEWS
@@ -24,7 +24,7 @@ from mhc_demo.numerics.gains import METRICS
 from mhc_demo.numerics.paper import figure8
 from mhc_demo.numerics.projections import PROJECTIONS
 
-from .conftest import Explorer
+from .conftest import DESK, Explorer, nothing_went_wrong
 
 pytestmark = pytest.mark.browser
 
@@ -333,12 +333,26 @@ def png_is_sharp(data: bytes, width: float) -> None:
     assert (lines[:, 1 + 3 * channels :] != 0).any(axis=1).mean() > 0.1
 
 
-def test_each_plot_says_its_numbers_and_can_be_kept(explorer: Explorer, address: str) -> None:
-    explorer.open(address, f"?members={MEMBERS}&depth={DEPTH}&iterations={ITERATIONS}")
-    for name, view in VIEWS.items():
-        if view.of_experiment:  # the lab's plots are of what was trained: see test_lab.py
-            explorer.page.get_by_role("tab", name=view.title).click()
-            says_its_numbers_and_can_be_kept(explorer, SHOWN[name]())
+@pytest.fixture(scope="module")
+def plots(browser: Browser, address: str) -> Iterator[Explorer]:
+    """A tab with small ensembles for all that is to be kept of it."""
+    context = browser.new_context(viewport=DESK)
+    place = f"?members={MEMBERS}&depth={DEPTH}&iterations={ITERATIONS}"
+    tab = Explorer(context.new_page()).open(address, place)
+    yield tab
+    nothing_went_wrong(tab)
+    context.close()
+
+
+@pytest.mark.parametrize("view", SHOWN)
+def test_each_plot_says_its_numbers_and_can_be_kept(plots: Explorer, view: str) -> None:
+    """The lab's plots are of what was trained: see test_lab.py."""
+    plots.page.get_by_role("tab", name=VIEWS[view].title).click()
+    says_its_numbers_and_can_be_kept(plots, SHOWN[view]())
+
+
+def test_every_view_of_an_experiment_is_among_them() -> None:
+    assert set(SHOWN) == {name for name, view in VIEWS.items() if view.of_experiment}
 
 
 def says_its_numbers_and_can_be_kept(explorer: Explorer, wanted: dict[str, Shown]) -> None:
@@ -381,28 +395,51 @@ def figure_named(explorer: Explorer, title: str) -> tuple[float, list[str]]:
     )
 
 
-def test_the_text_follows_the_sliders_when_they_rest(explorer: Explorer, address: str) -> None:
-    explorer.open(address, f"?members={MEMBERS}&depth={DEPTH}&iterations={ITERATIONS}")
+def test_a_dark_page_gives_dark_pictures(plots: Explorer) -> None:
+    plots.page.get_by_role("tab", name=VIEWS["composite"].title).click()
+    ink = "m.left[0].major_label_text_color"
+    light = plots.model("composite", ink)
+    plots.page.get_by_role("button", name="Toggle theme").click()
+
+    def drawn_dark() -> None:
+        assert plots.model("composite", ink) != light
+
+    plots.eventually(drawn_dark)
+    svg = saved(plots, "Composite Amax gain against depth", "SVG").decode()
+    plots.page.get_by_role("button", name="Toggle theme").click()
+    expect(plots.page).to_have_url(re.compile("theme=light"))
+    background = re.search(r'</defs><path fill="rgb\((\d+),', svg)
+    words = re.search(r'<text fill="rgb\((\d+),[^>]*>Composite', svg)
+    assert background
+    assert words
+    assert int(background[1]) < 50
+    assert int(words[1]) > 200
+
+
+def test_the_text_follows_the_sliders_when_they_rest(plots: Explorer) -> None:
+    plots.page.get_by_role("tab", name=VIEWS["composite"].title).click()
     gains = mhc.gain_surface(experiment())["log10_gain"].sel(series="median", direction="backward")
     title = "Composite Amax gain against depth"
 
     def says(depth: int, iterations: int) -> None:
-        text = texts(explorer)[title]
+        text = texts(plots)[title]
         assert f"Plot at {depth} layers, {iterations} iteration" in text
         for name, t in (("HC", 0), ("projected", iterations)):
             here = said(float(gains.sel(depth=depth, iterations=t)))
             assert f"{name}, backward: {here} " in text
         assert f"at depth {depth}" in text
 
-    explorer.eventually(lambda: says(DEPTH, ITERATIONS))
+    plots.eventually(lambda: says(DEPTH, ITERATIONS))
     for _ in range(3):
-        explorer.slider("Depth (layers)").press("ArrowRight")
+        plots.slider("Depth (layers)").press("ArrowRight")
         says(DEPTH, ITERATIONS)  # values in between are not announced
-    explorer.slider("Sinkhorn iterations").press("ArrowLeft")
-    explorer.eventually(lambda: says(DEPTH + 3, 1))
+    plots.slider("Sinkhorn iterations").press("ArrowLeft")
+    plots.eventually(lambda: says(DEPTH + 3, 1))
+    plots.set("Depth (layers)", DEPTH)
+    plots.set("Sinkhorn iterations", ITERATIONS)
     title = "Amax gain of each single layer"
-    explorer.page.get_by_role("tab", name="Single layers").click()
-    explorer.eventually(lambda: expect_titles(explorer, [title]))
+    plots.page.get_by_role("tab", name="Single layers").click()
+    plots.eventually(lambda: expect_titles(plots, [title]))
 
 
 def expect_titles(explorer: Explorer, titles: list[str]) -> None:
@@ -412,54 +449,9 @@ def expect_titles(explorer: Explorer, titles: list[str]) -> None:
     assert rows == titles
 
 
-@pytest.mark.parametrize(("view", "width"), [("cost", 390), ("matrices", 390), ("compare", 1400)])
-def test_the_buttons_that_save_plots_stand_below_the_view(
-    new_explorer: Any, address: str, view: str, width: int
-) -> None:
-    explorer = new_explorer(width, 844).open(address, f"?view={view}&members=1")
-    expect(explorer.page.locator(".mhc-plots button").last).to_be_visible()
-
-    def apart() -> None:
-        bottom, top = explorer.page.evaluate(BOTTOM_AND_TOP)
-        assert bottom <= top + 1
-
-    explorer.eventually(apart)
-    assert explorer.page.evaluate("document.documentElement.scrollWidth") <= width
-
-
-BOTTOM_AND_TOP = """() => {
-  const inside = (node) => [...(node.shadowRoot?.children ?? []), ...node.children]
-  const all = (node) => [node, ...inside(node).flatMap(all)]
-  const nodes = all(document.body)
-  const named = (name) => nodes.find((node) => node.classList.contains(name))
-  const plots = all(named("mhc-stage")).filter((node) => node.matches(".bk-Figure, p, table"))
-  return [Math.max(...plots.map((node) => node.getBoundingClientRect().bottom)),
-          named("mhc-plots").getBoundingClientRect().top]
-}"""
-"""The lowest edge of all that a view holds, and the upper one of what follows it."""
-
-
-def test_a_dark_page_gives_dark_pictures(explorer: Explorer, address: str) -> None:
-    place = f"?theme=dark&members={MEMBERS}&depth={DEPTH}&iterations={ITERATIONS}"
-    explorer.open(address, place)
-    svg = saved(explorer, "Composite Amax gain against depth", "SVG").decode()
-    background = re.search(r'</defs><path fill="rgb\((\d+),', svg)
-    words = re.search(r'<text fill="rgb\((\d+),[^>]*>Composite', svg)
-    assert background
-    assert words
-    assert int(background[1]) < 50
-    assert int(words[1]) > 200
-
-
-def test_the_presenters_view_offers_no_files(explorer: Explorer, address: str) -> None:
-    explorer.open(address, "?scene=dial&present=1", controls=False)
-    label = re.compile("^Composite Amax gain against depth")
-    expect(explorer.page.get_by_role("img", name=label)).to_be_visible()
-    expect(explorer.page.locator(".mhc-plots")).to_be_hidden()
-
-
-def test_figure_8_can_be_had_as_a_table(explorer: Explorer, address: str) -> None:
-    page = explorer.open(address, "?view=figure8").page
+def test_figure_8_can_be_had_as_a_table(shared: Explorer) -> None:
+    shared.show("figure8")
+    page = shared.page
     with page.expect_download() as download:
         page.get_by_role("link", name="Save Figure 8, matrices and sums as CSV").click()
     assert download.value.suggested_filename == "mhc-figure-8.csv"

@@ -53,19 +53,39 @@ def test_the_whole_story_can_be_told_with_a_clicker(
 
         explorer.eventually(one_screen)
         explorer.keeps_nobody_out(*RULES[theme])
+        if name == "real":
+            figure_8_fits_one_screen(explorer)
     page.keyboard.press("PageDown")  # there is no next one
     page.keyboard.press("PageUp")
     expect(title(page)).to_have_text(TITLES[-2])
     page.keyboard.press("ArrowLeft")
     expect(title(page)).to_have_text(TITLES[-3])
+    assert NAMES[-3] == "real"
     page.keyboard.press("Escape")
     expect(page.get_by_role("banner")).to_be_visible()
     expect(title(page)).to_have_text(TITLES[-3])
+    expect(page.locator(".fig8-gains")).to_be_visible()
+    expect(page.locator(".fig8-gain").first).to_be_hidden()
 
 
-def test_a_scene_sets_the_page_and_its_sliders_stay_live(explorer: Explorer, address: str) -> None:
+def figure_8_fits_one_screen(explorer: Explorer) -> None:
     page = explorer.page
-    explorer.open(address)
+    expect(page.locator(".fig8 .hc .fig8-gain").last).to_contain_text("509.1")
+    expect(page.locator(".fig8 .mhc .fig8-gain").last).to_contain_text("1.01")
+    expect(page.locator(".fig8-gains")).to_be_hidden()
+
+    def all_is_seen() -> None:
+        boxes = [each.bounding_box() for each in page.locator(".fig8-matrix, .fig8-gain").all()]
+        assert len(boxes) == 24
+        assert all(b and b["x"] + b["width"] <= 1920 for b in boxes)
+        assert all(b and b["y"] + b["height"] <= 1080 for b in boxes)
+        assert len({b["y"] for b in boxes if b}) == 4  # two rows, and the gains of each
+
+    explorer.eventually(all_is_seen)
+
+
+def test_a_scene_sets_the_page_and_its_sliders_stay_live(shared: Explorer, address: str) -> None:
+    explorer, page = shared, shared.page
     page.get_by_role("button", name=re.compile("The story")).click()
     expect(title(page)).to_have_text(TITLES[0])
     for _ in range(NAMES.index("sharp")):
@@ -77,7 +97,7 @@ def test_a_scene_sets_the_page_and_its_sliders_stay_live(explorer: Explorer, add
     expect(explorer.number(1)).to_have_text("1.02")
     expect(page).to_have_url(re.compile("iterations=20.*scene=sharp"))
     # A link into a changed scene shows what was changed.
-    explorer.open(page.url)
+    page.goto(page.url)
     expect(title(page)).to_have_text(SCENES["sharp"].title)
     expect(explorer.number(1)).to_have_text("1.02")
     page.get_by_role("button", name="Reset").click()
@@ -87,21 +107,12 @@ def test_a_scene_sets_the_page_and_its_sliders_stay_live(explorer: Explorer, add
     expect(page).not_to_have_url(re.compile("scene="))
 
 
-def test_a_clicker_moves_on_though_a_slider_has_the_focus(explorer: Explorer, address: str) -> None:
-    page = explorer.page
-    explorer.open(address, "?scene=dial&present=1", controls=False)
-    slider = explorer.slider("Sinkhorn iterations")
-    slider.focus()
-    page.keyboard.press("ArrowRight")  # the slider's own
-    expect(slider).to_have_value("2")
-    expect(title(page)).to_have_text(SCENES["dial"].title)
-    page.keyboard.press("PageDown")
-    expect(title(page)).to_have_text(SCENES["why"].title)
-
-
 def test_each_key_of_the_presenter(explorer: Explorer, address: str) -> None:
     page = explorer.page
     explorer.open(address, "?scene=dial&present=1&iterations=0", controls=False)
+    label = re.compile("^Composite Amax gain against depth")
+    expect(page.get_by_role("img", name=label)).to_be_visible()
+    expect(page.locator(".mhc-plots")).to_be_hidden()  # no files in front of an audience
     page.keyboard.press("f")
     page.keyboard.press("b")
     expect(page.locator(".mhc-cover")).to_be_visible()
@@ -121,48 +132,33 @@ def test_each_key_of_the_presenter(explorer: Explorer, address: str) -> None:
     with page.expect_popup() as popup:
         page.keyboard.press("n")
     expect(popup.value.locator("body")).to_contain_text(SCENES["dial"].notes)
-    page.keyboard.press("PageDown")
+    slider = explorer.slider("Sinkhorn iterations")
+    slider.focus()
+    page.keyboard.press("ArrowRight")  # the slider's own
+    expect(slider).to_have_value("2")
+    expect(title(page)).to_have_text(SCENES["dial"].title)
+    page.keyboard.press("PageDown")  # the clicker's, though a slider has the focus
+    expect(title(page)).to_have_text(SCENES["why"].title)
     expect(popup.value.locator("body")).to_contain_text(SCENES["why"].notes)
     popup.value.close()
 
 
-@pytest.mark.parametrize("width", [390, 3840])
-def test_the_story_fits_a_phone_and_a_wall(new_explorer: Any, address: str, width: int) -> None:
-    explorer = new_explorer(width, 844 if width < 600 else 2160)
-    explorer.open(address, "?scene=real")
-    assert explorer.page.evaluate("document.documentElement.scrollWidth") <= width
+def test_the_story_fits_a_wall(new_explorer: Any, address: str) -> None:
+    explorer = new_explorer(3840, 2160).open(address, "?scene=real")
+    assert explorer.page.evaluate("document.documentElement.scrollWidth") <= 3840
 
 
-def test_figure_8_fits_one_screen_of_the_presenter(new_explorer: Any, address: str) -> None:
-    explorer = new_explorer(1920, 1080).open(address, "?scene=exp&present=1", controls=False)
-    page = explorer.page
-    for _ in range(NAMES.index("exp"), NAMES.index("real")):
-        page.keyboard.press("PageDown")
-    expect(page.locator(".fig8 .hc .fig8-gain").last).to_contain_text("509.1")
-    expect(page.locator(".fig8 .mhc .fig8-gain").last).to_contain_text("1.01")
-    expect(page.locator(".fig8-gains")).to_be_hidden()
-
-    def all_is_seen() -> None:
-        boxes = [each.bounding_box() for each in page.locator(".fig8-matrix, .fig8-gain").all()]
-        assert len(boxes) == 24
-        assert all(b and b["x"] + b["width"] <= 1920 for b in boxes)
-        assert all(b and b["y"] + b["height"] <= 1080 for b in boxes)
-        assert len({b["y"] for b in boxes if b}) == 4  # two rows, and the gains of each
-
-    explorer.eventually(all_is_seen)
-    page.keyboard.press("Escape")
-    expect(page.locator(".fig8-gains")).to_be_visible()
-    expect(page.locator(".fig8-gain").first).to_be_hidden()
-
-
-def test_what_is_shown_can_be_copied(explorer: Explorer, address: str) -> None:
-    page = explorer.page
+def test_what_is_shown_can_be_copied(shared: Explorer) -> None:
+    page = shared.page
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
-    explorer.open(address, "?depth=9&seed=7")
+    shared.set("Depth (layers)", 59)
+    page.get_by_role("textbox", name="Seed").fill("7")
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile("depth=59&.*seed=7&"))
     page.get_by_role("button", name="Copy as Python").click()
     expect(page.get_by_role("button", name="Copied")).to_be_visible()
     assert "seed=7" in (script := page.evaluate("navigator.clipboard.readText()"))
-    assert "depth=9" in script
+    assert "depth=59" in script
     expect(page.get_by_role("button", name="Copy as Python")).to_be_visible()
     page.get_by_role("button", name="Copy link").click()
     expect(page.get_by_role("button", name="Copied")).to_be_visible()

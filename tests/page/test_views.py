@@ -12,7 +12,7 @@ from playwright.sync_api import expect
 import mhc_demo as mhc
 from mhc_demo.app.views import VIEWS
 
-from .conftest import RULES, Explorer
+from .conftest import ORIENTATION, RULES, Explorer
 from .library import CLOSE
 
 pytestmark = pytest.mark.browser
@@ -80,6 +80,8 @@ def test_every_view_opens_keeps_nobody_out_and_survives_a_change(
             key, changed = next(streams)
             shared.slider("Streams (n)").press(key)
             expect(shared.page).to_have_url(re.compile(f"streams={changed}&"))
+    if theme == "light":
+        shared.keeps_nobody_out(ORIENTATION)
 
 
 def test_the_papers_axes_show_the_product_from_the_last_layer_down(shared: Explorer) -> None:
