@@ -28,6 +28,7 @@ from bokeh.models import (
 from bokeh.plotting import figure
 from numpy.typing import NDArray
 
+from ..numerics.half_steps import scaled
 from . import style
 from .contents import Column, Series, described
 from .slices import Position, follows, sliced
@@ -65,22 +66,18 @@ def matrix_columns(matrices: xr.Dataset) -> dict[str, NDArray[np.float32]]:
     """The blocks of `member_matrices` as table columns of width (n + 1)^2."""
     exponent = matrices["composite_exponent"].values * LOG10_2
     return {
-        "layer": _blocks(matrices["layer"].values, np.zeros(exponent.shape)),
-        "composite": _blocks(matrices["composite_mantissa"].values, exponent),
+        "layer": blocks(*scaled(matrices["layer"].values, np.zeros(exponent.shape))),
+        "composite": blocks(*scaled(matrices["composite_mantissa"].values, exponent)),
     }
 
 
-def _blocks(matrices: NDArray[np.float64], exponent: NDArray[np.float64]) -> NDArray[np.float32]:
-    """(T, D, n, n) matrices times 10**exponent -> flat blocks with sums and a power of ten."""
-    largest = np.abs(matrices).max(axis=(-2, -1))
-    magnitude = np.log10(np.where(largest == 0, 1.0, largest)) + exponent
-    plain = (magnitude >= -2) & (magnitude < 3)
-    power = np.where(plain, 0.0, np.floor(magnitude))
-    scaled = matrices * (10.0 ** (exponent - power))[..., None, None]
-    block = np.empty((*scaled.shape[:-2], scaled.shape[-1] + 1, scaled.shape[-1] + 1), np.float32)
-    block[..., :-1, :-1] = scaled
-    block[..., :-1, -1] = scaled.sum(axis=-1)
-    block[..., -1, :-1] = scaled.sum(axis=-2)
+def blocks(mantissa: NDArray[np.float64], power: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Matrices (..., n, n) times 10**power -> flat blocks, with sums and the power of ten."""
+    n = mantissa.shape[-1]
+    block = np.empty((*mantissa.shape[:-2], n + 1, n + 1), np.float32)
+    block[..., :-1, :-1] = mantissa
+    block[..., :-1, -1] = mantissa.sum(axis=-1)
+    block[..., -1, :-1] = mantissa.sum(axis=-2)
     block[..., -1, -1] = power
     return block.ravel()
 
