@@ -11,7 +11,7 @@ from pathlib import Path
 PLOT = ("numbers.js", "slices.js")
 """What the figures themselves call: enough for one that stands still."""
 
-FILE = (*PLOT, "dom.js", "dial.js", "plots.js", "embed.js")
+FILE = (*PLOT, "dom.js", "dial.js", "sinkhorn.js", "plots.js", "embed.js")
 """The standalone file."""
 
 PAGE = (
@@ -19,6 +19,7 @@ PAGE = (
     *PLOT,
     "dom.js",
     "dial.js",
+    "sinkhorn.js",
     "compare.js",
     "plots.js",
     "connection.js",

@@ -15,6 +15,7 @@ from urllib.parse import urlencode
 
 import param
 
+from ..figures.sinkhorn import LAST_STEP
 from ..figures.slices import SLIDERS
 from ..lab.settings import PRESETS, Settings
 from ..numerics.devices import DEVICES
@@ -23,10 +24,11 @@ from ..numerics.projections import PROJECTIONS
 from ..numerics.surface import EXPERIMENT_PARAMETERS, MAX_DEPTH, MAX_ITERATIONS, Experiment
 from ..story.scenes import SCENES
 from .computing import Key, Request
-from .values import understood, written
+from .values import SquareMatrix, understood, written
 from .views import VIEWS
 from .views.cost import MODEL_PARAMETERS
 from .views.lab import LAB_SETTINGS
+from .views.sinkhorn import WORK_PARAMETERS
 
 THEMES = {"Light": "light", "Dark": "dark"}
 COUNTED = TABLE_5["27B"]
@@ -84,6 +86,20 @@ class State(Experiment):
         label="Your block (layers)",
         doc="Layers recomputed together, to compare with the best; L at most.",
     )
+    layer = param.Integer(
+        1,
+        bounds=(1, MAX_DEPTH),
+        label="Layer at work",
+        doc="Of the first network; its matrix is shown step by step.",
+    )
+    step = param.Integer(
+        0, bounds=(0, LAST_STEP), label="Step", doc="0 is the logits, 1 exp, then half steps."
+    )
+    own = SquareMatrix(
+        default=[],
+        label="Own numbers",
+        doc="Logits to show in that layer's place, row after row.",
+    )
     theme = param.Selector(default="light", objects=THEMES, label="Theme", doc="Light or dark.")
     scene = param.Selector(
         default="",
@@ -116,8 +132,9 @@ class State(Experiment):
     def query(self, *, embedded: bool = True) -> str:
         """The whole state as a URL's query string, "?" included.
 
-        Parameters of the story, of the lab and of the cost model are left out while at their
-        defaults.  Without `embedded`, it opens the whole page where this one is in an iframe.
+        Parameters of the story, of the lab, of the cost model and of the matrix at work are left
+        out while at their defaults.  Without `embedded`, it opens the whole page where this one is
+        in an iframe.
         """
         names = [n for n in URL_PARAMETERS if embedded or n not in EMBED_PARAMETERS]
         values = {name: getattr(self, name) for name in names}
@@ -213,7 +230,13 @@ STORY_PARAMETERS = ("scene", "present")
 
 EMBED_PARAMETERS = ("embed", "controls")
 
-OPTIONAL_PARAMETERS = (*MODEL_PARAMETERS, *LAB_SETTINGS, *STORY_PARAMETERS, *EMBED_PARAMETERS)
+OPTIONAL_PARAMETERS = (
+    *WORK_PARAMETERS,
+    *MODEL_PARAMETERS,
+    *LAB_SETTINGS,
+    *STORY_PARAMETERS,
+    *EMBED_PARAMETERS,
+)
 """The parameters that a link leaves out while at their defaults."""
 
 URL_PARAMETERS = (
@@ -221,6 +244,7 @@ URL_PARAMETERS = (
     "depth",
     *COMPUTED_PARAMETERS,
     "view",
+    *WORK_PARAMETERS,
     *MODEL_PARAMETERS,
     *LAB_SETTINGS,
     "theme",

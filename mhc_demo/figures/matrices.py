@@ -129,9 +129,14 @@ class Heatmap:
 
     `figure` is the plot, `sums` its glyphs whose background is the page, `block` the description
     of its contents.
+
+    `marked`: its sums are coloured by "off" and "one", how far they are from 1 and whether they
+    read 1.00, which the rule `heatmap="sums"` brings.
     """
 
-    def __init__(self, name: str, title: str, n: int, source: ColumnDataSource) -> None:
+    def __init__(
+        self, name: str, title: str, n: int, source: ColumnDataSource, *, marked: bool = False
+    ) -> None:
         margin = 0.75 if n <= LEGIBLE else 2.8
         p = self.figure = style.plot(
             name, "", "", (-0.5, n + margin), y_range=Range1d(n + margin, -0.5), title=title
@@ -159,6 +164,12 @@ class Heatmap:
         right = list(range(n, (n + 1) ** 2, n + 1))  # of the rows, and the corner
         below = list(range(n * (n + 1), (n + 1) ** 2 - 1))
         parts: list[tuple[Glyph, list[int]]] = [(tinted(), inside)]
+        if marked:
+            source.data.update(off=np.zeros(size), one=np.zeros(size))
+            parts += [
+                (Rect(fill_color=colour, fill_alpha=alpha, **SQUARE), right[:-1] + below)
+                for colour, alpha in ((style.HC, "off"), (style.PROJECTED, "one"))
+            ]
         if n <= LEGIBLE:
             numbers = {"text_align": "center", "text_font_size": "14px" if n <= 4 else "10px"}
             parts += [

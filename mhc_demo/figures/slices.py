@@ -16,6 +16,9 @@ A column is taken from the table's column of a name, or from the present positio
 "@iterations", or "@depths", all depths of the table.  `cut` ends a row at the present depth;
 `exact` waits for a table that ends there.  `heatmap` adds text and shade of a block.
 Other models (spans, titles, the visibility of lines) take a property from the position: "set".
+
+In the place of depths a table may have the steps of one matrix (`along="step"`; see `sinkhorn.py`),
+or no slider at all (`along=""`).
 """
 
 from __future__ import annotations
@@ -32,7 +35,8 @@ from numpy.typing import NDArray
 from ..numerics.surface import MAX_DEPTH, MAX_ITERATIONS
 
 Position = Mapping[str, int]
-"""{"depth": ..., "iterations": ...}: where the sliders are, which the browser follows by itself."""
+"""{"depth": ..., "iterations": ...}: where the sliders are, which the browser follows by itself.
+With "step" where a figure has that slider."""
 
 
 @dataclass(frozen=True)
@@ -103,14 +107,22 @@ def table(
 
 
 def label(
-    source: ColumnDataSource, iterations: Iterable[int], depths: Iterable[int], width: int = 1
+    source: ColumnDataSource,
+    iterations: Iterable[int],
+    depths: Iterable[int],
+    width: int = 1,
+    **more: Any,
 ) -> None:
-    """Say which iterations and depths the rows of a table stand for."""
+    """Say which iterations and depths the rows of a table stand for.
+
+    `more`: `along`, if the "depths" are those of another slider, or whatever else its readers need.
+    """
     source.tags = [
         {
             "iterations": [int(t) for t in iterations],
             "depths": [int(d) for d in depths],
             "width": width,
+            **more,
         }
     ]
 
@@ -190,8 +202,10 @@ def select_columns(rule: Mapping[str, Any], position: Position) -> dict[str, Any
     iterations, depths, width = tag["iterations"], tag["depths"], tag["width"]
     t = rule.get("at", position["iterations"])
     row = iterations.index(t) if t in iterations else 0
-    column = depths.index(position["depth"]) if position["depth"] in depths else 0
-    length = min(position["depth"], len(depths)) if rule.get("cut") else len(depths)
+    along = tag.get("along", "depth")
+    found = not along or position[along] in depths
+    column = depths.index(position[along]) if along and found else 0
+    length = column + 1 if rule.get("cut") and found else len(depths)
 
     def cell(name: str, at: int | None) -> Any:
         if name.startswith("@"):

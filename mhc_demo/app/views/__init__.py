@@ -13,6 +13,7 @@ from . import composite
 from . import layers
 from . import layer_axis
 from . import matrices
+from . import sinkhorn
 from . import mixing
 from . import compare
 from . import phase
@@ -36,4 +37,5 @@ __all__ = [
     "matrices",
     "mixing",
     "phase",
+    "sinkhorn",
 ]
