@@ -53,7 +53,8 @@ Object.assign(mhc, (() => {
     const details = element("details", "", el);
     element("summary", "", details, {textContent: "Own numbers"});
     element("p", "", details, {textContent:
-      "Type logits into the cells: what you enter is shown above at once. Or paste a matrix."});
+      "Type logits into the cells, which begin with those of the layer, rounded: what you enter is "
+      + "shown above at once. Or paste a matrix."});
     const form = element("div", "form", details);
     const left = element("div", "", form);
     const sized = element("label", "", left, {textContent: "Rows and columns "});
@@ -95,12 +96,14 @@ Object.assign(mhc, (() => {
       type(rows());
     });
     return {
-      // Shows a matrix, but leaves a cell alone that holds the focus and the same number.
+      // Shows a matrix, but leaves the cell alone that somebody may be typing into.
       fill(texts) {
         const n = Math.round(Math.sqrt(texts.length));
         if (n > most) return build_none();
         if (cells.length !== texts.length) build(n);
-        texts.forEach((value, k) => { cells[k].value = value; });
+        texts.forEach((value, k) => {
+        if (cells[k] !== cells[k].getRootNode().activeElement) cells[k].value = value;
+      });
       },
       say(error, wrong, in_use) {
         text(problem, error);

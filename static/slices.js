@@ -106,7 +106,7 @@ Object.assign(mhc, (() => {
     return {text, exact, shade: values.map((v, i) => (inside[i] ? v / largest : 0))};
   }
 
-  // How strongly the sums of a block are marked: as far from 1 (at most by 1), or as 1.00.
+  // How strongly the sums of a block are marked: by how far they are from 1, or as reading 1.00.
   function sums(block, text) {
     const n = Math.round(Math.sqrt(block.length)) - 1;
     const power = block[block.length - 1];
@@ -114,8 +114,8 @@ Object.assign(mhc, (() => {
     const far = (value) => (power === 0 ? Math.min(Math.abs(value - 1), 1) : 1);
     const values = [...block];
     return {
-      off: values.map((value, i) => (of_sum(i) ? 0.5 * far(value) : 0)),
-      one: values.map((_, i) => (of_sum(i) && power === 0 && text[i] === "1.00" ? 0.35 : 0)),
+      off: values.map((value, i) => (of_sum(i) ? 0.6 * Math.sqrt(far(value)) : 0)),
+      one: values.map((_, i) => (of_sum(i) && power === 0 && text[i] === "1.00" ? 0.5 : 0)),
     };
   }
 

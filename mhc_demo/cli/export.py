@@ -30,6 +30,7 @@ SHOWN = (
     "members",
     "definition",
     "device",
+    "layer",
     "view",
     "scene",
 )
@@ -158,6 +159,7 @@ def _html(options: argparse.Namespace, state: dict[str, Any]) -> str:
         height=options.height,
         fragment=options.fragment,
         device=values.get("device", "numpy"),
+        layer=values.get("layer", 1),
     )
 
 

@@ -11,6 +11,7 @@ from .layers import LayerAxisFigure, LayersFigure
 from .matrices import MatricesFigure
 from .mixing import MixingFigure
 from .phase import PhaseFigure
+from .sinkhorn import SinkhornFigure
 
 __all__ = [
     "CompareFigure",
@@ -21,5 +22,6 @@ __all__ = [
     "MatricesFigure",
     "MixingFigure",
     "PhaseFigure",
+    "SinkhornFigure",
     "figure8_html",
 ]

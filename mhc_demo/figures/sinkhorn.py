@@ -27,13 +27,14 @@ from bokeh.models import (
 from bokeh.plotting import figure
 from numpy.typing import NDArray
 
+from ..numerics.half_steps import PATIENCE
 from ..numerics.numbers import entry, superscript
 from ..numerics.projections import PAPER_ITERATIONS
 from ..numerics.surface import MAX_ITERATIONS
 from . import style
 from .contents import Column, Series, described, log10
 from .curves import chosen_iterations
-from .matrices import Heatmap, blocks
+from .matrices import LEGIBLE, Heatmap, blocks
 from .slices import Position, follows, label, sliced, table
 from .words import Entry
 
@@ -131,7 +132,7 @@ class SinkhornFigure:
     def _heatmap(self, name: str, title: str, n: int, state: Position, at: int) -> Heatmap:
         rule = {"value": "value"}
         source = sliced(self.table, "block", rule, state, at=at, heatmap="sums")
-        shown = Heatmap(name, "", n, source, marked=n <= 8)
+        shown = Heatmap(name, "", n, source, marked=n <= LEGIBLE)
         # The first layout of a newly opened view has the script write texts and shades.
         shown.figure.js_on_change("inner_width", CustomJS(args={"source": source}, code=CUT))
         self.heatmaps.append((shown, title))
@@ -175,7 +176,8 @@ def shape_of(steps: xr.Dataset) -> tuple[int, int]:
 def frame_columns(steps: xr.Dataset) -> dict[str, NDArray[np.float32]]:
     """For each step n frames around what it divided, NaN where it divided nothing."""
     n = steps.sizes["row"]
-    middle, length = np.full(n, (n + 0.25) / 2), np.full(n, n + 1.22)
+    beyond = 1.25 if n <= LEGIBLE else 0.0  # with the sum, where it has a cell
+    middle, length = np.full(n, (n - 1 + beyond) / 2), np.full(n, n + beyond - 0.03)
     each, wide, none = np.arange(n), np.full(n, 0.97), np.full(n, np.nan)
     of = {"columns": (each, middle, wide, length), "rows": (middle, each, length, wide)}
     found = [of.get(str(name), (none,) * 4) for name in steps["name"].values]
@@ -200,7 +202,7 @@ def _sentence(step: xr.Dataset) -> str:
     sums = f"Row sums {_range(step['row_sum'])}, column sums {_range(step['column_sum'])}"
     power = int(step["power"])
     factor = f", all times 10{superscript(power)}" if power else ""
-    off = f" Furthest from 1: {_small(float(step['error']))}." if bool(step["whole"]) else ""
+    off = f" Off by at most {_small(float(step['error']))}." if bool(step["whole"]) else ""
     return f"{where}: {what}. {sums}{factor}.{off}"
 
 
@@ -237,15 +239,18 @@ def convergence(steps: xr.Dataset) -> str:
     if n == 1:
         return "A single number becomes 1 at once."
     if not steps.attrs["converged"]:
+        left = 1 - min(s2, 1.0) ** 2
         return (
-            "These logits are so sharp that the error falls ever more slowly: the matrix that the "
-            "iteration tends to has zeros, and no power of anything describes the way there."
+            "<b>s₂, the second singular value of the limit, is nearly 1</b> "
+            f"({min(s2, 1.0):.4f}): this matrix hardly mixes, and such matrices are slow to normalise. In the end each "
+            f"iteration takes only {_small(100 * left)} % off the error; after {PATIENCE:,} the "
+            f"sums are still off by {_small(floor)}."
         )
     pace = s2 * s2
     if pace < 1e-6:
         return "Here s₂, the limit’s second singular value, is 0: the sums are 1 almost at once."
     needed = math.log(0.01) / math.log(pace)
-    eps = f" It ends at {_small(floor)}, which is what ε leaves." if floor > FLOOR else ""
+    eps = f" It ends at {_small(floor)}, which is what ε leaves." if floor > 1e-8 else ""
     return (
         f"<b>s₂ = {s2:.3f}</b> is the second singular value of the limit, and in the end each "
         f"iteration multiplies the error by s₂² = <b>{pace:.3f}</b>: a hundredth takes "
@@ -254,14 +259,17 @@ def convergence(steps: xr.Dataset) -> str:
     )
 
 
-def legend(steps: xr.Dataset, iterations: int) -> list[Entry]:
-    """What the plot of errors draws."""
-    times = f"{iterations} iteration{'s' * (iterations != 1)}"
+SUMS = "Σ at the edges are the sums: orange while they are far from 1, blue where they read 1.00."
+
+
+def legend(steps: xr.Dataset, iterations: int | None = None) -> list[Entry]:
+    """What the plot of errors draws; `iterations` of the dial, where the words can follow it."""
+    times = "" if iterations is None else f": {iterations} iteration{'s' * (iterations != 1)}"
     slope = [(SLOPE, f"slope: × s₂² = {steps.attrs['second_singular_value'] ** 2:.3f} each")]
     return [
         ("projected", "largest |sum − 1| so far"),
         *(slope if np.isfinite(slope_columns(steps)["slope"]).any() else []),
-        ("band", f"where the dial’s network stops: {times}"),
+        ("band", f"where the dial’s network stops{times}"),
     ]
 
 
@@ -314,18 +322,12 @@ class ErrorFigure:
             (0, MAX_ITERATIONS + 0.8),
             y_range=Range1d(LOWEST, HIGHEST),
         )
-        style.powers_of_ten(p)
         p.xaxis.ticker = [1, 5, 10, 15, 20, 25, 30]
         p.xaxis.major_label_policy = NoOverlap(min_distance=2)
         p.add_layout(chosen_iterations(state))
         self.source, self.slope = ColumnDataSource(), ColumnDataSource()
         self.figure = p
         self.update(steps)
-        faint = {"line_color": style.PROJECTED, "line_alpha": 0.35}
-        style.draw(p, self.source, Line(x="iterations", y="error", line_width=1.5, **faint))
-        every = Scatter(x="iterations", y="error", size=6, fill_color=None, **faint)
-        dots = style.draw(p, self.source, every)
-        dots.name = "error"
         tends = Line(
             x="iterations",
             y="slope",
@@ -334,6 +336,11 @@ class ErrorFigure:
             line_width=SLOPE.width,
         )
         style.draw(p, self.slope, tends).name = "slope"
+        faint = {"line_color": style.PROJECTED, "line_alpha": 0.55}
+        style.draw(p, self.source, Line(x="iterations", y="error", line_width=1.5, **faint))
+        every = Scatter(x="iterations", y="error", size=6, fill_color=None, **faint)
+        dots = style.draw(p, self.source, every)
+        dots.name = "error"
         columns = {"x": "iterations", "y": "error"}
         so_far = sliced(reached, "row", columns, state, at=0, cut=True)
         strong = {"line_color": style.PROJECTED, "x": "x", "y": "y"}
@@ -382,3 +389,4 @@ class ErrorFigure:
         low, high = max(min(known), LOWEST), max(known)
         margin = 0.06 * (high - low) + 0.1
         self.figure.y_range.start, self.figure.y_range.end = low - margin, high + margin
+        style.fit_ticks(self.figure)

@@ -19,7 +19,7 @@ from bokeh.plotting import figure
 from numpy.typing import NDArray
 from panel.custom import JSComponent
 
-from ...figures.sinkhorn import SinkhornFigure, convergence, legend, shape_of
+from ...figures.sinkhorn import SUMS, SinkhornFigure, convergence, legend, shape_of
 from ...numerics.half_steps import half_steps
 from ...numerics.mixing import sample_mixing
 from ...numerics.numbers import entry
@@ -39,7 +39,8 @@ if TYPE_CHECKING:
 WORK_PARAMETERS = ("layer", "step", "own")
 """The page's parameters of the matrix at work."""
 
-HEIGHT = "var(--mhc-work, clamp(300px, 27vw, 470px))"
+HEIGHT = "clamp(240px, calc(100vh - var(--mhc-rest, 500px) - 90px), max(300px, 27vw))"
+"""Of the plots: what the controls and what stands above them leave of the window."""
 
 Layers: TypeAlias = tuple[str, NDArray[np.float64]]
 """The projection's name, and what it takes from each layer of the first network, (layer, n, n)."""
@@ -132,7 +133,7 @@ class SinkhornView(View):
         state = self.context.state
         self.projection, self.layers = data
         self.work: SinkhornFigure | None = None
-        self.layer = typed(state, "layer", styles={"flex": "0 1 190px"}, margin=(10, 12, 4, 14))
+        self.layer = typed(state, "layer", width=140, margin=(12, 14, 4, 14))
         self.controls = pn.Row(
             stylesheets=[":host { flex-wrap: wrap; }"],
             styles=UNLIMITED,
@@ -226,7 +227,7 @@ class SinkhornView(View):
             dark = state.theme == "dark"
             self.work = SinkhornFigure(self.steps, name, position, dark, self.work)
             self.plots[:] = [plots(*self.work.figures, height=HEIGHT)]
-            self.controls[:] = [self.layer, *([self._stepper()] if self.work.error else [])]
+            self.controls[:] = [*([self._stepper()] if self.work.error else []), self.layer]
 
     def _stepper(self) -> Stepper:
         state = self.context.state
@@ -234,8 +235,8 @@ class SinkhornView(View):
             value=state.param.step,
             tags=[self.work.table] if self.work else [],
             sizing_mode="stretch_width",
-            styles={"flex": "1 1 420px"},
-            margin=(2, 16),
+            styles={"flex": "1 1 500px"},
+            margin=(2, 14),
         )
         low, high = state.param.step.bounds
         stepper.param.watch(
@@ -287,10 +288,7 @@ class SinkhornView(View):
             return
         self.sentence.object = ""
         self.legend.object = legend_of(legend(self.steps, state.iterations))
-        self.note.object = paragraph(
-            f"{whose}, {chosen.title}. {convergence(self.steps)} Σ at the edges are the sums: "
-            "orange while they are far from 1, blue where they read 1.00."
-        )
+        self.note.object = paragraph(f"{whose}, {chosen.title}. {convergence(self.steps)} {SUMS}")
 
 
 SNIPPET = """\

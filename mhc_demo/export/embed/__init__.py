@@ -36,6 +36,7 @@ def export_html(
     height: int | None = None,
     fragment: bool = False,
     device: str = "numpy",
+    layer: int = 1,
 ) -> str:
     """An experiment as one HTML file that asks nothing of any host.
 
@@ -54,6 +55,7 @@ def export_html(
     - `height`: pixels of the whole, for a frame that cannot follow; default as high as it needs.
     - `fragment`: not a page but a part of one, which loads BokehJS by itself.
     - `device`: what computes it, of `mhc_demo.DEVICES`.
+    - `layer`: that whose matrix the plot "sinkhorn" shows at work.
 
     >>> html = export_html(Experiment(streams=4, seed=42, members=32), depth=64, iterations=1)
     >>> html.startswith("<!DOCTYPE html>")
@@ -76,5 +78,6 @@ def export_html(
         height=height,
         fragment=fragment,
         device=device,
+        layer=layer,
     )
     return html(request)

@@ -45,6 +45,8 @@ class EmbedRequest:
     height: int | None
     fragment: bool
     device: str
+    layer: int = 1
+    """The layer whose matrix is shown at work."""
 
 
 def checked(
@@ -63,6 +65,7 @@ def checked(
     height: int | None,
     fragment: bool,
     device: str,
+    layer: int = 1,
 ) -> EmbedRequest:
     """The request that the arguments of `export_html` make, or the error that names one of them."""
     of_story = _scene(scene)
@@ -111,6 +114,7 @@ def checked(
         height=height,
         fragment=fragment,
         device=device,
+        layer=whole_number("layer", layer, 1, MAX_DEPTH),
     )
 
 
