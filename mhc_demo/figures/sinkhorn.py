@@ -242,9 +242,9 @@ def convergence(steps: xr.Dataset) -> str:
         left = 1 - min(s2, 1.0) ** 2
         return (
             "<b>s₂, the second singular value of the limit, is nearly 1</b> "
-            f"({min(s2, 1.0):.4f}): this matrix hardly mixes, and such matrices are slow to normalise. In the end each "
-            f"iteration takes only {_small(100 * left)} % off the error; after {PATIENCE:,} the "
-            f"sums are still off by {_small(floor)}."
+            f"({min(s2, 1.0):.4f}): this matrix hardly mixes, and such matrices are slow to "
+            f"normalise. In the end each iteration takes only {_small(100 * left)} % off the "
+            f"error; after {PATIENCE:,} the sums are still off by {_small(floor)}."
         )
     pace = s2 * s2
     if pace < 1e-6:

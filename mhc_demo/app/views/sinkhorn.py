@@ -133,7 +133,7 @@ class SinkhornView(View):
         state = self.context.state
         self.projection, self.layers = data
         self.work: SinkhornFigure | None = None
-        self.layer = typed(state, "layer", width=140, margin=(12, 14, 4, 14))
+        self.layer = typed(state, "layer", description="", width=140, margin=(12, 14, 4, 14))
         self.controls = pn.Row(
             stylesheets=[":host { flex-wrap: wrap; }"],
             styles=UNLIMITED,
