@@ -238,24 +238,39 @@ def convergence(steps: xr.Dataset) -> str:
     n = steps.sizes["row"]
     if n == 1:
         return "A single number becomes 1 at once."
+    if _all_off(steps).max() < FLOOR:
+        return "Here one iteration is enough: after it all sums are 1, up to rounding."
     if not steps.attrs["converged"]:
-        left = 1 - min(s2, 1.0) ** 2
-        return (
-            "<b>s₂, the second singular value of the limit, is nearly 1</b> "
-            f"({min(s2, 1.0):.4f}): this matrix hardly mixes, and such matrices are slow to "
-            f"normalise. In the end each iteration takes only {_small(100 * left)} % off the "
-            f"error; after {PATIENCE:,} the sums are still off by {_small(floor)}."
-        )
+        return _not_converged(min(s2, 1.0), floor)
     pace = s2 * s2
-    if pace < 1e-6:
-        return "Here s₂, the limit’s second singular value, is 0: the sums are 1 almost at once."
     needed = math.log(0.01) / math.log(pace)
+    takes = f"{needed:.1f}" if needed < 10 else f"{needed:,.0f}"
     eps = f" It ends at {_small(floor)}, which is what ε leaves." if floor > 1e-8 else ""
     return (
         f"<b>s₂ = {s2:.3f}</b> is the second singular value of the limit, and in the end each "
-        f"iteration multiplies the error by s₂² = <b>{pace:.3f}</b>: a hundredth takes "
-        f"{needed:.1f} iterations.{eps} The same s₂ bounds how much of a difference between the "
-        "streams survives this layer, so weak mixers are slow to normalise."
+        f"iteration multiplies the error by s₂² = <b>{pace:.3f}</b>: a hundredth takes {takes} "
+        f"iterations.{eps} The same s₂ bounds how much of a difference between the streams survives "
+        "this layer, so weak mixers are slow to normalise."
+    )
+
+
+def _not_converged(s2: float, off: float) -> str:
+    said = (
+        f"These logits are so sharp that after {PATIENCE:,} iterations the sums are still off by "
+        f"{_small(off)}."
+    )
+    if s2 < 0.98 or off > 0.05:  # then the matrix is too far from the limit to tell its s2
+        return said
+    said += (
+        " <b>s₂, the second singular value of the limit, is nearly 1</b>: this matrix hardly mixes, "
+        "and such matrices are slow to normalise."
+    )
+    left = 1 - s2 * s2
+    if left < 3 * off:  # by which it may be wrong
+        return said
+    return (
+        f"{said} Here s₂ is about {s2:.4f}, and in the end each iteration takes only "
+        f"{_small(100 * left)} % off the error."
     )
 
 
@@ -278,8 +293,17 @@ def legend(steps: xr.Dataset, iterations: int | None = None) -> list[Entry]:
 
 def error_columns(steps: xr.Dataset) -> dict[str, NDArray[np.float64]]:
     """The log10 error after each whole iteration; NaN for 0, which no logarithm shows."""
-    whole = steps.isel(step=steps["whole"].values)
-    return {"iterations": whole["iteration"].values.astype(float), "error": _log10(whole["error"])}
+    off = _all_off(steps)
+    done = steps["iteration"].values[steps["whole"].values]
+    return {
+        "iterations": done.astype(float),
+        "error": np.log10(np.where(off > 0, off, np.nan)),
+    }
+
+
+def _all_off(steps: xr.Dataset) -> NDArray[np.float64]:
+    """The error after each whole iteration."""
+    return steps["error"].values[steps["whole"].values]
 
 
 def reached_columns(steps: xr.Dataset) -> dict[str, NDArray[np.float64]]:
@@ -290,11 +314,6 @@ def reached_columns(steps: xr.Dataset) -> dict[str, NDArray[np.float64]]:
         name: np.where(done > 0, values[np.maximum(done, 1) - 1], np.nan)
         for name, values in whole.items()
     }
-
-
-def _log10(error: xr.DataArray) -> NDArray[np.float64]:
-    values = error.values
-    return np.log10(np.where(values > 0, values, np.nan))
 
 
 def slope_columns(steps: xr.Dataset) -> dict[str, NDArray[np.float64]]:
@@ -381,8 +400,8 @@ class ErrorFigure:
     def update(self, steps: xr.Dataset) -> None:
         """Show another matrix."""
         found = error_columns(steps)
-        error = steps["error"].values[steps["whole"].values]
-        self.source.data = {**found, "exact": [_small(float(each)) for each in error]}
+        exact = [_small(float(off)) for off in _all_off(steps)]
+        self.source.data = {**found, "exact": exact}
         self.slope.data = slope_columns(steps)
         seen = [*found["error"], *self.slope.data["slope"]]
         known = [each for each in seen if math.isfinite(each)] or [LOWEST, HIGHEST]

@@ -33,6 +33,11 @@ SETTLED = 1e-9
 """The same when the limit is known to six digits, even if an iteration takes 1 % off the error."""
 
 
+NEAR = 1e-3
+"""How far from 1 the sums of a limit may be.  Of logits that are thousands apart the entries are 0
+and 1 and stand still for thousands of iterations, while only their logarithms move."""
+
+
 def half_steps(
     logits: Array, projection: str = "sinkhorn", iterations: int = MAX_ITERATIONS
 ) -> xr.Dataset:
@@ -147,12 +152,13 @@ def _limit_of(chosen: Projection, logits: NDArray[np.float64]) -> dict[str, floa
         if t % 8 == 0:  # seldom enough that looking costs little
             moved = float(np.abs(matrix - before).max()) if t else math.inf
             before = matrix
-            if moved < ROUNDING:
+            if moved < ROUNDING and distance_from_doubly_stochastic(matrix) < NEAR:
                 break
+    off = float(distance_from_doubly_stochastic(matrix))
     return {
         "second_singular_value": _second_singular_value(matrix),
-        "limit_error": float(distance_from_doubly_stochastic(matrix)),
-        "converged": int(moved < SETTLED),
+        "limit_error": off,
+        "converged": int(moved < SETTLED and off < NEAR),
     }
 
 
