@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .numerics.comparison import compare, distance_from_doubly_stochastic, phase_map
     from .numerics.devices import DEVICES
     from .numerics.gains import METRICS, Composite, amax_gain, compose
+    from .numerics.half_steps import half_steps
     from .numerics.mixing import INITS, gaussian_growth, sample_mixing
     from .numerics.paper import figure8
     from .numerics.projecting import project, sinkhorn_knopp
@@ -37,6 +38,7 @@ _HOMES = {
     "numerics.devices": ("DEVICES",),
     "export.embed": ("export_html",),
     "numerics.gains": ("METRICS", "Composite", "amax_gain", "compose"),
+    "numerics.half_steps": ("half_steps",),
     "numerics.mixing": ("INITS", "gaussian_growth", "sample_mixing"),
     "numerics.paper": ("figure8",),
     "numerics.projecting": ("project", "sinkhorn_knopp"),
@@ -72,6 +74,7 @@ __all__ = [
     "figure8",
     "gain_surface",
     "gaussian_growth",
+    "half_steps",
     "lab",
     "layer_axis_gains",
     "layer_gains",

@@ -11,7 +11,7 @@ from pathlib import Path
 PLOT = ("numbers.js", "slices.js", "signal.js")
 """What the figures themselves call: enough for one that stands still."""
 
-FILE = (*PLOT, "dom.js", "dial.js", "plots.js", "embed.js")
+FILE = (*PLOT, "dom.js", "dial.js", "sinkhorn.js", "plots.js", "embed.js")
 """The standalone file."""
 
 PAGE = (
@@ -20,6 +20,7 @@ PAGE = (
     "dom.js",
     "dial.js",
     "doors.js",
+    "sinkhorn.js",
     "compare.js",
     "plots.js",
     "connection.js",

@@ -6,8 +6,9 @@ Object.assign(mhc, (() => {
 
   // A slider for one part of the state: the browser's own range input, which paints a move in a
   // frame, speaks to screen readers and knows the keys.  `tell` is called with the value while it
-  // moves, ten times a second at most, and always with the last one.
-  function range(el, doc, {name, label, start, end, marks, tell}) {
+  // moves, ten times a second at most, and always with the last one.  A mark is a value, or a value
+  // and the words for it; `pace`: milliseconds from one value to the next while it plays.
+  function range(el, doc, {name, label, start, end, marks, tell, pace = WHOLE_RANGE / (end - start)}) {
     el.classList.add("mhc-range");
     const head = element("div", "head", el);
     const id = `mhc-${name}-${Math.random().toString(36).slice(2)}`;
@@ -15,8 +16,8 @@ Object.assign(mhc, (() => {
     const output = element("output", "", head, {htmlFor: id});
     const input = element("input", "", el, {type: "range", id, min: start, max: end, step: 1});
     const scale = element("div", "marks", el, {ariaHidden: "true"});
-    for (const mark of marks) {
-      const at = element("span", "", scale, {textContent: mark});
+    for (const [mark, words] of marks.map((mark) => (Array.isArray(mark) ? mark : [mark, mark]))) {
+      const at = element("span", "", scale, {textContent: words});
       at.style.setProperty("--at", (mark - start) / (end - start));
       at.addEventListener("click", () => take(mark));
     }
@@ -32,7 +33,7 @@ Object.assign(mhc, (() => {
       timer = setTimeout(say, Math.max(0, last_told + 100 - performance.now()));
     };
     input.addEventListener("input", () => take(input.valueAsNumber));
-    play_button(head, doc, label, () => state_of(doc)[name], take, start, end);
+    play_button(head, doc, label, () => state_of(doc)[name], take, start, end, pace);
     return listen(doc, (state) => {
       if (input.valueAsNumber !== state[name]) input.value = state[name];
       input.style.setProperty("--at", (state[name] - start) / (end - start));
@@ -54,7 +55,7 @@ Object.assign(mhc, (() => {
 
   // Steps a value from where it is (or from the start, if it is at the end) up to the end; if the
   // system asks for reduced motion, straight to the end.
-  function play_button(parent, doc, label, value, take, start, end) {
+  function play_button(parent, doc, label, value, take, start, end, pace) {
     const speed = element("button", "speed", parent, {type: "button"});
     const button = element("button", "play", parent, {type: "button"});
     let timer = null;
@@ -81,7 +82,7 @@ Object.assign(mhc, (() => {
         else wait();
       };
       const wait = () => {
-        timer = setTimeout(step, WHOLE_RANGE / (end - start) / player(doc).speed);
+        timer = setTimeout(step, pace / player(doc).speed);
       };
       wait();
     });

@@ -83,6 +83,7 @@ mhc.embed = (() => {
     await Bokeh.embed.add_document_standalone(doc, root, [...spaces, ...places]);
     await new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
     for (const figure of rest) doc.add_root(figure);
+    for (const el of find(".steps")) mhc.stepper(el, doc);
     mhc.refresh(doc, "depth", "iterations");
     return {doc, paint, stop: mhc.describe(doc)};
   }

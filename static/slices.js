@@ -2,7 +2,7 @@
 
    Python computes; this file only selects.  The page (or a standalone file) holds tables of log10
    gains for all iterations and depths.  Every model whose tags carry a rule is cut from its table,
-   or takes a property from the state {depth, iterations}, whenever one of the two changes: see
+   or takes a property from the state {depth, iterations, step}, whenever one of them changes: see
    mhc_demo/figures/slices.py, which documents the rules.  Each Bokeh document has one state. */
 "use strict";
 Object.assign(mhc, (() => {
@@ -17,7 +17,7 @@ Object.assign(mhc, (() => {
     let p = documents.get(doc);
     if (!p) {
       const start = get(surface(doc).tags[0], "state");
-      const state = {depth: get(start, "depth"), iterations: get(start, "iterations")};
+      const state = {depth: get(start, "depth"), iterations: get(start, "iterations"), step: 0};
       p = {state, listeners: new Set(), timer: null, changed: new Set(), pending: new Set()};
       documents.set(doc, p);
     }
@@ -28,16 +28,20 @@ Object.assign(mhc, (() => {
 
   // ---- cutting -----------------------------------------------------------------------------
 
+  // The slider that the "depths" of a rule's table are of.
+  const along = (rule) => get(get(rule, "table").tags[0], "along") ?? "depth";
+
   function place(rule, state) {
     const where = get(rule, "table").tags[0];
     const depths = get(where, "depths");
+    const slider = along(rule);
     const at = get(rule, "at");
     return {
       depths,
       width: get(where, "width"),
       rows: get(where, "iterations").length,
       row: get(where, "iterations").indexOf(at === undefined ? state.iterations : at),
-      column: depths.indexOf(state.depth),
+      column: slider === "" ? 0 : depths.indexOf(state[slider]),
       ends: depths[depths.length - 1],
     };
   }
@@ -51,7 +55,7 @@ Object.assign(mhc, (() => {
   // The values that a rule selects from one column, or null where the table does not hold them.
   function selected(rule, name, state, at) {
     const select = get(rule, "select");
-    const row_length = get(rule, "cut") ? Math.min(state.depth, at.depths.length) : at.depths.length;
+    const row_length = get(rule, "cut") && at.column >= 0 ? at.column + 1 : at.depths.length;
     if (select === "cells") return cells(rule, name, state, at);
     if (name === "@depths") return at.depths.slice(0, row_length);
     if (name.startsWith("@")) return [state[name.slice(1)]];
@@ -86,6 +90,7 @@ Object.assign(mhc, (() => {
       data[to] = values;
     }
     if (get(rule, "heatmap")) Object.assign(data, heatmap(data.value));
+    if (get(rule, "heatmap") === "sums") Object.assign(data, sums(data.value, data.text));
     source.data = data;
   }
 
@@ -114,6 +119,19 @@ Object.assign(mhc, (() => {
     const exact = values.map((v) => exact_entry(v) + factor);
     text[values.length - 1] = exact[values.length - 1] = factor.slice(1);
     return {text, exact, shade: values.map((v, i) => (inside[i] ? v / largest : 0))};
+  }
+
+  // How strongly the sums of a block are marked: by how far they are from 1, or as reading 1.00.
+  function sums(block, text) {
+    const n = Math.round(Math.sqrt(block.length)) - 1;
+    const power = block[block.length - 1];
+    const of_sum = (i) => (i % (n + 1) === n) !== (i >= n * (n + 1));
+    const far = (value) => (power === 0 ? Math.min(Math.abs(value - 1), 1) : 1);
+    const values = [...block];
+    return {
+      off: values.map((value, i) => (of_sum(i) ? 0.6 * Math.sqrt(far(value)) : 0)),
+      one: values.map((_, i) => (of_sum(i) && power === 0 && text[i] === "1.00" ? 0.5 : 0)),
+    };
   }
 
   function set(model, rule, state) {
@@ -146,7 +164,7 @@ Object.assign(mhc, (() => {
     const select = get(rule, "select");
     const by_iterations = select !== "column" && get(rule, "at") === undefined;
     const by_depth = select !== "row" || get(rule, "cut") === true || get(rule, "shape") !== undefined;
-    return (by_iterations && changed.has("iterations")) || (by_depth && changed.has("depth"));
+    return (by_iterations && changed.has("iterations")) || (by_depth && changed.has(along(rule)));
   }
 
   // The main plot and the headline at once; the other visible plots shortly after.

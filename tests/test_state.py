@@ -36,6 +36,13 @@ def arguments(query: str) -> dict[str, list[bytes]]:
     model_width=st.integers(1, 2**20),
     model_layers=st.integers(100, 10_000),
     model_block=st.integers(1, 100),
+    layer=st.integers(1, MAX_DEPTH),
+    step=st.integers(0, 61),
+    own=st.integers(0, 8).flatmap(
+        lambda n: st.lists(
+            st.integers(-(10**6), 10**6).map(lambda k: k / 100), min_size=n * n, max_size=n * n
+        )
+    ),
     data=st.data(),
 )
 def test_a_query_gives_back_the_state_that_wrote_it(data: st.DataObject, **values: int) -> None:

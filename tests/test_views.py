@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -139,6 +140,33 @@ def _matrices(state: State) -> Plots:
     }
 
 
+@library("sinkhorn")
+def _sinkhorn(state: State) -> Plots:
+    chosen = PROJECTIONS[state.projection]
+    names = ("streams", "init", "spread", "seed")
+    values = {name: getattr(state, name) for name in names}
+    Z = mhc.sample_mixing(state.layer, **values, logits=chosen.takes_logits)[0, -1]
+    if state.own:
+        Z = np.reshape(state.own, (2, 2))
+    if not chosen.iterative:
+        after = mhc.project(Z, state.projection)
+        return {"sinkhorn-before": {"value": Z}, "sinkhorn-after": {"value": after}}
+    step = int((state.step - 1) / 2)
+    exp = np.exp(Z)
+    off = [
+        float(mhc.distance_from_doubly_stochastic(mhc.project(Z, state.projection, t)))
+        for t in range(1, 31)
+    ]
+    errors = [math.log10(x) if x else math.nan for x in off]
+    here = [Z, exp, exp / exp.sum(axis=0)][state.step] if state.step < 3 else None
+    return {
+        "sinkhorn-matrix": {
+            "value": mhc.project(Z, state.projection, step) if here is None else here
+        },
+        "sinkhorn-error": {"error": errors, "now": errors[step - 1 : step] or [np.nan]},
+    }
+
+
 @library("mixing")
 def _mixing(state: State) -> Plots:
     found = mhc.mixing_surface(experiment(state)).sel(iterations=state.iterations)
@@ -218,6 +246,12 @@ CHANGES = [
     ("matrices", {"spread": 3.0, "projection": "rows"}),
     ("matrices", {"streams": 5, "projection": "exp"}),
     ("matrices", {"init": "identity", "iterations": 0}),
+    ("sinkhorn", {"spread": 3.0, "layer": 4, "step": 0}),
+    ("sinkhorn", {"streams": 6, "init": "identity", "step": 1}),
+    ("sinkhorn", {"own": [1.0, -2.0, 0.5, 0.0], "step": 2}),
+    ("sinkhorn", {"spread": 8.0, "projection": "released", "step": 9}),
+    ("sinkhorn", {"layer": 128, "projection": "mhc-lite", "step": 9}),
+    ("sinkhorn", {"layer": 2, "init": "identity", "projection": "none"}),
     ("mixing", {"seed": 7, "projection": "released"}),
     ("mixing", {"streams": 2, "projection": "columns"}),
     ("compare", {"seed": 7, "spread": 3.0}),
@@ -252,7 +286,7 @@ def test_after_a_change_a_view_plots_the_library_s_numbers(
     for name, series in wanted.items():
         for what, values in series.items():
             numbers = plotted(found[name], what, state.position())
-            if view == "matrices":
+            if what == "value":
                 numbers = unscaled(numbers)
             values = np.asarray(values, float)
             close = ROUNDED if view == "signal" else CLOSE
@@ -366,7 +400,7 @@ def test_the_signal_s_controls_say_what_the_state_is_and_take_only_what_is_allow
     assert (controls.enters, controls.zoom) == ("one", 64)
 
 
-@pytest.mark.parametrize("view", ["signal", "matrices", "compare", "phase"])
+@pytest.mark.parametrize("view", ["signal", "matrices", "sinkhorn", "compare", "phase"])
 def test_a_view_of_many_colours_follows_the_theme(view: str) -> None:
     def colours(p: figure) -> list[object]:
         painted = [model for model in p.references() if hasattr(model, "text_color")]

@@ -16,6 +16,7 @@ from urllib.parse import urlencode
 import param
 
 from ..figures.signal import USUAL
+from ..figures.sinkhorn import LAST_STEP
 from ..figures.slices import SLIDERS
 from ..lab.settings import PRESETS, Settings
 from ..numerics.devices import DEVICES
@@ -25,11 +26,12 @@ from ..numerics.signal import ENTERING
 from ..numerics.surface import EXPERIMENT_PARAMETERS, MAX_DEPTH, MAX_ITERATIONS, Experiment
 from ..story.scenes import SCENES
 from .computing import Key, Request
-from .values import understood, written
+from .values import SquareMatrix, understood, written
 from .views import VIEWS
 from .views.cost import MODEL_PARAMETERS
 from .views.lab import LAB_SETTINGS
 from .views.signal import SIGNAL_PARAMETERS
+from .views.sinkhorn import WORK_PARAMETERS
 
 THEMES = {"Light": "light", "Dark": "dark"}
 COUNTED = TABLE_5["27B"]
@@ -107,6 +109,20 @@ class State(Experiment):
         bounds=(1, 10_000),
         label="Your block (layers)",
         doc="Layers recomputed together, to compare with the best; L at most.",
+    )
+    layer = param.Integer(
+        1,
+        bounds=(1, MAX_DEPTH),
+        label="Layer at work",
+        doc="Of the first network; its matrix is shown step by step.",
+    )
+    step = param.Integer(
+        0, bounds=(0, LAST_STEP), label="Step", doc="0 is the logits, 1 exp, then half steps."
+    )
+    own = SquareMatrix(
+        default=[],
+        label="Own numbers",
+        doc="Logits to show in that layer's place, row after row.",
     )
     theme = param.Selector(default="light", objects=THEMES, label="Theme", doc="Light or dark.")
     scene = param.Selector(
@@ -241,6 +257,7 @@ EMBED_PARAMETERS = ("embed", "controls")
 
 OPTIONAL_PARAMETERS = (
     *SIGNAL_PARAMETERS,
+    *WORK_PARAMETERS,
     *MODEL_PARAMETERS,
     *LAB_SETTINGS,
     *STORY_PARAMETERS,
@@ -254,6 +271,7 @@ URL_PARAMETERS = (
     *COMPUTED_PARAMETERS,
     "view",
     *SIGNAL_PARAMETERS,
+    *WORK_PARAMETERS,
     *MODEL_PARAMETERS,
     *LAB_SETTINGS,
     "theme",

@@ -15,16 +15,65 @@ WHOLE = re.compile(r"[+-]?\d{1,15}")
 DECIMAL = re.compile(r"[+-]?(\d{1,15}(\.\d{0,15})?|\.\d{1,15})([eE][+-]?\d{1,3})?")
 
 
+ENTRY = re.compile(r"[+-]?(\d{1,20}(\.\d{0,30})?|\.\d{1,30})([eE][+-]?\d{1,3})?")
+"""An entry of a matrix, as spreadsheets and NumPy write it."""
+
+LARGEST_ENTRY = 1e4
+MOST_ROWS = 8
+DIGITS = 6
+"""Significant digits of an entry that are kept, so that a matrix fits into a link."""
+
+
+class SquareMatrix(param.List):
+    """The entries of a square matrix, row after row; empty for none."""
+
+    def _validate(self, val: Any) -> None:
+        super()._validate(val)
+        size = math.isqrt(len(val))
+        numbers = all(type(x) in (int, float) and abs(x) <= LARGEST_ENTRY for x in val)
+        if not numbers or size**2 != len(val) or size > MOST_ROWS:
+            raise ValueError(
+                f"{self.name} must hold n * n numbers from {-LARGEST_ENTRY:g} to "
+                f"{LARGEST_ENTRY:g}, n at most {MOST_ROWS}, not {val!r}"
+            )
+
+
+def entry_of(text: str) -> float | None:
+    """The entry that a text is, or None if it is none or too large.
+
+    >>> entry_of(" −0.5 "), entry_of("1e4"), entry_of("10001"), entry_of("")
+    (-0.5, 10000.0, None, None)
+    """
+    text = text.strip().replace("−", "-")
+    if not ENTRY.fullmatch(text):
+        return None
+    value = float(text)
+    return float(f"{value:.{DIGITS}g}") + 0.0 if abs(value) <= LARGEST_ENTRY else None
+
+
+def entries_of(text: str) -> list[float] | None:
+    """The entries of a square matrix, written row after row with commas; None if it is none."""
+    if text == "":
+        return []
+    parts = text.split(",", MOST_ROWS**2)
+    if math.isqrt(len(parts)) ** 2 != len(parts) or len(parts) > MOST_ROWS**2:
+        return None
+    found = [entry_of(part) for part in parts]
+    return None if None in found else found  # type: ignore[return-value]
+
+
 def written(value: Any) -> str:
     """The text of a value.
 
     >>> written(0.5), written(3.0), written(True), written(["depth", "streams"])
     ('0.5', '3', '1', 'depth,streams')
+    >>> written([0.5, 3.0])
+    '0.5,3'
     """
     if isinstance(value, bool):
         return str(int(value))
     if isinstance(value, list):
-        return ",".join(value)
+        return ",".join(map(written, value))
     return repr(value).removesuffix(".0") if isinstance(value, float) else str(value)
 
 
@@ -47,6 +96,14 @@ def understood(
         if text in parameter.objects:
             return text, ""
         return None, f"{ignored} can be {', '.join(filter(None, map(str, parameter.objects)))}."
+    if isinstance(parameter, SquareMatrix):
+        entries = entries_of(text)
+        if entries is None:
+            return None, (
+                f"{ignored} must be n × n numbers from −{LARGEST_ENTRY:g} to {LARGEST_ENTRY:g}, "
+                f"row after row with commas between, n at most {MOST_ROWS}."
+            )
+        return entries, ""
     whole = isinstance(parameter, param.Integer)
     if not (WHOLE if whole else DECIMAL).fullmatch(text.strip()):
         return None, f"{ignored} must be {'a whole number' if whole else 'a number'}."

@@ -30,6 +30,7 @@ SHOWN = (
     "members",
     "definition",
     "device",
+    "layer",
     "view",
     "enters",
     "direction",
@@ -164,6 +165,7 @@ def _html(options: argparse.Namespace, state: dict[str, Any]) -> str:
         fragment=options.fragment,
         device=values.get("device", "numpy"),
         signal={name: values[name] for name in USUAL if name in values},
+        layer=values.get("layer", 1),
     )
 
 

@@ -59,7 +59,7 @@ def plain(value: object) -> str:
     ('1', '0.25', 'rows')
     """
     if isinstance(value, list):
-        return ",".join(value)
+        return ",".join(map(plain, value))
     return f"{value:.12g}" if isinstance(value, (float, bool)) else str(value)
 
 
@@ -117,6 +117,22 @@ def several(parse: Callable[[str], Any]) -> Callable[[str], list[Any]]:
     return convert
 
 
+def entries(text: str) -> list[float]:
+    """Converter of an option's text to the entries of a square matrix.
+
+    Raises argparse.ArgumentTypeError that says what is allowed.
+    """
+    from ..app.values import LARGEST_ENTRY, MOST_ROWS, entries_of
+
+    found = entries_of(text)
+    if found is None:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not n × n numbers from {-LARGEST_ENTRY:g} to {LARGEST_ENTRY:g} with "
+            f"commas between, n at most {MOST_ROWS}"
+        )
+    return found
+
+
 def add_option(group: Any, name: str, parameter: Any) -> None:
     """Add the option of one parameter: a name from a list, or a number within bounds."""
     import param
@@ -140,12 +156,15 @@ def add_option(group: Any, name: str, parameter: Any) -> None:
         names = list(filter(None, parameter.objects))
         parse: Callable[[str], Any] = one_of(names)
         allowed, metavar = "One of " + ", ".join(names), "NAME"
+    elif isinstance(parameter, param.List):
+        parse, allowed, metavar = entries, "n × n numbers with commas between", "X,X,..."
     else:
         kind = int if isinstance(parameter, param.Integer) else float
         parse = number(kind, *parameter.bounds)
         allowed = " to ".join(plain(bound) for bound in parameter.bounds)
         metavar = "N" if kind is int else "X"
-    text = f"{parameter.label}. {parameter.doc} {allowed} (default: {plain(parameter.default)})"
+    usual = plain(parameter.default) if parameter.default != [] else "none"
+    text = f"{parameter.label}. {parameter.doc} {allowed} (default: {usual})"
     group.add_argument(
         flag(name),
         dest=name,

@@ -12,6 +12,7 @@ from .matrices import MatricesFigure
 from .mixing import MixingFigure
 from .phase import PhaseFigure
 from .signal import SignalFigure
+from .sinkhorn import SinkhornFigure
 
 __all__ = [
     "CompareFigure",
@@ -23,5 +24,6 @@ __all__ = [
     "MixingFigure",
     "PhaseFigure",
     "SignalFigure",
+    "SinkhornFigure",
     "figure8_html",
 ]

@@ -28,6 +28,7 @@ from bokeh.models import (
 from bokeh.plotting import figure
 from numpy.typing import NDArray
 
+from ..numerics.half_steps import scaled
 from . import style
 from .contents import Column, Series, described
 from .slices import Position, follows, sliced
@@ -65,22 +66,18 @@ def matrix_columns(matrices: xr.Dataset) -> dict[str, NDArray[np.float32]]:
     """The blocks of `member_matrices` as table columns of width (n + 1)^2."""
     exponent = matrices["composite_exponent"].values * LOG10_2
     return {
-        "layer": _blocks(matrices["layer"].values, np.zeros(exponent.shape)),
-        "composite": _blocks(matrices["composite_mantissa"].values, exponent),
+        "layer": blocks(*scaled(matrices["layer"].values, np.zeros(exponent.shape))),
+        "composite": blocks(*scaled(matrices["composite_mantissa"].values, exponent)),
     }
 
 
-def _blocks(matrices: NDArray[np.float64], exponent: NDArray[np.float64]) -> NDArray[np.float32]:
-    """(T, D, n, n) matrices times 10**exponent -> flat blocks with sums and a power of ten."""
-    largest = np.abs(matrices).max(axis=(-2, -1))
-    magnitude = np.log10(np.where(largest == 0, 1.0, largest)) + exponent
-    plain = (magnitude >= -2) & (magnitude < 3)
-    power = np.where(plain, 0.0, np.floor(magnitude))
-    scaled = matrices * (10.0 ** (exponent - power))[..., None, None]
-    block = np.empty((*scaled.shape[:-2], scaled.shape[-1] + 1, scaled.shape[-1] + 1), np.float32)
-    block[..., :-1, :-1] = scaled
-    block[..., :-1, -1] = scaled.sum(axis=-1)
-    block[..., -1, :-1] = scaled.sum(axis=-2)
+def blocks(mantissa: NDArray[np.float64], power: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Matrices (..., n, n) times 10**power -> flat blocks, with sums and the power of ten."""
+    n = mantissa.shape[-1]
+    block = np.empty((*mantissa.shape[:-2], n + 1, n + 1), np.float32)
+    block[..., :-1, :-1] = mantissa
+    block[..., :-1, -1] = mantissa.sum(axis=-1)
+    block[..., -1, :-1] = mantissa.sum(axis=-2)
     block[..., -1, -1] = power
     return block.ravel()
 
@@ -132,9 +129,14 @@ class Heatmap:
 
     `figure` is the plot, `sums` its glyphs whose background is the page, `block` the description
     of its contents.
+
+    `marked`: its sums are coloured by "off" and "one", how far they are from 1 and whether they
+    read 1.00, which the rule `heatmap="sums"` brings.
     """
 
-    def __init__(self, name: str, title: str, n: int, source: ColumnDataSource) -> None:
+    def __init__(
+        self, name: str, title: str, n: int, source: ColumnDataSource, *, marked: bool = False
+    ) -> None:
         margin = 0.75 if n <= LEGIBLE else 2.8
         p = self.figure = style.plot(
             name, "", "", (-0.5, n + margin), y_range=Range1d(n + margin, -0.5), title=title
@@ -162,6 +164,12 @@ class Heatmap:
         right = list(range(n, (n + 1) ** 2, n + 1))  # of the rows, and the corner
         below = list(range(n * (n + 1), (n + 1) ** 2 - 1))
         parts: list[tuple[Glyph, list[int]]] = [(tinted(), inside)]
+        if marked:
+            source.data.update(off=np.zeros(size), one=np.zeros(size))
+            parts += [
+                (Rect(fill_color=colour, fill_alpha=alpha, **SQUARE), right[:-1] + below)
+                for colour, alpha in ((style.HC, "off"), (style.PROJECTED, "one"))
+            ]
         if n <= LEGIBLE:
             numbers = {"text_align": "center", "text_font_size": "14px" if n <= 4 else "10px"}
             parts += [

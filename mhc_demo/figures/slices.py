@@ -17,6 +17,9 @@ A column is taken from the table's column of a name, or from the present positio
 `exact` waits for a table that ends there.  `heatmap` adds text and shade of a block; `shape` names
 a script's function that makes all columns of the source from what is selected (`signal.py`).
 Other models (spans, titles, the visibility of lines) take a property from the position: "set".
+
+In the place of depths a table may have the steps of one matrix (`along="step"`; see `sinkhorn.py`),
+or no slider at all (`along=""`).
 """
 
 from __future__ import annotations
@@ -33,8 +36,8 @@ from numpy.typing import NDArray
 from ..numerics.surface import MAX_DEPTH, MAX_ITERATIONS
 
 Position = Mapping[str, Any]
-"""{"depth": ..., "iterations": ...}: where the sliders are, which the browser follows by itself;
-and what else one view shows of an experiment."""
+"""{"depth": ..., "iterations": ...}: where the sliders are, which the browser follows by itself,
+with "step" where a figure has that slider; and what else one view shows of an experiment."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +114,10 @@ def label(
     width: int = 1,
     **more: Any,
 ) -> None:
-    """Say which iterations and depths the rows of a table stand for, and what else scripts need."""
+    """Say which iterations and depths the rows of a table stand for.
+
+    `more`: `along`, if the "depths" are those of another slider, or whatever else its readers need.
+    """
     source.tags = [
         {
             "iterations": [int(t) for t in iterations],
@@ -199,8 +205,10 @@ def select_columns(rule: Mapping[str, Any], position: Position) -> dict[str, Any
     iterations, depths, width = tag["iterations"], tag["depths"], tag["width"]
     t = rule.get("at", position["iterations"])
     row = iterations.index(t) if t in iterations else 0
-    column = depths.index(position["depth"]) if position["depth"] in depths else 0
-    length = min(position["depth"], len(depths)) if rule.get("cut") else len(depths)
+    along = tag.get("along", "depth")
+    found = not along or position[along] in depths
+    column = depths.index(position[along]) if along and found else 0
+    length = column + 1 if rule.get("cut") and found else len(depths)
 
     def cell(name: str, at: int | None) -> Any:
         if name.startswith("@"):

@@ -14,7 +14,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from itertools import permutations
+from itertools import cycle, permutations
 from types import ModuleType
 from typing import Any
 
@@ -30,6 +30,21 @@ PAPER_ITERATIONS = 20
 
 RELEASED_EPS = 1e-6
 """eps of DeepSeek's released kernels (TileKernels `sinkhorn_normalize`)."""
+
+
+@dataclass(frozen=True)
+class Halves:
+    """The iterations of a projection taken apart, for a reader who wants to see them at work."""
+
+    function: Callable[[ModuleType, Array], Iterator[Array]]
+    """As the projection's own generator, but yields after every part of an iteration, as often in
+    each as there are names."""
+    names: tuple[str, ...]
+    """What was normalised in each part: "columns" or "rows"."""
+    words: tuple[str, ...]
+    """The same as half a sentence."""
+    first: tuple[str, ...] = ()
+    """That of the first iteration, if it differs."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +71,8 @@ class Projection:
     """How many numbers it keeps besides a matrix's entries, as a function of n; None if none."""
     fused: Mapping[str, Any] | None = None
     """Arguments with which `kernels.sinkhorn` computes it in PyTorch; None if it does not."""
+    halves: Halves | None = None
+    """Its iterations taken apart (see `half_steps.py`); None if only whole ones are known."""
     note: str = ""
     """One sentence for the reader, with its source."""
 
@@ -87,6 +104,21 @@ def projection(name: str, title: str, **promises: Any) -> Callable[[Callable], C
     return register
 
 
+def _sinkhorn_halves(xp: ModuleType, logits: Array) -> Iterator[Array]:
+    """`sinkhorn_iterates` in the same operations, after the columns and after the rows."""
+    logits = logits - xp.max(logits, axis=-2, keepdims=True)
+    if _extent(xp, logits) < tame_range(logits.dtype, logits.shape[-1]):
+        matrix = xp.exp(logits)
+        while True:
+            for axis in (-2, -1):
+                matrix = matrix / xp.sum(matrix, axis=axis, keepdims=True)
+                yield matrix
+    while True:
+        for axis in (-2, -1):
+            logits = _log_softmax(xp, logits, axis)
+            yield xp.exp(logits)
+
+
 @projection(
     "sinkhorn",
     "Sinkhorn–Knopp (mHC)",
@@ -94,6 +126,11 @@ def projection(name: str, title: str, **promises: Any) -> Callable[[Callable], C
     iterative=True,
     unit_rows=True,
     fused={"eps": 0.0},
+    halves=Halves(
+        _sinkhorn_halves,
+        ("columns", "rows"),
+        ("columns divided by their sums", "rows divided by their sums"),
+    ),
     note="The paper's projection: columns first, rows second, t times (Eq. 9).",
 )
 def sinkhorn_iterates(xp: ModuleType, logits: Array) -> Iterator[Array]:
@@ -139,12 +176,27 @@ def _softmax(xp: ModuleType, x: Array, axis: int) -> Array:
     return exp / xp.sum(exp, axis=axis, keepdims=True)
 
 
+def _released_halves(xp: ModuleType, logits: Array) -> Iterator[Array]:
+    """`released_iterates` in the same operations, after the columns and after the rows."""
+    matrix = _softmax(xp, logits, -2) + RELEASED_EPS
+    yield matrix
+    for axis in cycle((-1, -2)):
+        matrix = matrix / (xp.sum(matrix, axis=axis, keepdims=True) + RELEASED_EPS)
+        yield matrix
+
+
 @projection(
     "released",
     "DeepSeek's release (ε = 1e-6)",
     short="Released",
     iterative=True,
     fused={"eps": RELEASED_EPS},
+    halves=Halves(
+        _released_halves,
+        ("columns", "rows"),
+        ("columns divided by their sums plus ε", "rows divided by their sums plus ε"),
+        ("columns divided by their sums, then ε added", "rows divided by their sums plus ε"),
+    ),
     note="As in DeepSeek's TileKernels: eps is added to the first softmax and to every sum, so "
     "the sums fall short of 1 by about eps. It acts transposed, and so ends on rows like Eq. 9.",
 )

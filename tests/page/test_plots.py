@@ -164,6 +164,31 @@ def _matrices() -> dict[str, Shown]:
     return found
 
 
+def matrix_shown(matrix: np.ndarray) -> Shown:
+    """A heatmap of entries that need no power of ten."""
+    block = np.zeros((5, 5))
+    block[:4, :4] = matrix
+    block[:4, 4], block[4, :4] = matrix.sum(1), matrix.sum(0)
+    rows, columns = (", ".join(f"{v:.2f}" for v in matrix.sum(axis)) for axis in (1, 0))
+    text = f"Row sums, the forward gains: {rows}. Column sums, the backward gains: {columns}."
+    return Shown({"matrix": {"value": block.ravel()[:-1]}}, text.replace("-", "−"))
+
+
+@shown("sinkhorn")
+def _sinkhorn() -> dict[str, Shown]:
+    logits = mhc.sample_mixing(1, streams=4, seed=42)[0, 0]
+    counts = np.arange(1, 31)
+    off = mhc.distance_from_doubly_stochastic([mhc.sinkhorn_knopp(logits, t) for t in counts])
+    whole = {"iterations": counts, "log10 error": np.log10(np.where(off > 0, off, np.nan))}
+    here = said(float(whole["log10 error"][ITERATIONS - 1]))
+    return {
+        "Layer 1, step 0": matrix_shown(logits),
+        "Largest |sum − 1| after each iteration": Shown(
+            {"error": whole}, f"error: {here} at iterations {ITERATIONS}", "slope s₂²: "
+        ),
+    }
+
+
 @shown("mixing")
 def _mixing() -> dict[str, Shown]:
     found = mhc.mixing_surface(experiment()).sel(iterations=ITERATIONS)

@@ -16,6 +16,7 @@ from . import composite
 from . import layers
 from . import layer_axis
 from . import matrices
+from . import sinkhorn
 from . import mixing
 from . import compare
 from . import phase
@@ -58,4 +59,5 @@ __all__ = [
     "mixing",
     "phase",
     "signal",
+    "sinkhorn",
 ]

@@ -140,10 +140,13 @@ class View:
 
     def recut(self) -> None:
         """Cut the sources for the present position, as the browser did: it will get ours again."""
+        self._recut(self.context.state.position())
+
+    def _recut(self, position: Position) -> None:
         for each in self.figures():
             if each not in self._ruled:  # to find them takes longer than to cut them
                 self._ruled[each] = ruled(each)
-            recut(self._ruled[each], self.context.state.position())
+            recut(self._ruled[each], position)
 
     def set_type(self) -> None:
         """Set the type of the figures to the size of the page's."""

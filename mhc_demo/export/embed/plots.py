@@ -22,7 +22,9 @@ from ...figures import (
     MatricesFigure,
     MixingFigure,
     SignalFigure,
+    SinkhornFigure,
     figure8_html,
+    sinkhorn,
     words,
 )
 from ...figures.composite import gain_range, theory_columns
@@ -31,6 +33,9 @@ from ...figures.mixing import STROKES as METRIC_STROKES
 from ...figures.packed import GAINS, PLAIN, Cells
 from ...figures.signal import carried_columns, layers_shipped, weight_columns
 from ...figures.slices import PLOTTED, gain_columns, table
+from ...numerics.half_steps import half_steps
+from ...numerics.mixing import sample_mixing
+from ...numerics.projections import PROJECTIONS
 from ...numerics.signal import signal_surface
 from ...numerics.surface import (
     gain_surface,
@@ -285,6 +290,39 @@ class Matrices(Plot):
         # At 0 iterations HC alone: the projected heatmaps would be HC's again.
         marks = ("plot" if at == 0 else "plot of-projected" for _, at, _ in PANELS)
         return "".join(f'<div class="{mark}"></div>' for mark in marks)
+
+
+class Sinkhorn(Plot):
+    """One layer's matrix, half step by half step, with buttons and a slider of its own."""
+
+    name = "sinkhorn"
+    view = "sinkhorn"
+
+    def build(self) -> None:
+        request = self.request
+        if len(request.experiments) > 1:
+            raise ValueError("plots: sinkhorn can be shown for one number of streams only")
+        experiment = request.experiments[0]
+        chosen = PROJECTIONS[experiment.projection]
+        drawn = {name: getattr(experiment, name) for name in ("streams", "init", "spread", "seed")}
+        layers = sample_mixing(request.layer, **drawn, logits=chosen.takes_logits)
+        self.steps = half_steps(layers[0, -1], chosen.name)
+        position = {**request.position, "step": 0}
+        self.figures = SinkhornFigure(self.steps, f"Layer {request.layer}", position).figures
+
+    def legend(self) -> list[words.Entry]:
+        if not self.steps.attrs["iterative"]:
+            return []
+        return sinkhorn.legend(self.steps)
+
+    def note(self, i: int) -> str:
+        if not self.steps.attrs["iterative"]:
+            return PROJECTIONS[self.steps.attrs["projection"]].note
+        return f"{sinkhorn.convergence(self.steps)} {sinkhorn.SUMS}"
+
+    def html(self) -> str:
+        steps = '<div class="steps"></div>' if self.steps.attrs["iterative"] else ""
+        return steps + super().html()
 
 
 class Mixing(Plot):

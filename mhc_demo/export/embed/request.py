@@ -50,6 +50,8 @@ class EmbedRequest:
     device: str
     signal: Position
     """What the picture of the signal shows: see `figures.signal.USUAL`."""
+    layer: int = 1
+    """The layer whose matrix is shown at work."""
 
 
 def checked(
@@ -69,6 +71,7 @@ def checked(
     fragment: bool,
     device: str,
     signal: Mapping[str, Any] | None = None,
+    layer: int = 1,
 ) -> EmbedRequest:
     """The request that the arguments of `export_html` make, or the error that names one of them."""
     of_story = _scene(scene)
@@ -119,6 +122,7 @@ def checked(
         fragment=fragment,
         device=device,
         signal=signal,
+        layer=whole_number("layer", layer, 1, MAX_DEPTH),
     )
 
 
