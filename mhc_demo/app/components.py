@@ -77,6 +77,7 @@ class Story(JSComponent):
         item_type=dict, doc="See `scenes_for_browser`.  None if the first page has brought them."
     )
     scene = param.String(doc="Name of the present scene, or empty.")
+    title = param.String(doc="Of the view, which is presented where there is no scene.")
     present = param.Boolean(default=False, doc="Whether this is the presenter's view.")
     wish = param.String(doc='"reset" or "shuffle", with a count so that two in a row differ.')
 
@@ -89,7 +90,7 @@ class Story(JSComponent):
       const here = ["play", "faster"] // these need no server
       const story = mhc.story(host, {
         scenes: model.scenes.length ? model.scenes : mhc.first.scenes,
-        present: () => ({scene: model.scene, presenting: model.present}),
+        present: () => ({scene: model.scene, presenting: model.present, title: model.title}),
         ask: (what) => {
           if (mhc.connection.lost && !here.includes(what)) return
           if (what === "play") mhc.play(doc)
@@ -101,6 +102,7 @@ class Story(JSComponent):
       })
       model.on("scene", story.draw)
       model.on("present", story.draw)
+      model.on("title", story.draw)
       model.on("remove", story.stop)
     }
     """
@@ -148,7 +150,8 @@ class BrowserWindow(JSComponent):
     """
 
     query = param.String(doc='The query string, "?" included.')
-    inner_width = param.Integer(default=0, doc="In pixels, when the first picture stands.")
+    inner_width = param.Integer(default=0, doc="In pixels, from the first picture on.")
+    inner_height = param.Integer(default=0, doc="In pixels, from the first picture on.")
     first_picture = param.Boolean(default=False, doc="Whether the first picture stands.")
     embed = param.Boolean(default=False, doc="Whether the page is in an iframe of another page.")
 
@@ -181,8 +184,19 @@ class BrowserWindow(JSComponent):
       model.on("remove", () => stops.forEach((stop) => stop()))
       const page = doc.roots().find((root) => root.data?.sidebar_open)
       if (page && innerWidth < 600) page.data.sidebar_open = false
-      const stands = () => {
+      const measure = () => {
         model.inner_width = innerWidth
+        model.inner_height = innerHeight
+      }
+      let resized = null
+      const on_resize = () => {
+        clearTimeout(resized)
+        resized = setTimeout(measure, 200)
+      }
+      addEventListener("resize", on_resize)
+      stops.push(() => removeEventListener("resize", on_resize))
+      const stands = () => {
+        measure()
         model.first_picture = true
       }
       if (doc.is_idle) stands()

@@ -38,6 +38,10 @@ from .views.base import UNLIMITED, note
 
 WALL = 2800
 """Width of a window, in pixels, from which type is larger still (as in `static/story.js`)."""
+HALL = (1920, 1080)
+"""Width and height of a window for which the type of a lecture is made."""
+LEAST = 0.7
+"""How small that type may become in a smaller window: still larger than at a desk."""
 
 
 class Explorer(pn.viewable.Viewer):
@@ -84,6 +88,7 @@ class Explorer(pn.viewable.Viewer):
         self.state.param.watch(self._scene_begins, "scene")
         self.state.param.watch(self._arrange, ["scene", "present", "view"])
         self.window.param.watch(self._first_picture_stands, "first_picture")
+        self.window.param.watch(self._resized, ["inner_width", "inner_height"])
 
     # ---- what is on the page ------------------------------------------------------------
 
@@ -185,15 +190,17 @@ class Explorer(pn.viewable.Viewer):
     def _arrange(self, *_: Any) -> None:
         """Show only what the scene needs if presented, and what the link names if embedded."""
         presenting = self.state.present
-        if presenting and not self.state.scene:
-            self.state.scene = next(iter(SCENES))
         scene = SCENES.get(self.state.scene)
         alone = presenting or self.state.embed  # else with tabs, and all controls beside them
         needed = scene.controls if scene and presenting else tuple(self.state.controls)
+        view = VIEWS[self.state.view]
         with hold():
-            about_it = VIEWS[self.state.view].of_experiment
-            # Without a scene it is a button, in a corner of the headline.
-            self.story.visible = scene is not None or (about_it and not self.state.embed)
+            about_it = view.of_experiment
+            self.story.title = view.title
+            # Without a scene it is a button, in a corner of the headline, or the view's title.
+            self.story.visible = (
+                scene is not None or presenting or (about_it and not self.state.embed)
+            )
             self.dial.visible = about_it and (not alone or "iterations" in needed)
             self.depth.visible = about_it and (not alone or "depth" in needed)
             self.headline.visible = about_it and (scene is None or scene.headline)
@@ -209,7 +216,17 @@ class Explorer(pn.viewable.Viewer):
         """How large type is in the plots: 0 at a desk, 1 in a lecture hall, more on a wall."""
         if not self.state.present:
             return 0.0
-        return 1.5 if self.window.inner_width >= WALL else 1.0
+        window = self.window.inner_width, self.window.inner_height
+        if window[0] >= WALL:
+            return 1.5
+        # The fewer pixels a projector has, the larger each of them is.
+        shares = [have / made_for for have, made_for in zip(window, HALL, strict=True) if have]
+        return max(LEAST, min([1.0, *shares]))
+
+    def _resized(self, *_: Any) -> None:
+        if self.stage.view:
+            with hold():
+                self.stage.view.set_type()
 
     # ---- following the state ----------------------------------------------------------------
 

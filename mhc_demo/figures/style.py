@@ -106,7 +106,7 @@ def plot(
         name=name,
         x_range=Range1d(*x_range),
         sizing_mode="stretch_both",
-        min_height=220,
+        min_height=140,
         toolbar_location=None,
         tools="",
         min_border_left=BORDER,
@@ -121,6 +121,7 @@ def plot(
     p.axis.minor_tick_line_color = None
     p.axis.major_tick_line_color = None
     p.xgrid.grid_line_color = None
+    set_type(p, 0)
     return p
 
 
@@ -129,14 +130,14 @@ BORDER, LARGE_BORDER = 62, 100
 
 
 def set_type(p: figure, large: float) -> None:
-    """Set type for a reader at a desk (0), for the last row of a lecture hall (1), or larger."""
+    """Set type for a reader at a desk (0), for the last row of a lecture hall (1), or larger; less
+    than 1 on a projector of few pixels, where it is as large to the eye.
+    """
     p.axis.axis_label_text_font_size = _pixels(13, 22, large)
     p.axis.major_label_text_font_size = _pixels(12, 20, large)
     if p.title is not None:
         p.title.text_font_size = _pixels(13, 20, large)
-    if (
-        p.min_border_left == BORDER or p.min_border_left >= LARGE_BORDER
-    ):  # else the y axis has no labels
+    if p.min_border_left >= BORDER:  # else the y axis has no labels
         p.min_border_left = round(LARGE_BORDER * large) if large else BORDER
     for renderer in p.renderers:
         glyph = getattr(renderer, "glyph", None)
@@ -147,7 +148,8 @@ def set_type(p: figure, large: float) -> None:
 
 
 def _pixels(desk: int, hall: int, large: float) -> str:
-    return f"{round(hall * large) if large else desk}px"
+    # With a decimal, for Bokeh forgets what equals its default, and a theme would decide instead.
+    return f"{round(hall * large) if large else desk}.0px"
 
 
 def ink(dark: bool) -> str:
