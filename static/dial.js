@@ -27,10 +27,17 @@ Object.assign(mhc, (() => {
       clearTimeout(timer);
       const say = () => {
         last_told = performance.now();
+        timer = null;
         tell(state_of(doc)[name]);
       };
       timer = setTimeout(say, Math.max(0, last_told + 100 - performance.now()));
     };
+    player(doc).pending.add(() => {
+      if (timer === null) return;
+      clearTimeout(timer);
+      timer = null;
+      tell(state_of(doc)[name]);
+    });
     input.addEventListener("input", () => take(input.valueAsNumber));
     play_button(head, doc, label, () => state_of(doc)[name], take, start, end);
     return listen(doc, (state) => {
@@ -45,10 +52,10 @@ Object.assign(mhc, (() => {
   const SPEEDS = [0.5, 1, 2];
   const WHOLE_RANGE = 10_000; // milliseconds from one end to the other, at speed 1
 
-  const players = new WeakMap(); // Bokeh document -> {buttons, speed}
+  const players = new WeakMap(); // Bokeh document -> {buttons, speed, pending}
 
   function player(doc) {
-    if (!players.has(doc)) players.set(doc, {buttons: new Set(), speed: 1});
+    if (!players.has(doc)) players.set(doc, {buttons: new Set(), speed: 1, pending: new Set()});
     return players.get(doc);
   }
 
@@ -86,7 +93,7 @@ Object.assign(mhc, (() => {
       wait();
     });
     speed.addEventListener("click", () => faster(doc));
-    player(doc).buttons.add({button, speed});
+    player(doc).buttons.add({button, speed, stop});
     show_speed(doc);
   }
 
@@ -103,6 +110,13 @@ Object.assign(mhc, (() => {
       text(each.speed, `${speed === 0.5 ? "½" : speed} ×`);
       each.speed.ariaLabel = `Speed of play: ${speed}`;
     }
+  }
+
+  // Ends all play, and tells at once what has not been told: something else is to decide now.
+  function halt(doc) {
+    const {buttons, pending} = player(doc);
+    for (const {stop} of buttons) stop();
+    for (const tell of pending) tell();
   }
 
   // Presses the first visible play button.
@@ -186,5 +200,5 @@ Object.assign(mhc, (() => {
     if (node.innerHTML !== html) node.innerHTML = html;
   }
 
-  return {range, play, faster, headline, write_gain};
+  return {range, play, faster, halt, headline, write_gain};
 })());

@@ -12,6 +12,12 @@ Object.assign(mhc, (() => {
     if (node.textContent !== value) node.textContent = value;
   };
 
+  // Listens, until what it returns is called.
+  const on = (target, type, listener) => {
+    target.addEventListener(type, listener);
+    return () => target.removeEventListener(type, listener);
+  };
+
   // Tells the page around an iframe, whichever that is, how high our content is: it cannot look.
   function tell_height(content) {
     const tell = () => {
@@ -35,5 +41,5 @@ Object.assign(mhc, (() => {
     }
   }
 
-  return {element, text, tell_height, copy};
+  return {element, text, on, tell_height, copy};
 })());

@@ -9,8 +9,10 @@ computed while other visitors are served (`latest.py`).
 from __future__ import annotations
 
 import html
+import re
 from functools import partial
 from typing import Any
+from urllib.parse import parse_qs
 from weakref import WeakMethod
 
 import panel as pn
@@ -36,6 +38,8 @@ from .state import COMPUTED_PARAMETERS, URL_PARAMETERS, State, exceeded
 from .views import VIEWS
 from .views.base import UNLIMITED, note
 
+MOST_ARGUMENTS = 100
+"""In a link that a browser goes back to; the page's own have half as many."""
 WALL = 2800
 """Width of a window, in pixels, from which type is larger still (as in `static/story.js`)."""
 HALL = (1920, 1080)
@@ -89,6 +93,7 @@ class Explorer(pn.viewable.Viewer):
         self.state.param.watch(self._arrange, ["scene", "present", "view"])
         self.window.param.watch(self._first_picture_stands, "first_picture")
         self.window.param.watch(self._resized, ["inner_width", "inner_height"])
+        self.window.param.watch(self._go_back, "back")
 
     # ---- what is on the page ------------------------------------------------------------
 
@@ -106,12 +111,16 @@ class Explorer(pn.viewable.Viewer):
             margin=(2, 16),
         )
         slider.param.watch(lambda event: setattr(self.state, name, event.new), "value")
+        slider.param.watch(partial(self._settle, slider), "settled")
         return slider
 
     def _make_main(self) -> None:
         self.dial = self._slider("iterations")
         self.depth = self._slider("depth")
-        self.window = BrowserWindow(query=self.state.query(), embed=self.state.embed)
+        self.window = BrowserWindow(
+            query=self.state.query(), embed=self.state.embed, theme=self.state.param.theme
+        )
+        self._returning = False
         self.way_out = note()
         self._show_way_out()
         self.story = Story(
@@ -178,7 +187,7 @@ class Explorer(pn.viewable.Viewer):
             self.state.param.update(**{event.name: event.new for event in events})
 
     def _scene_begins(self, *_: Any) -> None:
-        if self.state.scene:
+        if self.state.scene and not self._returning:
             self.state.show_scene()
 
     def _button_pressed(self, event: param.parameterized.Event) -> None:
@@ -227,6 +236,31 @@ class Explorer(pn.viewable.Viewer):
         if self.stage.view:
             with hold():
                 self.stage.view.set_type()
+
+    # ---- following the browser --------------------------------------------------------------
+
+    def _settle(self, slider: Slider, event: param.parameterized.Event) -> None:
+        """Take over what the browser shows, if a move of its own crossed one of ours."""
+        _, _, value = event.new.partition(" ")
+        if value in map(str, range(slider.start, slider.end + 1)):  # a browser may send anything
+            setattr(self.state, slider.state_name, int(value))
+
+    def _go_back(self, event: param.parameterized.Event) -> None:
+        """Show what the entry of the browser's history showed that a visitor has gone back to."""
+        count, _, query = event.new.partition(" ")
+        if not re.fullmatch(r"\d{1,9}", count):
+            return
+        try:
+            arguments = parse_qs(query.removeprefix("?"), max_num_fields=MOST_ARGUMENTS)
+        except ValueError:
+            return
+        self._returning = True
+        try:
+            with hold():
+                self.state.return_to(arguments)
+                self.window.param.update(returned=int(count), query=self.state.query())
+        finally:
+            self._returning = False
 
     # ---- following the state ----------------------------------------------------------------
 

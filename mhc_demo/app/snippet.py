@@ -14,7 +14,7 @@ import mhc_demo as mhc
 experiment = mhc.Experiment({experiment})
 surface = mhc.gain_surface(experiment{device})
 gains = surface["log10_gain"].sel(depth={depth}, series="median")
-for iterations in (0, {iterations}):  # 0 is HC itself
+for iterations in {counts}:  # 0 is HC itself
     for direction in ("forward", "backward"):
         log10_gain = float(gains.sel(iterations=iterations, direction=direction))
         print(f"{{iterations}} iterations, {{direction}}: 10^{{log10_gain:.3f}}")
@@ -51,7 +51,7 @@ def snippet(values: Mapping[str, Any]) -> str:
         experiment=", ".join(f"{name}={value!r}" for name, value in given.items()),
         device="" if device == "numpy" else f", device={device!r}",
         depth=values["depth"],
-        iterations=values["iterations"],
+        counts=tuple(sorted({0, values["iterations"]})),
     )
 
 

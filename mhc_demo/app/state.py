@@ -28,9 +28,16 @@ from .views import VIEWS
 from .views.cost import MODEL_PARAMETERS
 from .views.lab import LAB_SETTINGS
 
-THEMES = {"Light": "light", "Dark": "dark"}
+THEMES = {"The system’s": "auto", "Light": "light", "Dark": "dark"}
 COUNTED = TABLE_5["27B"]
 """The model of the paper whose cost is counted by default."""
+
+
+class Decimal(param.Number):
+    """A number without the dust of binary sums: a slider's steps add up to 1.5000000000000004."""
+
+    def __set__(self, obj: Any, val: Any) -> None:
+        super().__set__(obj, round(val, 9) if isinstance(val, float) else val)
 
 
 class State(Experiment):
@@ -45,7 +52,7 @@ class State(Experiment):
     streams = param.Integer(
         4, bounds=(1, 16), label="Streams (n)", doc="Expansion rate n: residual streams."
     )
-    spread = param.Number(
+    spread = Decimal(
         1.0, bounds=(0.0, 10.0), step=0.1, label="Spread", doc="Standard deviation of the entries."
     )
     members = param.Integer(
@@ -84,7 +91,10 @@ class State(Experiment):
         label="Your block (layers)",
         doc="Layers recomputed together, to compare with the best; L at most.",
     )
-    theme = param.Selector(default="light", objects=THEMES, label="Theme", doc="Light or dark.")
+    theme = param.Selector(
+        default="auto", objects=THEMES, label="Theme", doc="Light or dark; by itself, the system's."
+    )
+    dark = param.Boolean(default=False, precedence=-1, doc="Whether the page is dark just now.")
     scene = param.Selector(
         default="",
         objects={"None": ""} | {scene.title: name for name, scene in SCENES.items()},
@@ -105,6 +115,11 @@ class State(Experiment):
     )
     notices = param.List(default=[], doc="Sentences about what was corrected.", precedence=-1)
 
+    @param.depends("theme", watch=True, on_init=True)
+    def _choose_theme(self) -> None:
+        if self.theme != "auto":  # else the browser tells
+            self.dark = self.theme == "dark"
+
     def key(self) -> Key:
         """The experiment, and the device that computes it."""
         return tuple((name, getattr(self, name)) for name in COMPUTED_PARAMETERS)
@@ -117,7 +132,8 @@ class State(Experiment):
         """The whole state as a URL's query string, "?" included.
 
         Parameters of the story, of the lab and of the cost model are left out while at their
-        defaults.  Without `embedded`, it opens the whole page where this one is in an iframe.
+        defaults, and the theme while nobody has chosen one.  Without `embedded`, it opens the whole
+        page where this one is in an iframe.
         """
         names = [n for n in URL_PARAMETERS if embedded or n not in EMBED_PARAMETERS]
         values = {name: getattr(self, name) for name in names}
@@ -177,6 +193,14 @@ class State(Experiment):
         """Set what the present scene starts with."""
         self.param.update(**_beginning(self.scene), notices=[])
 
+    def return_to(self, arguments: Mapping[str, Iterable[bytes | str]]) -> None:
+        """Show what a link showed that this page has left; the theme stays."""
+        then = State()
+        then.read(arguments)
+        stay = ("theme", *EMBED_PARAMETERS)
+        values = {name: getattr(then, name) for name in URL_PARAMETERS if name not in stay}
+        self.param.update(**values, notices=then.notices)
+
     def lab_settings(self) -> dict[str, Any]:
         """The settings of the lab, by their names in `lab.Settings`."""
         return {name: getattr(self, own) for own, name in LAB_SETTINGS.items()}
@@ -213,7 +237,13 @@ STORY_PARAMETERS = ("scene", "present")
 
 EMBED_PARAMETERS = ("embed", "controls")
 
-OPTIONAL_PARAMETERS = (*MODEL_PARAMETERS, *LAB_SETTINGS, *STORY_PARAMETERS, *EMBED_PARAMETERS)
+OPTIONAL_PARAMETERS = (
+    *MODEL_PARAMETERS,
+    *LAB_SETTINGS,
+    "theme",
+    *STORY_PARAMETERS,
+    *EMBED_PARAMETERS,
+)
 """The parameters that a link leaves out while at their defaults."""
 
 URL_PARAMETERS = (

@@ -76,7 +76,7 @@ class View:
         self._ruled: WeakKeyDictionary[figure, list[Model]] = WeakKeyDictionary()
         self.content = self.build(data)
         self.content.styles = {**self.content.styles, **UNLIMITED}
-        context.state.param.watch(lambda event: self.recolour(event.new == "dark"), "theme")
+        context.state.param.watch(lambda event: self.recolour(event.new), "dark")
         self.describe()
 
     # ---- what a view says of itself ----------------------------------------------------------

@@ -192,7 +192,7 @@ class LabView(View):
 
     def _draw(self, records: list[Record]) -> None:
         self.plots = shown = LabFigure(records, legends=False)
-        self.recolour(self.context.state.theme == "dark")
+        shown.colour(self.context.state.dark)
         depth = records[0].settings.depth
         self.layer.param.update(end=max(2, depth), value=shown.layer)
         f = shown.figures

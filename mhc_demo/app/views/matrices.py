@@ -87,9 +87,7 @@ class MatricesView(View):
         if self.streams != matrices.sizes["row"]:
             self.streams = matrices.sizes["row"]
             state = self.context.state
-            self.heatmaps = MatricesFigure(
-                self.streams, self.table, state.position(), state.theme == "dark"
-            )
+            self.heatmaps = MatricesFigure(self.streams, self.table, state.position(), state.dark)
             # Square at a desk; in a lecture as large as there is room.
             height = f"var(--mhc-heatmap, {HEIGHT})"
             self.plots[:] = [_in_pairs(self.heatmaps.figures, height)]
