@@ -15,9 +15,12 @@ Object.assign(mhc, (() => {
     const output = element("output", "", head, {htmlFor: id});
     const input = element("input", "", el, {type: "range", id, min: start, max: end, step: 1});
     const scale = element("div", "marks", el, {ariaHidden: "true"});
+    let before = -1;
     for (const mark of marks) {
-      const at = element("span", "", scale, {textContent: mark});
-      at.style.setProperty("--at", (mark - start) / (end - start));
+      const share = (mark - start) / (end - start);
+      const at = element("span", share - before < 0.1 ? "close" : "", scale, {textContent: mark});
+      before = share;
+      at.style.setProperty("--at", share);
       at.addEventListener("click", () => take(mark));
     }
     let last_told = 0;
@@ -66,7 +69,8 @@ Object.assign(mhc, (() => {
     const button = element("button", "play", parent, {type: "button"});
     let timer = null;
     const say = (what, sign) => {
-      button.textContent = `${sign} ${what}`;
+      button.replaceChildren(sign);
+      element("span", "what", button, {textContent: ` ${what}`});
       button.ariaLabel = `${what} ${label}`;
     };
     const stop = () => {

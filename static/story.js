@@ -26,6 +26,7 @@ mhc.story = (() => {
     .mhc-embedded { --mhc-bar: none; --mhc-rest: calc(100vh - 380px); }
     @media (max-width: 1500px) { .mhc-presenting { --mhc-type: 1.25; } }
     @media (max-width: 900px), (max-height: 800px) { .mhc-presenting { --mhc-type: 1; } }
+    @media (max-width: 600px) { :root { --mhc-dial: 150px; --mhc-least: 240px; } }
     @media (min-width: 2800px) { .mhc-presenting { --mhc-type: 2.2; } }
     .mhc-cover { position: fixed; inset: 0; z-index: 5000; background: #000; cursor: pointer; }
     .mhc-cover.help {
@@ -137,20 +138,28 @@ mhc.story = (() => {
       const section = element("section", presenting ? "scene presenting" : "scene", el, {ariaLabel: `Scene ${i + 1} of ${scenes.length}`});
       element("h2", "", section, {textContent: scene.title});
       element("p", "text", section, {innerHTML: scene.text});
-      if (scene.formula) element("div", "formula", section, {innerHTML: scene.formula});
-      element("p", "question", section, {innerHTML: scene.question});
+      const more = matchMedia("(max-width: 600px)").matches ? folded(section) : section;
+      if (scene.formula) element("div", "formula", more, {innerHTML: scene.formula});
+      element("p", "question", more, {innerHTML: scene.question});
       const nav = element("nav", "", section, {ariaLabel: "Story", inert: mhc.connection.lost});
-      button(nav, "◀ Back", () => step(-1)).disabled = i === 0;
+      button(nav, "◀ Back", () => step(-1), "back").disabled = i === 0;
       element("span", "where", nav, {textContent: `${i + 1} / ${scenes.length}`});
       button(nav, "Next ▶", () => step(1), "main").disabled = i === scenes.length - 1;
       if (presenting) {
         button(nav, "Keys", help);
         button(nav, "Leave", () => ask({presenting: false}));
       } else {
-        button(nav, "Present", () => ask({presenting: true}));
-        button(nav, "Notes", open_notes);
-        button(nav, "Close the story", () => ask({scene: ""}));
+        button(nav, "Present", () => ask({presenting: true}), "wide");
+        button(nav, "Notes", open_notes, "wide");
+        button(nav, "Close the story", () => ask({scene: ""}), "close").ariaLabel = "Close the story";
       }
+    }
+
+    // On a phone the plot comes first: what can wait opens on a touch.
+    function folded(section) {
+      const more = element("details", "", section);
+      element("summary", "", more, {textContent: "Formula and question"});
+      return more;
     }
 
     // ---- over everything: blank screen, help ------------------------------------------------

@@ -107,7 +107,7 @@ class Explorer(pn.viewable.Viewer):
             end=look.end,
             marks=list(look.marks),
             sizing_mode="stretch_width",
-            styles={"flex": "1 1 300px"},
+            styles={"flex": "1 1 var(--mhc-dial, 300px)"},  # side by side on a phone too
             margin=(2, 16),
         )
         slider.param.watch(lambda event: setattr(self.state, name, event.new), "value")

@@ -21,6 +21,7 @@ from bokeh.models import (
     FixedTicker,
     Glyph,
     GlyphRenderer,
+    Label,
     Range1d,
     Span,
     Text,
@@ -139,6 +140,9 @@ def set_type(p: figure, large: float) -> None:
         p.title.text_font_size = _pixels(13, 20, large)
     if p.min_border_left >= BORDER:  # else the y axis has no labels
         p.min_border_left = round(LARGE_BORDER * large) if large else BORDER
+    for why in p.center:
+        if isinstance(why, Label):
+            why.text_font_size = _pixels(15, 22, large)
     for renderer in p.renderers:
         glyph = getattr(renderer, "glyph", None)
         if isinstance(glyph, Text):
@@ -155,6 +159,27 @@ def _pixels(desk: int, hall: int, large: float) -> str:
 def ink(dark: bool) -> str:
     """The colour of text inside a plot, which themes do not reach."""
     return INK["dark" if dark else "light"]
+
+
+WHY_EMPTY = "#70777f"
+"""The colour of what an empty plot says: it can be read in either theme."""
+
+
+def why_empty(p: figure, text: str, x: float, y: float) -> Label:
+    """What a plot that shows nothing says, around a point of it; hidden until something is so."""
+    why = Label(
+        x=x,
+        y=y,
+        text=text,
+        text_align="center",
+        text_baseline="middle",
+        text_color=WHY_EMPTY,
+        text_font=FONT,
+        text_font_size="15px",
+        visible=False,
+    )
+    p.add_layout(why)
+    return why
 
 
 def identity_line() -> Span:
