@@ -250,6 +250,10 @@ class BrowserWindow(JSComponent):
       }
       follow()
       stops.push(mhc.on(system, "change", follow))
+      // The width of the plots, as they are drawn, becomes that of a page (static/dom.js).
+      stops.push(mhc.on(window, "beforeprint", () => {
+        mhc.prepare_paper(view.parent.el, Boolean(page?.data.dark_theme))
+      }))
       const measure = () => {
         model.inner_width = innerWidth
         model.inner_height = innerHeight

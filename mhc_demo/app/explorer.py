@@ -42,6 +42,13 @@ MOST_ARGUMENTS = 100
 """In a link that a browser goes back to; the page's own have half as many."""
 WALL = 2800
 """Width of a window, in pixels, from which type is larger still (as in `static/story.js`)."""
+PRINTED = (
+    "@media print { :host { width: var(--mhc-print-width, auto) !important; "
+    "zoom: var(--mhc-print-zoom, 0.8); } }"
+)
+"""On paper the column keeps the width that its plots were drawn for, and is made smaller."""
+NOT_PRINTED = "@media print { :host { display: none !important; } }"
+"""What is there to be pressed."""
 HALL = (1920, 1080)
 """Width and height of a window for which the type of a lecture is made."""
 LEAST = 0.7
@@ -149,8 +156,12 @@ class Explorer(pn.viewable.Viewer):
         self.stage.show(
             view, self._displayed, VIEWS[view].compute(self._displayed, self.state.position())
         )
+        self.stage.tabs.stylesheets = [NOT_PRINTED]
         self.scene_controls = pn.Row(
-            sizing_mode="stretch_width", styles={"flex": "1 1 300px"}, margin=(2, 4)
+            sizing_mode="stretch_width",
+            styles={"flex": "1 1 300px"},
+            margin=(2, 4),
+            stylesheets=[NOT_PRINTED],
         )
         self._arrange()
         self.main = pn.Column(
@@ -168,6 +179,7 @@ class Explorer(pn.viewable.Viewer):
             ),
             self.stage.tabs,
             self.stage.place,
+            stylesheets=[PRINTED],
             styles=UNLIMITED,
             sizing_mode="stretch_width",
             margin=0,

@@ -43,6 +43,21 @@ FRAME = {
     },
     "& .header > .MuiLinearProgress-root": {"display": "none"},
     "& .sidebar .MuiToolbar-root": {"minHeight": {"xs": 48, "sm": 52}},
+    # On paper: all of the page's column, light, and nothing to press (see `PRINTED`).
+    "@media print": {
+        "&&": {"display": "block", "width": "auto", "height": "auto", "overflow": "visible"},
+        "& .sidebar, & .MuiDrawer-root, & nav": {"display": "none"},
+        "& main, & .main": {
+            "display": "block",
+            "width": "auto",
+            "height": "auto",
+            "margin": 0,
+            "overflow": "visible",
+            "background": "none",
+            "filter": "var(--mhc-paper, none)",
+            "printColorAdjust": "exact",
+        },
+    },
 }
 
 
