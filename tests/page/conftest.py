@@ -184,7 +184,7 @@ class Explorer:
             before = None
         tab.click()
         self.page.wait_for_function(f"(before) => ({ON_STAGE})() !== before", arg=before)
-        expect(self.page).to_have_url(re.compile(f"view={view}&"))
+        expect(self.page).to_have_url(re.compile(rf"view={view}(&|$)"))
         self.stands(self.page.locator(".mhc-stage"))
 
     def stands(self, what: Locator) -> None:

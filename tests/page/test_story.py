@@ -28,7 +28,7 @@ def test_the_whole_story_can_be_told_with_a_clicker(
 ) -> None:
     page = explorer.page
     page.set_viewport_size({"width": 1920, "height": 1080})
-    explorer.open(address, f"?present=1&theme={theme}", controls=False)
+    explorer.open(address, f"?present=1&scene={NAMES[0]}&theme={theme}", controls=False)
     expect(title(page)).to_have_text(TITLES[0])
     expect(page.get_by_role("banner")).to_be_hidden()
     expect(page.get_by_role("tab").first).to_be_hidden()
@@ -143,11 +143,14 @@ def test_figure_8_fits_one_screen_of_the_presenter(new_explorer: Any, address: s
     expect(page.locator(".fig8-gains")).to_be_hidden()
 
     def all_is_seen() -> None:
-        boxes = [each.bounding_box() for each in page.locator(".fig8-matrix, .fig8-gain").all()]
-        assert len(boxes) == 24
+        shown = page.locator(".fig8-matrix, .fig8-gain").filter(visible=True)
+        boxes = [each.bounding_box() for each in shown.all()]
+        assert len(boxes) == 16  # of the six matrices of each network, four that can be read
         assert all(b and b["x"] + b["width"] <= 1920 for b in boxes)
         assert all(b and b["y"] + b["height"] <= 1080 for b in boxes)
         assert len({b["y"] for b in boxes if b}) == 4  # two rows, and the gains of each
+        cell = page.locator(".fig8-matrix td").first
+        assert cell.evaluate("(e) => parseFloat(getComputedStyle(e).fontSize)") >= 20
 
     explorer.eventually(all_is_seen)
     page.keyboard.press("Escape")
