@@ -145,7 +145,7 @@ class Explorer:
         size = self.page.viewport_size
         if controls and size and size["width"] >= 600:
             expect(self.page.get_by_role("button", name="Reset")).to_be_attached()
-        self.stands(self.slider("Depth (layers)"))
+        self.stands(self.page.locator(".mhc-stage"))
         return self
 
     def number(self, side: int) -> Locator:

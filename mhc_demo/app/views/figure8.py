@@ -13,6 +13,7 @@ class Figure8View(View):
 
     name = "figure8"
     title = "27B model"
+    of_experiment = False
 
     def build(self, data: Any) -> Any:
         self.page = html(figure8_html())

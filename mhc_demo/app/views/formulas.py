@@ -15,6 +15,7 @@ class FormulasView(View):
 
     name = "formulas"
     title = "Formulas"
+    of_experiment = False
 
     def build(self, data: Any) -> Any:
         return html(_formulas())
