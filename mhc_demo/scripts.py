@@ -17,6 +17,7 @@ FILE = (*PLOT, "dom.js", "dial.js", "sinkhorn.js", "plots.js", "embed.js")
 PAGE = (
     "alone.js",
     *PLOT,
+    "drawing.js",
     "dom.js",
     "dial.js",
     "doors.js",

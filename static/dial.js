@@ -16,9 +16,12 @@ Object.assign(mhc, (() => {
     const output = element("output", "", head, {htmlFor: id});
     const input = element("input", "", el, {type: "range", id, min: start, max: end, step: 1});
     const scale = element("div", "marks", el, {ariaHidden: "true"});
+    let before = -1;
     for (const [mark, words] of marks.map((mark) => (Array.isArray(mark) ? mark : [mark, mark]))) {
-      const at = element("span", "", scale, {textContent: words});
-      at.style.setProperty("--at", (mark - start) / (end - start));
+      const share = (mark - start) / (end - start);
+      const at = element("span", share - before < 0.1 ? "close" : "", scale, {textContent: words});
+      before = share;
+      at.style.setProperty("--at", share);
       at.addEventListener("click", () => take(mark));
     }
     let last_told = 0;
@@ -28,10 +31,17 @@ Object.assign(mhc, (() => {
       clearTimeout(timer);
       const say = () => {
         last_told = performance.now();
+        timer = null;
         tell(state_of(doc)[name]);
       };
       timer = setTimeout(say, Math.max(0, last_told + 100 - performance.now()));
     };
+    player(doc).pending.add(() => {
+      if (timer === null) return;
+      clearTimeout(timer);
+      timer = null;
+      tell(state_of(doc)[name]);
+    });
     input.addEventListener("input", () => take(input.valueAsNumber));
     play_button(head, doc, label, () => state_of(doc)[name], take, start, end, pace);
     return listen(doc, (state) => {
@@ -46,10 +56,10 @@ Object.assign(mhc, (() => {
   const SPEEDS = [0.5, 1, 2];
   const WHOLE_RANGE = 10_000; // milliseconds from one end to the other, at speed 1
 
-  const players = new WeakMap(); // Bokeh document -> {buttons, speed}
+  const players = new WeakMap(); // Bokeh document -> {buttons, speed, pending}
 
   function player(doc) {
-    if (!players.has(doc)) players.set(doc, {buttons: new Set(), speed: 1});
+    if (!players.has(doc)) players.set(doc, {buttons: new Set(), speed: 1, pending: new Set()});
     return players.get(doc);
   }
 
@@ -60,7 +70,8 @@ Object.assign(mhc, (() => {
     const button = element("button", "play", parent, {type: "button"});
     let timer = null;
     const say = (what, sign) => {
-      button.textContent = `${sign} ${what}`;
+      button.replaceChildren(sign);
+      element("span", "what", button, {textContent: ` ${what}`});
       button.ariaLabel = `${what} ${label}`;
     };
     const stop = () => {
@@ -87,7 +98,7 @@ Object.assign(mhc, (() => {
       wait();
     });
     speed.addEventListener("click", () => faster(doc));
-    player(doc).buttons.add({button, speed});
+    player(doc).buttons.add({button, speed, stop});
     show_speed(doc);
   }
 
@@ -104,6 +115,13 @@ Object.assign(mhc, (() => {
       text(each.speed, `${speed === 0.5 ? "½" : speed} ×`);
       each.speed.ariaLabel = `Speed of play: ${speed}`;
     }
+  }
+
+  // Ends all play, and tells at once what has not been told: something else is to decide now.
+  function halt(doc) {
+    const {buttons, pending} = player(doc);
+    for (const {stop} of buttons) stop();
+    for (const tell of pending) tell();
   }
 
   // Presses the first visible play button.
@@ -206,5 +224,5 @@ Object.assign(mhc, (() => {
 
   const write_gain = (node, log10) => write(node, in_html(log10));
 
-  return {range, play, faster, headline, write_gain};
+  return {range, play, faster, halt, headline, write_gain};
 })());

@@ -12,6 +12,12 @@ Object.assign(mhc, (() => {
     if (node.textContent !== value) node.textContent = value;
   };
 
+  // Listens, until what it returns is called.
+  const on = (target, type, listener) => {
+    target.addEventListener(type, listener);
+    return () => target.removeEventListener(type, listener);
+  };
+
   // Tells the page around an iframe, whichever that is, how high our content is: it cannot look.
   function tell_height(content) {
     const tell = () => {
@@ -19,6 +25,26 @@ Object.assign(mhc, (() => {
       parent.postMessage({type: "mhc-height", height}, "*");
     };
     new ResizeObserver(tell).observe(content);
+  }
+
+  // For paper, plots stay as they are drawn: what is printed is made smaller, and light.
+  const PAPER = 1045; // pixels of an A4 page on its side, between margins of 10 mm
+  const SHEET = `
+    @page { size: A4 landscape; margin: 10mm; }
+    @media print {
+      :root { --mhc-bar: none; color-scheme: light !important; }
+      :root.mhc-dark { --mhc-paper: invert(1) hue-rotate(180deg); }
+      html, body { height: auto !important; overflow: visible !important; background: none !important; }
+      .mhc-connection, .mhc-cover { display: none; }
+    }`;
+  function prepare_paper(column, dark) {
+    const {width} = column.getBoundingClientRect();
+    const root = document.documentElement;
+    if (!document.querySelector(".mhc-paper"))
+      element("style", "mhc-paper", document.head, {textContent: SHEET});
+    root.classList.toggle("mhc-dark", dark);
+    root.style.setProperty("--mhc-print-width", `${width}px`);
+    root.style.setProperty("--mhc-print-zoom", Math.min(1, PAPER / width));
   }
 
   // Copies text to the clipboard, also where the browser offers its clipboard to https alone.
@@ -35,5 +61,5 @@ Object.assign(mhc, (() => {
     }
   }
 
-  return {element, text, tell_height, copy};
+  return {element, text, on, tell_height, prepare_paper, copy};
 })());

@@ -23,6 +23,7 @@ mhc.first = (() => {
   let first = null; // {doc, ...} of the picture
   let now = {}; // depth and iterations
   let moved = 0;
+  let moved_on = false; // to another view or scene
   let held = false; // whether a finger or a button is down
 
   const pause = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
@@ -30,6 +31,11 @@ mhc.first = (() => {
   const find = (selector) => host?.shadowRoot.querySelector(selector);
 
   function want(wish) {
+    if ("view" in wish || "scene" in wish) {
+      write(); // the entry of the browser's history that this one follows
+      first && mhc.halt(first.doc);
+      moved_on = true;
+    }
     Object.assign(wishes, wish);
     wanted = true;
     hurry();
@@ -46,7 +52,9 @@ mhc.first = (() => {
   async function draw() {
     const picture = read("mhc-first-picture");
     find(".theme").addEventListener("click", () => {
-      const theme = host.dataset.theme === "dark" ? "light" : "dark";
+      const system = matchMedia("(prefers-color-scheme: dark)").matches;
+      const dark = !(host.dataset.theme === "auto" ? system : host.dataset.theme === "dark");
+      const theme = dark === system ? "auto" : dark ? "dark" : "light";
       host.dataset.theme = root.dataset.ground = theme;
       first?.paint();
       want({theme});
@@ -96,7 +104,9 @@ mhc.first = (() => {
     if (!host) return location.search;
     const chosen = new URLSearchParams(data.query);
     for (const [name, value] of Object.entries(now)) chosen.set(name, value);
-    for (const name of ["view", "scene", "theme", "zoom", ...CHOICES]) if (name in wishes) chosen.set(name, in_link(wishes[name]));
+    for (const name of ["view", "scene", "theme", "zoom", ...CHOICES])
+      if (name in wishes) chosen.set(name, in_link(wishes[name]));
+    if (wishes.theme === "auto") chosen.delete("theme");
     if (wishes.presenting) chosen.set("present", 1);
     return `?${chosen}`;
   }
@@ -191,7 +201,8 @@ mhc.first = (() => {
       if (slider.state_name in now && slider.value !== now[slider.state_name]) slider.value = now[slider.state_name];
     const fresh = (name) => name in wishes && wishes[name] !== known[name];
     const [page] = models(live, "Page");
-    if (fresh("theme")) page.dark_theme = wishes.theme === "dark";
+    if (fresh("theme"))
+      page.dark_theme = wishes.theme === "auto" ? matchMedia("(prefers-color-scheme: dark)").matches : wishes.theme === "dark";
     if ("sidebar" in wishes && page.sidebar_open !== wishes.sidebar) page.sidebar_open = wishes.sidebar;
     const [story] = models(live, "Story");
     if (fresh("scene")) story.scene = wishes.scene;
@@ -240,6 +251,10 @@ mhc.first = (() => {
     await join();
   }
 
+  // An entry that an earlier page made, gone back to before there is a live page to show it.
+  addEventListener("popstate", () => {
+    if (!root.classList.contains("mhc-joined")) location.reload();
+  });
   begin();
-  return {want, scenes: data?.scenes};
+  return {want, scenes: data?.scenes, get moved() { return moved_on; }};
 })();

@@ -44,10 +44,10 @@ window.mhc = (() => {
     return Number.isInteger(log10) ? `10${superscript(log10)}` : scientific(log10, 2);
   }
 
-  // A gain on hover: as many digits as the tables hold.
+  // A gain on hover: four digits, whether as a power of ten or not.
   function exact(log10) {
     if (!Number.isFinite(log10)) return not_finite(log10);
-    return Math.abs(log10) < EXACT_LIMIT ? significant(10 ** log10, 6) : scientific(log10, 3);
+    return Math.abs(log10) < EXACT_LIMIT ? significant(10 ** log10, 4) : scientific(log10, 3);
   }
 
   // What becomes of a signal: 0 if it stays near 1, ±1 if it grows or shrinks, ±2 beyond 10^±3.

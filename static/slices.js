@@ -139,10 +139,13 @@ Object.assign(mhc, (() => {
     model[get(rule, "set")] = set_value(get(rule, "value"), state);
   }
 
+  const LEAST = {iterations: 0, depth: 1};
+
   function set_value(value, state) {
     const name = value.slice(1);
     if (value[0] === "@") return state[name];
     if (value[0] === "?") return state[name] !== 0;
+    if (value[0] === "!") return state[name] === LEAST[name];
     return value.replace(/\{(\w+)\}/g, (_, name) => state[name]);
   }
 

@@ -20,12 +20,13 @@ mhc.story = (() => {
   const SHEET = `
     .mhc-presenting {
       --mhc-type: 1.5; --mhc-bar: none; --mhc-small: none;
-      --mhc-heatmap: clamp(300px, calc(100vh - var(--mhc-rest, 500px)), 36vw);
-      --mhc-cost: calc(100vh - 14vw);
+      --mhc-least: 150px; --mhc-cost: 100vh;
+      --mhc-heatmap: clamp(150px, calc(100vh - var(--mhc-rest, 500px)), 36vw);
     }
     .mhc-embedded { --mhc-bar: none; --mhc-rest: calc(100vh - 380px); }
     @media (max-width: 1500px) { .mhc-presenting { --mhc-type: 1.25; } }
-    @media (max-width: 900px) { .mhc-presenting { --mhc-type: 1; } }
+    @media (max-width: 900px), (max-height: 800px) { .mhc-presenting { --mhc-type: 1; } }
+    @media (max-width: 600px) { :root { --mhc-dial: 150px; --mhc-least: 240px; } }
     @media (min-width: 2800px) { .mhc-presenting { --mhc-type: 2.2; } }
     .mhc-cover { position: fixed; inset: 0; z-index: 5000; background: #000; cursor: pointer; }
     .mhc-cover.help {
@@ -53,7 +54,7 @@ mhc.story = (() => {
   }
 
   /* `scenes`: [{name, title, text, formula, question, notes}], with text, formula and question as
-     HTML.  `present()` returns the present {scene, presenting}.  `ask(what)` is called for a change:
+     HTML.  `present()` returns the present {scene, presenting, title}, the view's.  `ask(what)` is called for a change:
      {scene}, {presenting}, "reset", "shuffle", "play" or "faster". */
   return function story(el, {scenes, present, ask}) {
     el.classList.add("mhc-story");
@@ -68,13 +69,15 @@ mhc.story = (() => {
     const step = (by) => (at() < 0 ? go(0) : go(at() + by));
 
     function draw() {
-      const {scene, presenting} = present();
+      const {scene, presenting, title} = present();
       root.classList.toggle("mhc-presenting", presenting);
       const i = at();
-      if (shown !== scene + presenting) {
-        shown = scene + presenting;
+      const wanted = [scene, presenting, i < 0 && presenting && title].join();
+      if (shown !== wanted) {
+        shown = wanted;
         el.replaceChildren();
-        if (i < 0) begin();
+        if (i < 0 && presenting) entitle(title);
+        else if (i < 0) begin();
         else tell(scenes[i], i, presenting);
       }
       update_notes();
@@ -87,10 +90,33 @@ mhc.story = (() => {
       if (!stage || root.classList.contains("mhc-embedded")) return;
       const scrolled = column.host.closest("main")?.scrollTop ?? window.scrollY;
       const above = stage.getBoundingClientRect().top + scrolled;
-      const below = present().presenting ? 80 : 150; // legend and note
-      const rest = `${20 * Math.round((above + below) / 20)}px`;
+      const rest = present().presenting
+        ? `${all_but_plots(stage, above)}px`
+        : `${20 * Math.round((above + 150) / 20)}px`; // legend and note
       if (rest !== root.style.getPropertyValue("--mhc-rest"))
         root.style.setProperty("--mhc-rest", rest);
+    }
+
+    // In a lecture all must be in one screen: the rows of plots share what is left of it.
+    function all_but_plots(stage, above) {
+      const boxes = plots_in(stage);
+      const rows = new Set(boxes.map(({top}) => Math.round(top))).size;
+      if (!rows) return Math.round(above + 80);
+      const [top, bottom] = [Math.min(...boxes.map((b) => b.top)), Math.max(...boxes.map((b) => b.bottom))];
+      const others = above + stage.getBoundingClientRect().height - (bottom - top);
+      return Math.ceil(innerHeight - (innerHeight - others) / rows);
+    }
+
+    // The places that plots have, which is where they do not overflow.
+    function plots_in(stage) {
+      const views = [...Bokeh.index.query(({model, el, parent}) =>
+        model.type === "Figure" && parent && el.checkVisibility() && within(el, stage))];
+      return views.map(({parent}) => parent.el.getBoundingClientRect());
+    }
+
+    function within(node, stage) {
+      for (; node; node = node.parentNode ?? node.host) if (node === stage) return true;
+      return false;
     }
 
     function begin() {
@@ -98,24 +124,42 @@ mhc.story = (() => {
       button(bar, `▶ The story, in ${scenes.length} scenes`, () => go(0), "main");
     }
 
+    // A view that is presented without a scene.
+    function entitle(title) {
+      const section = element("section", "scene presenting", el, {ariaLabel: title});
+      element("h2", "", section, {textContent: title});
+      const nav = element("nav", "", section, {ariaLabel: "Presenter's view", inert: mhc.connection.lost});
+      button(nav, "▶ The story", () => go(0));
+      button(nav, "Keys", help);
+      button(nav, "Leave", () => ask({presenting: false}));
+    }
+
     function tell(scene, i, presenting) {
       const section = element("section", presenting ? "scene presenting" : "scene", el, {ariaLabel: `Scene ${i + 1} of ${scenes.length}`});
       element("h2", "", section, {textContent: scene.title});
       element("p", "text", section, {innerHTML: scene.text});
-      if (scene.formula) element("div", "formula", section, {innerHTML: scene.formula});
-      element("p", "question", section, {innerHTML: scene.question});
+      const more = matchMedia("(max-width: 600px)").matches ? folded(section) : section;
+      if (scene.formula) element("div", "formula", more, {innerHTML: scene.formula});
+      element("p", "question", more, {innerHTML: scene.question});
       const nav = element("nav", "", section, {ariaLabel: "Story", inert: mhc.connection.lost});
-      button(nav, "◀ Back", () => step(-1)).disabled = i === 0;
+      button(nav, "◀ Back", () => step(-1), "back").disabled = i === 0;
       element("span", "where", nav, {textContent: `${i + 1} / ${scenes.length}`});
       button(nav, "Next ▶", () => step(1), "main").disabled = i === scenes.length - 1;
       if (presenting) {
         button(nav, "Keys", help);
         button(nav, "Leave", () => ask({presenting: false}));
       } else {
-        button(nav, "Present", () => ask({presenting: true}));
-        button(nav, "Notes", open_notes);
-        button(nav, "Close the story", () => ask({scene: ""}));
+        button(nav, "Present", () => ask({presenting: true}), "wide");
+        button(nav, "Notes", open_notes, "wide");
+        button(nav, "Close the story", () => ask({scene: ""}), "close").ariaLabel = "Close the story";
       }
+    }
+
+    // On a phone the plot comes first: what can wait opens on a touch.
+    function folded(section) {
+      const more = element("details", "", section);
+      element("summary", "", more, {textContent: "Formula and question"});
+      return more;
     }
 
     // ---- over everything: blank screen, help ------------------------------------------------

@@ -14,10 +14,10 @@ from mhc_demo.numerics import numbers
     [
         (0.0, "1.00", "1", "1"),
         (math.log10(1.1), "1.10", "1.1", "1.1"),
-        (math.log10(0.012345678), "0.0123", "0.0123", "0.0123457"),
+        (math.log10(0.012345678), "0.0123", "0.0123", "0.01235"),
         (math.log10(264.4), "264", "264", "264.4"),
-        (2.9994, "999", "999", "998.619"),
-        (2.9995, "10³·⁰", "999", "998.849"),
+        (2.9994, "999", "999", "998.6"),
+        (2.9995, "10³·⁰", "999", "998.8"),
         (16.2371, "10¹⁶·²", "1.73 × 10¹⁶", "1.726 × 10¹⁶"),
         (-90.0, "10⁻⁹⁰·⁰", "10⁻⁹⁰", "1 × 10⁻⁹⁰"),
         (-math.inf, "0", "0", "0"),
@@ -25,7 +25,7 @@ from mhc_demo.numerics import numbers
         (math.nan, "—", "—", "—"),
     ],
 )
-def test_a_gain_has_three_digits_a_short_tick_and_six_digits_on_hover(
+def test_a_gain_has_three_digits_a_short_tick_and_four_digits_on_hover(
     log10: float, headline: str, tick: str, exact: str
 ) -> None:
     assert numbers.in_label(log10) == headline

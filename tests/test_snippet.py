@@ -63,6 +63,17 @@ def test_copied_python_prints_what_the_streams_carry(state: dict[str, object]) -
     assert next(lines, None) is None
 
 
+def test_at_0_iterations_the_script_prints_nothing_twice() -> None:
+    script = Controls(mhc.Explorer(members=2, iterations=0)).share.python
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        exec(compile(script, "copied", "exec"), {})
+    assert [line.partition(":")[0] for line in said.getvalue().splitlines()] == [
+        "0 iterations, forward",
+        "0 iterations, backward",
+    ]
+
+
 def test_the_script_follows_the_state() -> None:
     explorer = mhc.Explorer(members=2, view="composite")
     share = Controls(explorer).share

@@ -11,10 +11,11 @@ import pytest
 from bokeh.plotting import figure
 
 import mhc_demo as mhc
+from mhc_demo.app.controls import Controls
 from mhc_demo.app.state import State
 from mhc_demo.app.views import VIEWS, View, cost
 from mhc_demo.figures import mixing, phase
-from mhc_demo.figures.slices import Position, select_columns
+from mhc_demo.figures.slices import Position, select_columns, set_value
 from mhc_demo.numerics.costs import ProjectionTimes
 from mhc_demo.numerics.gains import METRICS
 from mhc_demo.numerics.projections import PROJECTIONS
@@ -413,3 +414,34 @@ def test_a_view_of_many_colours_follows_the_theme(view: str) -> None:
     assert [colours(each) for each in shown.figures()] != before
     explorer.state.theme = "light"
     assert [colours(each) for each in shown.figures()] == before
+
+
+def test_an_empty_plot_says_why() -> None:
+    explorer, view = opened("mixing")
+    plot = view.plot
+    assert not plot.unprojected.visible
+    assert not plot.unbounded.visible
+    # The browser moves by itself, and follows the same rule.
+    assert plot.unprojected.tags[0]["value"] == "!iterations"
+    assert set_value("!iterations", {"depth": 1, "iterations": 0})
+    assert not set_value("!iterations", {"depth": 1, "iterations": 1})
+    explorer.state.projection = "exp"
+    assert plot.unbounded.visible
+    assert plot.unprojected.text == ""  # or the two would lie upon each other
+    _, view = opened("layer-axis")
+    assert view.plot.one_layer.tags[0]["value"] == "!depth"
+    assert set_value("!depth", {"depth": 1, "iterations": 0})
+
+
+def test_the_legend_of_the_costs_explains_their_diamonds() -> None:
+    _, view = opened("cost")
+    assert 'class="swatch diamond"' in view.legend.object
+    assert "backward gain" in view.legend.object
+
+
+@pytest.mark.parametrize("name", ["figure8", "formulas", "lab"])
+def test_a_view_that_follows_no_dial_shows_none(name: str) -> None:
+    explorer, _ = opened(name)
+    assert not explorer.dial.visible
+    assert not explorer.depth.visible
+    assert not Controls(explorer)._experiment.visible

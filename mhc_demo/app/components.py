@@ -25,6 +25,10 @@ class Slider(JSComponent):
     start = param.Integer()
     end = param.Integer()
     marks = param.List(item_type=int, doc="Values marked below the slider.")
+    settled = param.String(
+        doc="A count and the value that the browser shows, told whenever Python has set one: a "
+        "move may have been on its way then."
+    )
 
     _esm = """
     export function render({model, el, view}) {
@@ -32,9 +36,19 @@ class Slider(JSComponent):
       const doc = view.model.document
       const host = document.createElement("div")
       el.append(host)
-      const tell = (value) => { model.value = value }
+      let own = false
+      let times = 0
+      const tell = (value) => {
+        own = true
+        model.value = value
+        own = false
+      }
       const stop = mhc.range(host, doc, {name, label, start, end, marks, tell})
-      model.on("value", () => mhc.move(doc, name, model.value))
+      model.on("value", () => {
+        if (own) return
+        mhc.move(doc, name, model.value)
+        model.settled = `${++times} ${model.value}`
+      })
       model.on("remove", stop)
     }
     """
@@ -125,6 +139,7 @@ class Story(JSComponent):
         item_type=dict, doc="See `scenes_for_browser`.  None if the first page has brought them."
     )
     scene = param.String(doc="Name of the present scene, or empty.")
+    title = param.String(doc="Of the view, which is presented where there is no scene.")
     present = param.Boolean(default=False, doc="Whether this is the presenter's view.")
     wish = param.String(doc='"reset" or "shuffle", with a count so that two in a row differ.')
 
@@ -134,21 +149,41 @@ class Story(JSComponent):
       const host = document.createElement("div")
       el.append(host)
       let wishes = 0
+      let scene = model.scene // maybe not told yet
+      let timer = null
+      let told = -Infinity
+      const tell = () => {
+        timer = null
+        told = performance.now()
+        model.scene = scene
+      }
+      // A clicker can be pressed faster than a server builds views: it hears of the last press.
+      const go = (to) => {
+        mhc.halt(doc)
+        scene = to
+        story.draw()
+        clearTimeout(timer)
+        timer = setTimeout(tell, told + 300 - performance.now())
+      }
       const here = ["play", "faster"] // these need no server
       const story = mhc.story(host, {
         scenes: model.scenes.length ? model.scenes : mhc.first.scenes,
-        present: () => ({scene: model.scene, presenting: model.present}),
+        present: () => ({scene, presenting: model.present, title: model.title}),
         ask: (what) => {
           if (mhc.connection.lost && !here.includes(what)) return
           if (what === "play") mhc.play(doc)
           else if (what === "faster") mhc.faster(doc)
           else if (typeof what === "string") model.wish = `${what} ${++wishes}`
-          else if ("scene" in what) model.scene = what.scene
+          else if ("scene" in what) go(what.scene)
           else model.present = what.presenting
         },
       })
-      model.on("scene", story.draw)
+      model.on("scene", () => {
+        if (timer === null) scene = model.scene
+        story.draw()
+      })
       model.on("present", story.draw)
+      model.on("title", story.draw)
       model.on("remove", story.stop)
     }
     """
@@ -189,14 +224,20 @@ class Share(JSComponent):
 class BrowserWindow(JSComponent):
     """What concerns the browser's window.
 
-    It keeps the address bar equal to the state, with `history.replaceState` a moment after the
-    last move, so that a slider leaves no history entries.  It reports when the first picture
-    stands, so that the server can add the rest.  On a phone, it closes the drawer of controls,
-    which would cover the page.  In an iframe, it tells the page around it how high it is.
+    It keeps the address bar equal to the state, a moment after the last move.  Another view or
+    scene is an entry in the browser's history, and the way back to it; a slider leaves none.  It
+    reports when the first picture stands, so that the server can add the rest.  On a phone, it
+    closes the drawer of controls, which would cover the page.  In an iframe, it tells the page
+    around it how high it is.
     """
 
     query = param.String(doc='The query string, "?" included.')
-    inner_width = param.Integer(default=0, doc="In pixels, when the first picture stands.")
+    inner_width = param.Integer(default=0, doc="In pixels, from the first picture on.")
+    inner_height = param.Integer(default=0, doc="In pixels, from the first picture on.")
+    back = param.String(doc="A count, and the query of the entry that the browser went back to.")
+    returned = param.Integer(default=0, doc="The count of the last one that the page shows.")
+    theme = param.String(doc='"auto" if the page is as dark as the system.')
+    system_dark = param.Boolean(default=False, doc="Whether the visitor's system is dark.")
     first_picture = param.Boolean(default=False, doc="Whether the first picture stands.")
     embed = param.Boolean(default=False, doc="Whether the page is in an iframe of another page.")
 
@@ -209,13 +250,33 @@ class BrowserWindow(JSComponent):
       const doc = view.model.document
       let timer = null
       let now = {}
+      let gone = 0 // times that the visitor went back or forward
+      let written = false
+      const place = (query) => {
+        const given = new URLSearchParams(query)
+        return [given.get("view"), given.get("scene")].join()
+      }
+      // The first entry is the link, as it is understood; unless the first page went elsewhere.
+      const is_new = (query) =>
+        place(query) !== place(location.search) && (written || mhc.first?.moved)
       // Depth and iterations are the browser's, for Python may not know them yet.
       const write = () => {
         clearTimeout(timer)
+        if (model.returned !== gone) return // the server is about to follow
         const query = model.query.replace(
           /([?&])(depth|iterations)=\\d+/g, (_, before, name) => `${before}${name}=${now[name]}`)
-        if (query && location.search !== query)
-          history.replaceState(history.state, "", query + location.hash)
+        if (query && location.search !== query) {
+          const write = is_new(query) ? "pushState" : "replaceState"
+          history[write](history.state, "", query + location.hash)
+        }
+        written ||= Boolean(query)
+      }
+      const back = () => {
+        if (location.search === model.query) return
+        clearTimeout(timer)
+        mhc.halt(doc)
+        gone += 1
+        model.back = `${gone} ${location.search}`
       }
       const soon = () => {
         clearTimeout(timer)
@@ -225,12 +286,34 @@ class BrowserWindow(JSComponent):
       const stops = [
         mhc.listen(doc, (state) => { now = {...state}; soon() }),
         mhc.connection.keep(write),
+        mhc.on(window, "popstate", back),
       ]
       model.on("remove", () => stops.forEach((stop) => stop()))
-      const page = doc.roots().find((root) => root.data?.sidebar_open)
-      if (page && innerWidth < 600) page.data.sidebar_open = false
-      const stands = () => {
+      const page = doc.roots().find((root) => root.data && "sidebar_open" in root.data)
+      if (page?.data.sidebar_open && innerWidth < 600) page.data.sidebar_open = false
+      const system = matchMedia("(prefers-color-scheme: dark)")
+      const follow = () => {
+        model.system_dark = system.matches
+        if (page && model.theme === "auto") page.data.dark_theme = system.matches
+      }
+      follow()
+      stops.push(mhc.on(system, "change", follow))
+      // The width of the plots, as they are drawn, becomes that of a page (static/dom.js).
+      stops.push(mhc.on(window, "beforeprint", () => {
+        mhc.prepare_paper(view.parent.el, Boolean(page?.data.dark_theme))
+      }))
+      const measure = () => {
         model.inner_width = innerWidth
+        model.inner_height = innerHeight
+      }
+      let resized = null
+      const on_resize = () => {
+        clearTimeout(resized)
+        resized = setTimeout(measure, 200)
+      }
+      stops.push(mhc.on(window, "resize", on_resize))
+      const stands = () => {
+        measure()
         model.first_picture = true
       }
       if (doc.is_idle) stands()

@@ -9,8 +9,10 @@ computed while other visitors are served (`latest.py`).
 from __future__ import annotations
 
 import html
+import re
 from functools import partial
 from typing import Any
+from urllib.parse import parse_qs
 from weakref import WeakMethod
 
 import panel as pn
@@ -36,8 +38,21 @@ from .state import COMPUTED_PARAMETERS, POSITION_PARAMETERS, URL_PARAMETERS, Sta
 from .views import VIEWS
 from .views.base import UNLIMITED, note
 
+MOST_ARGUMENTS = 100
+"""In a link that a browser goes back to; the page's own have half as many."""
 WALL = 2800
 """Width of a window, in pixels, from which type is larger still (as in `static/story.js`)."""
+PRINTED = (
+    "@media print { :host { width: var(--mhc-print-width, auto) !important; "
+    "zoom: var(--mhc-print-zoom, 0.8); } }"
+)
+"""On paper the column keeps the width that its plots were drawn for, and is made smaller."""
+NOT_PRINTED = "@media print { :host { display: none !important; } }"
+"""What is there to be pressed."""
+HALL = (1920, 1080)
+"""Width and height of a window for which the type of a lecture is made."""
+LEAST = 0.7
+"""How small that type may become in a smaller window: still larger than at a desk."""
 
 
 class Explorer(pn.viewable.Viewer):
@@ -84,6 +99,8 @@ class Explorer(pn.viewable.Viewer):
         self.state.param.watch(self._scene_begins, "scene")
         self.state.param.watch(self._arrange, ["scene", "present", "view"])
         self.window.param.watch(self._first_picture_stands, "first_picture")
+        self.window.param.watch(self._resized, ["inner_width", "inner_height"])
+        self.window.param.watch(self._go_back, "back")
 
     # ---- what is on the page ------------------------------------------------------------
 
@@ -97,16 +114,20 @@ class Explorer(pn.viewable.Viewer):
             end=look.end,
             marks=list(look.marks),
             sizing_mode="stretch_width",
-            styles={"flex": "1 1 300px"},
+            styles={"flex": "1 1 var(--mhc-dial, 300px)"},  # side by side on a phone too
             margin=(2, 16),
         )
         slider.param.watch(lambda event: setattr(self.state, name, event.new), "value")
+        slider.param.watch(partial(self._settle, slider), "settled")
         return slider
 
     def _make_main(self) -> None:
         self.dial = self._slider("iterations")
         self.depth = self._slider("depth")
-        self.window = BrowserWindow(query=self.state.query(), embed=self.state.embed)
+        self.window = BrowserWindow(
+            query=self.state.query(), embed=self.state.embed, theme=self.state.param.theme
+        )
+        self._returning = False
         self.way_out = note()
         self._show_way_out()
         self.story = Story(
@@ -135,8 +156,12 @@ class Explorer(pn.viewable.Viewer):
         self.stage.show(
             view, self._displayed, VIEWS[view].compute(self._displayed, self.state.position())
         )
+        self.stage.doors.stylesheets = [NOT_PRINTED]
         self.scene_controls = pn.Row(
-            sizing_mode="stretch_width", styles={"flex": "1 1 300px"}, margin=(2, 4)
+            sizing_mode="stretch_width",
+            styles={"flex": "1 1 300px"},
+            margin=(2, 4),
+            stylesheets=[NOT_PRINTED],
         )
         self._arrange()
         self.main = pn.Column(
@@ -154,6 +179,7 @@ class Explorer(pn.viewable.Viewer):
             ),
             self.stage.doors,
             self.stage.place,
+            stylesheets=[PRINTED],
             styles=UNLIMITED,
             sizing_mode="stretch_width",
             margin=0,
@@ -173,7 +199,7 @@ class Explorer(pn.viewable.Viewer):
             self.state.param.update(**{event.name: event.new for event in events})
 
     def _scene_begins(self, *_: Any) -> None:
-        if self.state.scene:
+        if self.state.scene and not self._returning:
             self.state.show_scene()
 
     def _button_pressed(self, event: param.parameterized.Event) -> None:
@@ -185,15 +211,17 @@ class Explorer(pn.viewable.Viewer):
     def _arrange(self, *_: Any) -> None:
         """Show only what the scene needs if presented, and what the link names if embedded."""
         presenting = self.state.present
-        if presenting and not self.state.scene:
-            self.state.scene = next(iter(SCENES))
         scene = SCENES.get(self.state.scene)
         alone = presenting or self.state.embed  # else with doors, and all controls beside them
         needed = scene.controls if scene and presenting else tuple(self.state.controls)
+        view = VIEWS[self.state.view]
         with hold():
-            about_it = VIEWS[self.state.view].of_experiment
-            # Without a scene it is a button, in a corner of the headline.
-            self.story.visible = scene is not None or (about_it and not self.state.embed)
+            about_it = view.of_experiment
+            self.story.title = view.title
+            # Without a scene it is a button, in a corner of the headline, or the view's title.
+            self.story.visible = (
+                scene is not None or presenting or (about_it and not self.state.embed)
+            )
             self.dial.visible = about_it and (not alone or "iterations" in needed)
             self.depth.visible = about_it and (not alone or "depth" in needed)
             self.headline.visible = about_it and (scene is None or scene.headline)
@@ -209,7 +237,42 @@ class Explorer(pn.viewable.Viewer):
         """How large type is in the plots: 0 at a desk, 1 in a lecture hall, more on a wall."""
         if not self.state.present:
             return 0.0
-        return 1.5 if self.window.inner_width >= WALL else 1.0
+        window = self.window.inner_width, self.window.inner_height
+        if window[0] >= WALL:
+            return 1.5
+        # The fewer pixels a projector has, the larger each of them is.
+        shares = [have / made_for for have, made_for in zip(window, HALL, strict=True) if have]
+        return max(LEAST, min([1.0, *shares]))
+
+    def _resized(self, *_: Any) -> None:
+        if self.stage.view:
+            with hold():
+                self.stage.view.set_type()
+
+    # ---- following the browser --------------------------------------------------------------
+
+    def _settle(self, slider: Slider, event: param.parameterized.Event) -> None:
+        """Take over what the browser shows, if a move of its own crossed one of ours."""
+        _, _, value = event.new.partition(" ")
+        if value in map(str, range(slider.start, slider.end + 1)):  # a browser may send anything
+            setattr(self.state, slider.state_name, int(value))
+
+    def _go_back(self, event: param.parameterized.Event) -> None:
+        """Show what the entry of the browser's history showed that a visitor has gone back to."""
+        count, _, query = event.new.partition(" ")
+        if not re.fullmatch(r"\d{1,9}", count):
+            return
+        try:
+            arguments = parse_qs(query.removeprefix("?"), max_num_fields=MOST_ARGUMENTS)
+        except ValueError:
+            return
+        self._returning = True
+        try:
+            with hold():
+                self.state.return_to(arguments)
+                self.window.param.update(returned=int(count), query=self.state.query())
+        finally:
+            self._returning = False
 
     # ---- following the state ----------------------------------------------------------------
 

@@ -182,6 +182,7 @@ def _html(state: State, live: LivePage) -> str:
     return PAGE_HTML.format(
         title=escape(TITLE),
         theme=state.theme,
+        scheme={"auto": "light dark"}.get(state.theme, state.theme),
         base=BASE,
         icon="data:image/svg+xml," + quote(ICON),
         scripts=scripts,
@@ -263,6 +264,7 @@ BASE = """\
 html, body { display: flow-root; box-sizing: border-box; height: 100%; margin: 0; padding: 0; }
 body { background: #ffffff; }
 [data-ground="dark"] body { background: #121212; }
+@media (prefers-color-scheme: dark) { [data-ground="auto"] body { background: #121212; } }
 html, body {
   color: var(--mui-palette-text-primary); background-color: var(--mui-palette-background-default);
   font: var(--mui-font-body1);
@@ -280,7 +282,7 @@ PAGE_HTML = """\
 <meta charset="utf-8">
 <title>{title}</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="{theme}">
+<meta name="color-scheme" content="{scheme}">
 <link rel="icon" href="{icon}">
 <style>{base}</style>
 {scripts}</head>

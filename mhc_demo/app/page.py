@@ -43,6 +43,21 @@ FRAME = {
     },
     "& .header > .MuiLinearProgress-root": {"display": "none"},
     "& .sidebar .MuiToolbar-root": {"minHeight": {"xs": 48, "sm": 52}},
+    # On paper: all of the page's column, light, and nothing to press (see `PRINTED`).
+    "@media print": {
+        "&&": {"display": "block", "width": "auto", "height": "auto", "overflow": "visible"},
+        "& .sidebar, & .MuiDrawer-root, & nav": {"display": "none"},
+        "& main, & .main": {
+            "display": "block",
+            "width": "auto",
+            "height": "auto",
+            "margin": 0,
+            "overflow": "visible",
+            "background": "none",
+            "filter": "var(--mhc-paper, none)",
+            "printColorAdjust": "exact",
+        },
+    },
 }
 
 
@@ -73,7 +88,7 @@ def create(state: State | None = None) -> pmui.Page:
         sidebar_resizable=False,
         sidebar_open=not (state.present or state.embed),
         busy_indicator=None,
-        dark_theme=state.theme == "dark",
+        dark_theme=state.dark,
         theme_config=THEME,
         sx=FRAME,
     )
@@ -82,8 +97,16 @@ def create(state: State | None = None) -> pmui.Page:
         state.param.watch(lambda event: setattr(page, "sidebar_open", not event.new), "present")
 
     def themed(event: param.parameterized.Event) -> None:
+        # Who asks for what the system has anyway goes on following it.
+        chosen = "dark" if event.new else "light"
+        theme = "auto" if event.new == explorer.window.system_dark else chosen
         with pn.io.hold():
-            state.theme = "dark" if event.new else "light"
+            state.param.update(theme=theme, dark=event.new)
+
+    def follow_system(event: param.parameterized.Event) -> None:
+        if state.theme == "auto":
+            page.dark_theme = event.new
 
     page.param.watch(themed, "dark_theme")
+    explorer.window.param.watch(follow_system, "system_dark")
     return page

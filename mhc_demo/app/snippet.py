@@ -14,7 +14,7 @@ import mhc_demo as mhc
 experiment = mhc.Experiment({experiment})
 surface = mhc.gain_surface(experiment{device})
 gains = surface["log10_gain"].sel(depth={depth}, series="median")
-for iterations in (0, {iterations}):  # 0 is HC itself
+for iterations in {counts}:  # 0 is HC itself
     for direction in ("forward", "backward"):
         log10_gain = float(gains.sel(iterations=iterations, direction=direction))
         print(f"{{iterations}} iterations, {{direction}}: 10^{{log10_gain:.3f}}")
@@ -25,7 +25,7 @@ import mhc_demo as mhc
 
 experiment = mhc.Experiment({experiment})
 signal = mhc.signal_surface(experiment, {options})
-for iterations in (0, {iterations}):  # 0 is HC itself
+for iterations in {counts}:  # 0 is HC itself
     here = signal.sel(iterations=iterations, position={position})
     for stream, sign, log10 in zip(here.stream.values, here.sign.values, here.log10.values):
         print(f"{{iterations}} iterations, stream {{stream}}: {{sign:+d}} x 10^{{log10:.3f}}")
@@ -57,7 +57,7 @@ def snippet(values: Mapping[str, Any]) -> str:
         experiment=_experiment(values),
         device="" if device == "numpy" else f", device={device!r}",
         depth=values["depth"],
-        iterations=values["iterations"],
+        counts=_counts(values),
     )
 
 
@@ -69,9 +69,13 @@ def signal_snippet(values: Mapping[str, Any]) -> str:
     return SIGNAL_TEMPLATE.format(
         experiment=_experiment(of_network),
         options=", ".join(f"{name}={value!r}" for name, value in given.items()),
-        iterations=values["iterations"],
+        counts=_counts(values),
         position=0 if values["direction"] == "backward" else values["depth"],
     )
+
+
+def _counts(values: Mapping[str, Any]) -> tuple[int, ...]:
+    return tuple(sorted({0, values["iterations"]}))
 
 
 def _experiment(values: Mapping[str, Any]) -> str:

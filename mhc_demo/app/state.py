@@ -33,9 +33,16 @@ from .views.lab import LAB_SETTINGS
 from .views.signal import SIGNAL_PARAMETERS
 from .views.sinkhorn import WORK_PARAMETERS
 
-THEMES = {"Light": "light", "Dark": "dark"}
+THEMES = {"The system’s": "auto", "Light": "light", "Dark": "dark"}
 COUNTED = TABLE_5["27B"]
 """The model of the paper whose cost is counted by default."""
+
+
+class Decimal(param.Number):
+    """A number without the dust of binary sums: a slider's steps add up to 1.5000000000000004."""
+
+    def __set__(self, obj: Any, val: Any) -> None:
+        super().__set__(obj, round(val, 9) if isinstance(val, float) else val)
 
 
 class State(Experiment):
@@ -50,7 +57,7 @@ class State(Experiment):
     streams = param.Integer(
         4, bounds=(1, 16), label="Streams (n)", doc="Expansion rate n: residual streams."
     )
-    spread = param.Number(
+    spread = Decimal(
         1.0, bounds=(0.0, 10.0), step=0.1, label="Spread", doc="Standard deviation of the entries."
     )
     members = param.Integer(
@@ -124,7 +131,10 @@ class State(Experiment):
         label="Own numbers",
         doc="Logits to show in that layer's place, row after row.",
     )
-    theme = param.Selector(default="light", objects=THEMES, label="Theme", doc="Light or dark.")
+    theme = param.Selector(
+        default="auto", objects=THEMES, label="Theme", doc="Light or dark; by itself, the system's."
+    )
+    dark = param.Boolean(default=False, precedence=-1, doc="Whether the page is dark just now.")
     scene = param.Selector(
         default="",
         objects={"None": ""} | {scene.title: name for name, scene in SCENES.items()},
@@ -145,6 +155,11 @@ class State(Experiment):
     )
     notices = param.List(default=[], doc="Sentences about what was corrected.", precedence=-1)
 
+    @param.depends("theme", watch=True, on_init=True)
+    def _choose_theme(self) -> None:
+        if self.theme != "auto":  # else the browser tells
+            self.dark = self.theme == "dark"
+
     def key(self) -> Key:
         """The experiment, and the device that computes it."""
         return tuple((name, getattr(self, name)) for name in COMPUTED_PARAMETERS)
@@ -156,8 +171,9 @@ class State(Experiment):
     def query(self, *, embedded: bool = True) -> str:
         """The whole state as a URL's query string, "?" included.
 
-        Parameters of the story and of single views are left out while at their defaults.  Without
-        `embedded`, it opens the whole page where this one is in an iframe.
+        Parameters of the story and of single views are left out while at their defaults, and the
+        theme while nobody has chosen one.  Without `embedded`, it opens the whole page where this
+        one is in an iframe.
         """
         names = [n for n in URL_PARAMETERS if embedded or n not in EMBED_PARAMETERS]
         values = {name: getattr(self, name) for name in names}
@@ -217,6 +233,14 @@ class State(Experiment):
         """Set what the present scene starts with."""
         self.param.update(**_beginning(self.scene), notices=[])
 
+    def return_to(self, arguments: Mapping[str, Iterable[bytes | str]]) -> None:
+        """Show what a link showed that this page has left; the theme stays."""
+        then = State()
+        then.read(arguments)
+        stay = ("theme", *EMBED_PARAMETERS)
+        values = {name: getattr(then, name) for name in URL_PARAMETERS if name not in stay}
+        self.param.update(**values, notices=then.notices)
+
     def lab_settings(self) -> dict[str, Any]:
         """The settings of the lab, by their names in `lab.Settings`."""
         return {name: getattr(self, own) for own, name in LAB_SETTINGS.items()}
@@ -260,6 +284,7 @@ OPTIONAL_PARAMETERS = (
     *WORK_PARAMETERS,
     *MODEL_PARAMETERS,
     *LAB_SETTINGS,
+    "theme",
     *STORY_PARAMETERS,
     *EMBED_PARAMETERS,
 )

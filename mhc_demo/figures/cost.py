@@ -85,7 +85,7 @@ class TimeFigure:
         p = style.plot(
             "cost-time",
             "Sinkhorn iterations",
-            "Time per matrix (ns)",
+            "ns per matrix",
             (-0.8, float(counts[-1]) + 0.8),
             y_range=self.y_range,
         )
@@ -148,7 +148,7 @@ class TradeOffFigure:
         counts = surface["iterations"].values
         p = style.plot(
             "cost-closer" if closer else "cost-trade",
-            "Time (ns), from 1 iteration on" if closer else "Time per matrix (ns)",
+            "ns per matrix, from 1 iteration on" if closer else "ns per matrix",
             "Backward gain",
             (0, 1),
             y_range=self.y_range,

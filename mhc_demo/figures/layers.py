@@ -23,7 +23,7 @@ from .curves import (
     gain_hover,
     networks_and_directions,
 )
-from .slices import Position, sliced
+from .slices import Position, follows, sliced
 
 
 class LayersFigure:
@@ -89,6 +89,9 @@ def _layer_range(gains: xr.DataArray) -> tuple[float, float]:
     return style.span_of(gains.sel(series=["member", "q05", "q95"]).values, least=0.35)
 
 
+ONE_LAYER = "A network of one layer is a point here, and no line:\nchoose a larger depth."
+
+
 class LayerAxisFigure:
     """The paper's axes (Fig. 3b, 7b): gain against the layer index of one network of L layers.
 
@@ -142,6 +145,10 @@ class LayerAxisFigure:
             side = "right" if direction == "forward" else "left"
             gain_hover(p, [line], fields, attachment=side)
             series.append(curve_series(source, network, direction, Column("layer", "layer")))
+        self.one_layer = style.why_empty(p, ONE_LAYER, float(surface["depth"].values[-1]) / 2, 0)
+        self.one_layer.visible = state["depth"] == 1
+        follows(self.one_layer, "visible", "!depth", late=True)
+        self._explain()
         title = "Composite Amax gain against the layer of one network"
         described(p, title, *series, along="depth")
         self.figure = p
@@ -149,6 +156,10 @@ class LayerAxisFigure:
     def update(self, surface: xr.Dataset) -> None:
         """Follow a new surface."""
         self.y_range.start, self.y_range.end = _axis_range(surface)
+        self._explain()
+
+    def _explain(self) -> None:
+        self.one_layer.y = (self.y_range.start + self.y_range.end) / 2
 
 
 def _axis_range(surface: xr.Dataset) -> tuple[float, float]:

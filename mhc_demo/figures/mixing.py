@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import xarray as xr
 from bokeh.models import BasicTickFormatter, ColumnDataSource, HoverTool, Line, Range1d
@@ -12,7 +14,7 @@ from ..numerics.surface import MAX_DEPTH
 from . import style
 from .contents import Column, Series, described
 from .curves import depth_plot
-from .slices import Position, sliced
+from .slices import Position, follows, sliced
 
 STROKES = {
     name: style.stroke(k)
@@ -24,6 +26,11 @@ STROKES = {
 def mixing_columns(mixing: xr.Dataset) -> dict[str, NDArray[np.float32]]:
     """Columns of the table of mixing metrics, one per plotted metric."""
     return {name: mixing[name].values.astype(np.float32).ravel() for name in STROKES}
+
+
+UNPROJECTED = "Nothing is projected at 0 iterations:\nturn the dial to 1 or more."
+UNBOUNDED = "This projection bounds nothing,\nso there is no mixing to measure."
+"""Why there are no lines."""
 
 
 class MixingFigure:
@@ -76,11 +83,23 @@ class MixingFigure:
                 attachment="horizontal",
             )
         )
+        middle = math.sqrt(float(depths[-1])), 0.5  # of a logarithmic axis
+        self.unprojected = style.why_empty(p, UNPROJECTED, *middle)
+        self.unprojected.visible = state["iterations"] == 0
+        follows(self.unprojected, "visible", "!iterations", late=True)
+        self.unbounded = style.why_empty(p, UNBOUNDED, *middle)
+        self._explain(mixing)
         self.figure = p
+
+    def _explain(self, mixing: xr.Dataset) -> None:
+        known = any(bool(mixing[name].notnull().any()) for name in STROKES)
+        self.unbounded.visible = not known
+        self.unprojected.text = UNPROJECTED if known else ""
 
     def update(self, mixing: xr.Dataset) -> None:
         """Follow new metrics."""
         self.y_range.end = _top(mixing)
+        self._explain(mixing)
 
 
 def _top(mixing: xr.Dataset) -> float:

@@ -153,8 +153,9 @@ def follows(
 ) -> Model:
     """Let a property of `model` follow the position.
 
-    "@depth" is the depth itself, "?depth" whether it is more than 0; else it is text with {depth}
-    in it.  With a table, it follows only as far as that table reaches.
+    "@depth" is the depth itself, "?depth" whether it is more than 0, "!depth" whether it is the
+    least there is; else it is text with {depth} in it.  With a table, it follows only as far as
+    that table reaches.
     """
     model.tags = [{"set": prop, "value": value, "late": late, "table": table}]
     return model
@@ -193,6 +194,8 @@ def set_value(value: str, position: Position) -> int | bool | str:
             return position[value[1:]]
         case "?":
             return position[value[1:]] != 0
+        case "!":
+            return position[value[1:]] == SLIDERS[value[1:]].start
     return value.format(**position)
 
 

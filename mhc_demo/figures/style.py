@@ -21,6 +21,7 @@ from bokeh.models import (
     FixedTicker,
     Glyph,
     GlyphRenderer,
+    Label,
     Range1d,
     Span,
     Text,
@@ -110,7 +111,7 @@ def plot(
         name=name,
         x_range=Range1d(*x_range),
         sizing_mode="stretch_both",
-        min_height=220,
+        min_height=140,
         toolbar_location=None,
         tools="",
         min_border_left=BORDER,
@@ -125,6 +126,7 @@ def plot(
     p.axis.minor_tick_line_color = None
     p.axis.major_tick_line_color = None
     p.xgrid.grid_line_color = None
+    set_type(p, 0)
     return p
 
 
@@ -133,15 +135,18 @@ BORDER, LARGE_BORDER = 62, 100
 
 
 def set_type(p: figure, large: float) -> None:
-    """Set type for a reader at a desk (0), for the last row of a lecture hall (1), or larger."""
+    """Set type for a reader at a desk (0), for the last row of a lecture hall (1), or larger; less
+    than 1 on a projector of few pixels, where it is as large to the eye.
+    """
     p.axis.axis_label_text_font_size = _pixels(13, 22, large)
     p.axis.major_label_text_font_size = _pixels(12, 20, large)
     if p.title is not None:
         p.title.text_font_size = _pixels(13, 20, large)
-    if (
-        p.min_border_left == BORDER or p.min_border_left >= LARGE_BORDER
-    ):  # else the y axis has no labels
+    if p.min_border_left >= BORDER:  # else the y axis has no labels
         p.min_border_left = round(LARGE_BORDER * large) if large else BORDER
+    for why in p.center:
+        if isinstance(why, Label):
+            why.text_font_size = _pixels(15, 22, large)
     for renderer in p.renderers:
         glyph = getattr(renderer, "glyph", None)
         if isinstance(glyph, Text):
@@ -151,12 +156,34 @@ def set_type(p: figure, large: float) -> None:
 
 
 def _pixels(desk: int, hall: int, large: float) -> str:
-    return f"{round(hall * large) if large else desk}px"
+    # With a decimal, for Bokeh forgets what equals its default, and a theme would decide instead.
+    return f"{round(hall * large) if large else desk}.0px"
 
 
 def ink(dark: bool) -> str:
     """The colour of text inside a plot, which themes do not reach."""
     return INK["dark" if dark else "light"]
+
+
+WHY_EMPTY = "#70777f"
+"""The colour of what an empty plot says: it can be read in either theme."""
+
+
+def why_empty(p: figure, text: str, x: float, y: float) -> Label:
+    """What a plot that shows nothing says, around a point of it; hidden until something is so."""
+    why = Label(
+        x=x,
+        y=y,
+        text=text,
+        text_align="center",
+        text_baseline="middle",
+        text_color=WHY_EMPTY,
+        text_font=FONT,
+        text_font_size="15px",
+        visible=False,
+    )
+    p.add_layout(why)
+    return why
 
 
 def identity_line() -> Span:

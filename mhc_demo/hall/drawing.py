@@ -24,10 +24,8 @@ AXIS: Values = {
     "minor_tick_line_alpha": 0,
     "major_label_text_color": "rgba(0, 0, 0, 0.6)",
     "major_label_text_font": FONT,
-    "major_label_text_font_size": "0.925em",
     "axis_label_text_color": INK,
     "axis_label_text_font": FONT,
-    "axis_label_text_font_size": "1em",
     "axis_label_standoff": 12,
 }
 
@@ -43,7 +41,6 @@ TOLD: dict[str, list[Values]] = {
         {
             "text_color": INK,
             "text_font": FONT,
-            "text_font_size": "1.05em",
             "text_font_style": "normal",
         }
     ],

@@ -18,6 +18,7 @@ from bokeh.models import (
     Legend,
     LegendItem,
     Line,
+    Scatter,
 )
 from bokeh.plotting import figure
 
@@ -134,6 +135,9 @@ class LabFigure:
         p = style.plot(f"lab-{name}", x_label, y_label, (0, last + 1), y_range=y_range, **options)
         if options.get("y_axis_type") == "log":
             style.live_ticks(p)
+        else:  # a range that follows its data is no range while there are none
+            ends = ColumnDataSource({"x": [0, 0], "y": [0, 0.1]})
+            style.draw(p, ends, Scatter(x="x", y="y", size=0))
         along = x_label.split()[0].lower()
         items, series, lines = [], [], []
         for title, record, source in zip(_titles(self.records), self.records, sources, strict=True):

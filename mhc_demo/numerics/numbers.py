@@ -87,15 +87,15 @@ def tick(log10: float) -> str:
 
 
 def exact(log10: float) -> str:
-    """A gain on hover: as many digits as the tables hold.
+    """A gain on hover: four digits, whether as a power of ten or not.
 
     >>> exact(0.0517), exact(16.2371)
-    ('1.12642', '1.726 × 10¹⁶')
+    ('1.126', '1.726 × 10¹⁶')
     """
     if not math.isfinite(log10):
         return _not_finite(log10)
     if abs(log10) < EXACT_LIMIT:
-        return _significant(10.0**log10, 6)
+        return _significant(10.0**log10, 4)
     return _scientific(log10, 3)
 
 

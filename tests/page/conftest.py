@@ -174,7 +174,7 @@ class Explorer:
         size = self.page.viewport_size
         if controls and size and size["width"] >= 600:
             expect(self.page.get_by_role("button", name="Reset")).to_be_attached()
-        self.stands(self.slider("Depth (layers)"))
+        self.stands(self.page.locator(".mhc-stage"))
         return self
 
     def number(self, side: int) -> Locator:
@@ -213,7 +213,7 @@ class Explorer:
             before = None
         tab.click()
         self.page.wait_for_function(f"(before) => ({ON_STAGE})() !== before", arg=before)
-        expect(self.page).to_have_url(re.compile(f"view={view}&"))
+        expect(self.page).to_have_url(re.compile(rf"view={view}(&|$)"))
         self.stands(self.page.locator(".mhc-stage"))
 
     def stands(self, what: Locator) -> None:

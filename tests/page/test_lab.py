@@ -90,7 +90,7 @@ def test_three_networks_train_and_what_came_out_stays(address: str, new_explorer
     assert len(alternatives) == len(set(alternatives)) == 8  # six against step and layer, two H_res
     assert any("Matrix of 4 by 4" in text for text in alternatives)
 
-    expect(explorer.page).to_have_url(re.compile("view=lab&lab_depth=4&lab_steps=6&"))
+    expect(explorer.page).to_have_url(re.compile("view=lab&lab_depth=4&lab_steps=6$"))
     colliding = explorer.page.evaluate(COLLIDING)
     assert colliding == []
 

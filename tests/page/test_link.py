@@ -55,3 +55,66 @@ def test_a_bad_link_is_corrected_with_notices(explorer: Explorer, address: str) 
     assert explorer.page.evaluate("window.pwned") is None
     expect(explorer.page.locator("img[src='x']")).to_have_count(0)
     assert "onerror" not in explorer.page.get_by_role("alert").inner_text()
+
+
+DARK = """() => Bokeh.documents[0].roots().find(({data}) => data && "dark_theme" in data)
+  .data.dark_theme"""
+
+
+def test_the_page_is_as_dark_as_the_system_until_somebody_chooses(
+    explorer: Explorer, address: str
+) -> None:
+    page = explorer.page
+    page.emulate_media(color_scheme="dark")
+    explorer.open(address)
+    page.wait_for_function(DARK)
+    expect(page).not_to_have_url(re.compile("theme"))
+    page.emulate_media(color_scheme="light")
+    page.wait_for_function(f"() => !({DARK})()")
+    toggle = page.get_by_role("button", name=re.compile("theme", re.I))
+    toggle.click()
+    expect(page).to_have_url(re.compile("theme=dark"))
+    page.emulate_media(color_scheme="dark")
+    page.emulate_media(color_scheme="light")
+    expect(page).to_have_url(re.compile("theme=dark"))
+    assert page.evaluate(DARK)
+    toggle.click()  # what the system has anyway
+    expect(page).not_to_have_url(re.compile("theme"))
+
+    # On paper: light, the whole column, and nothing to press.
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    page.emulate_media(media="print")
+    expect(page.get_by_role("banner")).to_be_hidden()
+    expect(page.get_by_role("tab").first).to_be_hidden()
+    expect(page.get_by_role("button", name="Reset")).to_be_hidden()
+    expect(explorer.slider("Depth (layers)")).to_be_hidden()
+    expect(page.get_by_text("Depth (layers)").first).to_be_visible()
+    main = page.locator("main").evaluate("(e) => [e.scrollHeight, e.clientHeight]")
+    assert main[0] <= main[1] + 1  # nothing is cut off
+
+
+def test_views_and_scenes_are_entries_of_the_history(explorer: Explorer, address: str) -> None:
+    page = explorer.page
+    explorer.open(address, "?depth=30&seed=7")
+    expect(page).to_have_url(re.compile("depth=30&.*seed=7&.*view=composite"))
+    entries = page.evaluate("history.length")
+    explorer.show("mixing")
+    explorer.set("Depth (layers)", 33)
+    expect(page).to_have_url(re.compile("depth=33&"))
+    page.get_by_role("button", name=re.compile("The story")).click()
+    expect(page).to_have_url(re.compile("scene=stream"))
+    assert page.evaluate("history.length") == entries + 2
+    page.go_back()
+    expect(explorer.slider("Depth (layers)")).to_have_value("33")
+    expect(page.locator(".mhc-story h2")).to_have_count(0)
+    selected = page.get_by_role("tab", selected=True)
+    expect(selected).to_have_text("Mixing")
+    page.go_back()
+    expect(selected).to_have_text("Composite gain")
+    expect(explorer.slider("Depth (layers)")).to_have_value("30")
+    expect(page).to_have_url(re.compile("depth=30&.*seed=7&.*view=composite"))
+    page.go_forward()
+    page.go_forward()
+    expect(page.locator(".mhc-story h2")).to_have_count(1)
+    expect(page).to_have_url(re.compile("scene=stream"))
+    assert page.evaluate("history.length") == entries + 2

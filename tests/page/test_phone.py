@@ -5,6 +5,7 @@ Two pages are opened for all that is to be seen there: to open one takes seconds
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -61,3 +62,17 @@ def test_the_story_and_its_explanations_stay_inside_a_phone(
         assert box["x"] + box["width"] <= WIDTH
         assert box["y"] >= 0
         assert box["y"] + box["height"] <= HEIGHT
+
+
+def test_on_a_phone_the_plot_of_a_scene_is_in_the_first_screen(
+    new_explorer: Any, address: str
+) -> None:
+    explorer = new_explorer(390, 844).open(address, "?scene=explosion")
+    for scene in ("explosion", "dial"):
+        expect(explorer.page).to_have_url(re.compile(f"scene={scene}"))
+        plot = explorer.page.locator(".bk-Figure").first
+        explorer.stands(plot)
+        box = plot.bounding_box()
+        assert box["y"] + box["height"] <= 844
+        explorer.page.get_by_role("button", name="Next").click()
+    assert explorer.problems == []

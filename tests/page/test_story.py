@@ -28,7 +28,7 @@ def test_the_whole_story_can_be_told_with_a_clicker(
 ) -> None:
     page = explorer.page
     page.set_viewport_size({"width": 1920, "height": 1080})
-    explorer.open(address, f"?present=1&theme={theme}", controls=False)
+    explorer.open(address, f"?present=1&scene={NAMES[0]}&theme={theme}", controls=False)
     expect(title(page)).to_have_text(TITLES[0])
     expect(page.get_by_role("banner")).to_be_hidden()
     expect(page.get_by_role("tab").first).to_be_hidden()
@@ -75,11 +75,14 @@ def figure_8_fits_one_screen(explorer: Explorer) -> None:
     expect(page.locator(".fig8-gains")).to_be_hidden()
 
     def all_is_seen() -> None:
-        boxes = [each.bounding_box() for each in page.locator(".fig8-matrix, .fig8-gain").all()]
-        assert len(boxes) == 24
+        shown = page.locator(".fig8-matrix, .fig8-gain").filter(visible=True)
+        boxes = [each.bounding_box() for each in shown.all()]
+        assert len(boxes) == 16  # of the six matrices of each network, four that can be read
         assert all(b and b["x"] + b["width"] <= 1920 for b in boxes)
         assert all(b and b["y"] + b["height"] <= 1080 for b in boxes)
         assert len({b["y"] for b in boxes if b}) == 4  # two rows, and the gains of each
+        cell = page.locator(".fig8-matrix td").first
+        assert cell.evaluate("(e) => parseFloat(getComputedStyle(e).fontSize)") >= 20
 
     explorer.eventually(all_is_seen)
 
@@ -152,6 +155,7 @@ def test_what_is_shown_can_be_copied(shared: Explorer) -> None:
     page = shared.page
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     shared.set("Depth (layers)", 59)
+    page.get_by_role("button", name="More settings").click()
     page.get_by_role("textbox", name="Seed").fill("7")
     page.keyboard.press("Enter")
     expect(page).to_have_url(re.compile("depth=59&.*seed=7&"))

@@ -37,8 +37,9 @@ QUESTIONS = {
 }
 """The groups of views in their order, each with the question that it answers."""
 
-TALL = "clamp(300px, calc(100vh - var(--mhc-rest, 500px)), 1600px)"
-"""Height of a plot: what story, headline, dial and doors leave of the window."""
+TALL = "clamp(var(--mhc-least, 300px), calc(100vh - var(--mhc-rest, 500px)), 1600px)"
+"""Height of a plot: what story, headline, dial and doors leave of the window.  A lecture has no
+scroll bar, so there it may be less (see `static/story.js`)."""
 
 UNLIMITED = {"max-height": "none"}
 """Styles of what may be higher than the window: Panel limits it to that, and what follows would
@@ -87,11 +88,10 @@ class View:
 
     def __init__(self, context: Context, data: Any) -> None:
         self.context = context
-        self._watched: list[figure] = []
         self._ruled: WeakKeyDictionary[figure, list[Model]] = WeakKeyDictionary()
         self.content = self.build(data)
         self.content.styles = {**self.content.styles, **UNLIMITED}
-        context.state.param.watch(lambda event: self.recolour(event.new == "dark"), "theme")
+        context.state.param.watch(lambda event: self.recolour(event.new), "dark")
         self.describe()
 
     # ---- what a view says of itself ----------------------------------------------------------
@@ -154,27 +154,7 @@ class View:
         if large or self.large:
             for each in self.figures():
                 style.set_type(each, large)
-                self._keep_type(each)
         self.large = large
-
-    def _keep_type(self, p: figure) -> None:
-        """Set the type again after the browser did: whenever a figure comes to the page, the
-        page's theme writes its own sizes there, and sends them here.
-        """
-        if p in self._watched:
-            return
-        self._watched.append(p)
-
-        def written(attr: str, old: Any, new: Any) -> None:
-            if self.large:
-                with pn.io.hold():
-                    style.set_type(p, self.large)
-
-        for axis in p.axis:
-            axis.on_change("axis_label_text_font_size", written)
-            axis.on_change("major_label_text_font_size", written)
-        if p.title is not None:
-            p.title.on_change("text_font_size", written)
 
 
 def html(text: str, *css_classes: str) -> pn.pane.HTML:

@@ -64,7 +64,7 @@ class CompareView(View):
     def build(self, data: xr.Dataset) -> Any:
         state = self.context.state
         self.shown = data.attrs
-        self.plots = CompareFigure(data, state.position(), state.theme == "dark")
+        self.plots = CompareFigure(data, state.position(), state.dark)
         self.table = ComparisonTable(
             rows=[
                 {

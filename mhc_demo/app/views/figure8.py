@@ -14,6 +14,7 @@ class Figure8View(View):
     name = "figure8"
     title = "27B model"
     group = "Real models"
+    of_experiment = False
 
     def build(self, data: Any) -> Any:
         self.page = html(figure8_html())

@@ -16,6 +16,7 @@ class FormulasView(View):
     name = "formulas"
     title = "Formulas"
     group = "Formulas"
+    of_experiment = False
 
     def build(self, data: Any) -> Any:
         return html(_formulas())

@@ -39,6 +39,7 @@ LAB_SETTINGS = {f"lab_{name}": name for name in SETTINGS if name != "connection"
 HEIGHT = "clamp(240px, 34vh, 520px)"
 OWN = "Your own settings"
 """What the list of presets shows for other settings."""
+WAITING = "Nothing has been trained yet: Start draws three networks here while they learn."
 NO_MATTER = ("seed", "device")
 """The settings that a preset does not depend on."""
 
@@ -115,7 +116,18 @@ class LabView(View):
         if self.plots is not None:
             self.plots.colour(dark)
 
+    def complete(self) -> None:
+        # The axes stand before anything has been trained, and say what is to be seen there.
+        if self.plots is None:
+            self._draw([Record(each) for each in self._networks()])
+            self.status.object = f"<p>{WAITING}</p>"
+
     # ---- training ---------------------------------------------------------------------------
+
+    def _networks(self) -> list[Settings]:
+        """What is to be trained."""
+        settings = self.context.state.lab_settings()
+        return [Settings(connection=name, **settings) for name in CONNECTIONS]
 
     def _take_preset(self, *_: Any) -> None:
         if self.preset.value == OWN:
@@ -141,8 +153,7 @@ class LabView(View):
         # could not cancel two trainings.
         if self.training is not None or self._visit_over:
             return
-        settings = self.context.state.lab_settings()
-        training = Training([Settings(connection=name, **settings) for name in CONNECTIONS])
+        training = Training(self._networks())
         try:
             training.check()
         except (ValueError, TypeError, ImportError) as error:
@@ -151,8 +162,8 @@ class LabView(View):
         self.training = training
         self.start.disabled, self.cancel.disabled = True, False
         self.table.object = ""
-        self.plots = None
-        self.pictures[:] = []
+        with hold():
+            self._draw(training.records)
         pn.state.execute(partial(self._train, training))
 
     async def _train(self, training: Training) -> None:
@@ -182,7 +193,7 @@ class LabView(View):
 
     def _draw(self, records: list[Record]) -> None:
         self.plots = shown = LabFigure(records, legends=False)
-        self.recolour(self.context.state.theme == "dark")
+        shown.colour(self.context.state.dark)
         depth = records[0].settings.depth
         self.layer.param.update(end=max(2, depth), value=shown.layer)
         f = shown.figures
@@ -205,8 +216,6 @@ class LabView(View):
             self.status.object = _progress(training)
             if self.plots is not None:
                 self.plots.update()
-            elif all(record.steps for record in training.records):
-                self._draw(training.records)
 
     def _show_layer(self, *_: Any) -> None:
         if self.plots is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -72,8 +73,8 @@ class MatricesView(View):
         self.metrics.object = paragraph(text)
         # At 0 iterations HC alone: the projected heatmaps would be HC's again.
         (row,) = self.plots
-        for place, (_, at, _) in zip(row, PANELS, strict=True):
-            place.visible = at == 0 or state.iterations != 0
+        for pair, (_, at, _) in zip(row, PANELS[::2], strict=True):
+            pair.visible = at == 0 or state.iterations != 0
 
     def figures(self) -> list[figure]:
         return self.heatmaps.figures
@@ -87,12 +88,10 @@ class MatricesView(View):
         if self.streams != matrices.sizes["row"]:
             self.streams = matrices.sizes["row"]
             state = self.context.state
-            self.heatmaps = MatricesFigure(
-                self.streams, self.table, state.position(), state.theme == "dark"
-            )
+            self.heatmaps = MatricesFigure(self.streams, self.table, state.position(), state.dark)
             # Square at a desk; in a lecture as large as there is room.
             height = f"var(--mhc-heatmap, {HEIGHT})"
-            self.plots[:] = [plots(*self.heatmaps.figures, height=height)]
+            self.plots[:] = [_in_pairs(self.heatmaps.figures, height)]
 
     def holds(self, position: Position) -> bool:
         held = self.table.tags[0]
@@ -100,6 +99,20 @@ class MatricesView(View):
 
     def recolour(self, dark: bool) -> None:
         self.heatmaps.colour(dark)
+
+
+def _in_pairs(figures: Sequence[figure], height: str) -> pn.Row:
+    """Heatmaps side by side, or two by two: one alone in a row would be twice as wide."""
+    pairs = [plots(*figures[k : k + 2], height=height) for k in range(0, len(figures), 2)]
+    for pair in pairs:
+        pair.styles = {**UNLIMITED, "flex": "1 1 540px"}
+    return pn.Row(
+        *pairs,
+        stylesheets=[":host { flex-wrap: wrap; }"],
+        styles=UNLIMITED,
+        sizing_mode="stretch_width",
+        margin=0,
+    )
 
 
 @lru_cache(maxsize=16)

@@ -40,7 +40,7 @@ class PhaseView(View):
 
     def build(self, data: Maps) -> Any:
         state = self.context.state
-        self.maps = PhaseFigure(*data, state.position(), self._go, state.theme == "dark")
+        self.maps = PhaseFigure(*data, state.position(), self._go, state.dark)
         state.param.watch(lambda event: self.maps.set_type(event.new), "present")
         self.note = note()
         self._mark()

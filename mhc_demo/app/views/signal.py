@@ -157,7 +157,7 @@ class SignalView(View):
     def _draw(self) -> None:
         state = self.context.state
         self.picture = SignalFigure(self.data.signal, state.position(), state.zoom)
-        self.picture.colour(state.theme == "dark")
+        self.picture.colour(state.dark)
         self.plots[:] = [plots(each, height=HALF) for each in self.picture.figures]
 
     def holds(self, position: Position) -> bool:

@@ -225,7 +225,7 @@ class SinkhornView(View):
         elif self.work and self.plots.objects and self.work.shape == shape_of(self.steps):
             self.work.update(self.steps, name, position)
         else:
-            dark = state.theme == "dark"
+            dark = state.dark
             self.work = SinkhornFigure(self.steps, name, position, dark, self.work)
             self.plots[:] = [plots(*self.work.figures, height=HEIGHT)]
             self.controls[:] = [*([self._stepper()] if self.work.error else []), self.layer]

@@ -1,0 +1,95 @@
+"""The presenter's view on the projectors that there are, and what a lecturer does in a hurry."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from mhc_demo.app.views import VIEWS
+from mhc_demo.story.scenes import SCENES
+
+from .conftest import Explorer
+
+pytestmark = pytest.mark.browser
+
+SHOWN = """() => {
+  const seen = ({model, el}) => model.type === "Figure" && el.checkVisibility()
+  return [...Bokeh.index.query(seen)].map(({model, el}) => {
+    const {top, bottom} = el.getBoundingClientRect()
+    const labels = [...model.left, ...model.below].filter((axis) => axis.axis_label)
+    return {top, bottom, sizes: labels.map((axis) => axis.major_label_text_font_size)}
+  })
+}"""
+"""Where the visible figures stand, and the type of their axes."""
+
+
+def fits(explorer: Explorer, figures: int, rows: int = 1, type_: str = "14.0px") -> None:
+    """All of so many figures are in one screen, in rows, their labels in that type."""
+    page = explorer.page
+
+    def all_is_seen() -> None:
+        shown = page.evaluate(SHOWN)
+        assert len(shown) == figures
+        assert {size for each in shown for size in each["sizes"]} <= {type_}
+        assert len({round(each["top"]) for each in shown}) == rows
+        assert max(each["bottom"] for each in shown) <= page.viewport_size["height"] + 1
+        main = page.locator("main").evaluate("(e) => [e.scrollHeight, e.clientHeight]")
+        assert main[0] <= main[1] + 1
+
+    explorer.eventually(all_is_seen)
+
+
+def test_a_lecture_fits_small_projectors_in_one_type(explorer: Explorer, address: str) -> None:
+    page = explorer.page
+    page.set_viewport_size({"width": 1920, "height": 1080})
+    explorer.open(address, "?scene=explosion&present=1", controls=False)
+    fits(explorer, 2, type_="20.0px")
+    for width, height in ((1280, 720), (1366, 768), (1024, 768)):
+        page.set_viewport_size({"width": width, "height": height})
+        fits(explorer, 2)
+    page.keyboard.press("PageDown")
+    page.keyboard.press("PageDown")
+    expect(page).to_have_url(re.compile("scene=why"))
+    fits(explorer, 4, rows=2)  # never one alone in a row
+    page.set_viewport_size({"width": 1280, "height": 720})
+    fits(explorer, 4)
+
+
+def test_views_without_a_scene_are_presented_without_its_text(
+    explorer: Explorer, address: str
+) -> None:
+    page = explorer.page
+    page.set_viewport_size({"width": 1280, "height": 720})
+    for name in ("lab", "compare"):
+        explorer.page.goto(f"{address}?view={name}&present=1")
+        expect(page.locator(".mhc-story h2")).to_have_text(VIEWS[name].title)
+        expect(page.locator(".mhc-story .text")).to_have_count(0)
+        expect(page.locator(".mhc-headline")).to_be_visible(visible=name == "compare")
+        expect(page.get_by_role("tab").first).to_be_hidden()
+        expect(page.locator(".bk-Figure").first).to_be_visible()  # the lab's axes, untrained
+    wide = page.locator("main").evaluate("(e) => e.scrollWidth - e.clientWidth")
+    assert wide <= 0
+    page.keyboard.press("PageDown")
+    expect(page.locator(".mhc-story h2")).to_have_text(SCENES["stream"].title)
+
+
+def test_neither_play_nor_haste_parts_page_and_link(explorer: Explorer, address: str) -> None:
+    page = explorer.page
+    explorer.open(address, "?scene=explosion&present=1", controls=False)
+    depth = explorer.slider("Depth (layers)")
+    page.keyboard.press("p")
+    expect(depth).to_have_value(re.compile("^(6[7-9]|[7-9].)$"))
+    page.keyboard.press("PageDown")
+    expect(page).to_have_url(re.compile("depth=64&.*scene=dial"))
+    page.wait_for_timeout(1000)  # whatever was on its way has come
+    expect(depth).to_have_value("64")
+    expect(page).to_have_url(re.compile("depth=64&.*scene=dial"))
+    for _ in range(4):
+        page.keyboard.press("PageUp")
+        page.wait_for_timeout(100)
+    expect(page.locator(".mhc-story h2")).to_have_text(SCENES["stream"].title)
+    expect(page).to_have_url(re.compile("scene=stream"))
+    page.wait_for_timeout(500)
+    expect(page.locator(".mhc-story h2")).to_have_text(SCENES["stream"].title)
