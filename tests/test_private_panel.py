@@ -291,6 +291,17 @@ def test_components_send_what_they_would_have_sent() -> None:
     assert model.text == pane._get_properties(None)["text"], changed
 
 
+def test_what_is_done_for_a_page_is_not_counted() -> None:
+    counted = "Panel counts its work elsewhere: `count_no_work`"
+    for name in ("_add_busy_event", "_remove_busy_event"):
+        assert name in inspect.getsource(Syncable._process_events), counted
+    _panel.count_no_work()
+    pn.state._add_busy_event("a")
+    pn.state._remove_busy_event("a")
+    assert pn.state._busy_counter == [], counted
+    assert pn.state.busy is False
+
+
 def test_a_patch_refers_to_models_as_it_did() -> None:
     """To those that the browser has; what is new is written out."""
     changed = "Bokeh's serializer knows models in another way: `PatchSerializer`"

@@ -126,6 +126,7 @@ def hasten() -> None:
     tag_own_data()
     answer_together()
     send_what_changed()
+    count_no_work()
     # It reads the signature of every callback, ours and Panel's alike, in search of a wrong one.
     callback_manager._check_callback = lambda *args, **kwargs: None
     for component in COMPONENTS:
@@ -172,6 +173,15 @@ def send_what_changed() -> None:
     Reactive._update_properties = properties
     HTMLBasePane._update = text
     patch_module.Serializer = PatchSerializer  # type: ignore[attr-defined]
+
+
+def count_no_work() -> None:
+    """Have Panel not count what it is about: a list that every change goes through four times.
+
+    It is for indicators of the whole server's work, and no page of ours shows one (`never_busy`).
+    """
+    type(pn.state)._add_busy_event = lambda self, event_id: None
+    type(pn.state)._remove_busy_event = lambda self, event_id: None
 
 
 patch_module = import_module("bokeh.protocol.messages.patch_doc")
