@@ -161,6 +161,7 @@ def changes(found: dict[str, Found]) -> Table:
         "median_ms": "median, ms",
         "p95_ms": "95th percentile, ms",
         "target_p95_ms": "target, ms",
+        "processor_ms": "processor for each change, ms",
         "silence_opening_ms": "longest silence during the openings, ms",
         "silence_ms": "during the changes, ms",
         "target_silence_ms": "target, ms",
@@ -182,6 +183,7 @@ def changes(found: dict[str, Found]) -> Table:
                 "median_ms": _rounded(quantile(answered, 0.5)),
                 "p95_ms": _rounded(p95),
                 "target_p95_ms": CHANGE_P95,
+                "processor_ms": _rounded(hall.processor_change and 1e3 * hall.processor_change),
                 "silence_ms": rounded(silences[1]),
             }
             met = len(answered) == len(hall.changes) and p95 is not None and p95 <= CHANGE_P95

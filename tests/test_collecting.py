@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from mhc_demo.app import collecting
 from mhc_demo.app.collecting import LONGEST, MOST_LEFT, SETTLED, Collector
 
 
@@ -92,3 +93,14 @@ def test_one_departure_from_a_crowd_is_not_worth_it() -> None:
     for _ in range(int(SETTLED)):
         crowded.second(0.0)
     assert crowded.collected > 0
+
+
+def test_freed_memory_is_given_back_where_the_system_s_library_can(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given_back: list[int] = []
+    monkeypatch.setattr(collecting, "_trim", given_back.append)
+    collecting.collect_all()
+    assert given_back == [0]
+    monkeypatch.setattr(collecting, "_trim", None)
+    collecting.collect_all()

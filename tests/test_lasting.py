@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from bokeh.protocol import Protocol
+from tornado.iostream import StreamClosedError
 
 from mhc_demo.app import lasting
 from mhc_demo.app.faults import UnwantedError
@@ -219,3 +220,49 @@ def test_what_the_page_sends_passes(events: str) -> None:
 def test_what_it_does_not_is_refused_before_it_is_unpacked(events: str) -> None:
     with pytest.raises(UnwantedError):
         check(patch(f'{{"events": {events}}}'))
+
+
+class Stream:
+    """What is written to a socket."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.written: list[bytes] = []
+        self.nodelay = self.shut = False
+        self.io_loop = SimpleNamespace(add_callback=loop.call_soon)
+
+    def set_nodelay(self, value: bool) -> None:
+        self.nodelay = value
+
+    def closed(self) -> bool:
+        return self.shut
+
+    def write(self, data: bytes | memoryview) -> asyncio.Future[None]:
+        if self.shut:
+            raise StreamClosedError
+        self.written.append(bytes(data))
+        return lasting._done()
+
+
+def test_frames_of_one_turn_go_out_together_and_a_farewell_at_once() -> None:
+    text, farewell = b"\x81\x01a", b"\x88\x00"
+
+    async def write() -> None:
+        stream: Any = Stream(asyncio.get_running_loop())
+        lasting.gather_writes(stream)
+        assert stream.nodelay
+        for _ in range(3):
+            await stream.write(text)
+        assert stream.written == []
+        await asyncio.sleep(0)
+        assert stream.written == [3 * text]
+        stream.write(memoryview(text))
+        stream.write(farewell)
+        assert stream.written == [3 * text, text + farewell]
+        stream.write(text)
+        stream.shut = True
+        await asyncio.sleep(0)  # what was waiting is kept by the line
+        with pytest.raises(StreamClosedError):
+            stream.write(text)
+        assert stream.written == [3 * text, text + farewell]
+
+    asyncio.run(write())

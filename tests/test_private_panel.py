@@ -20,6 +20,7 @@ import param
 import pytest
 from bokeh.core.property.descriptors import UnsetValueError
 from bokeh.core.property.singletons import Undefined
+from bokeh.core.serialization import Serializer
 from bokeh.document import Document
 from bokeh.embed import bundle
 from bokeh.model import DataModel, Model
@@ -55,19 +56,16 @@ def test_a_component_waits_before_it_passes_on_a_change() -> None:
     assert waits == [50, _panel.GATHERED, _panel.GATHERED, _panel.GATHERED], "`prompt`"
 
 
-def test_the_busy_state_of_a_page_is_the_server_s_until_it_is_tied_elsewhere() -> None:
-    class Work(param.Parameterized):
-        computing = param.Boolean(default=False)
-
-    busy = "panel-material-ui ties `Page.busy` differently: `follow_busy`"
+def test_the_busy_state_of_a_page_is_the_server_s_until_it_is_untied() -> None:
+    busy = "panel-material-ui ties `Page.busy` differently: `never_busy`"
     assert pmui.Page.param.busy.readonly, busy
     assert "state.param.busy" in inspect.getsource(pmui.Page.__init__), busy
-    watched = server_watchers()
-    work, page = Work(), pmui.Page()
-    _panel.follow_busy(page, work.param.computing)
-    assert server_watchers() == watched, busy
-    work.computing = True
-    assert page.busy, busy
+    before = server_watchers()
+    page = pmui.Page()
+    assert server_watchers() > before, busy
+    _panel.never_busy(page)
+    assert server_watchers() == before, busy
+    assert page.busy is False
 
 
 def server_watchers() -> int:
@@ -159,6 +157,7 @@ page.select(BrowserWindow)[0].first_picture = True
 known = {}
 text = json.dumps(document.to_json().content, default=lambda buffer: len(buffer.data))
 random = r"[0-9a-f]{32}|[0-9a-f]{8}-[0-9a-f-]{27}|in [\\d.]+ m?s\\b"  # names, a time
+random += r'|(?<=[a-z])\\d{5}(?=")'  # what Param counts, the theme's files among it
 text = re.sub(random, "", text)
 text = re.sub(r"\\bp\\d{4,}", lambda m: known.setdefault(m[0], f"p{len(known)}"), text)
 print(len(document.models), text)
@@ -256,3 +255,70 @@ def test_components_of_a_served_page_share_their_parameters() -> None:
     assert one.param["label"] is other.param["label"], "`no_instance_params`"
     one.label = "mine"
     assert (one.label, other.label) == ("mine", "")
+
+
+def test_what_follows_from_a_change_in_the_browser_is_held_together() -> None:
+    _panel.answer_together()
+    document = Document()
+    held: list[Any] = []
+    widget = pmui.TextInput()
+    with _panel.session_of(document):
+        document.add_root(widget.get_root(document))
+    widget.param.watch(lambda _: held.append(document.callbacks.hold_value), "value")
+    assert "_change_event" in inspect.getsource(Syncable._change_coroutine), "`answer_together`"
+    widget._events = {"value": "a"}
+    widget._change_event(document)
+    assert held == ["combine"], "`answer_together`"
+    assert document.callbacks.hold_value is None
+
+
+def test_components_send_what_they_would_have_sent() -> None:
+    _panel.send_what_changed()
+    changed = "Panel works out what a component sends elsewhere: `send_what_changed`"
+    slider = pmui.IntSlider(start=1, end=9, value=2)
+    events = slider.param.watch(lambda *_: None, ["end", "visible"])
+    made = [
+        param.parameterized.Event("set", slider, type(slider), name, None, new, "changed")
+        for name, new in (("end", 7), ("visible", False))
+    ]
+    slider.param.unwatch(events)
+    for some in (made[:1], made):
+        ours = slider._update_properties(*some, doc=None)
+        assert ours == _panel._properties(slider, *some, doc=None), changed
+    pane = pn.pane.HTML("<b>a</b>")
+    model = pane.get_root()
+    pane.object = "<i>b</i>"
+    assert model.text == pane._get_properties(None)["text"], changed
+
+
+def test_what_is_done_for_a_page_is_not_counted() -> None:
+    counted = "Panel counts its work elsewhere: `count_no_work`"
+    for name in ("_add_busy_event", "_remove_busy_event"):
+        assert name in inspect.getsource(Syncable._process_events), counted
+    _panel.count_no_work()
+    pn.state._add_busy_event("a")
+    pn.state._remove_busy_event("a")
+    assert pn.state._busy_counter == [], counted
+    assert pn.state.busy is False
+
+
+def test_a_patch_refers_to_models_as_it_did() -> None:
+    """To those that the browser has; what is new is written out."""
+    changed = "Bokeh's serializer knows models in another way: `PatchSerializer`"
+    document = Document()
+    plot = Plot(toolbar=Toolbar())
+    document.add_root(plot)
+    document.models.flush_synced()
+    written = []
+    for serializer in (Serializer, _panel.PatchSerializer):
+        there = document.models.synced_references
+        assert plot.toolbar in there
+        each = serializer(references=there)
+        tool = PanTool()
+        written.append(each.encode({"old": plot, "tools": [plot.toolbar, tool, tool]}))
+        assert [each.has_ref(model) for model in (plot, tool, PanTool())] == [True, True, False]
+        written[-1] = str(written[-1]).replace(tool.id, "the tool")
+    assert written[0] == written[1], changed
+    patches = _panel.patch_module
+    assert patches.Serializer in (Serializer, _panel.PatchSerializer), changed
+    assert "Serializer(" in inspect.getsource(patches.patch_doc.create), changed

@@ -6,9 +6,10 @@ and Bokeh 3.9.2; `tests/test_private_panel.py` names those that an upgrade break
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from threading import get_ident
 from typing import Any, TypeVar
@@ -18,10 +19,11 @@ import panel_material_ui as pmui
 import param
 from bokeh.application.application import SessionContext
 from bokeh.core.has_props import HasProps
-from bokeh.core.property.container import Dict, List, Set
+from bokeh.core.property import container
 from bokeh.core.property.descriptors import PropertyDescriptor
 from bokeh.core.property.singletons import Intrinsic, Undefined
 from bokeh.core.property.wrappers import PropertyValueContainer
+from bokeh.core.serialization import Serializer
 from bokeh.document import Document
 from bokeh.embed import bundle
 from bokeh.model import DataModel, Model, util
@@ -32,7 +34,8 @@ from bokeh.util import callback_manager
 from panel.io import document
 from panel.io.server import WSHandler
 from panel.io.state import set_curdoc
-from panel.reactive import ReactiveCustomBase
+from panel.pane.markup import HTMLBasePane
+from panel.reactive import Reactive, ReactiveCustomBase, Syncable
 from panel.util import edit_readonly
 from param.parameterized import no_instance_params
 from tornado.httpserver import HTTPServer
@@ -53,14 +56,21 @@ def prompt(component: Component) -> Component:
     return component
 
 
-def follow_busy(page: pmui.Page, busy: param.Parameter) -> None:
-    """Have a page's busy state follow that parameter.
+class Idle(param.Parameterized):
+    """What never works."""
 
-    The constructor ties it to the whole server's, and nothing public unties it: every page would
-    show every visitor's work, and each closed page would stay in memory.
+    busy = param.Boolean(default=False)
+
+
+def never_busy(page: pmui.Page) -> None:
+    """Untie a page's busy state, which ours does not show, from the whole server's.
+
+    The constructor ties it, and nothing public unties it: every page would be told of every
+    visitor's work, and each closed page would stay in memory.  (To set it to a value would leave
+    the tie's watcher behind.)
     """
     with edit_readonly(page):
-        page.busy = busy
+        page.busy = Idle().param.busy
 
 
 def load_components() -> None:
@@ -103,6 +113,8 @@ COMPONENTS = (
 copies, some seventy, as soon as they are looked at; none is changed here.  (Not the components of
 our own, which follow parameters of the page: shared ones would keep every page in memory.)"""
 
+CONTAINERS = (container.Dict, container.List, container.Set)
+
 PLAIN = (type(None), bool, int, float, str, tuple)
 """Types of defaults that models can share."""
 
@@ -111,6 +123,9 @@ def hasten() -> None:
     """Do without work of Panel's and Bokeh's that a served page has no use for."""
     remember_defaults()
     tag_own_data()
+    answer_together()
+    send_what_changed()
+    count_no_work()
     # It reads the signature of every callback, ours and Panel's alike, in search of a wrong one.
     callback_manager._check_callback = lambda *args, **kwargs: None
     for component in COMPONENTS:
@@ -119,6 +134,78 @@ def hasten() -> None:
     settings.perform_document_validation = False
     # It looks for similar names whenever Panel asks a model for something that only some have.
     settings.perform_error_diagnostics = False
+
+
+def answer_together() -> None:
+    """Have all that follows at once from a change in the browser go back in one message.
+
+    By itself each parameter that follows sends a message of its own, for which Bokeh looks at all
+    models of the page, and the system at every frame.
+    """
+
+    def change(self: Syncable, doc: Document) -> None:
+        with set_curdoc(doc), hold():
+            _change(self, doc)
+
+    Syncable._change_event = change
+
+
+def send_what_changed() -> None:
+    """Have components work out the property that changes, and no other.
+
+    With every change Panel asks the theme what it has to say of the component's style sheets, and
+    a pane works out all its properties when its text changes.  The serializer of every message
+    lists the models that the browser has.
+    """
+
+    def properties(self: Reactive, *events: param.parameterized.Event, doc: Document) -> Any:
+        if any(event.name == "stylesheets" for event in events):
+            return _properties(self, *events, doc=doc)
+        return self._process_param_change({event.name: event.new for event in events})
+
+    def text(self: HTMLBasePane, ref: str, model: Model) -> None:
+        if self.enable_streaming:
+            _text(self, ref, model)
+        else:
+            model.text = self._transform_object(self.object)["object"]
+
+    Reactive._update_properties = properties
+    HTMLBasePane._update = text
+    patch_module.Serializer = PatchSerializer  # type: ignore[attr-defined]
+
+
+def count_no_work() -> None:
+    """Have Panel not count what it is about: a list that every change goes through four times.
+
+    It is for indicators of the whole server's work, and no page of ours shows one (`never_busy`).
+    """
+    type(pn.state)._add_busy_event = lambda self, event_id: None
+    type(pn.state)._remove_busy_event = lambda self, event_id: None
+
+
+patch_module = import_module("bokeh.protocol.messages.patch_doc")
+"""By its name, because the package has a class of that name too."""
+
+_change = Syncable._change_event
+_properties = Reactive._update_properties
+_text = HTMLBasePane._update
+
+
+class PatchSerializer(Serializer):
+    """Refers to the models that a browser has without listing how it refers to each."""
+
+    def __init__(self, *, references: Set[Model] = frozenset(), **options: Any) -> None:
+        super().__init__(**options)
+        self._there = references
+
+    def get_ref(self, obj: Any) -> Any:
+        """How the browser knows a model, or None."""
+        found = super().get_ref(obj)
+        return obj.ref if found is None and isinstance(obj, Model) and obj in self._there else found
+
+    def has_ref(self, obj: Any) -> bool:
+        """Whether the browser knows a model, by this message or before."""
+        return self.get_ref(obj) is not None
 
 
 def tag_own_data() -> None:
@@ -214,7 +301,7 @@ def _unstable(cls: type[HasProps]) -> list[PropertyDescriptor[Any]]:
         each
         for name in cls.properties(_with_props=True)
         if (each := cls.lookup(name)).has_unstable_default(cls)
-        and not isinstance(getattr(each, "property", None), (Dict, List, Set))
+        and not isinstance(getattr(each, "property", None), CONTAINERS)
     ]
 
 

@@ -179,6 +179,8 @@ class Controls(pn.viewable.Viewer):
             return
         done, most = self.explorer.surface.attrs, self.explorer.surface.sizes["iterations"] - 1
         each = f" at 1 to {most} iterations" if PROJECTIONS[done["projection"]].iterative else ""
+        if "compiled" in done["device"]:  # projections and products are one step
+            each += " and multiplied"
         self.account.object = (
             f"Gains computed by {done['device']}: {done['projected']:,} matrices projected{each}, "
             f"in {_duration(done['projection_seconds'])}."

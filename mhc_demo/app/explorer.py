@@ -128,6 +128,7 @@ class Explorer(pn.viewable.Viewer):
             query=self.state.query(), embed=self.state.embed, theme=self.state.param.theme
         )
         self._returning = False
+        self.saving: Saving | None = None
         self.way_out = note()
         self._show_way_out()
         self.story = Story(
@@ -142,11 +143,12 @@ class Explorer(pn.viewable.Viewer):
         # The tag sends the table to the browser, whichever view is open.  (So would a jscallback,
         # but for that Panel walks the whole page with every change of a layout.)
         self.headline = Headline(
-            computing=self.param.computing,
             tags=[self.table],
             sizing_mode="stretch_width",
             margin=0,
         )
+        # (A reference to the parameter would work out all of the headline's with every change.)
+        self.param.watch(lambda event: setattr(self.headline, "computing", event.new), "computing")
         self._name_projection()
         self.notices = pn.Column(sizing_mode="stretch_width", margin=0)
         self.state.param.watch(self._show_notices, "notices")
@@ -277,11 +279,16 @@ class Explorer(pn.viewable.Viewer):
     # ---- following the state ----------------------------------------------------------------
 
     def _write_address(self, *_: Any) -> None:
-        self.window.query = self.state.query()
+        query = self.state.query()
+        for each in (self.window, self.saving):
+            if each is not None:
+                each.query = query
         self._show_way_out()
 
     def _show_way_out(self) -> None:
         """In an iframe, show a link to the whole page, which opens with what is shown here."""
+        if not self.state.embed:
+            return
         query = html.escape(self.state.query(embedded=False))
         self.way_out.object = (
             f'<p><a href="{query}" target="_blank" rel="noopener">Open the whole page</a> · '
@@ -302,7 +309,8 @@ class Explorer(pn.viewable.Viewer):
 
     def _name_projection(self) -> None:
         chosen = PROJECTIONS[self.state.projection]
-        self.headline.param.update(projection=chosen.title, iterative=chosen.iterative)
+        if self.headline.projection != chosen.title:
+            self.headline.param.update(projection=chosen.title, iterative=chosen.iterative)
 
     def _first_picture_stands(self, event: param.parameterized.Event) -> None:
         if not event.new or self.stage.completed:  # a browser may send it again and again
@@ -310,7 +318,7 @@ class Explorer(pn.viewable.Viewer):
         if self.state.embed:
             below = self.way_out
         else:
-            below = Saving(query=self.window.param.query, sizing_mode="stretch_width")
+            self.saving = below = Saving(query=self.window.query, sizing_mode="stretch_width")
         with hold():
             self.main.append(below)
             self.stage.complete()
@@ -368,7 +376,7 @@ class Explorer(pn.viewable.Viewer):
                 self.table.data = gain_columns(surface["log10_gain"])
                 self._displayed = request.key
             self.stage.show(request.view, request.key, data)
-        self.computing = False
+            self.computing = False
         if not self.stage.holds(self._displayed):  # the sliders have moved beyond it meanwhile
             self._compute(anew=True)
         elif self.state.scene:

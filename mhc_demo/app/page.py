@@ -9,7 +9,7 @@ from panel.io.resources import LOCAL_DIST
 
 from ..figures import style
 from ..story import TITLE
-from ._panel import follow_busy, hold
+from ._panel import hold, never_busy
 from .controls import Controls
 from .explorer import Explorer
 from .state import State
@@ -92,7 +92,7 @@ def create(state: State | None = None) -> pmui.Page:
         theme_config=THEME,
         sx=FRAME,
     )
-    follow_busy(page, explorer.param.computing)
+    never_busy(page)
     if not state.embed:
         state.param.watch(lambda event: setattr(page, "sidebar_open", not event.new), "present")
 

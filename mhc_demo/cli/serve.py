@@ -193,11 +193,13 @@ def _serve(options: argparse.Namespace, state: Mapping[str, object]) -> int:
 
     from ..app import building, guard, training
     from ..app._panel import http_server, tornado_application
+    from ..numerics.surface import compile_kernels
 
     # A container or a service manager sends SIGTERM where a person presses Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     training.at_once = options.trainings
     processes.open_more_files()
+    compile_kernels()
     family = processes.Family()
     opening = urlsplit(page_url("localhost", 0, state)).query
     try:

@@ -82,7 +82,10 @@ class CompositeFigure:
     def update(self, surface: xr.Dataset) -> None:
         """Follow a new surface; the browser cuts the lines anew."""
         self.y_range.start, self.y_range.end = gain_range(surface)
-        self.theory.data = theory_columns(surface)
+        columns = theory_columns(surface)
+        now = self.theory.data
+        if not all(np.array_equal(now[k], columns[k], equal_nan=True) for k in columns):
+            self.theory.data = columns
 
 
 class IterationsFigure:
@@ -156,7 +159,9 @@ class IterationsFigure:
 
 def gain_range(surface: xr.Dataset) -> tuple[float, float]:
     """A y range that holds every depth and iteration count, so that no slider moves it."""
-    return style.span_of(surface["log10_gain"].sel(series=["q05", "q95"]).values)
+    gains = surface["log10_gain"]
+    names = list(gains["series"].values)
+    return style.span_of(gains.values[..., [names.index("q05"), names.index("q95")]])
 
 
 def theory_columns(surface: xr.Dataset) -> dict[str, np.ndarray]:

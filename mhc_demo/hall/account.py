@@ -94,6 +94,9 @@ def _lines(found: Found) -> Iterator[str]:
         if answered:
             half, most = (1e3 * (quantile(answered, share) or 0.0) for share in (0.5, 0.95))
             yield _said("a change", f"{half:.3g} ms median, {most:.3g} ms 95th percentile")
+        if found.processor_change is not None:
+            spent = 1e3 * found.processor_change
+            yield _said("processor", f"{spent:.3g} ms of the server for each change")
         yield _said("longest silence", f"{1e3 * found.silence_playing:.3g} ms while they played")
     if found.full is not None:
         yield _said("ran out", ", ".join(found.full) or "nothing")

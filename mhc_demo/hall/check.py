@@ -88,6 +88,8 @@ class Found:
     silence_opening: float = 0.0
     """The longest wait for /liveness while visitors came, in seconds."""
     silence_playing: float = 0.0
+    processor_change: float | None = None
+    """Seconds of the server's processor for each change."""
     opening_took: float = 0.0
     """Seconds from the first visitor's coming to the last one's first picture."""
     live: int = 0
@@ -168,6 +170,7 @@ def check(
             if load and before and live:
                 found.memory_each = (load.taken().memory - before.memory) / live
             tell(f"{found.players} visitors play for {plan.play:g} s")
+            idle = load.taken() if load else None
             crowds.tell("play")
             started = time.monotonic()
             heard = crowds.hear("played", plan.play + CHANGE_PATIENCE + MARGIN)
@@ -177,6 +180,9 @@ def check(
                 for each in heard
                 if each["what"] == "change"
             ]
+            if load and idle and found.changes:
+                spent = load.taken().processor - idle.processor
+                found.processor_change = spent / len(found.changes)
             last = [each for each in heard if each["what"] == "played"]
         found.lost = [how for each in last for how in each["lost"]]
         found.resumed = sum(each["resumed"] for each in last)

@@ -154,6 +154,8 @@ class Line:
         except asyncio.CancelledError:  # Tornado would connect all the same, and nobody close it
             connecting.add_done_callback(_close)
             raise
+        if wire.protocol is not None:  # Tornado waits for acknowledgements, no browser does
+            wire.protocol.set_nodelay(True)
         try:
             greeting = await wire.read_message()
             if greeting is None:

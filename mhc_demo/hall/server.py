@@ -106,7 +106,7 @@ class Load:
         try:
             import psutil  # noqa: F401
         except ImportError:
-            return "psutil is not installed; it comes with pip install 'mhc-demo[lab]'"
+            return "psutil is not installed; it comes with pip install 'mhc-demo[hall]'"
         return None
 
     def __enter__(self) -> Load:

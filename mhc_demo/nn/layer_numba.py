@@ -13,29 +13,15 @@ sharp even so, `bounded` returns None.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any
 
-import numba
 import numpy as np
 import torch
 from torch import Tensor
 
+from ..numerics.kernels._numba import compiled
 from ..numerics.projections import tame_range
 
 LANES = 16
-
-
-def _compiled(**options: Any) -> Callable[[Callable], Any]:
-    def compiled(function: Callable) -> Any:
-        # Division by zero gives a NaN in that token, as in PyTorch; a multiply-add rounds once.
-        options.update(error_model="numpy", fastmath={"contract"}, nogil=True)
-        try:
-            return numba.njit(cache=True, **options)(function)
-        except RuntimeError:  # Numba finds no folder for its cache
-            return numba.njit(**options)(function)
-
-    return compiled
 
 
 def bounded(logits: Tensor, streams: int, iterations: int) -> tuple[Tensor, ...] | None:
@@ -60,12 +46,12 @@ def back(
     return to_logits
 
 
-@_compiled(inline="always")
+@compiled(inline="always")
 def _sigmoid(x):
     return 1.0 / (1.0 + math.exp(-x))
 
 
-@_compiled(inline="always")
+@compiled(inline="always")
 def _base(logits, start, count, k):
     """Fill k with exp(logit - its column's maximum); returns the lowest of these differences."""
     n = k.shape[0]
@@ -83,7 +69,7 @@ def _base(logits, start, count, k):
     return lowest
 
 
-@_compiled(inline="always")
+@compiled(inline="always")
 def _column_step(k, u, v, sums):
     n = k.shape[0]
     for j in range(n):
@@ -96,7 +82,7 @@ def _column_step(k, u, v, sums):
             v[j, w] = 1.0 / sums[w]
 
 
-@_compiled(inline="always")
+@compiled(inline="always")
 def _row_step(k, u, v, sums):
     n = k.shape[0]
     for i in range(n):
@@ -109,7 +95,7 @@ def _row_step(k, u, v, sums):
             u[i, w] = 1.0 / sums[w]
 
 
-@_compiled()
+@compiled()
 def _bounded(logits, iterations, pre, post, res):
     tokens, n = pre.shape
     k, u, v = np.ones((n, n, LANES)), np.ones((n, LANES)), np.ones((n, LANES))
@@ -131,7 +117,7 @@ def _bounded(logits, iterations, pre, post, res):
     return lowest
 
 
-@_compiled()
+@compiled()
 def _back(logits, iterations, to_pre, to_post, to_res, to_logits):
     """The formulas of `sinkhorn_torch.backward`, which explains the letters."""
     tokens, n = to_pre.shape

@@ -237,21 +237,27 @@ _LONGEST_RUN = 64
 
 
 def _safe_run(xp: ModuleType, matrices: Array) -> tuple[int, float]:
-    """How many layers to multiply before rescaling, and how small the largest entry may be then.
-
-    Per layer, the largest entry grows by at most n times the largest entry of all layers; a run
-    may use two fifths of the dtype's exponents, the `room`, for that growth.  So if the product's
-    largest entry is above 2**-room at the end of the run, it was above 2**(-2 * room) throughout,
-    where every entry that matters still has full precision.  A run of 1 means that every factor
-    is rescaled.
-    """
-    room = 0.4 * math.log2(float(xp.finfo(matrices.dtype).max))
+    """`safe_run` for layers (..., n, n) of any library."""
+    most = float(xp.finfo(matrices.dtype).max)
     if not math.prod(matrices.shape):
         return 1, 0.0
     largest = max(scalar(xp.max(matrices)), -scalar(xp.min(matrices)))  # abs would copy all layers
+    return safe_run(matrices.shape[-1], largest, most)
+
+
+def safe_run(streams: int, largest: float, most: float) -> tuple[int, float]:
+    """How many layers to multiply before rescaling, and how small the largest entry may be then.
+
+    `largest` is the largest |entry| of all layers, `most` the largest number of the dtype.  Per
+    layer, the largest entry of a product grows by at most n times that; a run may use two fifths of
+    the dtype's exponents, the `room`, for that growth.  So if the product's largest entry is above
+    2**-room at the end of the run, it was above 2**(-2 * room) throughout, where every entry that
+    matters still has full precision.  A run of 1 means that every factor is rescaled.
+    """
+    room = 0.4 * math.log2(most)
     if not math.isfinite(largest):  # a diverged network, in PyTorch
         return 1, 0.0
-    growth = math.log2(max(largest, 1.0)) + math.log2(matrices.shape[-1])
+    growth = math.log2(max(largest, 1.0)) + math.log2(streams)
     return min(_LONGEST_RUN, max(1, int(room / max(growth, 1.0)))), 2.0**-room
 
 

@@ -10,6 +10,9 @@ GPU the chunks are large and run one after another while the cores draw the nois
 noise is NumPy's on every device, so that a seed means the same network everywhere.  Whether fusing
 projection and composition into one kernel would pay off there is not yet measured; drawing the
 noise of 100,000 members takes one core 7 s, which no kernel shortens.
+
+A process that computes many surfaces, as a server does, calls `compile_kernels` first: if Numba is
+there, what the page shows most (Sinkhorn-Knopp's composites) then takes a fraction of the time.
 """
 
 from __future__ import annotations
@@ -22,7 +25,9 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache
+from importlib.util import find_spec
 from threading import Lock
+from types import ModuleType
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -98,6 +103,25 @@ class Experiment(param.Parameterized):
         return {name: getattr(self, name) for name in EXPERIMENT_PARAMETERS}
 
 
+_compiled: ModuleType | None = None
+
+
+def compile_kernels() -> bool:
+    """Have Numba, if it is installed, compute the surfaces of Sinkhorn-Knopp in this process.
+
+    Their gains then differ from NumPy's by rounding alone.  Returns whether it does.  To load Numba
+    takes longer than some surfaces; to compile, ten seconds, unless an earlier process has done so
+    and kept the result.
+    """
+    global _compiled
+    if _compiled is None and find_spec("numba") is not None:
+        from .kernels import gains_numba
+
+        gains_numba.compile_all()
+        _compiled = gains_numba
+    return _compiled is not None
+
+
 EXPERIMENT_PARAMETERS = tuple(name for name in Experiment.param if name != "name")
 assert set(Experiment.param.definition.objects) == set(DEFINITIONS)
 
@@ -127,7 +151,8 @@ def gain_surface(
     direction is "forward" (row sums) or "backward" (column sums); series is "member" (the first
     network) or a quantile over the ensemble.  Attributes give the experiment, what computed it
     (`device`), how many matrices were projected (`projected`: each at every iteration count) and
-    how many seconds that took (`projection_seconds`).
+    how many seconds that took (`projection_seconds`; `compile_kernels` makes projections, products
+    and gains one step, and these are the seconds of all of it: then `device` names Numba).
 
     >>> surface = gain_surface(Experiment(streams=4, seed=42, members=32))
     >>> dict(surface["log10_gain"].sizes)
@@ -157,7 +182,7 @@ def gain_surface(
         attrs={
             **experiment.values_of_experiment(),
             "source": MHC_PAPER,
-            "device": place(device).title,
+            "device": place(device).title + (clock.compiled and f", {clock.compiled}"),
             "projected": clock.projected,
             "projection_seconds": clock.seconds,
         },
@@ -309,12 +334,36 @@ class _Clock:
 
     projected: int = 0
     seconds: float = 0.0
+    compiled: str = ""
+    """What compiled the projection with all that follows; empty if nothing did."""
     lock: Lock = field(default_factory=Lock)
 
     def add(self, projected: int, seconds: float) -> None:
         with self.lock:
             self.projected += projected
             self.seconds += seconds
+
+
+def _compiled_gains(
+    experiment: Experiment, noise: Floats, iterations: int, clock: _Clock
+) -> Floats | None:
+    """`_measure_composites` of `_layer_matrices`, by the compiled kernel; None if it declines."""
+    if _compiled is None:
+        return None
+    start = time.perf_counter()
+    init, chosen = INITS[experiment.init], PROJECTIONS[experiment.projection]
+    gains: Floats | None = _compiled.log10_gains(
+        init.mapping(noise, experiment.spread),
+        init.logits(noise, experiment.spread),
+        chosen,
+        iterations,
+        experiment.definition,
+    )
+    if gains is not None:
+        members, depth = noise.shape[:2]
+        clock.compiled = _compiled.TITLE
+        clock.add(members * depth if iterations else 0, time.perf_counter() - start)
+    return gains
 
 
 def _layers_of(experiment: Experiment, members: range, depth: int, iterations: int) -> Floats:
@@ -397,7 +446,13 @@ def _over_ensemble(
     def draw(members: range) -> Floats:
         return _noise_of(members, depth, experiment.streams, experiment.seed)
 
+    compiled = measure is _measure_composites and device == "numpy" and _compiled is not None
+
     def gains(noise: Floats) -> Array:
+        if compiled:
+            found = _compiled_gains(experiment, noise, iterations, clock)
+            if found is not None:
+                return found
         layers = _layer_matrices(experiment, noise, iterations, target, clock)
         return measure(layers, experiment.definition)
 
@@ -407,6 +462,8 @@ def _over_ensemble(
         return part
 
     chunks = _chunks(experiment, depth, iterations, target)
+    if compiled and experiment.members * experiment.streams**2 <= _ONE_CHUNK:
+        chunks = [range(experiment.members)]
     if len(chunks) == 1 and not target.parallel:
         parts = [report(gains(draw(chunks[0])))]
     else:
@@ -426,6 +483,11 @@ def _over_ensemble(
     if series.shape[1] < iterations + 1:  # one-shot: the same at every count but 0
         series = series[:, [0] + [1] * iterations]
     return series
+
+
+_ONE_CHUNK = 2**12
+"""Entries in the matrices of one layer, members * n^2, for which threads would take longer to start
+than the compiled kernel takes."""
 
 
 def _ahead(

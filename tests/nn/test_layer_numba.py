@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mhc_demo import nn as mnn
 from mhc_demo.nn import layer_numba, layer_torch
+from mhc_demo.numerics.kernels._numba import compiled
 from mhc_demo.numerics.projections import tame_range
 
 
@@ -107,5 +108,5 @@ def test_without_a_folder_for_the_cache_it_is_compiled_all_the_same():
         return njit(**options)
 
     with mock.patch.object(numba, "njit", nowhere):
-        double = layer_numba._compiled()(lambda x: 2 * x)
+        double = compiled()(lambda x: 2 * x)
     assert double(21) == 42
