@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
+import param
 import pytest
 
 import mhc_demo
@@ -96,6 +97,8 @@ def test_no_command_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
         ("--init", "xavier", "gaussian, identity"),
         ("--projection", "sinkhorn-knopp", ", ".join(PROJECTIONS)),
         ("--definition", "both", "paper, worst-case"),
+        ("--own", "1,2,3", "n at most 8"),
+        ("--own", "1,2,3,1e5", "-10000 to 10000"),
         ("--theme", "sepia", "light, dark"),
         ("--port", "70000", "0 to 65535"),
         ("--num-procs", "-2", "0 to 1024"),
@@ -117,7 +120,7 @@ def test_a_bad_value_is_refused_by_its_option_with_what_is_allowed(
 
 @pytest.mark.parametrize("side", [0, 1], ids=["below", "above"])
 @pytest.mark.parametrize(
-    "name", [name for name, p in state_parameters().items() if hasattr(p, "bounds")]
+    "name", [name for name, p in state_parameters().items() if isinstance(p, param.Number)]
 )
 def test_a_number_out_of_range_is_refused_with_its_range(
     capsys: pytest.CaptureFixture[str], name: str, side: int

@@ -249,8 +249,8 @@ def convergence(steps: xr.Dataset) -> str:
     return (
         f"<b>s₂ = {s2:.3f}</b> is the second singular value of the limit, and in the end each "
         f"iteration multiplies the error by s₂² = <b>{pace:.3f}</b>: a hundredth takes {takes} "
-        f"iterations.{eps} The same s₂ bounds how much of a difference between streams survives "
-        "this layer, so weak mixers are slow to normalise."
+        f"iterations.{eps} The same s₂ bounds how much of a difference between the streams "
+        "survives this layer, so weak mixers are slow to normalise."
     )
 
 
@@ -262,8 +262,8 @@ def _not_converged(s2: float, off: float) -> str:
     if s2 < 0.98 or off > 0.05:  # then the matrix is too far from the limit to tell its s2
         return said
     said += (
-        " <b>s₂, the second singular value of the limit, is nearly 1</b>: this matrix hardly mixes "
-        "and is slow to normalise."
+        " <b>s₂, the second singular value of the limit, is nearly 1</b>: this matrix hardly "
+        "mixes, and such matrices are slow to normalise."
     )
     left = 1 - s2 * s2
     if left < 3 * off:  # by which it may be wrong

@@ -14,6 +14,7 @@ from bokeh.util.paths import bokehjs_path
 from playwright.sync_api import Browser, Frame, Page, expect
 
 import mhc_demo as mhc
+from mhc_demo.figures.sinkhorn import sentences
 from mhc_demo.numerics.numbers import in_text
 from mhc_demo.story.scenes import SCENES
 
@@ -325,3 +326,20 @@ def test_each_scene_is_drawn(tab: Callable[..., File], folder: Path, name: str) 
     expect(page.get_by_role("img").filter(visible=True)).to_have_count(plots.count())
     if "depth" in scene.controls:
         file.set("Depth (layers)", scene.state.get("depth", 64) + 3)
+
+
+def test_one_matrix_is_stepped_through_in_a_file(tab: Callable[..., File], folder: Path) -> None:
+    experiment = mhc.Experiment(members=1, streams=3)
+    arguments = {"experiment": experiment, "plots": ["composite", "sinkhorn"], "layer": 2}
+    file = tab().show(exported(folder, "sinkhorn", **arguments))
+    page = file.page
+    steps = mhc.half_steps(mhc.sample_mixing(2, streams=3, seed=experiment.seed)[0, -1])
+    further = page.get_by_role("button", name="Next half step")
+    for _ in range(3):
+        further.click()
+    status = page.locator(".mhc-steps [role=status]")
+    expect(status).to_have_text(sentences(steps)[3])
+    block = np.reshape(file.matrix("sinkhorn-matrix")["value"], (4, 4))
+    np.testing.assert_allclose(block[:3, :3], steps["mantissa"][3], rtol=1e-6)
+    file.slider("Step").press("End")
+    expect(status).to_have_text(sentences(steps)[-1])
