@@ -35,6 +35,7 @@ def test_streams_seed_and_spread_bring_a_new_surface(shared: Explorer) -> None:
     expect(shared.page).to_have_url(re.compile("streams=5"))
     shared.slider("Spread").press("ArrowRight")
     expect(shared.page).to_have_url(re.compile(r"spread=1\.1"))
+    shared.unfold()
     shared.page.get_by_role("textbox", name="Seed").fill("7")
     shared.page.keyboard.press("Enter")
     expect(shared.page).to_have_url(re.compile("seed=7&"))
@@ -99,6 +100,7 @@ def test_a_select_is_opened_and_chosen_from_by_keyboard(shared: Explorer) -> Non
 
 def test_a_number_is_typed_again_and_again_and_out_of_range(shared: Explorer) -> None:
     page = shared.page
+    shared.unfold()
     seed = page.get_by_role("textbox", name=re.compile("^Seed"))
     for text, kept, said in (
         ("7", "7", ""),
@@ -121,6 +123,7 @@ def test_a_device_is_chosen_and_what_is_missing_says_why(
     shared: Explorer, explorer: Explorer, address: str
 ) -> None:
     page = shared.page
+    shared.unfold()
     device = page.get_by_role("combobox", name="Device")
     expect(page.get_by_text("Gains computed by NumPy")).to_be_visible()
     device.click()

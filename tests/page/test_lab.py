@@ -95,10 +95,10 @@ def test_three_networks_train_and_what_came_out_stays(address: str, new_explorer
     assert colliding == []
 
     before = table.inner_text()
-    explorer.page.get_by_role("tab", name="Composite gain").click()
+    explorer.go("composite")
     expect(explorer.slider("Sinkhorn iterations")).to_be_visible()
     expect(table).to_have_count(0)
-    explorer.page.get_by_role("tab", name="Lab").click()
+    explorer.go("lab")
     expect(table).to_have_text(before, use_inner_text=True)
     assert {name: list(v) for name, v in explorer.plotted("lab-gain").items()} == {
         name: list(values) for name, values in drawn.items()

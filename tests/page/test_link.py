@@ -95,7 +95,7 @@ def test_the_page_is_as_dark_as_the_system_until_somebody_chooses(
 
 def test_views_and_scenes_are_entries_of_the_history(explorer: Explorer, address: str) -> None:
     page = explorer.page
-    explorer.open(address, "?depth=30&seed=7")
+    explorer.open(address, "?depth=30&seed=7&view=composite")
     expect(page).to_have_url(re.compile("depth=30&.*seed=7&.*view=composite"))
     entries = page.evaluate("history.length")
     explorer.show("mixing")
@@ -107,10 +107,10 @@ def test_views_and_scenes_are_entries_of_the_history(explorer: Explorer, address
     page.go_back()
     expect(explorer.slider("Depth (layers)")).to_have_value("33")
     expect(page.locator(".mhc-story h2")).to_have_count(0)
-    selected = page.get_by_role("tab", selected=True)
+    selected = page.locator(".mhc-doors .outer").get_by_role("tab", selected=True)
     expect(selected).to_have_text("Mixing")
     page.go_back()
-    expect(selected).to_have_text("Composite gain")
+    expect(selected).to_have_text("Gain")
     expect(explorer.slider("Depth (layers)")).to_have_value("30")
     expect(page).to_have_url(re.compile("depth=30&.*seed=7&.*view=composite"))
     page.go_forward()

@@ -372,7 +372,7 @@ def plots(browser: Browser, address: str) -> Iterator[Explorer]:
 @pytest.mark.parametrize("view", SHOWN)
 def test_each_plot_says_its_numbers_and_can_be_kept(plots: Explorer, view: str) -> None:
     """The lab's plots are of what was trained: see test_lab.py."""
-    plots.page.get_by_role("tab", name=VIEWS[view].title).click()
+    plots.go(view)
     says_its_numbers_and_can_be_kept(plots, SHOWN[view]())
 
 
@@ -421,7 +421,7 @@ def figure_named(explorer: Explorer, title: str) -> tuple[float, list[str]]:
 
 
 def test_a_dark_page_gives_dark_pictures(plots: Explorer) -> None:
-    plots.page.get_by_role("tab", name=VIEWS["composite"].title).click()
+    plots.go("composite")
     ink = "m.left[0].major_label_text_color"
     light = plots.model("composite", ink)
     plots.page.get_by_role("button", name="Toggle theme").click()
@@ -442,7 +442,7 @@ def test_a_dark_page_gives_dark_pictures(plots: Explorer) -> None:
 
 
 def test_the_text_follows_the_sliders_when_they_rest(plots: Explorer) -> None:
-    plots.page.get_by_role("tab", name=VIEWS["composite"].title).click()
+    plots.go("composite")
     gains = mhc.gain_surface(experiment())["log10_gain"].sel(series="median", direction="backward")
     title = "Composite Amax gain against depth"
 
@@ -463,7 +463,7 @@ def test_the_text_follows_the_sliders_when_they_rest(plots: Explorer) -> None:
     plots.set("Depth (layers)", DEPTH)
     plots.set("Sinkhorn iterations", ITERATIONS)
     title = "Amax gain of each single layer"
-    plots.page.get_by_role("tab", name="Single layers").click()
+    plots.go("layers")
     plots.eventually(lambda: expect_titles(plots, [title]))
 
 

@@ -155,7 +155,7 @@ def test_what_is_shown_can_be_copied(shared: Explorer) -> None:
     page = shared.page
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     shared.set("Depth (layers)", 59)
-    page.get_by_role("button", name="More settings").click()
+    shared.unfold()
     page.get_by_role("textbox", name="Seed").fill("7")
     page.keyboard.press("Enter")
     expect(page).to_have_url(re.compile("depth=59&.*seed=7&"))

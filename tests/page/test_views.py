@@ -11,6 +11,7 @@ from playwright.sync_api import expect
 
 import mhc_demo as mhc
 from mhc_demo.app.views import VIEWS
+from mhc_demo.app.views.base import QUESTIONS
 
 from .conftest import ORIENTATION, RULES, Explorer
 from .library import CLOSE
@@ -145,11 +146,19 @@ def test_figure_8_shows_printed_and_computed_sums(shared: Explorer) -> None:
     expect(page.locator(".fig8 .source")).to_contain_text("arXiv:2512.24880")
 
 
-def test_all_tabs_fit_beside_the_controls(shared: Explorer) -> None:
-    page = shared.page
-    tabs = page.get_by_role("tab")
-    expect(tabs).to_have_count(len(VIEWS))
-    last = tabs.last.bounding_box()
+def test_all_doors_fit_beside_the_controls_and_say_their_question(shared: Explorer) -> None:
+    doors = shared.page.locator(".mhc-doors")
+    heads = doors.locator(".outer").get_by_role("tab")
+    expect(heads).to_have_text(list(QUESTIONS))
+    last = heads.last.bounding_box()
     assert last
     assert last["x"] + last["width"] <= 1400
-    assert tabs.last.evaluate("(e) => e.closest('.MuiTabs-scroller').scrollWidth") <= 1100
+    # The arrow keys open the next one, and the last view of a group is opened again.
+    shared.show("layers")
+    expect(doors.locator(".question")).to_have_text(QUESTIONS["Gain"])
+    heads.nth(1).focus()
+    shared.page.keyboard.press("ArrowRight")
+    expect(shared.page).to_have_url(re.compile("view=matrices"))
+    expect(doors.locator(".question")).to_have_text(QUESTIONS["Matrices"])
+    shared.page.keyboard.press("ArrowLeft")
+    expect(shared.page).to_have_url(re.compile("view=layers"))
