@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import errno
 import ipaddress
 import re
 import signal
 import sys
+import threading
 from collections.abc import Mapping
 from urllib.parse import urlencode, urlsplit
 
@@ -199,7 +201,8 @@ def _serve(options: argparse.Namespace, state: Mapping[str, object]) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     training.at_once = options.trainings
     processes.open_more_files()
-    compile_kernels()
+    with contextlib.suppress(ImportError):
+        import numba  # noqa: F401  # here, so that the processes share it
     family = processes.Family()
     opening = urlsplit(page_url("localhost", 0, state)).query
     try:
@@ -255,6 +258,8 @@ def _serve(options: argparse.Namespace, state: Mapping[str, object]) -> int:
             server.io_loop.add_callback(webbrowser.open, url)
     processes.stop_by_signal(server.io_loop)
     server.start()
+    # Beside the loop: unless an earlier server has kept the result, it takes ten seconds.
+    threading.Thread(target=compile_kernels, daemon=True).start()
     server.io_loop.start()
     server.stop()
     return 0
