@@ -155,11 +155,15 @@ Object.assign(mhc, (() => {
   function rails(_, state, rule) {
     const f = frame(rule, state);
     const here = f.until - f.from;
+    const behind = here + f.half + f.room; // the numbers
     const out = {x0: [], x1: [], y: []};
     for (let i = 0; i < f.n; i++) {
-      out.x0.push(-0.5, here + f.half + f.room);
-      out.x1.push(here, f.zoom + 0.5 + f.room);
-      out.y.push(i, i);
+      const rails = [[-0.5, here], ...(behind < f.zoom ? [[behind, f.zoom + 0.5]] : [])];
+      for (const [start, end] of rails) {
+        out.x0.push(start);
+        out.x1.push(end);
+        out.y.push(i);
+      }
     }
     return out;
   }
@@ -185,17 +189,22 @@ Object.assign(mhc, (() => {
   // Each layer's branch F: it reads the streams on its left, and writes to those on its right.
   function taps(_, state, rule) {
     const f = frame(rule, state);
-    const out = {x: [], y0: [], y1: [], at: [], text: [], alpha: []};
+    const out = {x0: [], x1: [], y0: [], y1: [], at: [], text: [], alpha: []};
     if (!f.ribbons || f.zoom > TAPPED) return out;
+    const below = f.n - 0.3;
     for (let x = 1; x <= f.until - f.from; x++) {
-      for (const [at, text] of [[x - 1 + f.half / 2, "F"], [x - f.half / 2, ""]]) {
-        out.x.push(at);
-        out.y0.push(0);
-        out.y1.push(f.n - 0.3);
-        out.at.push(x - 0.5);
-        out.text.push(text);
-        out.alpha.push(text || !f.writes ? 0.25 : 0.9);
-      }
+      const [reads, writes, middle] = [x - 1 + f.half / 2, x - f.half / 2, x - 0.5];
+      const lines = [
+        [reads, reads, 0, below, 0.25],
+        [reads, middle - 0.1, below, below, 0.25],
+        [middle + 0.1, writes, below, below, f.writes ? 0.9 : 0.25],
+        [writes, writes, 0, below, f.writes ? 0.9 : 0.25],
+      ];
+      lines.forEach(([x0, x1, y0, y1, alpha], i) => {
+        for (const [name, value] of Object.entries({x0, x1, y0, y1, alpha})) out[name].push(value);
+        out.at.push(middle);
+        out.text.push(i === 1 ? "F" : "");
+      });
     }
     return out;
   }

@@ -66,7 +66,7 @@ def layers_with_ribbons(streams: int) -> int:
     return min(MAX_DEPTH, MOST_RIBBONS // streams**2)
 
 
-USUAL: dict[str, Any] = {"enters": "one", "direction": "forward", "writes": False, "zoom": 64}
+USUAL: dict[str, Any] = {"enters": "alike", "direction": "forward", "writes": False, "zoom": 64}
 """What the picture shows if nothing else is chosen: of `signal_surface`, and the layers seen."""
 
 SHIPPED_WHOLE = 4
@@ -239,8 +239,8 @@ class SignalFigure:
         )
         style.draw(p, lanes, hatched, style.MOVING)
         bus = Segment(
-            x0="x",
-            x1="x",
+            x0="x0",
+            x1="x1",
             y0="y0",
             y1="y1",
             line_color=style.IDENTITY,
@@ -359,6 +359,6 @@ SHAPES: dict[str, tuple[str, ...]] = {
     "rails": ("x0", "x1", "y"),
     "heading": ("x", "text"),
     "ticks": ("x", "text"),
-    "taps": ("x", "y0", "y1", "at", "text", "alpha"),
+    "taps": ("x0", "x1", "y0", "y1", "at", "text", "alpha"),
 }
 """The columns that `static/signal.js` fills, for each shape."""

@@ -108,11 +108,11 @@ def signal() -> list[Entry]:
         ("plus", "positive"),
         ("minus", "negative"),
         ("lane", f"height: how much a stream carries {sizes}"),
-        ("ribbon", "width of a ribbon: a weight of the mixing matrix"),
+        ("ribbon", "ribbons, when few layers are seen: the weights that mix"),
     ]
 
 
-def entering(enters: str, direction: str, writes: bool) -> str:
+def entering(enters: str, direction: str, writes: bool, members: int) -> str:
     """What enters, and what the layers do to it."""
     kind = ENTERING[enters]
     said = [f"<b>{kind.title}</b>: {kind.note}"]
@@ -131,7 +131,11 @@ def entering(enters: str, direction: str, writes: bool) -> str:
             "The layers’ branches F write nothing here, so this is what H<sub>res</sub> alone "
             "does; switch on “Layers write” to see streams that are written to."
         )
-    said.append("One number for each stream, in the first network of the ensemble.")
+    if members > 1:
+        said.append(
+            f"This is the first of {members:,} networks; the two large numbers are medians over "
+            "all of them, of the larger of both directions."
+        )
     return " ".join(said)
 
 

@@ -166,11 +166,6 @@ def signal(name: str, title: str, note: str, **more: bool) -> Callable[[Made], M
     return register
 
 
-@signal("one", "One stream", "1 enters the first stream, nothing the others.")
-def _one(matrices: Floats, direction: str, seed: int) -> Floats:
-    return np.eye(matrices.shape[-1])[0]
-
-
 @signal(
     "alike",
     "All streams alike",
@@ -179,6 +174,11 @@ def _one(matrices: Floats, direction: str, seed: int) -> Floats:
 )
 def _alike(matrices: Floats, direction: str, seed: int) -> Floats:
     return np.ones(matrices.shape[-1])
+
+
+@signal("one", "One stream", "1 enters the first stream, nothing the others.")
+def _one(matrices: Floats, direction: str, seed: int) -> Floats:
+    return np.eye(matrices.shape[-1])[0]
 
 
 @signal(
@@ -236,7 +236,7 @@ def random_writes(depth: int, streams: int, seed: int) -> Floats:
 def signal_surface(
     experiment: Experiment,
     *,
-    entering: str = "one",
+    entering: str = "alike",
     direction: str = "forward",
     writes: bool = False,
     at: int = 64,

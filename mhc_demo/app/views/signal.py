@@ -165,7 +165,8 @@ class SignalView(View):
 
     def describe(self) -> None:
         state = self.context.state
-        self.note.object = paragraph(words.entering(state.enters, state.direction, state.writes))
+        said = words.entering(state.enters, state.direction, state.writes, state.members)
+        self.note.object = paragraph(said)
 
     def recolour(self, dark: bool) -> None:
         self.picture.colour(dark)

@@ -172,7 +172,8 @@ class Signal(Plot):
 
     def note(self, i: int) -> str:
         signal = self.request.signal
-        return words.entering(signal["enters"], signal["direction"], signal["writes"])
+        members = self.request.experiments[i].members
+        return words.entering(signal["enters"], signal["direction"], signal["writes"], members)
 
     def html(self) -> str:
         plots = '<div class="plot"></div>' * 2
