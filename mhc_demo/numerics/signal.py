@@ -169,8 +169,8 @@ def signal(name: str, title: str, note: str, **more: bool) -> Callable[[Made], M
 @signal(
     "alike",
     "All streams alike",
-    "1 enters every stream: what leaves is the row sums of the composite (backward: its column "
-    "sums), and the largest is the gain as the paper defines it.",
+    "1 enters every stream: if layers write nothing, the row sums of the composite leave "
+    "(backward: its column sums), and the largest is the gain as the paper defines it.",
 )
 def _alike(matrices: Floats, direction: str, seed: int) -> Floats:
     return np.ones(matrices.shape[-1])
