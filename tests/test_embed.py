@@ -96,7 +96,7 @@ def test_it_opens_as_the_page_does_and_holds_the_library_s_numbers() -> None:
     assert sliders == {name: page.param[name].label for name in SLIDERS}
     opened = next(m for m in _models(data["doc"]) if m["attributes"].get("name") == "surface")
     tag = dict(opened["attributes"]["tags"][0]["entries"])
-    assert dict(tag["state"]["entries"]) == page.position()
+    assert dict(tag["state"]["entries"]) == {n: page.position()[n] for n in SLIDERS}
     surface = mhc.gain_surface(mhc.Experiment(**dict(page.key()[:-1])))["log10_gain"]
     columns = data["variants"][0]["tables"][opened["id"]]
     assert data["per_unit"] == PER_UNIT
@@ -145,7 +145,9 @@ def test_it_says_what_it_shows() -> None:
 @pytest.mark.parametrize("name", SCENES)
 def test_a_scene_is_shown_or_refused_with_the_views_that_can_be(name: str) -> None:
     if SCENES[name].state.get("view") == "cost":
-        with pytest.raises(ValueError, match="'cost' cannot be exported; these can: composite, "):
+        with pytest.raises(
+            ValueError, match="'cost' cannot be exported; these can: signal, composite, "
+        ):
             mhc.export_html(scene=name)
         return
     html = mhc.export_html(scene=name, fragment=True)
@@ -180,8 +182,12 @@ def test_a_scene_s_words_are_left_out_where_they_would_not_be_true() -> None:
         ({"max_iterations": 31}, ValueError, "max_iterations must be between 0 and 30, not 31"),
         ({"streams": [4, 0]}, ValueError, "streams must be between 1 and 64, not 0"),
         ({"streams": 4}, TypeError, "streams must be a list of whole numbers, not 4"),
-        ({"plots": ["pie"]}, ValueError, "plots must be one of 'composite', 'iterations', "),
-        ({"plots": []}, ValueError, "plots must name at least one of composite, "),
+        (
+            {"plots": ["pie"]},
+            ValueError,
+            "plots must be one of 'signal', 'composite', 'iterations', ",
+        ),
+        ({"plots": []}, ValueError, "plots must name at least one of signal, composite, "),
         ({"plots": "composite"}, TypeError, "plots must be a list of names, not 'composite'"),
         ({"plots": ["mixing"] * 2}, ValueError, "plots must name each once, not "),
         ({"plots": ["matrices"], "streams": [2, 4]}, ValueError, "one number of streams only"),
@@ -249,7 +255,7 @@ def test_the_command_opens_a_scene_in_the_state_of_the_story(
     [
         ("--streams 2,99", "argument --streams: 99 is out of range (1 to 16)"),
         ("--streams 16 --projection mhc-lite", "argument --streams: at most "),
-        ("--plots pie", "argument --plots: 'pie' is not one of composite, iterations, "),
+        ("--plots pie", "argument --plots: 'pie' is not one of signal, composite, iterations, "),
         ("--controls seed", "argument --controls: 'seed' is not one of iterations, depth, none"),
         ("--height 9", "argument --height: 9 is out of range (300 to 4000)"),
         ("--theme sepia", "argument --theme: 'sepia' is not one of auto, light, dark"),
@@ -290,6 +296,6 @@ def test_colours_and_font_are_defined_in_python_alone_and_every_variable_is_set(
         assert colours.isdisjoint(re.findall(r"#[0-9a-f]{6}", path.read_text("utf-8").lower()))
         assert "Segoe" not in path.read_text("utf-8")
     written = ours + "".join(sheets.values())
-    set_by_scripts = {"at", "share", "shade"}
+    set_by_scripts = {"at", "share", "shade", "tall"}
     without_default = set(re.findall(r"var\(--([\w-]+)\)", written))
     assert without_default - set_by_scripts <= set(re.findall(r"--([\w-]+):", written))

@@ -64,7 +64,7 @@ def test_copied_python_prints_what_the_streams_carry(state: dict[str, object]) -
 
 
 def test_at_0_iterations_the_script_prints_nothing_twice() -> None:
-    script = Controls(mhc.Explorer(members=2, iterations=0)).share.python
+    script = Controls(mhc.Explorer(members=2, iterations=0, view="composite")).share.python
     said = io.StringIO()
     with contextlib.redirect_stdout(said):
         exec(compile(script, "copied", "exec"), {})

@@ -99,7 +99,8 @@ class Controls(pn.viewable.Viewer):
         self._folded = pn.Column(sizing_mode="stretch_width", margin=0, visible=False)
         self.more = pmui.Button(label=MORE, variant="text", **WIDE)
         self.more.on_click(lambda _: self.unfold(not self._folded.visible))
-        self.members: Any = None  # built with the others that are folded away
+        self.members: Any = None
+        self.device: Any = None  # built with the others that are folded away
         experiment = [self.streams, _spread(state), _projection(state), self.more]
         for widget in (shuffle, reset, *experiment):
             prompt(widget)
@@ -140,7 +141,7 @@ class Controls(pn.viewable.Viewer):
         select = {"size": "small", **WIDE}
         missing = {d.name: reason for d in DEVICES.values() if (reason := d.missing())}
         self.members = pmui.IntSlider.from_param(p.members, **WIDE)
-        device = pmui.Select.from_param(
+        self.device = pmui.Select.from_param(
             p.device, disabled_options=list(missing), helper_text=_reasons(missing), **select
         )
         # Which device computed the gains, and how long the projection took.
@@ -150,7 +151,7 @@ class Controls(pn.viewable.Viewer):
             pmui.Select.from_param(p.init, **select),
             self.members,
             pmui.Select.from_param(p.definition, **select),
-            device,
+            self.device,
         ]
         for widget in built:
             prompt(widget)

@@ -42,7 +42,8 @@ class Decimal(param.Number):
     """A number without the dust of binary sums: a slider's steps add up to 1.5000000000000004."""
 
     def __set__(self, obj: Any, val: Any) -> None:
-        super().__set__(obj, round(val, 9) if isinstance(val, float) else val)
+        # As many digits as a link carries.
+        super().__set__(obj, float(f"{val:.12g}") if isinstance(val, float) else val)
 
 
 class State(Experiment):

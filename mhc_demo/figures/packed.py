@@ -37,8 +37,8 @@ BREAKS = sorted(sign * limit for sign in (-1, 1) for limit in LIMITS)
 
 
 def hover_cells(log10: Floats) -> tuple[Floats, Floats]:
-    """The cells of a gain as `exact` writes it: six digits, from 10^4 a power of ten and four."""
-    return _rounded(log10, np.where(np.abs(log10) < EXACT_LIMIT, 6, 4))
+    """The cells of a gain as `exact` writes it: four digits, from 10^4 on with a power of ten."""
+    return _rounded(log10, np.full(log10.shape, 4))
 
 
 def headline_cells(log10: Floats) -> tuple[Floats, Floats]:

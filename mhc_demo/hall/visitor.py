@@ -150,12 +150,14 @@ def models(part: Any) -> Iterator[dict[str, Any]]:
 
 
 WIDGETS = {
-    ("TextInput", "Seed"): "seed",
     ("IntSlider", "Streams (n)"): "streams",
     ("FloatSlider", "Spread"): "spread",
 }
 """The widgets that a visitor changes, by their class and label, and the parameter of the link that
 each sets."""
+
+SEED = "seed"
+"""What takes the wish for another seed, which the server draws."""
 
 WINDOW, TABLE = "window", "table"
 """What reports the first picture and holds the link, and what the plots are cut from."""
@@ -166,6 +168,8 @@ def role(model: dict[str, Any]) -> str:
     kind, attributes = model.get("name", "").rstrip("0123456789"), model.get("attributes", {})
     if kind == "BrowserWindow":
         return WINDOW
+    if kind == "Story":
+        return SEED
     if kind == "ColumnDataSource" and attributes.get("name") == "surface":
         return TABLE
     return next((WIDGETS[kind, text] for text in _texts(attributes) if (kind, text) in WIDGETS), "")
@@ -188,8 +192,8 @@ def another(name: str, now: Any, draw: random.Random) -> Any:
     """Another value of a widget, as that widget writes it."""
     while True:
         match name:
-            case "seed":
-                value: Any = str(draw.randrange(10_000))
+            case "seed":  # a wish that differs from the one before
+                value: Any = f"shuffle {draw.randrange(10**9)}"
             case "streams":
                 value = draw.randint(2, 8)
             case _:
@@ -338,13 +342,15 @@ class Visitor:
                     raise GoneError
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._complete.wait(), LOOKED)
-            name = self._chance.choice([*WIDGETS.values()])
+            name = self._chance.choice([SEED, *WIDGETS.values()])
             value = another(name, self.values[name], self._chance)
-            self._asked, self._understood = (name, value), False
+            before = self.query.get(SEED)
+            self._asked, self._understood = (name, before if name == SEED else value), False
             answered = self._answered = asyncio.get_running_loop().create_future()
             started = time.monotonic()
             try:
-                await self._patch(changed(self.known[name], "value", value))
+                attribute = "wish" if name == SEED else "value"
+                await self._patch(changed(self.known[name], attribute, value))
                 while not answered.done():
                     if self.line.lost:
                         raise GoneError
@@ -393,7 +399,8 @@ class Visitor:
         # Only a table that comes with or after the link that names the value is the answer.
         if self._asked is not None and not self._understood:
             name, value = self._asked
-            self._understood = float(self.query.get(name, "nan")) == float(value)
+            now = self.query.get(name, "nan")
+            self._understood = now != value if name == SEED else float(now) == float(value)
         if self._answered is None or self._answered.done() or not self._understood:
             return
         if any(self._is(each, TABLE) and each.get("attr") == "data" for each in events):
@@ -409,5 +416,5 @@ class Visitor:
                 self.known[what] = model["id"]
                 attributes = model.get("attributes", {})
                 self.values[what] = attributes.get("query" if what == WINDOW else "value")
-        if {WINDOW, TABLE, *WIDGETS.values()} <= self.known.keys():
+        if {WINDOW, TABLE, SEED, *WIDGETS.values()} <= self.known.keys():
             self._complete.set()

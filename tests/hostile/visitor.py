@@ -148,8 +148,12 @@ class Visitor:
         return Document(models, properties, buffers)
 
 
+UNFOLDED = "?seed=1"
+"""A link to a page that shows all controls: it sets one of those that are folded away."""
+
+
 @contextlib.asynccontextmanager
-async def visitor_of(server: Server, query: str = "") -> AsyncIterator[Visitor]:
+async def visitor_of(server: Server, query: str = UNFOLDED) -> AsyncIterator[Visitor]:
     """A visitor with an open websocket, who leaves as a browser does when a page is closed."""
     visitor = Visitor(await connect(server, "bokeh", server.token(query)))
     received = await visitor.receive()
