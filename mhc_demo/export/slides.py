@@ -148,7 +148,7 @@ def fig7(request: SlideRequest) -> Picture:
 @slide(depth=PAPER_LAYERS, iterations=PAPER_ITERATIONS, passes=0)
 def fig8(request: SlideRequest) -> Picture:
     """Matrices of the paper's 27B model with their sums, as in Figure 8; no experiment"""
-    plots = figure8_plots(style.ink(request.dark))
+    plots = figure8_plots(request.dark)
     names = list(FIGURE_8_TITLES)  # three layers, three composites
     return Picture(
         "Mixing matrices of a trained 27B model",

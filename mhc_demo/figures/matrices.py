@@ -53,12 +53,12 @@ def _blend(low: str, high: str, steps: int) -> list[str]:
     ]
 
 
-# Tints, so that dark text reads on every cell, in either theme.
-PALETTE = [
-    *_blend(style.NEGATIVE, "#ffffff", 64),
-    *_blend("#ffffff", style.POSITIVE, 64),
-    style.POSITIVE,
-]
+def _palette(negative: str, zero: str, positive: str) -> list[str]:
+    return [*_blend(negative, zero, 64), *_blend(zero, positive, 64), positive]
+
+
+PALETTES = {theme: _palette(*tints) for theme, tints in style.TINTS.items()}
+"""Colours from -1 to 1: zero is the page's own background, nearly, and what is large stands out."""
 
 
 def matrix_columns(matrices: xr.Dataset) -> dict[str, NDArray[np.float32]]:
@@ -95,14 +95,15 @@ class MatricesFigure:
     def __init__(
         self, streams: int, table: ColumnDataSource, state: Position, dark: bool = False
     ) -> None:
-        self.sums: list[Text] = []
+        self.scale = shades()
+        self._heatmaps: list[Heatmap] = []
         self.figures = [self._heatmap(streams, table, state, *panel) for panel in PANELS]
         self.colour(dark)
 
     def colour(self, dark: bool) -> None:
-        """Set the colour of the sums, whose background is the page."""
-        for sums in self.sums:
-            sums.text_color = style.ink(dark)
+        """Set the colours for a light or a dark page."""
+        for heatmap in self._heatmaps:
+            heatmap.colour(dark)
 
     def _heatmap(
         self,
@@ -118,8 +119,8 @@ class MatricesFigure:
             table, "block", {"value": column}, state, late=True, heatmap=True, **options
         )
         name = f"matrix-{column}-{'hc' if at == 0 else 'projected'}"
-        heatmap = Heatmap(name, title.format(**state), n, source)
-        self.sums += heatmap.sums
+        heatmap = Heatmap(name, title.format(**state), n, source, self.scale)
+        self._heatmaps.append(heatmap)
         p = described(heatmap.figure, title, heatmap.block, kind="matrix")
         follows(p.title, "text", title, late=True, table=table)
         # The first layout of a newly opened view has the script write texts and shades.
@@ -130,11 +131,18 @@ class MatricesFigure:
 class Heatmap:
     """A block with its sums, from a source of "value", "text", "shade" and "exact".
 
-    `figure` is the plot, `sums` its glyphs whose background is the page, `block` the description
-    of its contents.
+    `figure` is the plot, `block` the description of its contents.  Several can share a `scale`.
     """
 
-    def __init__(self, name: str, title: str, n: int, source: ColumnDataSource) -> None:
+    def __init__(
+        self,
+        name: str,
+        title: str,
+        n: int,
+        source: ColumnDataSource,
+        scale: LinearColorMapper | None = None,
+    ) -> None:
+        self.scale = scale or shades()
         margin = 0.75 if n <= LEGIBLE else 2.8
         p = self.figure = style.plot(
             name, "", "", (-0.5, n + margin), y_range=Range1d(n + margin, -0.5), title=title
@@ -161,12 +169,12 @@ class Heatmap:
         inside = [k for k in range(n * (n + 1)) if k % (n + 1) < n]
         right = list(range(n, (n + 1) ** 2, n + 1))  # of the rows, and the corner
         below = list(range(n * (n + 1), (n + 1) ** 2 - 1))
-        parts: list[tuple[Glyph, list[int]]] = [(tinted(), inside)]
+        parts: list[tuple[Glyph, list[int]]] = [(tinted(self.scale), inside)]
         if n <= LEGIBLE:
             numbers = {"text_align": "center", "text_font_size": "14px" if n <= 4 else "10px"}
             parts += [
                 (Rect(fill_alpha=0, **SQUARE), right + below),  # targets for the pointer
-                (_text(text_color=style.INK["light"], **numbers), inside),
+                (_text(**numbers), inside),
                 (_text(**numbers), right + below),
             ]
         else:  # only the sums, those of the columns turned upright
@@ -175,14 +183,14 @@ class Heatmap:
                 (_text(text_align="left", x_offset=-6, **numbers), right),
                 (_text(text_align="right", angle=math.pi / 2, y_offset=-6, **numbers), below),
             ]
-        self.sums: list[Text] = []
+        self.texts: list[Text] = []
         for glyph, cells in parts:
             style.draw(p, source, glyph, style.MOVING).view = CDSView(
                 filter=IndexFilter(indices=cells)
             )
-            if isinstance(glyph, Text) and cells is not inside:
+            if isinstance(glyph, Text):
                 glyph.name = "ink"  # by which the standalone file finds it
-                self.sums.append(glyph)
+                self.texts.append(glyph)
         p.add_tools(
             HoverTool(
                 renderers=[each for each in p.renderers if isinstance(each.glyph, Rect)],
@@ -198,10 +206,21 @@ class Heatmap:
             [Column("column", "column", "label"), Column("value", "value")],
         )
 
+    def colour(self, dark: bool) -> None:
+        """Set the colours for a light or a dark page."""
+        self.scale.palette = PALETTES["dark" if dark else "light"]
+        for text in self.texts:
+            text.text_color = style.ink(dark)
 
-def tinted() -> Rect:
-    """Cells at x, y, coloured by "shade", from -1 to 1."""
-    scale = LinearColorMapper(palette=PALETTE, low=-1, high=1)
+
+def shades(dark: bool = False) -> LinearColorMapper:
+    """The colours of shades from -1 to 1; its tags hold both palettes for the standalone file."""
+    palette = PALETTES["dark" if dark else "light"]
+    return LinearColorMapper(palette=palette, low=-1, high=1, tags=[{"palettes": PALETTES}])
+
+
+def tinted(scale: LinearColorMapper) -> Rect:
+    """Cells at x, y, coloured by "shade"."""
     fill = {"field": "shade", "transform": scale}
     return Rect(fill_color=fill, **SQUARE)
 

@@ -34,8 +34,12 @@ THEORY = "#9c6ade"
 SHADE = "#868e96"
 PLUS, MINUS = "#1b9e8f", "#b5489a"
 """Signs, wherever colour stands for them: never the colours of HC and the projection."""
-POSITIVE, NEGATIVE = "#6cb4ec", "#f2925c"
-"""The largest entries of a matrix: pale enough for dark text, in either theme."""
+TINTS = {
+    "light": ("#cb7fb8", "#fafafa", "#32a89a"),
+    "dark": ("#943d7f", "#212427", "#186d63"),
+}
+"""A matrix's cells in each theme: its most negative entries, zero, its most positive ones.  They
+are MINUS and PLUS, mixed with the page's background so that its text can be read on all of them."""
 INK = {"light": "#16191d", "dark": "#e9ecef"}
 """The colour of text, in each theme."""
 ACCENT = {"light": "#1468a3", "dark": "#6cb8f0"}
@@ -51,8 +55,11 @@ def css() -> str:
         "projected": PROJECTED,
         "identity": IDENTITY,
         "theory": THEORY,
-        "positive": POSITIVE,
-        "negative": NEGATIVE,
+        **{
+            name: f"light-dark({TINTS['light'][k]}, {TINTS['dark'][k]})"
+            for k, name in enumerate(("negative", "zero", "positive"))
+        },
+        "on-tint": f"light-dark({INK['light']}, {INK['dark']})",
         "plus": PLUS,
         "minus": MINUS,
         **{f"ink-{theme}": colour for theme, colour in INK.items()},
