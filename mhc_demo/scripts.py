@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-PLOT = ("numbers.js", "slices.js", "signal.js")
+PLOT = ("numbers.js", "slices.js", "scale.js", "signal.js")
 """What the figures themselves call: enough for one that stands still."""
 
 FILE = (*PLOT, "dom.js", "dial.js", "plots.js", "embed.js")

@@ -62,6 +62,8 @@ mhc.embed = (() => {
     paint();
     for (const theme of themes) theme.addEventListener("change", paint);
 
+    if (mhc.state_of(doc).scale !== "full") mhc.scale(doc, mhc.state_of(doc).scale);
+    for (const el of find(".scale")) mhc.scale_control(el, doc, () => {});
     for (const el of find(".headline")) mhc.headline(el, doc, () => data.projected);
     for (const el of find(".range"))
       mhc.range(el, doc, {...data.sliders[el.dataset.name], name: el.dataset.name, tell() {}});

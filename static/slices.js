@@ -17,7 +17,10 @@ Object.assign(mhc, (() => {
     let p = documents.get(doc);
     if (!p) {
       const start = get(surface(doc).tags[0], "state");
-      const state = {depth: get(start, "depth"), iterations: get(start, "iterations")};
+      const state = {
+        depth: get(start, "depth"), iterations: get(start, "iterations"),
+        scale: get(start, "scale") ?? "full", // of the gains: scale.js
+      };
       p = {state, listeners: new Set(), timer: null, changed: new Set(), pending: new Set()};
       documents.set(doc, p);
     }

@@ -15,6 +15,7 @@ from urllib.parse import urlencode
 
 import param
 
+from ..figures.scale import SCALES
 from ..figures.signal import USUAL
 from ..figures.slices import SLIDERS
 from ..lab.settings import PRESETS, Settings
@@ -89,6 +90,12 @@ class State(Experiment):
         bounds=(2, MAX_DEPTH),
         label="Layers seen",
         doc="How many layers the picture shows.",
+    )
+    scale = param.Selector(
+        default=next(iter(SCALES)),
+        objects={title: name for name, title in SCALES.items()},
+        label="Scale",
+        doc="Which gains the axes show: all of them, or those near 1.",
     )
     model_streams = param.Integer(
         COUNTED.streams, bounds=(1, 64), label="Expansion rate n", doc="Of the model counted."
@@ -241,6 +248,7 @@ EMBED_PARAMETERS = ("embed", "controls")
 
 OPTIONAL_PARAMETERS = (
     *SIGNAL_PARAMETERS,
+    "scale",
     *MODEL_PARAMETERS,
     *LAB_SETTINGS,
     *STORY_PARAMETERS,
@@ -254,6 +262,7 @@ URL_PARAMETERS = (
     *COMPUTED_PARAMETERS,
     "view",
     *SIGNAL_PARAMETERS,
+    "scale",
     *MODEL_PARAMETERS,
     *LAB_SETTINGS,
     "theme",
@@ -276,7 +285,7 @@ def parameters_by_link_name() -> dict[str, str]:
     return {linked: name for name in URL_PARAMETERS for linked in names_in_links(name)}
 
 
-KEPT_PARAMETERS = ("theme", "device", *LAB_SETTINGS, *STORY_PARAMETERS, *EMBED_PARAMETERS)
+KEPT_PARAMETERS = ("theme", "device", "scale", *LAB_SETTINGS, *STORY_PARAMETERS, *EMBED_PARAMETERS)
 """The parameters that no scene changes."""
 
 

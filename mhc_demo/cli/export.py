@@ -35,6 +35,7 @@ SHOWN = (
     "direction",
     "writes",
     "zoom",
+    "scale",
     "scene",
 )
 """The parameters of the page's link that a file can show, except streams, of which several may be
@@ -164,6 +165,7 @@ def _html(options: argparse.Namespace, state: dict[str, Any]) -> str:
         fragment=options.fragment,
         device=values.get("device", "numpy"),
         signal={name: values[name] for name in USUAL if name in values},
+        scale=values.get("scale", "full"),
     )
 
 

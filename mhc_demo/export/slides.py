@@ -181,7 +181,6 @@ def _along_layers(
     surface = composite.rename(layer="depth").to_dataset(name="log10_gain")
     second = LayerAxisFigure(surface, source, source, position, [network]).figure
     second.y_range.update(**dict(zip(("start", "end"), _range(composite), strict=True)))
-    style.fit_ticks(second)
     step = next(step for step in (1, 2, 5, 10, 20) if request.depth <= 7 * step)
     for p, title in ((first, "(a) Single layer (dots: one network)"), (second, "(b) Composite")):
         p.title.text = title

@@ -9,7 +9,7 @@ import xarray as xr
 from bokeh.models import ColumnDataSource, Line, NoOverlap, Range1d, Scatter, Segment
 
 from ..numerics.gains import DIRECTIONS
-from . import style
+from . import scale, style
 from .contents import Column, Series, described, log10, medians
 from .curves import (
     BOTH,
@@ -29,7 +29,7 @@ class CompositeFigure:
 
     def __init__(self, surface: xr.Dataset, table: ColumnDataSource, state: Position) -> None:
         depths = surface["depth"].values
-        self.y_range = Range1d(*gain_range(surface))
+        self.y_range = scale.gain_range(gain_range(surface))
         p = depth_plot(
             "composite",
             "Depth (layers)",
@@ -81,7 +81,7 @@ class CompositeFigure:
 
     def update(self, surface: xr.Dataset) -> None:
         """Follow a new surface; the browser cuts the lines anew."""
-        self.y_range.start, self.y_range.end = gain_range(surface)
+        scale.set_full(self.y_range, gain_range(surface))
         self.theory.data = theory_columns(surface)
 
 

@@ -8,17 +8,14 @@ changes.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from bokeh.models import (
-    BasicTicker,
     ColumnDataSource,
     CustomJSTicker,
     CustomJSTickFormatter,
-    FixedTicker,
     Glyph,
     GlyphRenderer,
     Range1d,
@@ -172,19 +169,12 @@ def identity_line() -> Span:
 
 
 def powers_of_ten(p: figure) -> None:
-    """Label the y axis, which holds log10 values, with the numbers themselves."""
+    """Label the y axis, which holds log10 values, with the numbers themselves.
+
+    They are powers of ten, or 1, 2, 5, 10, ... where the y range is too narrow for those.
+    """
     p.yaxis.formatter = CustomJSTickFormatter(code="return mhc.tick(tick)")
-    p.yaxis.ticker = BasicTicker(min_interval=1, desired_num_ticks=7)
-
-
-def fit_ticks(p: figure) -> None:
-    """Powers of ten, or 1, 2, 5, 10, ... where the y range is too narrow for them."""
-    powers_of_ten(p)
-    low, high = p.y_range.start, p.y_range.end
-    if high - low < 2.5:
-        exponents = range(math.floor(low), math.ceil(high))
-        ticks = [math.log10(m) + e for e in exponents for m in (1, 2, 5)]
-        p.yaxis.ticker = FixedTicker(ticks=ticks)
+    p.yaxis.ticker = CustomJSTicker(major_code="return mhc.ticks(cb_data.start, cb_data.end)")
 
 
 def live_ticks(p: figure) -> None:

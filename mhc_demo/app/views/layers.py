@@ -13,7 +13,7 @@ from ...figures import LayersFigure, words
 from ...figures.slices import PLOTTED, gain_columns, table
 from ...numerics.surface import layer_gains
 from ..computing import Key, Position, device_of, experiment_of
-from .base import View, html, lines_legend, note, paragraph, plots
+from .base import View, html, lines_legend, note, paragraph, plots, with_scale
 
 
 class LayersView(View):
@@ -38,7 +38,11 @@ class LayersView(View):
         self.note = note()
         self.gains = data
         return pn.Column(
-            self.legend, plots(self.plot.figure), self.note, sizing_mode="stretch_width", margin=0
+            with_scale(self.context.state, self.legend),
+            plots(self.plot.figure),
+            self.note,
+            sizing_mode="stretch_width",
+            margin=0,
         )
 
     def describe(self) -> None:

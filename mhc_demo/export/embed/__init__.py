@@ -38,6 +38,7 @@ def export_html(
     fragment: bool = False,
     device: str = "numpy",
     signal: Mapping[str, Any] | None = None,
+    scale: str = "full",
 ) -> str:
     """An experiment as one HTML file that asks nothing of any host.
 
@@ -58,6 +59,7 @@ def export_html(
     - `device`: what computes it, of `mhc_demo.DEVICES`.
     - `signal`: of the plot "signal" what `enters` (a name of `numerics.signal.ENTERING`), its
       `direction`, whether layers `writes`, and the `zoom`, the layers seen at once.
+    - `scale`: which gains the axes show at first: "full", all of them, or "near", those near 1.
 
     >>> html = export_html(Experiment(streams=4, seed=42, members=32), depth=64, iterations=1)
     >>> html.startswith("<!DOCTYPE html>")
@@ -81,5 +83,6 @@ def export_html(
         fragment=fragment,
         device=device,
         signal=signal,
+        scale=scale,
     )
     return html(request)

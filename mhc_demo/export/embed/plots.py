@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import xarray as xr
-from bokeh.models import ColumnDataSource, Range1d
+from bokeh.models import ColumnDataSource
 from bokeh.plotting import figure
 
 from ...figures import (
@@ -29,6 +29,8 @@ from ...figures.composite import gain_range, theory_columns
 from ...figures.matrices import PANELS, matrix_columns
 from ...figures.mixing import STROKES as METRIC_STROKES
 from ...figures.packed import GAINS, PLAIN, Cells
+from ...figures.scale import gain_range as scaled
+from ...figures.scale import set_full
 from ...figures.signal import carried_columns, layers_shipped, weight_columns
 from ...figures.slices import PLOTTED, gain_columns, table
 from ...numerics.signal import signal_surface
@@ -62,7 +64,10 @@ class Shared:
         first = self.surfaces[0]
         columns = [gain_columns(each["log10_gain"], dtype=float) for each in self.surfaces]
         self.table = table(
-            columns[0], first["iterations"].values, first["depth"].values, position=request.position
+            columns[0],
+            first["iterations"].values,
+            first["depth"].values,
+            position={**request.position, "scale": request.scale},
         )
         self.packed = PackedSource(self.table, columns)
 
@@ -100,6 +105,8 @@ class Plot:
     share: ClassVar[int] = 1
     """Its part of the width beside other plots."""
     square: ClassVar[bool] = False
+    of_gains: ClassVar[bool] = False
+    """Whether its axis of gains has two scales: see `figures.scale`."""
 
     def __init_subclass__(cls) -> None:
         PLOTS[cls.name] = cls
@@ -180,11 +187,12 @@ class Composite(Plot):
     name = "composite"
     view = "composite"
     share = 2
+    of_gains = True
 
     def build(self) -> None:
         surfaces = self.shared.surfaces
         plot = CompositeFigure(surfaces[0], self.shared.table, self.request.position)
-        plot.y_range.start, plot.y_range.end = gain_range(_together(surfaces))
+        set_full(plot.y_range, gain_range(_together(surfaces)))
         expected = [{"expected": theory_columns(surface)["expected"]} for surface in surfaces]
         self.packed.append(PackedSource(plot.theory, expected))
         self.figures = [plot.figure]
@@ -201,10 +209,11 @@ class Iterations(Plot):
 
     name = "iterations"
     view = "composite"
+    of_gains = True
 
     def build(self) -> None:
         surfaces = self.shared.surfaces
-        y_range = Range1d(*gain_range(_together(surfaces)))
+        y_range = scaled(gain_range(_together(surfaces)))
         plot = IterationsFigure(surfaces[0], self.shared.table, self.request.position, y_range)
         self.figures = [plot.figure]
 
@@ -214,6 +223,7 @@ class Layers(Plot):
 
     name = "layers"
     view = "layers"
+    of_gains = True
 
     def build(self) -> None:
         self.gains = self.shared.measure(layer_gains)
@@ -234,6 +244,7 @@ class LayerAxis(Plot):
     name = "layer-axis"
     view = "layer-axis"
     fixed = "depth"
+    of_gains = True
 
     def build(self) -> None:
         shared, position = self.shared, self.request.position
