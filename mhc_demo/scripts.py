@@ -11,13 +11,14 @@ from pathlib import Path
 PLOT = ("numbers.js", "slices.js", "scale.js", "signal.js")
 """What the figures themselves call: enough for one that stands still."""
 
-FILE = (*PLOT, "dom.js", "dial.js", "plots.js", "embed.js")
+FILE = (*PLOT, "dom.js", "pointer.js", "dial.js", "plots.js", "embed.js")
 """The standalone file."""
 
 PAGE = (
     "alone.js",
     *PLOT,
     "dom.js",
+    "pointer.js",
     "dial.js",
     "doors.js",
     "compare.js",

@@ -32,6 +32,7 @@ Object.assign(mhc, (() => {
       timer = setTimeout(say, Math.max(0, last_told + 100 - performance.now()));
     };
     input.addEventListener("input", () => take(input.valueAsNumber));
+    mhc.offer(doc, name, input, take);
     play_button(head, doc, label, () => state_of(doc)[name], take, start, end);
     return listen(doc, (state) => {
       if (input.valueAsNumber !== state[name]) input.value = state[name];

@@ -154,6 +154,7 @@ Object.assign(mhc, (() => {
 
   // The main plot and the headline at once; the other visible plots shortly after.
   function refresh(doc, ...changed) {
+    if (!doc) return; // of a table whose plots have left, or are not there yet
     const p = page(doc);
     p.changed = new Set(changed);
     follow(doc, false);
