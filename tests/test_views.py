@@ -12,7 +12,7 @@ from bokeh.plotting import figure
 import mhc_demo as mhc
 from mhc_demo.app.state import State
 from mhc_demo.app.views import VIEWS, View, cost
-from mhc_demo.figures import mixing, phase
+from mhc_demo.figures import mixing, phase, style
 from mhc_demo.numerics.costs import ProjectionTimes
 from mhc_demo.numerics.gains import METRICS
 from mhc_demo.numerics.projections import PROJECTIONS
@@ -317,3 +317,13 @@ def test_a_view_of_many_colours_follows_the_theme(view: str) -> None:
     assert [colours(each) for each in shown.figures()] != before
     explorer.state.theme = "light"
     assert [colours(each) for each in shown.figures()] == before
+
+
+def test_a_matrix_s_power_of_ten_stands_beside_its_title() -> None:
+    _, shown = opened("matrices")
+    for p in shown.figures():
+        (power,) = [r for r in p.renderers if getattr(r.glyph, "text_color", "") == style.HC]
+        source, (cell,) = power.data_source, power.view.filter.indices
+        assert cell == len(source.data["text"]) - 1  # the corner of the block
+        place = (source.data["x"][cell], source.data["y"][cell])
+        assert place == (p.x_range.end, p.y_range.end)  # the end of the title's line

@@ -3,7 +3,8 @@
 As in the paper's Figure 8, the row sums (forward gain) are at the right edge and the column
 sums (backward gain) at the bottom.  A matrix travels as a block of (n + 1)^2 numbers: entries,
 sums, and in the corner the power of ten by which all of them are multiplied, so that 10^300 fits
-a float32 and prints as 3.14.
+a float32 and prints as 3.14.  That power is written into the line of the title, where nobody
+overlooks it.
 """
 
 from __future__ import annotations
@@ -157,9 +158,11 @@ class Heatmap:
         p.min_border_left = 28
         row, col = np.divmod(np.arange((n + 1) ** 2), n + 1)
         size = len(row)
+        x, y = col + 0.25 * (col == n), row + 0.25 * (row == n)
+        x[-1], y[-1] = n + margin, -0.5  # the power of ten, at the end of the title's line
         source.data.update(
-            x=col + 0.25 * (col == n),
-            y=row + 0.25 * (row == n),
+            x=x,
+            y=y,
             row=[labels[r] for r in row],
             column=[labels[c] for c in col],
             shade=np.zeros(size),
@@ -167,8 +170,8 @@ class Heatmap:
             exact=[""] * size,
         )
         inside = [k for k in range(n * (n + 1)) if k % (n + 1) < n]
-        right = list(range(n, (n + 1) ** 2, n + 1))  # of the rows, and the corner
-        below = list(range(n * (n + 1), (n + 1) ** 2 - 1))
+        right = list(range(n, size - 1, n + 1))
+        below = list(range(n * (n + 1), size - 1))
         parts: list[tuple[Glyph, list[int]]] = [(tinted(self.scale), inside)]
         if n <= LEGIBLE:
             numbers = {"text_align": "center", "text_font_size": "14px" if n <= 4 else "10px"}
@@ -191,6 +194,13 @@ class Heatmap:
             if isinstance(glyph, Text):
                 glyph.name = "ink"  # by which the standalone file finds it
                 self.texts.append(glyph)
+        power = _text(
+            text_color=style.HC, text_font_style="bold", text_font_size="16px", text_align="right"
+        )
+        power.update(text_baseline="bottom", y_offset=-5)
+        style.draw(p, source, power, style.MOVING).view = CDSView(
+            filter=IndexFilter(indices=[size - 1])
+        )
         p.add_tools(
             HoverTool(
                 renderers=[each for each in p.renderers if isinstance(each.glyph, Rect)],

@@ -30,8 +30,8 @@ LAYER_AXIS = (
 MATRICES = (
     "The first network of the ensemble: the layer at the chosen depth, and the product "
     "of all layers up to it. Σ at the right is the row sum (forward gain of that row), Σ "
-    "below the column sum (backward gain). A factor such as 10¹⁵ in the corner applies to "
-    "the whole matrix. Colour is relative to the largest entry, but at least to 4/n "
+    "below the column sum (backward gain). A factor such as × 10¹⁵ above a matrix "
+    "applies to all of it. Colour is relative to the largest entry, but at least to 4/n "
     "(1 up to n = 4)."
 )
 MIXING = (
