@@ -13,6 +13,7 @@ import mhc_demo as mhc
 from mhc_demo.app.state import State
 from mhc_demo.app.views import VIEWS, View, cost
 from mhc_demo.figures import mixing, phase, style
+from mhc_demo.figures.histogram import BINS
 from mhc_demo.numerics.costs import ProjectionTimes
 from mhc_demo.numerics.gains import METRICS
 from mhc_demo.numerics.projections import PROJECTIONS
@@ -90,7 +91,12 @@ def _composite(state: State) -> Plots:
 
 @library("layers")
 def _layers(state: State) -> Plots:
-    return {"layers": lines(mhc.layer_gains(experiment(state)), state)}
+    gains = mhc.layer_gains(experiment(state))
+    medians = gains.sel(iterations=0, series="member").median("layer")
+    return {
+        "layers": lines(gains, state),
+        "histogram": {f"{d}_median": np.full(BINS, medians.sel(direction=d)) for d in BOTH},
+    }
 
 
 @library("layer-axis")

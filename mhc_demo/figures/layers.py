@@ -37,7 +37,7 @@ class LayersFigure:
         networks: Sequence[Network] = NETWORKS,
     ) -> None:
         layers = gains["layer"].values
-        self.y_range = scale.gain_range(_layer_range(gains))
+        self.y_range = scale.gain_range(layer_range(gains))
         p = depth_plot(
             "layers",
             "Layer",
@@ -81,10 +81,11 @@ class LayersFigure:
 
     def update(self, gains: xr.DataArray) -> None:
         """Follow new gains."""
-        scale.set_full(self.y_range, _layer_range(gains))
+        scale.set_full(self.y_range, layer_range(gains))
 
 
-def _layer_range(gains: xr.DataArray) -> tuple[float, float]:
+def layer_range(gains: xr.DataArray) -> tuple[float, float]:
+    """A y range that holds the gains of single layers at every iteration count."""
     return style.span_of(gains.sel(series=["member", "q05", "q95"]).values, least=0.35)
 
 

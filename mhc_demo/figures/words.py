@@ -167,5 +167,6 @@ def layers(gains: xr.DataArray) -> str:
     return (
         f"The gain of one layer of HC is typically {typical}: it is the product of all "
         "layers that counts. Dots are the layers of the first network, lines the ensemble’s "
-        "median of each layer."
+        "median of each layer. Beside them: how often each gain occurs in that network, backward "
+        "to the left and forward to the right, each to its own maximum; the lines are medians."
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import xarray as xr
@@ -16,6 +17,7 @@ from bokeh.plotting import figure
 
 from ...figures import (
     CompositeFigure,
+    HistogramFigure,
     IterationsFigure,
     LayerAxisFigure,
     LayersFigure,
@@ -26,6 +28,8 @@ from ...figures import (
     words,
 )
 from ...figures.composite import gain_range, theory_columns
+from ...figures.histogram import BINS, histogram_columns
+from ...figures.layers import layer_range
 from ...figures.matrices import PANELS, matrix_columns
 from ...figures.mixing import STROKES as METRIC_STROKES
 from ...figures.packed import GAINS, PLAIN, Cells
@@ -70,6 +74,11 @@ class Shared:
             position={**request.position, "scale": request.scale},
         )
         self.packed = PackedSource(self.table, columns)
+
+    @cached_property
+    def layers(self) -> list[xr.DataArray]:
+        """The gains of single layers."""
+        return self.measure(layer_gains)
 
     def measure(self, compute: Callable[..., Any], **options: Any) -> list[Any]:
         """What a function of `surface.py` returns, for each number of streams."""
@@ -223,10 +232,11 @@ class Layers(Plot):
 
     name = "layers"
     view = "layers"
+    share = 2
     of_gains = True
 
     def build(self) -> None:
-        self.gains = self.shared.measure(layer_gains)
+        self.gains = self.shared.layers
         first = self.gains[0]
         columns = [gain_columns(each, ("member", *PLOTTED), dtype=float) for each in self.gains]
         source = table({}, first["iterations"].values, first["layer"].values)
@@ -236,6 +246,22 @@ class Layers(Plot):
 
     def note(self, i: int) -> str:
         return words.layers(self.gains[i])
+
+
+class Histogram(Plot):
+    """How often each gain of a single layer occurs."""
+
+    name = "histogram"
+    view = "layers"
+    of_gains = True
+
+    def build(self) -> None:
+        gains = self.shared.layers
+        full = layer_range(_together(gains))
+        columns = [histogram_columns(each, full) for each in gains]
+        source = table({}, gains[0]["iterations"].values, range(1, BINS + 1))
+        packed = self.pack(source, columns, *PLAIN)
+        self.figures = [HistogramFigure(packed, self.request.position, scaled(full)).figure]
 
 
 class LayerAxis(Plot):
