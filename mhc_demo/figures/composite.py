@@ -23,6 +23,9 @@ from .curves import (
 )
 from .slices import Position, sliced
 
+MARKERS = ["circle", "diamond"]
+"""The dots of each direction, as the legend shows them."""
+
 
 class CompositeFigure:
     """Composite Amax gain against depth: identity, HC, the projection, bands, theory."""
@@ -61,8 +64,14 @@ class CompositeFigure:
         for network in NETWORKS:
             cells = [(f"{direction}.median", network.options.get("at")) for direction in DIRECTIONS]
             dots = sliced(table, "cells", {"y": cells, "x": [("@depth", None)] * len(cells)}, state)
+            dots.data["marker"] = MARKERS
             dot = Scatter(
-                x="x", y="y", fill_color=network.colour, line_color=network.colour, size=10
+                x="x",
+                y="y",
+                marker={"field": "marker"},
+                fill_color=network.colour,
+                line_color=network.colour,
+                size=10,
             )
             # The depth slider moves HC's dots too.
             moving = replace(network, level=style.MOVING)

@@ -20,6 +20,7 @@ import mhc_demo as mhc
 from mhc_demo.app.views import VIEWS
 from mhc_demo.figures import mixing, phase
 from mhc_demo.figures.figure8 import figure8_csv
+from mhc_demo.figures.histogram import BINS
 from mhc_demo.numerics.gains import METRICS
 from mhc_demo.numerics.paper import figure8
 from mhc_demo.numerics.projections import PROJECTIONS
@@ -130,7 +131,16 @@ def _layers() -> dict[str, Shown]:
         for d in BOTH:
             member = gains.sel(series="member", direction=d, iterations=t)
             table[f"{name}, {d}"]["log10 first network"] = member
-    return {"Amax gain of each single layer": curves(table, DEPTH)}
+    distribution, phrases = {}, []
+    for name, t in NETWORKS.items():
+        for d in BOTH:
+            median = float(gains.sel(series="member", direction=d, iterations=t).median())
+            distribution[f"{name}, {d}"] = {"log10 median of all layers": np.full(BINS, median)}
+            phrases.append(f"{name}, {d}: median {said(median)}, all from ")
+    return {
+        "Amax gain of each single layer": curves(table, DEPTH),
+        "Distribution of the gains of single layers": Shown(distribution, *phrases),
+    }
 
 
 @shown("layer-axis")
