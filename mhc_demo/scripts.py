@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-PLOT = ("numbers.js", "slices.js", "signal.js")
+PLOT = ("numbers.js", "slices.js", "scale.js", "signal.js")
 """What the figures themselves call: enough for one that stands still."""
 
-FILE = (*PLOT, "dom.js", "dial.js", "sinkhorn.js", "plots.js", "embed.js")
+FILE = (*PLOT, "dom.js", "pointer.js", "dial.js", "sinkhorn.js", "plots.js", "embed.js")
 """The standalone file."""
 
 PAGE = (
@@ -19,6 +19,7 @@ PAGE = (
     *PLOT,
     "drawing.js",
     "dom.js",
+    "pointer.js",
     "dial.js",
     "doors.js",
     "sinkhorn.js",

@@ -43,6 +43,7 @@ Object.assign(mhc, (() => {
       tell(state_of(doc)[name]);
     });
     input.addEventListener("input", () => take(input.valueAsNumber));
+    mhc.offer(doc, name, input, take);
     play_button(head, doc, label, () => state_of(doc)[name], take, start, end, pace);
     return listen(doc, (state) => {
       if (input.valueAsNumber !== state[name]) input.value = state[name];

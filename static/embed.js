@@ -32,7 +32,7 @@ mhc.embed = (() => {
   }
 
   // Colours the figures, as the page's theme does.
-  function colour(doc, ink) {
+  function colour(doc, {color: ink, colorScheme: theme}) {
     for (const model of doc.all_models) {
       if (/Axis$/.test(model.type)) {
         model.setv({axis_label_text_color: ink, major_label_text_color: ink});
@@ -41,6 +41,8 @@ mhc.embed = (() => {
         model.setv({grid_line_color: ink});
       }
       if (model.type === "Title" || model.name === "ink") model.setv({text_color: ink});
+      const palettes = get(rule_of(model) ?? {}, "palettes");
+      if (palettes) model.setv({palette: get(palettes, theme) ?? get(palettes, "light")});
     }
   }
 
@@ -56,10 +58,12 @@ mhc.embed = (() => {
       if (typeof rule_of(model) === "object" && get(rule_of(model) ?? {}, "select")) mhc.cut(model);
 
     const themes = [matchMedia("(prefers-color-scheme: dark)"), matchMedia("print")];
-    const paint = () => colour(doc, getComputedStyle(root.querySelector("article")).color);
+    const paint = () => colour(doc, getComputedStyle(root.querySelector("article")));
     paint();
     for (const theme of themes) theme.addEventListener("change", paint);
 
+    if (mhc.state_of(doc).scale !== "full") mhc.scale(doc, mhc.state_of(doc).scale);
+    for (const el of find(".scale")) mhc.scale_control(el, doc, () => {});
     for (const el of find(".headline")) mhc.headline(el, doc, () => data.projected);
     for (const el of find(".range"))
       mhc.range(el, doc, {...data.sliders[el.dataset.name], name: el.dataset.name, tell() {}});

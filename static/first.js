@@ -104,6 +104,7 @@ mhc.first = (() => {
     if (!host) return location.search;
     const chosen = new URLSearchParams(data.query);
     for (const [name, value] of Object.entries(now)) chosen.set(name, value);
+    if (now.scale === "full") chosen.delete("scale"); // as links leave out what is usual
     for (const name of ["view", "scene", "theme", "zoom", ...CHOICES])
       if (name in wishes) chosen.set(name, in_link(wishes[name]));
     if (wishes.theme === "auto") chosen.delete("theme");
@@ -113,8 +114,9 @@ mhc.first = (() => {
 
   function write() {
     if (!host?.isConnected || Object.keys(wishes).length) return;
-    const shown = data.query.replace(
-      /([?&])(depth|iterations)=\d+/g, (_, before, name) => `${before}${name}=${now[name]}`);
+    const shown = data.query
+      .replace(/([?&])(depth|iterations)=\d+/g, (_, before, name) => `${before}${name}=${now[name]}`)
+      .replace(/&scale=\w+/, "") + (now.scale === "full" ? "" : `&scale=${now.scale}`);
     if (location.search !== shown) history.replaceState(history.state, "", shown + location.hash);
   }
 
@@ -209,6 +211,8 @@ mhc.first = (() => {
     if (fresh("presenting")) story.present = wishes.presenting;
     for (const controls of models(live, "SignalControls"))
       for (const name of ["zoom", ...CHOICES]) if (fresh(name)) controls[name] = wishes[name];
+    for (const control of models(live, "ScaleControl"))
+      if (now.scale && control.scale !== now.scale) control.scale = now.scale;
     if (fresh("view")) models(live, "Doors")[0].view = wishes.view;
   }
 

@@ -161,7 +161,17 @@ Object.assign(mhc, (() => {
     return `Picture of the streams at ${present(state)}. ${place}: ${each.join(", ")}.`;
   }
 
-  const SAY = {curves, map, matrix, streams};
+  function histogram(figure, state) {
+    const tell = ({name, columns: [low, high, layers, median]}) => {
+      const found = [...layers.values.keys()].filter((i) => layers.values[i] > 0);
+      if (!found.length) return `${name}: nothing.`;
+      const [from, to] = [low.values[found[0]], high.values[found.at(-1)]];
+      return `${name}: median ${in_words(median.values[0])}, all from ${in_words(from)} to ${in_words(to)}.`;
+    };
+    return `Histogram at ${present(state)}. ${series_of(figure).map(tell).join(" ")}`;
+  }
+
+  const SAY = {curves, map, matrix, streams, histogram};
 
   // A figure's text alternative at a state: sentences with its numbers.
   const alternative = (figure, state) =>

@@ -17,7 +17,10 @@ Object.assign(mhc, (() => {
     let p = documents.get(doc);
     if (!p) {
       const start = get(surface(doc).tags[0], "state");
-      const state = {depth: get(start, "depth"), iterations: get(start, "iterations"), step: 0};
+      const state = {
+        depth: get(start, "depth"), iterations: get(start, "iterations"), step: 0,
+        scale: get(start, "scale") ?? "full", // of the gains: scale.js
+      };
       p = {state, listeners: new Set(), timer: null, changed: new Set(), pending: new Set()};
       documents.set(doc, p);
     }
@@ -172,6 +175,7 @@ Object.assign(mhc, (() => {
 
   // The main plot and the headline at once; the other visible plots shortly after.
   function refresh(doc, ...changed) {
+    if (!doc) return; // of a table whose plots have left, or are not there yet
     const p = page(doc);
     p.changed = new Set(changed);
     follow(doc, false);

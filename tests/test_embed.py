@@ -96,7 +96,8 @@ def test_it_opens_as_the_page_does_and_holds_the_library_s_numbers() -> None:
     assert sliders == {name: page.param[name].label for name in SLIDERS}
     opened = next(m for m in _models(data["doc"]) if m["attributes"].get("name") == "surface")
     tag = dict(opened["attributes"]["tags"][0]["entries"])
-    assert dict(tag["state"]["entries"]) == {n: page.position()[n] for n in SLIDERS}
+    opens = {name: getattr(page, name) for name in (*SLIDERS, "scale")}
+    assert dict(tag["state"]["entries"]) == opens
     surface = mhc.gain_surface(mhc.Experiment(**dict(page.key()[:-1])))["log10_gain"]
     columns = data["variants"][0]["tables"][opened["id"]]
     assert data["per_unit"] == PER_UNIT

@@ -14,7 +14,8 @@ import mhc_demo as mhc
 from mhc_demo.app.controls import Controls
 from mhc_demo.app.state import State
 from mhc_demo.app.views import VIEWS, View, cost
-from mhc_demo.figures import mixing, phase
+from mhc_demo.figures import mixing, phase, style
+from mhc_demo.figures.histogram import BINS
 from mhc_demo.figures.slices import Position, select_columns, set_value
 from mhc_demo.numerics.costs import ProjectionTimes
 from mhc_demo.numerics.gains import METRICS
@@ -112,7 +113,12 @@ def _composite(state: State) -> Plots:
 
 @library("layers")
 def _layers(state: State) -> Plots:
-    return {"layers": lines(mhc.layer_gains(experiment(state)), state)}
+    gains = mhc.layer_gains(experiment(state))
+    medians = gains.sel(iterations=0, series="member").median("layer")
+    return {
+        "layers": lines(gains, state),
+        "histogram": {f"{d}_median": np.full(BINS, medians.sel(direction=d)) for d in BOTH},
+    }
 
 
 @library("layer-axis")
@@ -445,3 +451,13 @@ def test_a_view_that_follows_no_dial_shows_none(name: str) -> None:
     assert not explorer.dial.visible
     assert not explorer.depth.visible
     assert not Controls(explorer)._experiment.visible
+
+
+def test_a_matrix_s_power_of_ten_stands_beside_its_title() -> None:
+    _, shown = opened("matrices")
+    for p in shown.figures():
+        (power,) = [r for r in p.renderers if getattr(r.glyph, "text_color", "") == style.HC]
+        source, (cell,) = power.data_source, power.view.filter.indices
+        assert cell == len(source.data["text"]) - 1  # the corner of the block
+        place = (source.data["x"][cell], source.data["y"][cell])
+        assert place == (p.x_range.end, p.y_range.end)  # the end of the title's line

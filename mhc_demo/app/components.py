@@ -129,6 +129,27 @@ class SignalControls(JSComponent):
 
 
 @prompt
+class ScaleControl(JSComponent):
+    """The switch of the scale of the gains: see `static/scale.js`."""
+
+    scale = param.String(doc="The scale that is shown; the browser sets it.")
+
+    _esm = """
+    export function render({model, el, view}) {
+      const doc = view.model.document
+      const host = document.createElement("div")
+      el.append(host)
+      const stop = mhc.scale_control(host, doc, (scale) => { model.scale = scale })
+      const follow = () => mhc.scale(doc, model.scale)
+      model.on("scale", follow)
+      model.on("remove", stop)
+      follow()
+    }
+    """
+    _stylesheets: ClassVar = [CSS]
+
+
+@prompt
 class Story(JSComponent):
     """The present scene, and the presenter's keys: see `static/story.js`.
 

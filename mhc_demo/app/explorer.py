@@ -88,7 +88,7 @@ class Explorer(pn.viewable.Viewer):
             gain_columns(self.surface["log10_gain"]),
             self.surface["iterations"].values,
             self.surface["depth"].values,
-            position=self.state.position(),
+            position={**self.state.position(), "scale": self.state.scale},
         )
         self._controls: Controls | None = None
         self._make_main()

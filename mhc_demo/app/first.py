@@ -31,10 +31,10 @@ from bokeh.server.tornado import BokehTornado
 from panel.io.resources import Resources, bundle_resources
 from panel.io.state import set_curdoc
 
-from ..export.embed.page import Content
+from ..export.embed.page import Content, legend_of
 from ..export.embed.plots import PLOTS
 from ..export.embed.request import checked
-from ..figures import style, words
+from ..figures import style
 from ..figures.signal import USUAL, at_depth
 from ..figures.slices import SLIDERS
 from ..numerics.surface import EXPERIMENT_PARAMETERS, Experiment
@@ -210,6 +210,7 @@ def _content(state: State) -> Content:
             fragment=True,
             device=state.device,
             signal={name: getattr(state, name) for name in USUAL},
+            scale=state.scale,
         )
     )
 
@@ -228,7 +229,6 @@ def _dress(p: figure) -> None:
 
 def _picture(state: State, content: Content) -> str:
     styles = style.css() + text_of("mhc.css", "first.css")
-    legend = dict.fromkeys(entry for plot in content.plots for entry in plot.legend())
     plots = "".join(plot.html() for plot in content.plots)
     notes = "".join(f'<p class="words">{explained(note)}</p>' for note in content.notes[0][:-1])
     return PICTURE_HTML.format(
@@ -239,7 +239,7 @@ def _picture(state: State, content: Content) -> str:
         sun=SUN,
         moon=MOON,
         settings="".join(_settings(state)),
-        legend=words.legend(legend, explained),
+        legend=legend_of(content.plots, explained),
         plots=plots,
         notes=notes,
     )

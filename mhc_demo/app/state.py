@@ -15,6 +15,7 @@ from urllib.parse import urlencode
 
 import param
 
+from ..figures.scale import SCALES
 from ..figures.signal import USUAL
 from ..figures.sinkhorn import LAST_STEP
 from ..figures.slices import SLIDERS
@@ -99,6 +100,12 @@ class State(Experiment):
         bounds=(2, MAX_DEPTH),
         label="Layers seen",
         doc="How many layers the picture shows.",
+    )
+    scale = param.Selector(
+        default=next(iter(SCALES)),
+        objects={title: name for name, title in SCALES.items()},
+        label="Scale",
+        doc="Which gains the axes show: all of them, or those near 1.",
     )
     model_streams = param.Integer(
         COUNTED.streams, bounds=(1, 64), label="Expansion rate n", doc="Of the model counted."
@@ -283,6 +290,7 @@ EMBED_PARAMETERS = ("embed", "controls")
 OPTIONAL_PARAMETERS = (
     *SIGNAL_PARAMETERS,
     *WORK_PARAMETERS,
+    "scale",
     *MODEL_PARAMETERS,
     *LAB_SETTINGS,
     "theme",
@@ -298,6 +306,7 @@ URL_PARAMETERS = (
     "view",
     *SIGNAL_PARAMETERS,
     *WORK_PARAMETERS,
+    "scale",
     *MODEL_PARAMETERS,
     *LAB_SETTINGS,
     "theme",
@@ -320,7 +329,7 @@ def parameters_by_link_name() -> dict[str, str]:
     return {linked: name for name in URL_PARAMETERS for linked in names_in_links(name)}
 
 
-KEPT_PARAMETERS = ("theme", "device", *LAB_SETTINGS, *STORY_PARAMETERS, *EMBED_PARAMETERS)
+KEPT_PARAMETERS = ("theme", "device", "scale", *LAB_SETTINGS, *STORY_PARAMETERS, *EMBED_PARAMETERS)
 """The parameters that no scene changes."""
 
 

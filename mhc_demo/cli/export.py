@@ -36,6 +36,7 @@ SHOWN = (
     "direction",
     "writes",
     "zoom",
+    "scale",
     "scene",
 )
 """The parameters of the page's link that a file can show, except streams, of which several may be
@@ -166,6 +167,7 @@ def _html(options: argparse.Namespace, state: dict[str, Any]) -> str:
         device=values.get("device", "numpy"),
         signal={name: values[name] for name in USUAL if name in values},
         layer=values.get("layer", 1),
+        scale=values.get("scale", "full"),
     )
 
 

@@ -148,7 +148,7 @@ def fig7(request: SlideRequest) -> Picture:
 @slide(depth=PAPER_LAYERS, iterations=PAPER_ITERATIONS, passes=0)
 def fig8(request: SlideRequest) -> Picture:
     """Matrices of the paper's 27B model with their sums, as in Figure 8; no experiment"""
-    plots = figure8_plots(style.ink(request.dark))
+    plots = figure8_plots(request.dark)
     names = list(FIGURE_8_TITLES)  # three layers, three composites
     return Picture(
         "Mixing matrices of a trained 27B model",
@@ -181,7 +181,6 @@ def _along_layers(
     surface = composite.rename(layer="depth").to_dataset(name="log10_gain")
     second = LayerAxisFigure(surface, source, source, position, [network]).figure
     second.y_range.update(**dict(zip(("start", "end"), _range(composite), strict=True)))
-    style.fit_ticks(second)
     step = next(step for step in (1, 2, 5, 10, 20) if request.depth <= 7 * step)
     for p, title in ((first, "(a) Single layer (dots: one network)"), (second, "(b) Composite")):
         p.title.text = title

@@ -7,6 +7,7 @@ a slider moves, so a figure declares what it selects and never computes.
 from .compare import CompareFigure
 from .composite import CompositeFigure, IterationsFigure
 from .figure8 import figure8_html
+from .histogram import HistogramFigure
 from .layers import LayerAxisFigure, LayersFigure
 from .matrices import MatricesFigure
 from .mixing import MixingFigure
@@ -17,6 +18,7 @@ from .sinkhorn import SinkhornFigure
 __all__ = [
     "CompareFigure",
     "CompositeFigure",
+    "HistogramFigure",
     "IterationsFigure",
     "LayerAxisFigure",
     "LayersFigure",

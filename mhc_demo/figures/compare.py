@@ -21,7 +21,6 @@ from bokeh.models import (
     FixedTicker,
     HoverTool,
     Line,
-    Range1d,
     Scatter,
     Segment,
     Text,
@@ -32,7 +31,7 @@ from numpy.typing import NDArray
 from ..numerics.comparison import MIXING
 from ..numerics.gains import DIRECTIONS
 from ..numerics.projections import PROJECTIONS
-from . import style
+from . import scale, style
 from .contents import Column, Series, described, log10
 from .curves import depth_plot
 from .slices import Position, depth_ticks, sliced, table
@@ -122,7 +121,7 @@ class CompareFigure:
 
     def __init__(self, comparison: xr.Dataset, state: Position, dark: bool = False) -> None:
         depths = comparison["depth"].values
-        self.y_range = Range1d(*_gain_range(comparison))
+        self.y_range = scale.gain_range(_gain_range(comparison))
         self.tables: list[ColumnDataSource] = []
         self.lines: list[ColumnDataSource] = []
         self.now: list[ColumnDataSource] = []
@@ -269,7 +268,7 @@ class CompareFigure:
 
     def _fit(self, comparison: xr.Dataset) -> None:
         low, high = _gain_range(comparison)
-        self.y_range.start, self.y_range.end = low, high
+        scale.set_full(self.y_range, (low, high))
         bound = math.log10(comparison.attrs["streams"])
         doublings = [k * math.log10(2) for k in range(-1, 8) if low < k * math.log10(2) < high]
         ticks = [t for t in doublings if abs(t - bound) > 0.08] + [bound]

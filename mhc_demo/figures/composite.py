@@ -9,7 +9,7 @@ import xarray as xr
 from bokeh.models import ColumnDataSource, Line, NoOverlap, Range1d, Scatter, Segment
 
 from ..numerics.gains import DIRECTIONS
-from . import style
+from . import scale, style
 from .contents import Column, Series, described, log10, medians
 from .curves import (
     BOTH,
@@ -23,13 +23,16 @@ from .curves import (
 )
 from .slices import Position, sliced
 
+MARKERS = ["circle", "diamond"]
+"""The dots of each direction, as the legend shows them."""
+
 
 class CompositeFigure:
     """Composite Amax gain against depth: identity, HC, the projection, bands, theory."""
 
     def __init__(self, surface: xr.Dataset, table: ColumnDataSource, state: Position) -> None:
         depths = surface["depth"].values
-        self.y_range = Range1d(*gain_range(surface))
+        self.y_range = scale.gain_range(gain_range(surface))
         p = depth_plot(
             "composite",
             "Depth (layers)",
@@ -61,8 +64,14 @@ class CompositeFigure:
         for network in NETWORKS:
             cells = [(f"{direction}.median", network.options.get("at")) for direction in DIRECTIONS]
             dots = sliced(table, "cells", {"y": cells, "x": [("@depth", None)] * len(cells)}, state)
+            dots.data["marker"] = MARKERS
             dot = Scatter(
-                x="x", y="y", fill_color=network.colour, line_color=network.colour, size=10
+                x="x",
+                y="y",
+                marker={"field": "marker"},
+                fill_color=network.colour,
+                line_color=network.colour,
+                size=10,
             )
             # The depth slider moves HC's dots too.
             moving = replace(network, level=style.MOVING)
@@ -81,7 +90,7 @@ class CompositeFigure:
 
     def update(self, surface: xr.Dataset) -> None:
         """Follow a new surface; the browser cuts the lines anew."""
-        self.y_range.start, self.y_range.end = gain_range(surface)
+        scale.set_full(self.y_range, gain_range(surface))
         columns = theory_columns(surface)
         now = self.theory.data
         if not all(np.array_equal(now[k], columns[k], equal_nan=True) for k in columns):

@@ -64,19 +64,26 @@ def described(
     *series: Series,
     kind: str = "curves",
     along: str = "",
+    grip: bool = True,
     here: ColumnDataSource | None = None,
 ) -> figure:
     """Add its contents to a figure.
 
     `title` may name {depth} and {iterations}.  `kind` is "curves"; "matrix" (a block with its
     sums, and a power of ten in the corner); or "map" (a value for each pair of coordinates, with
-    `here` the present pair).  `along` is the slider that the first column of curves belongs to.
+    `here` the present pair); or "histogram".  `along` is the slider that the first column of curves
+    belongs to; unless that is not the x axis (`grip`), the plot itself can be dragged
+    (`static/pointer.js`).
     """
+    grip = grip and bool(along)
+    if grip:  # a finger that goes up or down scrolls the page
+        p.styles = {"touch-action": "pan-y pinch-zoom"}
     p.tags = [
         {
             "title": title,
             "kind": kind,
             "along": along,
+            "grip": grip,
             "here": here,
             "series": [_tag(each) for each in series],
             "font": style.FONT,

@@ -216,7 +216,7 @@ class TradeOffFigure:
             band=True,
             start=int(closer),
         )
-        described(p, title, series, along="iterations")
+        described(p, title, series, along="iterations", grip=False)
         self.figure = p
         self.update(surface)
 

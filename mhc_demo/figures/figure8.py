@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from ..numerics.gains import amax_gain
 from ..numerics.paper import PrintedMatrix, figure8, figure8_source
 from . import style
-from .matrices import tinted
+from .matrices import shades, tinted
 
 NAMES = {"hc": "HC", "mhc": "mHC"}
 
@@ -71,12 +71,12 @@ def figure8_csv() -> str:
     return text.getvalue()
 
 
-def figure8_plots(ink: str) -> dict[tuple[str, str], figure]:
-    """The heatmaps by method and key, with the sums that the paper prints in the colour `ink`."""
-    return {(panel.method, panel.key): _heatmap(panel, ink) for panel in figure8()}
+def figure8_plots(dark: bool) -> dict[tuple[str, str], figure]:
+    """The heatmaps by method and key, with the sums that the paper prints."""
+    return {(panel.method, panel.key): _heatmap(panel, dark) for panel in figure8()}
 
 
-def _heatmap(panel: PrintedMatrix, ink: str) -> figure:
+def _heatmap(panel: PrintedMatrix, dark: bool) -> figure:
     n, d = len(panel.matrix), panel.decimals
     p = style.plot(
         f"figure8-{panel.method}-{panel.key}",
@@ -108,11 +108,11 @@ def _heatmap(panel: PrintedMatrix, ink: str) -> figure:
             "text": [_number(value, d) for value in (*panel.row_sums, *panel.column_sums)],
         }
     )
-    cells = style.draw(p, entries, tinted())
+    cells = style.draw(p, entries, tinted(shades(dark)))
     look = {"x": "x", "y": "y", "text": "text", "text_align": "center", "text_baseline": "middle"}
-    look |= {"text_font_size": "16px"}
-    style.draw(p, entries, Text(text_color=style.INK["light"], **look))
-    style.draw(p, sums, Text(text_color=ink, text_font_style="bold", **look))
+    look |= {"text_font_size": "16px", "text_color": style.ink(dark)}
+    style.draw(p, entries, Text(**look))
+    style.draw(p, sums, Text(text_font_style="bold", **look))
     tooltips = [("row, column", "@row, @column"), ("printed", "@text")]
     p.add_tools(HoverTool(renderers=[cells], tooltips=tooltips, attachment="horizontal"))
     return p

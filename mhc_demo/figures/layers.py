@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import xarray as xr
-from bokeh.models import ColumnDataSource, Range1d, Scatter
+from bokeh.models import ColumnDataSource, Scatter
 
 from ..numerics.gains import DIRECTIONS
-from . import style
+from . import scale, style
 from .composite import gain_range
 from .contents import Column, described, log10
 from .curves import (
@@ -37,7 +37,7 @@ class LayersFigure:
         networks: Sequence[Network] = NETWORKS,
     ) -> None:
         layers = gains["layer"].values
-        self.y_range = Range1d(*_layer_range(gains))
+        self.y_range = scale.gain_range(layer_range(gains))
         p = depth_plot(
             "layers",
             "Layer",
@@ -47,7 +47,7 @@ class LayersFigure:
             late=True,
             y_range=self.y_range,
         )
-        style.fit_ticks(p)
+        style.powers_of_ten(p)
         p.add_layout(style.identity_line())
         series = []
         for network in networks:
@@ -81,11 +81,11 @@ class LayersFigure:
 
     def update(self, gains: xr.DataArray) -> None:
         """Follow new gains."""
-        self.y_range.start, self.y_range.end = _layer_range(gains)
-        style.fit_ticks(self.figure)
+        scale.set_full(self.y_range, layer_range(gains))
 
 
-def _layer_range(gains: xr.DataArray) -> tuple[float, float]:
+def layer_range(gains: xr.DataArray) -> tuple[float, float]:
+    """A y range that holds the gains of single layers at every iteration count."""
     return style.span_of(gains.sel(series=["member", "q05", "q95"]).values, least=0.35)
 
 
@@ -107,7 +107,7 @@ class LayerAxisFigure:
         state: Position,
         networks: Sequence[Network] = NETWORKS,
     ) -> None:
-        self.y_range = Range1d(*_axis_range(surface))
+        self.y_range = scale.gain_range(_axis_range(surface))
         p = depth_plot(
             "layer-axis",
             "Layer index l",
@@ -155,7 +155,7 @@ class LayerAxisFigure:
 
     def update(self, surface: xr.Dataset) -> None:
         """Follow a new surface."""
-        self.y_range.start, self.y_range.end = _axis_range(surface)
+        scale.set_full(self.y_range, _axis_range(surface))
         self._explain()
 
     def _explain(self) -> None:

@@ -3,7 +3,8 @@
 As in the paper's Figure 8, the row sums (forward gain) are at the right edge and the column
 sums (backward gain) at the bottom.  A matrix travels as a block of (n + 1)^2 numbers: entries,
 sums, and in the corner the power of ten by which all of them are multiplied, so that 10^300 fits
-a float32 and prints as 3.14.
+a float32 and prints as 3.14.  That power is written into the line of the title, where nobody
+overlooks it.
 """
 
 from __future__ import annotations
@@ -54,12 +55,12 @@ def _blend(low: str, high: str, steps: int) -> list[str]:
     ]
 
 
-# Tints, so that dark text reads on every cell, in either theme.
-PALETTE = [
-    *_blend(style.NEGATIVE, "#ffffff", 64),
-    *_blend("#ffffff", style.POSITIVE, 64),
-    style.POSITIVE,
-]
+def _palette(negative: str, zero: str, positive: str) -> list[str]:
+    return [*_blend(negative, zero, 64), *_blend(zero, positive, 64), positive]
+
+
+PALETTES = {theme: _palette(*tints) for theme, tints in style.TINTS.items()}
+"""Colours from -1 to 1: zero is the page's own background, nearly, and what is large stands out."""
 
 
 def matrix_columns(matrices: xr.Dataset) -> dict[str, NDArray[np.float32]]:
@@ -92,14 +93,15 @@ class MatricesFigure:
     def __init__(
         self, streams: int, table: ColumnDataSource, state: Position, dark: bool = False
     ) -> None:
-        self.sums: list[Text] = []
+        self.scale = shades()
+        self._heatmaps: list[Heatmap] = []
         self.figures = [self._heatmap(streams, table, state, *panel) for panel in PANELS]
         self.colour(dark)
 
     def colour(self, dark: bool) -> None:
-        """Set the colour of the sums, whose background is the page."""
-        for sums in self.sums:
-            sums.text_color = style.ink(dark)
+        """Set the colours for a light or a dark page."""
+        for heatmap in self._heatmaps:
+            heatmap.colour(dark)
 
     def _heatmap(
         self,
@@ -115,8 +117,8 @@ class MatricesFigure:
             table, "block", {"value": column}, state, late=True, heatmap=True, **options
         )
         name = f"matrix-{column}-{'hc' if at == 0 else 'projected'}"
-        heatmap = Heatmap(name, title.format(**state), n, source)
-        self.sums += heatmap.sums
+        heatmap = Heatmap(name, title.format(**state), n, source, self.scale)
+        self._heatmaps.append(heatmap)
         p = described(heatmap.figure, title, heatmap.block, kind="matrix")
         follows(p.title, "text", title, late=True, table=table)
         # The first layout of a newly opened view has the script write texts and shades.
@@ -127,16 +129,23 @@ class MatricesFigure:
 class Heatmap:
     """A block with its sums, from a source of "value", "text", "shade" and "exact".
 
-    `figure` is the plot, `sums` its glyphs whose background is the page, `block` the description
-    of its contents.
+    `figure` is the plot, `block` the description of its contents.  Several can share a `scale`.
 
     `marked`: its sums are coloured by "off" and "one", how far they are from 1 and whether they
     read 1.00, which the rule `heatmap="sums"` brings.
     """
 
     def __init__(
-        self, name: str, title: str, n: int, source: ColumnDataSource, *, marked: bool = False
+        self,
+        name: str,
+        title: str,
+        n: int,
+        source: ColumnDataSource,
+        scale: LinearColorMapper | None = None,
+        *,
+        marked: bool = False,
     ) -> None:
+        self.scale = scale or shades()
         margin = 0.75 if n <= LEGIBLE else 2.8
         p = self.figure = style.plot(
             name, "", "", (-0.5, n + margin), y_range=Range1d(n + margin, -0.5), title=title
@@ -151,9 +160,11 @@ class Heatmap:
         p.min_border_left = 28
         row, col = np.divmod(np.arange((n + 1) ** 2), n + 1)
         size = len(row)
+        x, y = col + 0.25 * (col == n), row + 0.25 * (row == n)
+        x[-1], y[-1] = n + margin, -0.5  # the power of ten, at the end of the title's line
         source.data.update(
-            x=col + 0.25 * (col == n),
-            y=row + 0.25 * (row == n),
+            x=x,
+            y=y,
             row=[labels[r] for r in row],
             column=[labels[c] for c in col],
             shade=np.zeros(size),
@@ -161,20 +172,20 @@ class Heatmap:
             exact=[""] * size,
         )
         inside = [k for k in range(n * (n + 1)) if k % (n + 1) < n]
-        right = list(range(n, (n + 1) ** 2, n + 1))  # of the rows, and the corner
-        below = list(range(n * (n + 1), (n + 1) ** 2 - 1))
-        parts: list[tuple[Glyph, list[int]]] = [(tinted(), inside)]
+        right = list(range(n, size - 1, n + 1))
+        below = list(range(n * (n + 1), size - 1))
+        parts: list[tuple[Glyph, list[int]]] = [(tinted(self.scale), inside)]
         if marked:
             source.data.update(off=np.zeros(size), one=np.zeros(size))
             parts += [
-                (Rect(fill_color=colour, fill_alpha=alpha, **SQUARE), right[:-1] + below)
+                (Rect(fill_color=colour, fill_alpha=alpha, **SQUARE), right + below)
                 for colour, alpha in ((style.HC, "off"), (style.PROJECTED, "one"))
             ]
         if n <= LEGIBLE:
             numbers = {"text_align": "center", "text_font_size": "14px" if n <= 4 else "10px"}
             parts += [
                 (Rect(fill_alpha=0, **SQUARE), right + below),  # targets for the pointer
-                (_text(text_color=style.INK["light"], **numbers), inside),
+                (_text(**numbers), inside),
                 (_text(**numbers), right + below),
             ]
         else:  # only the sums, those of the columns turned upright
@@ -183,14 +194,21 @@ class Heatmap:
                 (_text(text_align="left", x_offset=-6, **numbers), right),
                 (_text(text_align="right", angle=math.pi / 2, y_offset=-6, **numbers), below),
             ]
-        self.sums: list[Text] = []
+        self.texts: list[Text] = []
         for glyph, cells in parts:
             style.draw(p, source, glyph, style.MOVING).view = CDSView(
                 filter=IndexFilter(indices=cells)
             )
-            if isinstance(glyph, Text) and cells is not inside:
+            if isinstance(glyph, Text):
                 glyph.name = "ink"  # by which the standalone file finds it
-                self.sums.append(glyph)
+                self.texts.append(glyph)
+        power = _text(
+            text_color=style.HC, text_font_style="bold", text_font_size="16px", text_align="right"
+        )
+        power.update(text_baseline="bottom", y_offset=-5)
+        style.draw(p, source, power, style.MOVING).view = CDSView(
+            filter=IndexFilter(indices=[size - 1])
+        )
         p.add_tools(
             HoverTool(
                 renderers=[each for each in p.renderers if isinstance(each.glyph, Rect)],
@@ -206,10 +224,21 @@ class Heatmap:
             [Column("column", "column", "label"), Column("value", "value")],
         )
 
+    def colour(self, dark: bool) -> None:
+        """Set the colours for a light or a dark page."""
+        self.scale.palette = PALETTES["dark" if dark else "light"]
+        for text in self.texts:
+            text.text_color = style.ink(dark)
 
-def tinted() -> Rect:
-    """Cells at x, y, coloured by "shade", from -1 to 1."""
-    scale = LinearColorMapper(palette=PALETTE, low=-1, high=1)
+
+def shades(dark: bool = False) -> LinearColorMapper:
+    """The colours of shades from -1 to 1; its tags hold both palettes for the standalone file."""
+    palette = PALETTES["dark" if dark else "light"]
+    return LinearColorMapper(palette=palette, low=-1, high=1, tags=[{"palettes": PALETTES}])
+
+
+def tinted(scale: LinearColorMapper) -> Rect:
+    """Cells at x, y, coloured by "shade"."""
     fill = {"field": "shade", "transform": scale}
     return Rect(fill_color=fill, **SQUARE)
 

@@ -26,6 +26,7 @@ from bokeh.models import (
     HoverTool,
     Label,
     LinearColorMapper,
+    NoOverlap,
     Range1d,
     Rect,
     Scatter,
@@ -41,7 +42,7 @@ from .contents import Column, Series, described, log10
 from .curves import DEPTH_TICKS
 from .slices import Position, follows, sliced, table
 
-LINEAR = 0.03
+LINEAR = 0.01
 """Decades around gain 1 within which the shade is proportional to the log10 gain."""
 
 MOST = 300.0
@@ -60,7 +61,7 @@ def shade(log10_gain: NDArray[np.float64]) -> NDArray[np.float32]:
 
 GAIN_OF_SHADE = f"return mhc.exact({LINEAR} * Math.sinh(value))"
 
-TICKS = {log10: tick(log10) for log10 in (-100, -10, -1, 0, 1, 10, 100)}
+TICKS = {log10: tick(log10) for log10 in (-100, -10, -1, 0, math.log10(1.5), 1, 10, 100)}
 """The ticks of the colour bar: log10 gains and their labels."""
 
 
@@ -83,33 +84,40 @@ def streams_column(gains: xr.DataArray) -> NDArray[np.float32]:
 def palette(dark: bool, steps: int = 64) -> tuple[str, ...]:
     """From vanishing (violet) through gain 1 (a grey near the page's own) to exploding (orange).
 
-    Lightness and chroma change evenly from the middle to either end, in OKLCH (Ottosson 2020),
-    and are the same on both sides.  Only the hue differs, and no common kind of colour blindness
-    confuses these two hues.
+    Lightness changes evenly from the middle to either end, in OKLCH (Ottosson 2020), and in the
+    same way on both sides.  The colour comes at once, so that 1.5 is no grey, and its hue turns, so
+    that 10 is another colour than 1.5.  No common colour blindness confuses the two sides.
     """
-    middle, end = (0.30, 0.80) if dark else (0.94, 0.47)
-    chroma = 0.12
+    middle, end = (0.28, 0.86) if dark else (0.95, 0.37)
+    share = np.linspace(0, 1, steps + 1)
+    lightness = middle + (end - middle) * share
+    chroma = 0.17 * share**0.6
     sides = []
-    for hue in (300.0, 48.0):
-        share = np.linspace(0, 1, steps + 1)
-        lightness = middle + (end - middle) * share
-        sides.append([_srgb(v, chroma * s, hue) for v, s in zip(lightness, share, strict=True)])
+    for near, far in ((285.0, 310.0), (85.0, 30.0)):
+        hue = near + (far - near) * share**0.7
+        sides.append([_srgb(*each) for each in zip(lightness, chroma, hue, strict=True)])
     violet, orange = sides
     return (*violet[:0:-1], *orange)
 
 
 def _srgb(lightness: float, chroma: float, hue: float) -> str:
+    """A colour of OKLCH, with as much of its chroma as screens can show at that lightness."""
+    while min(linear := _linear(lightness, chroma, hue)) < 0 or max(linear) > 1:
+        chroma -= 0.002
+    channels = (12.92 * c if c <= 0.0031308 else 1.055 * c ** (1 / 2.4) - 0.055 for c in linear)
+    return "#" + "".join(f"{round(255 * c):02x}" for c in channels)
+
+
+def _linear(lightness: float, chroma: float, hue: float) -> tuple[float, float, float]:
     a, b = (chroma * f(math.radians(hue)) for f in (math.cos, math.sin))
     long = (lightness + 0.3963377774 * a + 0.2158037573 * b) ** 3
     middle = (lightness - 0.1055613458 * a - 0.0638541728 * b) ** 3
     short = (lightness - 0.0894841775 * a - 1.2914855480 * b) ** 3
-    linear = (
+    return (
         4.0767416621 * long - 3.3077115913 * middle + 0.2309699292 * short,
         -1.2684380046 * long + 2.6097574011 * middle - 0.3413193965 * short,
         -0.0041960863 * long - 0.7034186147 * middle + 1.7076147010 * short,
     )
-    channels = (12.92 * c if c <= 0.0031308 else 1.055 * c ** (1 / 2.4) - 0.055 for c in linear)
-    return "#" + "".join(f"{round(255 * min(max(c, 0.0), 1.0)):02x}" for c in channels)
 
 
 class PhaseFigure:
@@ -272,6 +280,7 @@ class PhaseFigure:
                 height=10,
                 padding=4,
                 background_fill_alpha=0,
+                major_label_policy=NoOverlap(min_distance=4),
                 bar_line_color=None,
             ),
             "above",
@@ -283,8 +292,8 @@ class PhaseFigure:
     def mark(self, spread: float, streams: int, state: Position) -> None:
         """Mark the present state, with the depth and iterations that the browser already shows."""
         titles = (
-            f"depth = {{depth}}, n = {streams}",
-            f"iterations = {{iterations}}, spread = {spread:g}",
+            f"Composite gain (depth {{depth}}, n = {streams})",
+            f"Composite gain (iterations {{iterations}}, spread {spread:g})",
         )
         for p, title in zip(self.figures, titles, strict=True):
             follows(p.title, "text", title, late=True).text = title.format(**state)

@@ -97,8 +97,7 @@ class SinkhornFigure:
     def colour(self, dark: bool) -> None:
         """Set the colour of the sums, whose background is the page."""
         for shown, _ in self.heatmaps:
-            for sums in shown.sums:
-                sums.text_color = style.ink(dark)
+            shown.colour(dark)
 
     # ---- tables ------------------------------------------------------------------------------
 
@@ -408,4 +407,3 @@ class ErrorFigure:
         low, high = max(min(known), LOWEST), max(known)
         margin = 0.06 * (high - low) + 0.1
         self.figure.y_range.start, self.figure.y_range.end = low - margin, high + margin
-        style.fit_ticks(self.figure)

@@ -104,7 +104,9 @@ def table(
     source.js_on_change("data", CustomJS(code="mhc.refresh(cb_obj.document, cb_obj)"))
     label(source, iterations, depths, width)
     if position:
-        source.tags[0]["state"] = {name: position[name] for name in SLIDERS}
+        source.tags[0]["state"] = {
+            name: position[name] for name in (*SLIDERS, "scale") if name in position
+        }
     return source
 
 

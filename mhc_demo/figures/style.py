@@ -8,17 +8,14 @@ changes.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from bokeh.models import (
-    BasicTicker,
     ColumnDataSource,
     CustomJSTicker,
     CustomJSTickFormatter,
-    FixedTicker,
     Glyph,
     GlyphRenderer,
     Label,
@@ -35,8 +32,12 @@ THEORY = "#9c6ade"
 SHADE = "#868e96"
 PLUS, MINUS = "#1b9e8f", "#b5489a"
 """Signs, wherever colour stands for them: never the colours of HC and the projection."""
-POSITIVE, NEGATIVE = "#6cb4ec", "#f2925c"
-"""The largest entries of a matrix: pale enough for dark text, in either theme."""
+TINTS = {
+    "light": ("#cb7fb8", "#fafafa", "#32a89a"),
+    "dark": ("#943d7f", "#212427", "#186d63"),
+}
+"""A matrix's cells in each theme: its most negative entries, zero, its most positive ones.  They
+are MINUS and PLUS, mixed with the page's background so that its text can be read on all of them."""
 INK = {"light": "#16191d", "dark": "#e9ecef"}
 """The colour of text, in each theme."""
 ACCENT = {"light": "#1468a3", "dark": "#6cb8f0"}
@@ -52,8 +53,11 @@ def css() -> str:
         "projected": PROJECTED,
         "identity": IDENTITY,
         "theory": THEORY,
-        "positive": POSITIVE,
-        "negative": NEGATIVE,
+        **{
+            name: f"light-dark({TINTS['light'][k]}, {TINTS['dark'][k]})"
+            for k, name in enumerate(("negative", "zero", "positive"))
+        },
+        "on-tint": f"light-dark({INK['light']}, {INK['dark']})",
         "plus": PLUS,
         "minus": MINUS,
         **{f"ink-{theme}": colour for theme, colour in INK.items()},
@@ -192,19 +196,12 @@ def identity_line() -> Span:
 
 
 def powers_of_ten(p: figure) -> None:
-    """Label the y axis, which holds log10 values, with the numbers themselves."""
+    """Label the y axis, which holds log10 values, with the numbers themselves.
+
+    They are powers of ten, or 1, 2, 5, 10, ... where the y range is too narrow for those.
+    """
     p.yaxis.formatter = CustomJSTickFormatter(code="return mhc.tick(tick)")
-    p.yaxis.ticker = BasicTicker(min_interval=1, desired_num_ticks=7)
-
-
-def fit_ticks(p: figure) -> None:
-    """Powers of ten, or 1, 2, 5, 10, ... where the y range is too narrow for them."""
-    powers_of_ten(p)
-    low, high = p.y_range.start, p.y_range.end
-    if high - low < 2.5:
-        exponents = range(math.floor(low), math.ceil(high))
-        ticks = [math.log10(m) + e for e in exponents for m in (1, 2, 5)]
-        p.yaxis.ticker = FixedTicker(ticks=ticks)
+    p.yaxis.ticker = CustomJSTicker(major_code="return mhc.ticks(cb_data.start, cb_data.end)")
 
 
 def live_ticks(p: figure) -> None:

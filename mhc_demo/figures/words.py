@@ -31,8 +31,8 @@ LAYER_AXIS = (
 MATRICES = (
     "The first network of the ensemble: the layer at the chosen depth, and the product "
     "of all layers up to it. Σ at the right is the row sum (forward gain of that row), Σ "
-    "below the column sum (backward gain). A factor such as 10¹⁵ in the corner applies to "
-    "the whole matrix. Colour is relative to the largest entry, but at least to 4/n "
+    "below the column sum (backward gain). A factor such as × 10¹⁵ above a matrix "
+    "applies to all of it. Colour is relative to the largest entry, but at least to 4/n "
     "(1 up to n = 4)."
 )
 MIXING = (
@@ -68,18 +68,32 @@ def lines(experiment: Experiment, iterations: int) -> list[Entry]:
 
     At 0 iterations, where no projection is drawn, its entry stays so that the plot does not jump.
     """
-    members = experiment.members
     return [
         ("hc", "HC, unconstrained"),
         ("projected" if iterations else "projected off", PROJECTIONS[experiment.projection].title),
         ("identity", "identity: gain 1"),
         ("forward", "forward"),
         ("backward", "backward"),
-        (
-            "band",
-            "one network" if members == 1 else f"median and 5–95 % of {members:,} networks",
-        ),
+        ("band", band(experiment.members)),
     ]
+
+
+def band(members: int) -> str:
+    """What a line and the band around it are: of these networks, and of no others."""
+    return "one network" if members == 1 else f"median and 5–95 % of these {members:,} networks"
+
+
+ENOUGH = 20
+"""Networks from which something can be said about others."""
+
+
+def holds(members: int) -> str:
+    """How often a band of that many networks holds another one."""
+    if members < ENOUGH:
+        return ""
+    # Ranks are uniform: between the quantiles p and 1 - p of m lie (1 - 2p)(m - 1)/(m + 1) of all.
+    share = 0.9 * (members - 1) / (members + 1)
+    return f"The band holds another network in about {100 * share:.0f} % of cases."
 
 
 def theory(surface: xr.Dataset) -> list[Entry]:
@@ -142,7 +156,12 @@ def entering(enters: str, direction: str, writes: bool, members: int) -> str:
 def composite(experiment: Experiment) -> str:
     """What theory says about the unconstrained line, and what the projection is."""
     chosen = PROJECTIONS[experiment.projection]
-    return f"{_growth(experiment)} <b>{chosen.title}</b>: {chosen.note}".strip()
+    parts = (
+        _growth(experiment),
+        f"<b>{chosen.title}</b>: {chosen.note}",
+        holds(experiment.members),
+    )
+    return " ".join(part for part in parts if part)
 
 
 def _growth(experiment: Experiment) -> str:
@@ -172,5 +191,6 @@ def layers(gains: xr.DataArray) -> str:
     return (
         f"The gain of one layer of HC is typically {typical}: it is the product of all "
         "layers that counts. Dots are the layers of the first network, lines the ensemble’s "
-        "median of each layer."
+        "median of each layer. Beside them: how often each gain occurs in that network, backward "
+        "to the left and forward to the right, each to its own maximum; the lines are medians."
     )

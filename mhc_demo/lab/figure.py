@@ -235,9 +235,8 @@ class MappingFigure:
         self.colour(dark=False)
 
     def colour(self, dark: bool) -> None:
-        """Set the colour of the sums, whose background is the page."""
-        for sums in self._heatmap.sums:
-            sums.text_color = style.ink(dark)
+        """Set the colours for a light or a dark page."""
+        self._heatmap.colour(dark)
 
     def show(self, layer: int) -> None:
         """Show the matrix of a layer (1-based) after the latest step, if it is known."""

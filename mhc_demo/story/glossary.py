@@ -214,7 +214,7 @@ TERMS: dict[str, Term] = {
     ),
     "quantiles": Term(
         "5–95 %",
-        "Nine networks of ten lie within the band.",
+        "Nine of ten of the networks that were drawn lie within the band; of others, fewer.",
         words=("5–95 %",),
     ),
     "lyapunov": Term(

@@ -97,6 +97,6 @@ def phase_is_of(explorer: Explorer, values: dict[str, Any], depth: int, iteratio
     assert marked(explorer, "phase-streams") == [depth, experiment.streams]
     titles = [explorer.model(name, "m.title.text") for name in ("phase-spread", "phase-streams")]
     assert titles == [
-        f"depth = {depth}, n = {experiment.streams}",
-        f"iterations = {iterations}, spread = {experiment.spread:g}",
+        f"Composite gain (depth {depth}, n = {experiment.streams})",
+        f"Composite gain (iterations {iterations}, spread {experiment.spread:g})",
     ]

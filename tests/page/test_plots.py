@@ -20,6 +20,7 @@ import mhc_demo as mhc
 from mhc_demo.app.views import VIEWS
 from mhc_demo.figures import mixing, phase
 from mhc_demo.figures.figure8 import figure8_csv
+from mhc_demo.figures.histogram import BINS
 from mhc_demo.numerics.gains import METRICS
 from mhc_demo.numerics.paper import figure8
 from mhc_demo.numerics.projections import PROJECTIONS
@@ -130,7 +131,16 @@ def _layers() -> dict[str, Shown]:
         for d in BOTH:
             member = gains.sel(series="member", direction=d, iterations=t)
             table[f"{name}, {d}"]["log10 first network"] = member
-    return {"Amax gain of each single layer": curves(table, DEPTH)}
+    distribution, phrases = {}, []
+    for name, t in NETWORKS.items():
+        for d in BOTH:
+            median = float(gains.sel(series="member", direction=d, iterations=t).median())
+            distribution[f"{name}, {d}"] = {"log10 median of all layers": np.full(BINS, median)}
+            phrases.append(f"{name}, {d}: median {said(median)}, all from ")
+    return {
+        "Amax gain of each single layer": curves(table, DEPTH),
+        "Distribution of the gains of single layers": Shown(distribution, *phrases),
+    }
 
 
 @shown("layer-axis")
@@ -490,3 +500,39 @@ def test_figure_8_can_be_had_as_a_table(shared: Explorer) -> None:
         np.testing.assert_array_equal(entries, panel.matrix.ravel())
         printed = [float(r["printed"]) for r in own if r["column"] == "Σ"]
         np.testing.assert_array_equal(printed, panel.row_sums)
+
+
+def test_a_plot_is_dragged_and_clicked_like_its_slider(explorer: Explorer, address: str) -> None:
+    explorer.open(address, "?view=composite&scale=near")
+    explorer.eventually(lambda: explorer.model("iterations", "m.inner_width"))
+
+    def point(figure: str, share: float) -> tuple[float, float]:
+        left, top, width, height = explorer.page.evaluate(
+            """(name) => {
+              const [view] = Bokeh.index.query(({model}) => model.name === name)
+              const {left, top} = view.canvas_view.events_el.getBoundingClientRect()
+              const frame = view.frame.bbox
+              return [left + frame.left, top + frame.top, frame.width, frame.height]
+            }""",
+            figure,
+        )
+        return left + share * width, top + height / 2
+
+    mouse = explorer.page.mouse
+    mouse.move(*point("composite", 0.25))
+    mouse.down()
+    expect(explorer.slider("Depth (layers)")).to_have_value("32")
+    mouse.move(*point("composite", 0.75))
+    mouse.up()
+    expect(explorer.slider("Depth (layers)")).to_have_value("97")
+    mouse.click(*point("iterations", 0.5))
+    expect(explorer.slider("Sinkhorn iterations")).to_have_value("15")
+    expect(explorer.page).to_have_url(re.compile("iterations=15&depth=97&.*scale=near"))
+    # The scale of the link stays with another experiment, until it is switched.
+    near = explorer.y_range("composite")
+    explorer.slider("Streams (n)").press("ArrowRight")
+    expect(explorer.page).to_have_url(re.compile("streams=5&"))
+    assert explorer.y_range("composite") == explorer.y_range("iterations") == near == [-0.35, 0.35]
+    explorer.page.get_by_role("button", name="Full").click()
+    explorer.eventually(lambda: expect(explorer.page).not_to_have_url(re.compile("scale=")))
+    assert explorer.y_range("composite")[1] > 10

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 from weakref import WeakKeyDictionary
 
 import panel as pn
+import param
 import xarray as xr
 from bokeh.model import Model
 from bokeh.models import ColumnDataSource
@@ -14,6 +15,7 @@ from bokeh.plotting import figure
 from ...figures import style, words
 from ...figures.slices import recut, ruled
 from ...story.glossary import explained
+from ..components import ScaleControl
 from ..computing import Key, Position
 from ..snippet import snippet
 from ..static import CSS
@@ -163,6 +165,34 @@ def html(text: str, *css_classes: str) -> pn.pane.HTML:
         text,
         stylesheets=[CSS],
         css_classes=list(css_classes),
+        styles=UNLIMITED,
+        sizing_mode="stretch_width",
+        margin=0,
+    )
+
+
+def scale_control(state: PageState) -> ScaleControl:
+    """The switch of the scale of the gains, one for all plots that have them."""
+    control = ScaleControl(scale=state.scale, margin=0, styles={"flex": "0 0 auto"})
+
+    def chosen(event: param.parameterized.Event) -> None:
+        try:
+            state.scale = event.new
+        except ValueError:  # a browser may send anything
+            control.scale = state.scale
+
+    control.param.watch(chosen, "scale")
+    state.param.watch(lambda event: setattr(control, "scale", event.new), "scale")
+    return control
+
+
+def with_scale(state: PageState, legend: Any) -> pn.Row:
+    """A legend, and at the end of its line the switch of the scale."""
+    legend.styles = {**legend.styles, "flex": "1 1 300px"}
+    return pn.Row(
+        legend,
+        scale_control(state),
+        stylesheets=[":host { flex-wrap: wrap; justify-content: space-between; }"],
         styles=UNLIMITED,
         sizing_mode="stretch_width",
         margin=0,

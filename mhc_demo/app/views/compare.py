@@ -19,7 +19,7 @@ from ...numerics.projections import PROJECTIONS
 from ...story.glossary import explained, term
 from ..computing import Key, Position, experiment_of
 from ..static import CSS
-from .base import UNLIMITED, View, note, paragraph, plots
+from .base import UNLIMITED, View, html, note, paragraph, plots, with_scale
 
 MOST_NUMBERS = 2**9
 """Limit of members times n^2: a comparison takes longer than two iterative surfaces."""
@@ -86,6 +86,7 @@ class CompareView(View):
         both = plots(*self.plots.figures)
         both.styles = {**UNLIMITED, "flex": "4 1 680px", "min-width": "0"}
         return pn.Column(
+            with_scale(state, html("")),
             pn.Row(
                 both,
                 self.table,

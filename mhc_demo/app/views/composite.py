@@ -8,7 +8,7 @@ import panel as pn
 from bokeh.plotting import figure
 
 from ...figures import CompositeFigure, IterationsFigure, words
-from .base import View, html, lines_legend, note, paragraph, plot, plots
+from .base import View, html, lines_legend, note, paragraph, plot, plots, with_scale
 
 
 class CompositeView(View):
@@ -26,7 +26,7 @@ class CompositeView(View):
         self.legend = html("")
         self.note = note()
         return pn.Column(
-            self.legend,
+            with_scale(context.state, self.legend),
             self.plots,
             self.note,
             sizing_mode="stretch_width",

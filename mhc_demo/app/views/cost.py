@@ -18,6 +18,7 @@ import param
 from bokeh.models import Range1d
 from bokeh.plotting import figure
 
+from ...figures import words
 from ...figures.cost import (
     DIRECTION,
     TimeFigure,
@@ -194,6 +195,7 @@ class CostView(View):
                 ("projected", f"{chosen.title}, {each}"),
                 ("identity", "identity: gain 1"),
                 ("diamond", "backward gain of one network" if state.members == 1 else many),
+                ("band", words.band(state.members)),
             ]
         )
         self.note.object = paragraph(f"{self._account()} {self._bargain()}")

@@ -12,7 +12,7 @@ from ...figures import LayerAxisFigure, words
 from ...figures.slices import gain_columns, label, table
 from ...numerics.surface import layer_axis_gains
 from ..computing import Key, Position, device_of, experiment_of
-from .base import View, html, lines_legend, note, plots
+from .base import View, html, lines_legend, note, plots, with_scale
 
 
 class LayerAxisView(View):
@@ -37,7 +37,7 @@ class LayerAxisView(View):
         )
         self.legend = html("")
         return pn.Column(
-            self.legend,
+            with_scale(context.state, self.legend),
             plots(self.plot.figure),
             note(words.LAYER_AXIS),
             sizing_mode="stretch_width",

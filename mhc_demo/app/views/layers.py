@@ -9,11 +9,12 @@ import panel as pn
 import xarray as xr
 from bokeh.plotting import figure
 
-from ...figures import LayersFigure, words
+from ...figures import HistogramFigure, LayersFigure, words
+from ...figures.histogram import BINS, histogram_columns
 from ...figures.slices import PLOTTED, gain_columns, table
 from ...numerics.surface import layer_gains
 from ..computing import Key, Position, device_of, experiment_of
-from .base import View, html, lines_legend, note, paragraph, plots
+from .base import View, html, lines_legend, note, paragraph, plots, with_scale
 
 
 class LayersView(View):
@@ -33,12 +34,20 @@ class LayersView(View):
             data["iterations"].values,
             data["layer"].values,
         )
+        self.bars = table(histogram_columns(data), data["iterations"].values, range(1, BINS + 1))
         self.plot = LayersFigure(data, self.table, self.context.state.position())
+        self.histogram = HistogramFigure(
+            self.bars, self.context.state.position(), self.plot.y_range
+        )
         self.legend = html("")
         self.note = note()
         self.gains = data
         return pn.Column(
-            self.legend, plots(self.plot.figure), self.note, sizing_mode="stretch_width", margin=0
+            with_scale(self.context.state, self.legend),
+            plots(self.plot.figure, self.histogram.figure, shares=(2, 1)),
+            self.note,
+            sizing_mode="stretch_width",
+            margin=0,
         )
 
     def describe(self) -> None:
@@ -46,11 +55,12 @@ class LayersView(View):
         self.note.object = paragraph(words.layers(self.gains))
 
     def figures(self) -> list[figure]:
-        return [self.plot.figure]
+        return [self.plot.figure, self.histogram.figure]
 
     def update(self, data: xr.DataArray) -> None:
         self.gains = data
         self.table.data = gain_columns(data, ("member", *PLOTTED))
+        self.bars.data = histogram_columns(data)
         self.plot.update(data)
 
 

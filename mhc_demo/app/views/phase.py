@@ -73,10 +73,15 @@ class PhaseView(View):
         median = (
             "the first network"
             if members == 1
-            else f"the median of {members} networks"
-            + (" (on the left of the first alone)" if state.streams > WIDE else "")
+            else f"the median of the first {members} networks"
+            + (" (on the left, of the first alone)" if state.streams > WIDE else "")
         )
-        shown = "one network" if state.members == 1 else f"the median of {state.members:,}"
+        whole = members == state.members and (members == 1 or state.streams <= WIDE)
+        differs = (
+            "the same as the headline"
+            if whole
+            else f"to be quick; the headline, that of all {state.members:,}, so the two can differ"
+        )
         self.note.object = paragraph(
             "The composite gain, the larger of forward and backward as in the headline, of "
             f"<b>{chosen.title}</b> (HC at 0 iterations): over spread and iterations at n = "
@@ -84,7 +89,7 @@ class PhaseView(View):
             "1, orange explodes, violet vanishes. Equal steps of colour are equal steps of the "
             "gain’s logarithm only near 1; further out they grow in proportion to it, so that 2 "
             "and 10¹⁰⁰ fit on one scale. The ring is the present state; a click on a cell goes "
-            f"there. A cell shows {median}; the headline, {shown}."
+            f"there. A cell shows {median} of seed {state.seed}, {differs}."
         )
 
     def figures(self) -> list[figure]:

@@ -39,6 +39,7 @@ def export_html(
     device: str = "numpy",
     signal: Mapping[str, Any] | None = None,
     layer: int = 1,
+    scale: str = "full",
 ) -> str:
     """An experiment as one HTML file that asks nothing of any host.
 
@@ -60,6 +61,7 @@ def export_html(
     - `signal`: of the plot "signal" what `enters` (a name of `numerics.signal.ENTERING`), its
       `direction`, whether layers `writes`, and the `zoom`, the layers seen at once.
     - `layer`: that whose matrix the plot "sinkhorn" shows at work.
+    - `scale`: which gains the axes show at first: "full", all of them, or "near", those near 1.
 
     >>> html = export_html(Experiment(streams=4, seed=42, members=32), depth=64, iterations=1)
     >>> html.startswith("<!DOCTYPE html>")
@@ -84,5 +86,6 @@ def export_html(
         device=device,
         signal=signal,
         layer=layer,
+        scale=scale,
     )
     return html(request)

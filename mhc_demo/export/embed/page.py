@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from html import escape
 from itertools import groupby
 from typing import Any
@@ -128,8 +128,7 @@ def _body(request: EmbedRequest, plots: list[Plot], notes: list[str]) -> Iterato
 
 
 def _group(plots: list[Plot]) -> str:
-    entries = dict.fromkeys(entry for plot in plots for entry in plot.legend())
-    legend = words.legend(entries) if entries else ""
+    legend = legend_of(plots)
     inside = "".join(plot.html() for plot in plots)
     if not plots[0].figures:
         return f'<section class="group">{legend}{inside}</section>'
@@ -137,6 +136,15 @@ def _group(plots: list[Plot]) -> str:
     return (
         f'<section class="group drawn">{legend}<div class="plots{square}">{inside}</div></section>'
     )
+
+
+def legend_of(plots: Sequence[Plot], mark_up: Callable[[str], str] = str) -> str:
+    """The legend of plots that stand together, and the switch of their scale."""
+    entries = dict.fromkeys(entry for plot in plots for entry in plot.legend())
+    legend = words.legend(entries, mark_up) if entries else ""
+    if not any(plot.of_gains for plot in plots):
+        return legend
+    return f'<div class="lines">{legend}<div class="scale"></div></div>'
 
 
 def _choice(request: EmbedRequest) -> str:

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import xarray as xr
-from bokeh.models import ColumnDataSource, Range1d
+from bokeh.models import ColumnDataSource
 from bokeh.plotting import figure
 
 from ...figures import (
     CompositeFigure,
+    HistogramFigure,
     IterationsFigure,
     LayerAxisFigure,
     LayersFigure,
@@ -28,9 +30,13 @@ from ...figures import (
     words,
 )
 from ...figures.composite import gain_range, theory_columns
+from ...figures.histogram import BINS, histogram_columns
+from ...figures.layers import layer_range
 from ...figures.matrices import PANELS, matrix_columns
 from ...figures.mixing import STROKES as METRIC_STROKES
 from ...figures.packed import GAINS, PLAIN, Cells
+from ...figures.scale import gain_range as scaled
+from ...figures.scale import set_full
 from ...figures.signal import carried_columns, layers_shipped, weight_columns
 from ...figures.slices import PLOTTED, gain_columns, table
 from ...numerics.half_steps import half_steps
@@ -67,9 +73,17 @@ class Shared:
         first = self.surfaces[0]
         columns = [gain_columns(each["log10_gain"], dtype=float) for each in self.surfaces]
         self.table = table(
-            columns[0], first["iterations"].values, first["depth"].values, position=request.position
+            columns[0],
+            first["iterations"].values,
+            first["depth"].values,
+            position={**request.position, "scale": request.scale},
         )
         self.packed = PackedSource(self.table, columns)
+
+    @cached_property
+    def layers(self) -> list[xr.DataArray]:
+        """The gains of single layers."""
+        return self.measure(layer_gains)
 
     def measure(self, compute: Callable[..., Any], **options: Any) -> list[Any]:
         """What a function of `surface.py` returns, for each number of streams."""
@@ -105,6 +119,8 @@ class Plot:
     share: ClassVar[int] = 1
     """Its part of the width beside other plots."""
     square: ClassVar[bool] = False
+    of_gains: ClassVar[bool] = False
+    """Whether its axis of gains has two scales: see `figures.scale`."""
 
     def __init_subclass__(cls) -> None:
         PLOTS[cls.name] = cls
@@ -186,11 +202,12 @@ class Composite(Plot):
     name = "composite"
     view = "composite"
     share = 2
+    of_gains = True
 
     def build(self) -> None:
         surfaces = self.shared.surfaces
         plot = CompositeFigure(surfaces[0], self.shared.table, self.request.position)
-        plot.y_range.start, plot.y_range.end = gain_range(_together(surfaces))
+        set_full(plot.y_range, gain_range(_together(surfaces)))
         expected = [{"expected": theory_columns(surface)["expected"]} for surface in surfaces]
         self.packed.append(PackedSource(plot.theory, expected))
         self.figures = [plot.figure]
@@ -207,10 +224,11 @@ class Iterations(Plot):
 
     name = "iterations"
     view = "composite"
+    of_gains = True
 
     def build(self) -> None:
         surfaces = self.shared.surfaces
-        y_range = Range1d(*gain_range(_together(surfaces)))
+        y_range = scaled(gain_range(_together(surfaces)))
         plot = IterationsFigure(surfaces[0], self.shared.table, self.request.position, y_range)
         self.figures = [plot.figure]
 
@@ -220,9 +238,11 @@ class Layers(Plot):
 
     name = "layers"
     view = "layers"
+    share = 2
+    of_gains = True
 
     def build(self) -> None:
-        self.gains = self.shared.measure(layer_gains)
+        self.gains = self.shared.layers
         first = self.gains[0]
         columns = [gain_columns(each, ("member", *PLOTTED), dtype=float) for each in self.gains]
         source = table({}, first["iterations"].values, first["layer"].values)
@@ -234,12 +254,29 @@ class Layers(Plot):
         return words.layers(self.gains[i])
 
 
+class Histogram(Plot):
+    """How often each gain of a single layer occurs."""
+
+    name = "histogram"
+    view = "layers"
+    of_gains = True
+
+    def build(self) -> None:
+        gains = self.shared.layers
+        full = layer_range(_together(gains))
+        columns = [histogram_columns(each, full) for each in gains]
+        source = table({}, gains[0]["iterations"].values, range(1, BINS + 1))
+        packed = self.pack(source, columns, *PLAIN)
+        self.figures = [HistogramFigure(packed, self.request.position, scaled(full)).figure]
+
+
 class LayerAxis(Plot):
     """The paper's axes: gain against the layer of one network of fixed depth."""
 
     name = "layer-axis"
     view = "layer-axis"
     fixed = "depth"
+    of_gains = True
 
     def build(self) -> None:
         shared, position = self.shared, self.request.position

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ...figures.scale import SCALES
 from ...figures.signal import USUAL, at_depth
 from ...figures.slices import SLIDERS, Position
 from ...numerics._arrays import choice, whole_number
@@ -50,6 +51,8 @@ class EmbedRequest:
     device: str
     signal: Position
     """What the picture of the signal shows: see `figures.signal.USUAL`."""
+    scale: str
+    """Which scale the axes of gains open with: see `figures.scale.SCALES`."""
     layer: int = 1
     """The layer whose matrix is shown at work."""
 
@@ -72,6 +75,7 @@ def checked(
     device: str,
     signal: Mapping[str, Any] | None = None,
     layer: int = 1,
+    scale: str = "full",
 ) -> EmbedRequest:
     """The request that the arguments of `export_html` make, or the error that names one of them."""
     of_story = _scene(scene)
@@ -100,6 +104,7 @@ def checked(
     usual = of_story.controls if of_story else () if printed else SLIDERS
     controls = _controls(plots, controls, usual, signal)
     choice("theme", theme, THEMES)
+    choice("scale", scale, SCALES)
     if height is not None:
         height = whole_number("height", height, *HEIGHTS)
     if title is not None and not isinstance(title, str):
@@ -123,6 +128,7 @@ def checked(
         device=device,
         signal=signal,
         layer=whole_number("layer", layer, 1, MAX_DEPTH),
+        scale=scale,
     )
 
 
