@@ -342,6 +342,7 @@ class ErrorFigure:
         )
         p.xaxis.ticker = [1, 5, 10, 15, 20, 25, 30]
         p.xaxis.major_label_policy = NoOverlap(min_distance=2)
+        style.powers_of_ten(p)
         p.add_layout(chosen_iterations(state))
         self.source, self.slope = ColumnDataSource(), ColumnDataSource()
         self.figure = p
