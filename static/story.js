@@ -23,6 +23,7 @@ mhc.story = (() => {
       --mhc-least: 150px; --mhc-cost: 100vh;
       --mhc-heatmap: clamp(150px, calc(100vh - var(--mhc-rest, 500px)), 36vw);
     }
+    .mhc-told { --mhc-lead: none; }
     .mhc-embedded { --mhc-bar: none; --mhc-rest: calc(100vh - 380px); }
     @media (max-width: 1500px) { .mhc-presenting { --mhc-type: 1.25; } }
     @media (max-width: 900px), (max-height: 800px) { .mhc-presenting { --mhc-type: 1; } }
@@ -71,6 +72,7 @@ mhc.story = (() => {
     function draw() {
       const {scene, presenting, title} = present();
       root.classList.toggle("mhc-presenting", presenting);
+      root.classList.toggle("mhc-told", at() >= 0); // the scene says what the numbers are
       const i = at();
       const wanted = [scene, presenting, i < 0 && presenting && title].join();
       if (shown !== wanted) {

@@ -63,7 +63,8 @@ BOTTOM_AND_TOP = """() => {
   const all = (node) => [node, ...inside(node).flatMap(all)]
   const nodes = all(document.body)
   const named = (name) => nodes.find((node) => node.classList.contains(name))
-  const plots = all(named("mhc-stage")).filter((node) => node.matches(".bk-Figure, p, table"))
+  const plots = all(named("mhc-stage")).filter(
+    (node) => node.matches(".bk-Figure, p, table") && node.checkVisibility()) // not folded away
   return [Math.max(...plots.map((node) => node.getBoundingClientRect().bottom)),
           named("mhc-plots").getBoundingClientRect().top]
 }"""

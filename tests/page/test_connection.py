@@ -64,13 +64,13 @@ def tabs(site: Site, browser: Browser) -> Iterator[tuple[Explorer, Explorer]]:
 
 @pytest.fixture
 def visitors(site: Site, tabs: tuple[Explorer, Explorer]) -> tuple[Explorer, Explorer]:
-    """Both with the page as it is opened without a query, and connected."""
+    """Both with the same page open, and connected."""
     site.network.go_on()
     for each in tabs:
         if each.address and each.page.evaluate("window.marked") and not line(each).inner_text():
             each.reset()
         else:
-            each.open(site.address).page.evaluate(SAME_PAGE)
+            each.open(site.address, "?view=composite").page.evaluate(SAME_PAGE)
     return tabs
 
 
@@ -86,7 +86,7 @@ def line(explorer: Explorer) -> Locator:
 
 
 def opened(site: Site, new_explorer: Any, query: str = "") -> Explorer:
-    explorer: Explorer = new_explorer(1400, 900).open(site.address, query)
+    explorer: Explorer = new_explorer(1400, 900).open(site.address, query or "?view=composite")
     explorer.page.evaluate(SAME_PAGE)
     return explorer
 
@@ -183,7 +183,7 @@ def test_what_is_clicked_before_the_loss_is_seen_waits_and_is_done_in_order(
 
 
 def test_a_computation_is_there_when_the_connection_is_back(site: Site, new_explorer: Any) -> None:
-    explorer = opened(site, new_explorer, "?members=256")
+    explorer = opened(site, new_explorer, "?members=256&view=composite")
     streams = explorer.page.get_by_role("slider", name="Streams (n)")
     streams.focus()
     for _ in range(3):

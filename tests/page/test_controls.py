@@ -135,7 +135,7 @@ def test_a_device_is_chosen_and_what_is_missing_says_why(
     said = expect(page.get_by_text("Gains computed by PyTorch"))
     said.to_contain_text(f"{Experiment().members * MAX_DEPTH:,} matrices projected")
     expect(page).to_have_url(re.compile("device=cpu"))
-    page = explorer.open(address, "?members=4&seed=3&device=cpu").page
+    page = explorer.open(address, "?members=4&seed=3&device=cpu&view=composite").page
     expect(page.get_by_text("Gains computed by PyTorch")).to_be_visible()
     np.testing.assert_allclose(
         explorer.plotted("composite")["HC, forward"],
@@ -145,6 +145,6 @@ def test_a_device_is_chosen_and_what_is_missing_says_why(
 
 
 def test_a_large_ensemble_opens_at_once_and_is_completed(explorer: Explorer, address: str) -> None:
-    explorer.open(address, "?members=200&depth=50")
+    explorer.open(address, "?members=200&depth=50&view=composite")
     wanted = expected({"members": 200}, "forward", iterations=0)
     hc_ends_at(explorer, wanted[-1])
