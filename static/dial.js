@@ -184,7 +184,6 @@ Object.assign(mhc, (() => {
       const titles = named(chosen(), state);
       const both = gains(doc, state);
       write(lead, sentence(both, state));
-      lead.classList.toggle("tame", fate(both[0].larger) === 0);
       both.forEach(({larger, forward, backward}, i) => {
         const {base, power} = rounded(larger);
         const side = sides[i];
@@ -194,7 +193,7 @@ Object.assign(mhc, (() => {
         text(side.verdict, verdict(larger));
         write_gain(side.forward, forward);
         write_gain(side.backward, backward);
-        side.side.classList.toggle("tame", fate(larger) === 0);
+        side.side.classList.toggle("projected", i === 1 && state.iterations > 0);
       });
       clearTimeout(timer);
       timer = setTimeout(() => {
