@@ -382,7 +382,7 @@ def plots(browser: Browser, address: str) -> Iterator[Explorer]:
 @pytest.mark.parametrize("view", SHOWN)
 def test_each_plot_says_its_numbers_and_can_be_kept(plots: Explorer, view: str) -> None:
     """The lab's plots are of what was trained: see test_lab.py."""
-    plots.go(view)
+    plots.show(view)
     says_its_numbers_and_can_be_kept(plots, SHOWN[view]())
 
 
@@ -431,7 +431,7 @@ def figure_named(explorer: Explorer, title: str) -> tuple[float, list[str]]:
 
 
 def test_a_dark_page_gives_dark_pictures(plots: Explorer) -> None:
-    plots.go("composite")
+    plots.show("composite")
     ink = "m.left[0].major_label_text_color"
     light = plots.model("composite", ink)
     plots.page.get_by_role("button", name="Toggle theme").click()
@@ -452,7 +452,7 @@ def test_a_dark_page_gives_dark_pictures(plots: Explorer) -> None:
 
 
 def test_the_text_follows_the_sliders_when_they_rest(plots: Explorer) -> None:
-    plots.go("composite")
+    plots.show("composite")
     gains = mhc.gain_surface(experiment())["log10_gain"].sel(series="median", direction="backward")
     title = "Composite Amax gain against depth"
 
@@ -473,7 +473,7 @@ def test_the_text_follows_the_sliders_when_they_rest(plots: Explorer) -> None:
     plots.set("Depth (layers)", DEPTH)
     plots.set("Sinkhorn iterations", ITERATIONS)
     title = "Amax gain of each single layer"
-    plots.go("layers")
+    plots.show("layers")
     plots.eventually(lambda: expect_titles(plots, [title]))
 
 
