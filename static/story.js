@@ -92,11 +92,12 @@ mhc.story = (() => {
       if (!stage || root.classList.contains("mhc-embedded")) return;
       const scrolled = column.host.closest("main")?.scrollTop ?? window.scrollY;
       const above = stage.getBoundingClientRect().top + scrolled;
-      const rest = present().presenting
-        ? `${all_but_plots(stage, above)}px`
-        : `${20 * Math.round((above + 150) / 20)}px`; // legend and note
-      if (rest !== root.style.getPropertyValue("--mhc-rest"))
-        root.style.setProperty("--mhc-rest", rest);
+      const {presenting} = present();
+      const rest = presenting ? all_but_plots(stage, above) : 20 * Math.round((above + 150) / 20); // legend, note
+      const now = parseFloat(root.style.getPropertyValue("--mhc-rest"));
+      // The first page has rounded it too, and may have measured half a pixel less.
+      if (!presenting && Math.abs(above + 150 - now) <= 12) return;
+      if (rest !== now) root.style.setProperty("--mhc-rest", `${rest}px`);
     }
 
     // In a lecture all must be in one screen: the rows of plots share what is left of it.

@@ -102,6 +102,30 @@ def shown(view: str) -> Callable[[Callable[[], dict[str, Shown]]], Callable[[], 
     return register
 
 
+@shown("signal")
+def _signal() -> dict[str, Shown]:
+    found = mhc.signal_surface(experiment()).sel(position=slice(0, DEPTH))
+    layers, streams = np.indices((DEPTH + 1, 4)).reshape(2, -1)
+    shown = {}
+    for series, title, t in (
+        ("HC, unconstrained", "Signal through HC", 0),
+        ("projection", "Signal through the projection", ITERATIONS),
+    ):
+        here = found.sel(iterations=t)
+        powers = here["log10"].values.round(5)
+        table = {
+            "after layer": layers,
+            "stream": streams + 1,
+            "log10 size": powers.ravel(),
+            "sign": here["sign"].values.ravel(),
+        }
+        ends = zip(here["sign"].values[-1], powers[-1], strict=True)
+        carried = ["−" * int(sign < 0) + said(power) for sign, power in ends]
+        phrases = [f"stream {k} carries {each}" for k, each in enumerate(carried, start=1)]
+        shown[title] = Shown({series: table}, f"After layer {DEPTH}: ", *phrases)
+    return shown
+
+
 @shown("composite")
 def _composite() -> dict[str, Shown]:
     surface = mhc.gain_surface(experiment())
@@ -277,12 +301,6 @@ def _cost() -> dict[str, Shown]:
         title: without_times(table),
         f"{title}, from 1 iteration on": without_times(late),
     }
-
-
-@shown("figure8")
-@shown("formulas")
-def _no_plot() -> dict[str, Shown]:
-    return {}  # tables and text, which are their own alternative
 
 
 # What the page says and saves
