@@ -24,6 +24,7 @@ mhc.story = (() => {
       --mhc-heatmap: clamp(150px, calc(100vh - var(--mhc-rest, 500px)), 36vw);
     }
     .mhc-told { --mhc-lead: none; }
+    @media (max-width: 599.95px) { .mhc-told { --mhc-doors: none; } }
     .mhc-embedded { --mhc-bar: none; --mhc-rest: calc(100vh - 380px); }
     @media (max-width: 1500px) { .mhc-presenting { --mhc-type: 1.25; } }
     @media (max-width: 900px), (max-height: 800px) { .mhc-presenting { --mhc-type: 1; } }

@@ -94,6 +94,7 @@ class Doors(JSComponent):
       const show = mhc.doors(host, {groups: model.groups, choose: (name) => { model.view = name }})
       const follow = () => show(model.view)
       model.on("view", follow)
+      model.on("remove", mhc.connection.listen(({lost}) => { host.inert = lost }))
       follow()
     }
     """

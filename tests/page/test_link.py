@@ -51,7 +51,7 @@ def test_a_bad_link_is_corrected_with_notices(explorer: Explorer, address: str) 
     good = f"iterations=0&depth={MAX_DEPTH}&streams=6&seed=42&spread=1&init=gaussian"
     good += "&projection=mhc-lite"
     expect(explorer.page).to_have_url(re.compile(re.escape(good)))
-    assert len(explorer.plotted("composite")) > 0
+    assert explorer.model("signal-hc", "m.renderers.length") > 0
     assert explorer.page.evaluate("window.pwned") is None
     expect(explorer.page.locator("img[src='x']")).to_have_count(0)
     assert "onerror" not in explorer.page.get_by_role("alert").inner_text()
