@@ -461,7 +461,7 @@ def test_a_dark_page_gives_dark_pictures(plots: Explorer) -> None:
     svg = saved(plots, "Composite Amax gain against depth", "SVG").decode()
     plots.page.get_by_role("button", name="Toggle theme").click()
     expect(plots.page).not_to_have_url(re.compile("theme="))
-    background = re.search(r'</defs><path fill="rgb\((\d+),', svg)
+    background = re.search(r'<path fill="rgb\((\d+),', svg)  # what is painted first
     words = re.search(r'<text fill="rgb\((\d+),[^>]*>Composite', svg)
     assert background
     assert words
