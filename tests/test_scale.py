@@ -25,7 +25,7 @@ def opened(view: str) -> mhc.Explorer:
 
 def test_a_link_has_the_scale_where_it_is_not_the_usual_one() -> None:
     assert "scale" not in State().query()
-    assert "&scale=near&" in State(scale="near").query()
+    assert "&scale=near" in State(scale="near").query()
     read = State()
     read.read({"scale": [b"near"]})
     assert (read.scale, read.notices) == ("near", [])
