@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import xarray as xr
+from bokeh.core.properties import value
 from bokeh.models import (
     Bezier,
     ColumnDataSource,
@@ -97,7 +98,7 @@ def carried_columns(signal: xr.Dataset) -> Columns:
     """What the streams carry as table columns of width n, from `signal_surface`."""
     return {
         "log10": np.ascontiguousarray(signal["log10"].values.round(5) + 0.0, np.float32).ravel(),
-        "sign": np.ascontiguousarray(signal["sign"].values, np.float32).ravel(),
+        "sign": np.ascontiguousarray(signal["sign"].values).ravel(),
     }
 
 
@@ -135,8 +136,11 @@ class SignalFigure:
         self.x_range = Range1d(-0.5, zoom + 0.5)
         self.ink: list[Text] = []
         """Glyphs of which the background is the page."""
+        self.figures: list[figure] = []
+        self._below: list[Text] = []
         self.update(signal, carried_columns(signal), weight_columns(signal))
         self.figures = [self._half(state, at) for at in (0, None)]
+        self._fit()
 
     def colour(self, dark: bool) -> None:
         """Set the colour of what stands on the page."""
@@ -144,11 +148,14 @@ class SignalFigure:
             text.text_color = style.ink(dark)
 
     def update(self, signal: xr.Dataset, carried: Columns, weights: Columns) -> None:
-        """Follow another signal, of as many streams; the browser draws it anew.
+        """Follow another signal; the browser draws it anew.
 
         `carried` and `weights` are its columns, which may be shared by many figures.
         """
         iterations, n = signal["iterations"].values, signal.sizes["stream"]
+        if n != self.streams:
+            self.streams = n
+            self._fit()
         label(self.weights, iterations, signal["layer"].values, n * n)
         chosen = PROJECTIONS[signal.attrs["projection"]]
         shown = {
@@ -163,25 +170,33 @@ class SignalFigure:
         label(self.carried, iterations, signal["position"].values, n, signal=shown)
         self.weights.data, self.carried.data = weights, carried
 
+    def _fit(self) -> None:
+        """Make room for as many streams as there are."""
+        n = self.streams
+        for p in self.figures:
+            p.y_range.update(start=n - 0.3 + HEADING * n, end=-0.62 - HEADING * n)
+            p.yaxis.ticker = list(range(n))
+            p.yaxis.major_label_overrides = {
+                k: f"stream {k + 1}" if n <= 8 else str(k + 1) for k in range(n)
+            }
+        for text in self._below:
+            text.y = value(n - 0.3 + HEADING * n)
+
     def _half(self, state: Position, at: int | None) -> figure:
-        n, hc = self.streams, at == 0
+        hc = at == 0
         name = "hc" if hc else "projected"
         p = style.plot(
             f"signal-{name}",
             "",
             "",
             (0, 1),
-            y_range=Range1d(n - 0.3 + HEADING * n, -0.62 - HEADING * n),
+            y_range=Range1d(),
         )
         p.min_height = 120
         p.x_range = self.x_range
         p.xaxis.visible = False
         p.grid.grid_line_color = None
         p.axis.axis_line_color = None
-        p.yaxis.ticker = list(range(n))
-        p.yaxis.major_label_overrides = {
-            k: f"stream {k + 1}" if n <= 8 else str(k + 1) for k in range(n)
-        }
         options: dict[str, Any] = {} if at is None else {"at": at}
 
         def cut(shape: str, source: ColumnDataSource, **columns: str) -> ColumnDataSource:
@@ -276,7 +291,6 @@ class SignalFigure:
         style.draw(p, front, number, style.MOVING)
         layer = Text(
             x="x",
-            y=n - 0.3 + HEADING * n,
             text="text",
             text_align="center",
             text_baseline="bottom",
@@ -286,6 +300,7 @@ class SignalFigure:
         layer.name = "ink"
         if not hc:
             style.draw(p, ticks, layer, style.MOVING)
+            self._below.append(layer)
         self.ink += [box, number, layer]
         # How wide a ribbon is, and whether there is room for any, depends on the size.
         moved = CustomJS(

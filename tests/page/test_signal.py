@@ -42,8 +42,10 @@ def test_lanes_ribbons_and_numbers_are_the_library_s(explorer: Explorer, address
     )
     np.testing.assert_allclose(heights, [lane_height(power) for power in powers], rtol=1e-12)
 
-    def is_right(depth: int, iterations: int, first: int, **options: Any) -> None:
-        signal = mhc.signal_surface(mhc.Experiment(), at=depth, **options)
+    def is_right(
+        depth: int, iterations: int, first: int, *, streams: int = 4, **options: Any
+    ) -> None:
+        signal = mhc.signal_surface(mhc.Experiment(streams=streams), at=depth, **options)
         for half, t in zip(HALVES, (0, iterations), strict=True):
             wanted = signal.sel(iterations=t, position=slice(first, depth))
             lanes = drawn(explorer, half, "lanes")
@@ -93,6 +95,11 @@ def test_lanes_ribbons_and_numbers_are_the_library_s(explorer: Explorer, address
     numbers = drawn(explorer, HALVES[1], "front")["said"]
     each = zip(wanted["sign"].values, wanted["log10"].values, strict=True)
     assert numbers == [("−" if sign < 0 else "") + said(power) for sign, power in each]
+
+    # Another number of streams is drawn in the same place.
+    explorer.slider("Streams (n)").press("ArrowLeft")
+    explorer.eventually(lambda: is_right(11, 2, 0, streams=3, **options))
+    assert explorer.model(HALVES[0], "m.left[0].ticker.ticks.length") == 3
 
 
 def test_many_streams_have_ribbons_where_there_is_room(explorer: Explorer, address: str) -> None:

@@ -26,7 +26,7 @@ from ...numerics.surface import MAX_DEPTH
 from ..components import SignalControls
 from ..computing import Key, Position, experiment_of
 from ..snippet import signal_snippet
-from .base import UNLIMITED, View, html, legend, note, paragraph, plots
+from .base import View, html, legend, note, paragraph, plots
 
 if TYPE_CHECKING:
     from ..state import State
@@ -110,8 +110,10 @@ class SignalView(View):
         return signal_snippet({**dict(state.key()), **state.position()})
 
     def build(self, data: Shown) -> Any:
-        self.plots = pn.Column(styles=UNLIMITED, sizing_mode="stretch_width", margin=0)
         state = self.context.state
+        self.data = data
+        self.picture = SignalFigure(data.signal, state.position(), state.zoom)
+        self.picture.colour(state.dark)
         self.controls = SignalControls(
             offered=offered(),
             sizing_mode="stretch_width",
@@ -121,11 +123,9 @@ class SignalView(View):
         self.controls.param.watch(self._chosen, list(SIGNAL_PARAMETERS))
         state.param.watch(self._follow, list(SIGNAL_PARAMETERS))
         self.note = note()
-        self.data = data
-        self._draw()
         return pn.Column(
             html(legend(words.signal())),
-            self.plots,
+            *(plots(each, height=HALF) for each in self.picture.figures),
             self.controls,
             self.note,
             sizing_mode="stretch_width",
@@ -149,16 +149,7 @@ class SignalView(View):
 
     def update(self, data: Shown) -> None:
         self.data = data
-        if self.picture.streams == data.signal.sizes["stream"]:
-            self.picture.update(data.signal, data.carried, data.weights)
-        else:
-            self._draw()
-
-    def _draw(self) -> None:
-        state = self.context.state
-        self.picture = SignalFigure(self.data.signal, state.position(), state.zoom)
-        self.picture.colour(state.dark)
-        self.plots[:] = [plots(each, height=HALF) for each in self.picture.figures]
+        self.picture.update(data.signal, data.carried, data.weights)
 
     def holds(self, position: Position) -> bool:
         return self.data.chosen == Chosen.of(self.picture.streams, position)
