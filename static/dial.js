@@ -156,12 +156,8 @@ Object.assign(mhc, (() => {
   const MARKUP = `<p class="lead"></p>${SIDE}<div class="arrow" aria-hidden="true">→</div>${SIDE}
     <div class="spoken" role="status"></div>`;
 
-  const named = ({projection, iterative}, {iterations}) => [
-    "HC, unconstrained",
-    iterations === 0
-      ? "0 iterations: HC itself"
-      : projection + (iterative ? `, ${iterations} iteration${iterations === 1 ? "" : "s"}` : ""),
-  ];
+  const named = ({projection, iterative}, state) =>
+    [mhc.HC_NAME, mhc.projected_name(projection, iterative, state)];
 
   // Two huge numbers; one lasting live region speaks them half a second after the last move.
   // `chosen()` gives the title of the {projection}, and whether it is {iterative}.

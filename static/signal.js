@@ -61,12 +61,12 @@ Object.assign(mhc, (() => {
 
   const NARROW = 420; // pixels below which a projection has its short name
 
-  const named = ({projection, short, iterative, wide}, {iterations}) => {
-    const name = wide < NARROW ? short : projection;
-    return iterations === 0
+  // What the two halves are called, and the two numbers of the headline.
+  const HC_NAME = "HC, unconstrained";
+  const projected_name = (title, iterative, {iterations}) =>
+    iterations === 0
       ? "0 iterations: HC itself"
-      : name + (iterative ? `, ${iterations} iteration${iterations === 1 ? "" : "s"}` : "");
-  };
+      : title + (iterative ? `, ${iterations} iteration${iterations === 1 ? "" : "s"}` : "");
 
   function lanes({log10, sign}, state, rule) {
     const f = frame(rule, state);
@@ -169,8 +169,10 @@ Object.assign(mhc, (() => {
   }
 
   function heading(_, state, rule) {
-    const f = frame(rule, state);
-    return {x: [-0.5], text: [get(rule, "at") === 0 ? "HC, unconstrained" : named(f, state)]};
+    const {wide, short, projection, iterative} = frame(rule, state);
+    const title = wide < NARROW ? short : projection;
+    const name = get(rule, "at") === 0 ? HC_NAME : projected_name(title, iterative, state);
+    return {x: [-0.5], text: [name]};
   }
 
   // The layers' numbers, below the lower half.
@@ -298,5 +300,5 @@ Object.assign(mhc, (() => {
     };
   }
 
-  return {zoom, signal_controls, lane_height: height, shapes: {lanes: morphing(lanes), ribbons: morphing(ribbons), front, rails, heading, ticks, taps}};
+  return {HC_NAME, projected_name, zoom, signal_controls, lane_height: height, shapes: {lanes: morphing(lanes), ribbons: morphing(ribbons), front, rails, heading, ticks, taps}};
 })());

@@ -4,7 +4,8 @@ A table is a flat column store: every column holds one number (or a block of `wi
 each (iterations, depth).  A source that is cut from a table says in its tags from which and how.
 `static/slices.js` obeys these rules when a slider moves, and `select_columns` below obeys them
 once, so that the first picture is right before any script has run.  They are the whole interface
-between Python and JavaScript: a new figure needs no new script.
+between Python and JavaScript: a new figure needs no new script, unless it draws shapes that are
+no column of a table, as the signal's ribbons are.
 
 Rules ("select"):
     row      the values along depth at the present iterations (or at a fixed count, `at`),
