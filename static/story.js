@@ -20,7 +20,7 @@ mhc.story = (() => {
   const SHEET = `
     .mhc-presenting {
       --mhc-type: 1.5; --mhc-bar: none; --mhc-small: none;
-      --mhc-least: 150px; --mhc-cost: 100vh;
+      --mhc-half: 1; --mhc-halves: 120px; --mhc-least: 150px; --mhc-cost: 100vh;
       --mhc-heatmap: clamp(150px, calc(100vh - var(--mhc-rest, 500px)), 36vw);
     }
     .mhc-told { --mhc-lead: none; }

@@ -36,7 +36,11 @@ SIGNAL_PARAMETERS = tuple(USUAL)
 
 WAYS = [["forward", "Forward"], ["backward", "Backward: a gradient"]]
 
-HALF = "calc(0.5 * clamp(380px, calc(100vh - var(--mhc-rest, 500px)), 1600px))"
+HALF = (
+    "calc(var(--mhc-half, 0.5) * "
+    "clamp(var(--mhc-halves, 380px), calc(100vh - var(--mhc-rest, 500px)), 1600px))"
+)
+"""Height of a half.  In a lecture the room is divided among rows already (`static/story.js`)."""
 
 
 @dataclass(frozen=True)
