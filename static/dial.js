@@ -153,7 +153,7 @@ Object.assign(mhc, (() => {
       <div class="number" aria-hidden="true"><span class="base"></span><sup></sup></div>
       <div class="sub"><b class="verdict"></b><span>forward <span class="forward"></span></span>
         <span>backward <span class="backward"></span></span></div></div>`;
-  const MARKUP = `<p class="lead"></p>${SIDE}<div class="arrow" aria-hidden="true">→</div>${SIDE}
+  const MARKUP = `<p class="lead"><span></span><span class="room" aria-hidden="true"></span></p>${SIDE}<div class="arrow" aria-hidden="true">→</div>${SIDE}
     <div class="spoken" role="status"></div>`;
 
   const named = ({projection, iterative}, state) =>
@@ -174,12 +174,15 @@ Object.assign(mhc, (() => {
       backward: side.querySelector(".backward"),
     }));
     const status = el.querySelector(".spoken");
-    const lead = el.querySelector(".lead");
+    // There is always room for the longest sentence: nothing moves below a hand.
+    const [lead, room] = el.querySelectorAll(".lead > span");
+    const longest = longest_sentence(doc);
     let timer = null;
     return listen(doc, (state) => {
       const titles = named(chosen(), state);
       const both = gains(doc, state);
-      write(lead, sentence(both, state));
+      write(lead, sentence(both[0].larger, state.depth));
+      write(room, longest());
       both.forEach(({larger, forward, backward}, i) => {
         const {base, power} = rounded(larger);
         const side = sides[i];
@@ -200,15 +203,34 @@ Object.assign(mhc, (() => {
   }
 
   // What the two numbers are the size of.
-  function sentence([{larger}], {depth}) {
+  function sentence(larger, depth) {
     const size = `<b>${written_out(larger)}</b>`;
     const then = larger < 0 ? `at most ${size} of it is left` : `it can be ${size} times as large`;
     return `A signal of size 1 enters. ${depth} layer${depth === 1 ? "" : "s"} later ${then}. Drag “Sinkhorn iterations”.`;
   }
 
+  // The longest such sentence at any depth of the present table.
+  function longest_sentence(doc) {
+    let [data, found] = [null, ""];
+    return () => {
+      const {tags, data: now} = surface(doc);
+      if (now !== data) {
+        data = now;
+        const depths = get(tags[0], "depths");
+        const of_hc = ["forward.median", "backward.median"].flatMap((name) =>
+          [...get(data, name).slice(0, depths.length)]);
+        const written = of_hc.filter((gain) => gain <= MOST_DIGITS);
+        found = sentence(Math.max(1, ...written), depths.at(-1));
+      }
+      return found;
+    };
+  }
+
+  const MOST_DIGITS = 27; // for which a line has room
+
   // A gain with all its zeros, as far as a line has room for them.
   function written_out(log10) {
-    if (fate(log10) < 2 || log10 > 27) return in_label(log10);
+    if (fate(log10) < 2 || log10 > MOST_DIGITS) return in_label(log10);
     const power = Math.floor(log10) - 1;
     const digits = BigInt(Math.round(10 ** (log10 - power))) * 10n ** BigInt(power);
     return digits.toLocaleString("en");
