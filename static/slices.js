@@ -51,7 +51,8 @@ Object.assign(mhc, (() => {
 
   function pick(data, start, length, stride = 1) {
     const out = new Float64Array(length);
-    for (let i = 0; i < length; i++) out[i] = data[start + i * stride];
+    const unit = data instanceof Int16Array ? 1000 : 1;
+    for (let i = 0; i < length; i++) out[i] = data[start + i * stride] / unit;
     return out;
   }
 

@@ -134,6 +134,8 @@ def hasten() -> None:
     settings.perform_document_validation = False
     # It looks for similar names whenever Panel asks a model for something that only some have.
     settings.perform_error_diagnostics = False
+    # It asks the environment for this at every model that it writes.
+    settings.serialize_include_defaults = settings.serialize_include_defaults()
 
 
 def answer_together() -> None:

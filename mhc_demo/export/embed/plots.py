@@ -37,7 +37,7 @@ from ...figures.mixing import STROKES as METRIC_STROKES
 from ...figures.packed import GAINS, PLAIN, Cells
 from ...figures.scale import gain_range as scaled
 from ...figures.scale import set_full
-from ...figures.signal import carried_columns, layers_shipped, weight_columns
+from ...figures.signal import carried_columns, layers_shipped
 from ...figures.slices import PLOTTED, gain_columns, table
 from ...numerics.half_steps import half_steps
 from ...numerics.mixing import sample_mixing
@@ -180,7 +180,8 @@ class Signal(Plot):
         found = found.sel(layer=held)
         picture = SignalFigure(found, request.position, min(chosen["zoom"], depth))
         self.pack(picture.carried, [carried_columns(found)])
-        self.pack(picture.weights, [weight_columns(found)], *PLAIN)
+        weights = {"weight": found["matrix"].values.round(3) + 0.0}
+        self.pack(picture.weights, [weights], *PLAIN)
         self.figures = picture.figures
 
     def legend(self) -> list[words.Entry]:
