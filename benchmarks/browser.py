@@ -48,7 +48,8 @@ PROBE = """([name, for_data]) => {
     const start = probe.start
     probe.start = null
     // Tasks of lower priority may be put off while a hand moves.
-    scheduler.postTask(() => probe.times.push(performance.now() - start), {priority: "user-blocking"})
+    const painted = () => probe.times.push(performance.now() - start)
+    scheduler.postTask(painted, {priority: "user-blocking"})
   }
   probe.start = null
 }"""

@@ -18,7 +18,11 @@ import panel as pn
 import panel_material_ui as pmui
 import param
 import pytest
+from bokeh.core.property.dataspec import ColorSpec, DataSpec
 from bokeh.core.property.descriptors import UnsetValueError
+from bokeh.core.property.either import Either
+from bokeh.core.property.nothing import Nothing
+from bokeh.core.property.primitive import Bool, Int, String
 from bokeh.core.property.singletons import Undefined
 from bokeh.core.serialization import Serializer
 from bokeh.document import Document
@@ -247,6 +251,20 @@ def test_a_component_marks_its_own_data() -> None:
     data = [each for each in root.references() if isinstance(each, DataModel)]
     assert len(data) == 2
     assert all(each.tags == [f"__ref:{root.ref['id']}"] for each in data), "`tag_own_data`"
+
+
+def test_the_type_of_a_fixed_value_is_made_once() -> None:
+    _panel.remember_types_of_values()
+    said = inspect.getsource(DataSpec.to_serializable)
+    assert "value_type.replace(String, Nothing())" in said, "`remember_types_of_values`"
+    colour = ColorSpec(default="black").value_type
+    fixed = colour.replace(String, Nothing())
+    assert fixed is colour.replace(String, Nothing()), "`remember_types_of_values`"
+    assert fixed.is_valid((1, 2, 3))
+    assert not fixed.is_valid("a column")
+    either = Either(String, Int)
+    assert not either.replace(String, Nothing()).is_valid("text")
+    assert either.replace(String, Bool()).is_valid(True)
 
 
 def test_components_of_a_served_page_share_their_parameters() -> None:

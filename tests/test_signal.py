@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mhc_demo as mhc
+from mhc_demo.figures.signal import weight_columns
 from mhc_demo.numerics.signal import ENTERING, propagate, random_writes, signal_surface
 
 
@@ -221,3 +222,15 @@ def test_a_difference_that_cannot_be_is_nothing():
 def test_a_surface_names_what_is_wrong(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         surface(**wrong)
+
+
+@pytest.mark.parametrize(("spread", "dtype"), [(1.0, np.int16), (20.0, np.float32)])
+def test_browsers_get_weights_to_three_decimals_in_16_bits_if_they_fit(spread, dtype):
+    signal = signal_surface(mhc.Experiment(streams=4, spread=spread), at=5, depth=5, iterations=1)
+    column = weight_columns(signal)["weight"]
+    assert column.dtype == dtype
+    weights = column / 1000 if dtype == np.int16 else column
+    largest = float(np.abs(signal["matrix"]).max())
+    np.testing.assert_allclose(
+        weights, signal["matrix"].values.ravel(), atol=5.01e-4 + 1e-7 * largest
+    )

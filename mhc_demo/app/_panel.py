@@ -20,7 +20,10 @@ import param
 from bokeh.application.application import SessionContext
 from bokeh.core.has_props import HasProps
 from bokeh.core.property import container
+from bokeh.core.property.bases import ParameterizedProperty, Property
 from bokeh.core.property.descriptors import PropertyDescriptor
+from bokeh.core.property.either import Either
+from bokeh.core.property.nothing import Nothing
 from bokeh.core.property.singletons import Intrinsic, Undefined
 from bokeh.core.property.wrappers import PropertyValueContainer
 from bokeh.core.serialization import Serializer
@@ -122,6 +125,7 @@ PLAIN = (type(None), bool, int, float, str, tuple)
 def hasten() -> None:
     """Do without work of Panel's and Bokeh's that a served page has no use for."""
     remember_defaults()
+    remember_types_of_values()
     tag_own_data()
     answer_together()
     send_what_changed()
@@ -277,6 +281,31 @@ _overridden = HasProps._overridden_defaults.__func__  # type: ignore[attr-define
 _get_anew = PropertyDescriptor._get
 _visit_value = util.visit_value_and_its_immediate_references
 _known_defaults: dict[tuple[type, str], Any] = {}
+
+
+def remember_types_of_values() -> None:
+    """Have Bokeh work out once what a fixed value of a glyph's property may be, such as a colour.
+
+    It makes that type anew, with all that it consists of, whenever such a value is written.
+    """
+    for kind in (Either, ParameterizedProperty):
+        kind.replace = _remembered(kind.replace)
+
+
+def _remembered(replace: Callable[..., Property[Any]]) -> Callable[..., Property[Any]]:
+    """A property's `replace` that remembers what it makes; the types of a property never change."""
+
+    def remembered(
+        self: Property[Any], old: type[Property[Any]], new: Property[Any]
+    ) -> Property[Any]:
+        if type(new) is not Nothing:
+            return replace(self, old, new)
+        known = self.__dict__.setdefault("_mhc_types", {})
+        if old not in known:
+            known[old] = replace(self, old, new)
+        return known[old]
+
+    return remembered
 
 
 def _make(self: HasProps, **properties: Any) -> None:
