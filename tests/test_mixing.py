@@ -112,6 +112,28 @@ def test_without_drift_both_networks_start_as_untouched_streams():
     )
 
 
+@pytest.mark.parametrize("n", [1, 2, 4, 8])
+def test_drift_is_equal_as_far_as_doubly_stochastic_matrices_reach(n):
+    for spread in (0.0, 0.1, 0.2, 5.0):
+        hc = sample_mixing(8, n, 16, "equal-drift", spread)
+        logits = sample_mixing(8, n, 16, "equal-drift", spread, logits=True)
+        mhc_ = mhc.sinkhorn_knopp(logits, 1)
+        np.testing.assert_array_equal(hc, sample_mixing(8, n, 16, "identity", spread))
+        of_hc, of_mhc = (np.linalg.norm(h - np.eye(n), axis=(-2, -1)) for h in (hc, mhc_))
+        # S is doubly stochastic to the columns' error after 20 iterations, some 1e-7.
+        assert (of_mhc <= np.minimum(of_hc, np.sqrt(2 * n)) + 1e-6).all()
+        if n >= 4 and spread <= 0.2:  # else S may be too near for it
+            np.testing.assert_allclose(of_mhc, of_hc, rtol=1e-5, atol=1e-9)
+
+
+def test_layers_that_are_alike_differ_by_their_own_part():
+    layers = sample_mixing(5, 4, 2, "alike", spread=2.0, seed=3)
+    noise = sample_noise(5, 4, 2, seed=3)
+    np.testing.assert_allclose(
+        layers - layers[:, :1], 2.0 * 0.075 * (noise - noise[:, :1]), atol=1e-12
+    )
+
+
 @pytest.mark.parametrize("init", INITS.values(), ids=lambda init: init.name)
 def test_every_init_keeps_shape_and_library_and_is_deterministic_at_spread_0(init):
     noise = sample_noise(3, 4, 2)

@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import math
 from functools import cache
+from itertools import islice
+from types import ModuleType
 from typing import ClassVar
 
 import numpy as np
@@ -21,6 +23,7 @@ from array_api_compat import array_namespace, device
 from numpy.typing import NDArray
 
 from ._arrays import Array, choice, whole_number
+from .projections import PAPER_ITERATIONS, sinkhorn_iterates
 
 LN10 = math.log(10.0)
 MAX_SEED = 2**32 - 1
@@ -36,11 +39,11 @@ class Init:
         INITS[cls.name] = cls()
 
     def mapping(self, noise: Array, spread: float) -> Array:
-        """The unconstrained H_res of HC, shape (..., n, n)."""
+        """The unconstrained H_res of HC, shape (..., depth, n, n), from the first layer on."""
         raise NotImplementedError
 
     def logits(self, noise: Array, spread: float) -> Array:
-        """What a projection takes (H~_res, Eq. 8), shape (..., n, n)."""
+        """What a projection takes (H~_res, Eq. 8), shape (..., depth, n, n)."""
         raise NotImplementedError
 
     def expected_log10_gain(
@@ -102,6 +105,56 @@ class Identity(Init):
 
     def logits(self, noise: Array, spread: float) -> Array:
         return _diagonal_like(noise, self.DIAGONAL_LOGIT) + spread * noise
+
+
+class EqualDrift(Identity):
+    """As "identity", but mHC's matrices have moved as far from the identity as HC's.
+
+    HC is at I + spread * Z.  mHC's logits are ln((1 - a) I + a S), S the projection of Z, with the
+    a at which both matrices are equally far from I (Frobenius norm); but a is at most 1, because no
+    doubly stochastic matrix is further from I than sqrt(2n).  In "identity" the strong diagonal
+    hides most of the same noise, so that mHC's matrices hardly move.
+    """
+
+    name = "equal-drift"
+    title = "Identity + equal drift"
+    NOTHING = 1e-12
+    """What stands for an entry of 0, which has no logarithm."""
+
+    def logits(self, noise: Array, spread: float) -> Array:
+        xp = array_namespace(noise)
+        identity = _diagonal_like(noise, 1.0)
+        iterates = sinkhorn_iterates(xp, noise)
+        doubly_stochastic = next(islice(iterates, PAPER_ITERATIONS - 1, None))
+        towards = doubly_stochastic - identity
+        share = spread * _length(xp, noise) / (_length(xp, towards) + self.NOTHING)
+        moved = identity + xp.clip(share, 0.0, 1.0) * towards
+        return xp.log(xp.clip(moved, self.NOTHING, None))
+
+
+class Alike(Init):
+    """Layers that are alike: spread * (Z_1 + 0.075 Z_l), so that every layer is nearly the first.
+
+    In the other inits layers are independent, and what one leaves unbalanced the next evens out.
+    Here it adds up: trained layers need not be independent either.
+    """
+
+    name = "alike"
+    title = "Layers alike"
+    OWN = 0.075
+    """How much each layer has of its own.  Logits that share a part of spread 4 and have 0.3 of
+    their own come near the paper's 1.6."""
+
+    def mapping(self, noise: Array, spread: float) -> Array:
+        return spread * (noise[..., :1, :, :] + self.OWN * noise)
+
+    def logits(self, noise: Array, spread: float) -> Array:
+        return self.mapping(noise, spread)
+
+
+def _length(xp: ModuleType, matrices: Array) -> Array:
+    """The Frobenius norm of each matrix, shape (..., 1, 1)."""
+    return xp.sqrt(xp.sum(matrices * matrices, axis=(-2, -1), keepdims=True))
 
 
 def _diagonal_like(noise: Array, value: float) -> Array:
