@@ -419,11 +419,12 @@ def test_mixing_metrics_are_those_of_the_composite(name):
     for metric in METRICS.values():
         values = mixing[metric.name]
         assert values.dims == ("iterations", "depth")
-        assert values.sel(iterations=0).isnull().all()  # HC is not a stochastic matrix
-        if not PROJECTIONS[name].bounded:
-            assert values.isnull().all()
-            continue
-        for t in (1, 2, 3):
+        if not metric.scale_free:  # it compares with a stochastic matrix
+            assert values.sel(iterations=0).isnull().all()
+            if not PROJECTIONS[name].bounded:
+                assert values.isnull().all()
+                continue
+        for t in range(0 if metric.scale_free else 1, 4):
             composites = products(naive_layers(experiment, 6, t)[0])
             expected = [float(metric(m)) for m in composites]
             # Distances of 1e-4 from uniform and singular values, to the rounding of entries of 1.
@@ -440,9 +441,13 @@ def test_mixing_only_increases():
     np.testing.assert_allclose(identity["effective_streams"], 4, rtol=1e-15)
 
 
-def test_mixing_without_a_single_iteration_is_all_nan():
-    mixing = mixing_surface(Experiment(), depth=3, iterations=0)
-    assert all(mixing[name].isnull().all() for name in METRICS)
+def test_what_ignores_the_scale_is_known_of_hc_at_any_depth():
+    mixing = mixing_surface(Experiment(spread=100.0), iterations=0)  # up to 10^290
+    for name, metric in METRICS.items():
+        assert mixing[name].isnull().all() != metric.scale_free
+    left = mixing["effective_streams"].sel(iterations=0)
+    assert left.sel(depth=1) > 1.5
+    assert left.sel(depth=128) == pytest.approx(1, abs=1e-12)  # of rank one
 
 
 # The layout in memory

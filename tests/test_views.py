@@ -177,7 +177,14 @@ def _sinkhorn(state: State) -> Plots:
 @library("mixing")
 def _mixing(state: State) -> Plots:
     found = mhc.mixing_surface(experiment(state)).sel(iterations=state.iterations)
-    return {"mixing": {METRICS[name].title: found[name] for name in mixing.STROKES}}
+    left = mhc.mixing_surface(experiment(state))["effective_streams"]
+    return {
+        "mixing": {METRICS[name].title: found[name] for name in mixing.STROKES},
+        "effective": {
+            "HC, unconstrained": left.sel(iterations=0),
+            "projection": left.sel(iterations=state.iterations),
+        },
+    }
 
 
 @library("compare")

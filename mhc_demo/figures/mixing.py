@@ -1,4 +1,8 @@
-"""The price of stability: how alike the streams become with depth."""
+"""What fades: the differences between streams, and how many of them are left, against depth.
+
+Both networks lose them: HC's products come near rank one as well.  The metrics of the first plot
+compare with a stochastic matrix and so say nothing of HC; the effective number of streams does.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ import math
 import numpy as np
 import xarray as xr
 from bokeh.models import BasicTickFormatter, ColumnDataSource, HoverTool, Line, Range1d
+from bokeh.plotting import figure
 from numpy.typing import NDArray
 
 from ..numerics.gains import METRICS
@@ -25,19 +30,24 @@ STROKES = {
 
 def mixing_columns(mixing: xr.Dataset) -> dict[str, NDArray[np.float32]]:
     """Columns of the table of mixing metrics, one per plotted metric."""
-    return {name: mixing[name].values.astype(np.float32).ravel() for name in STROKES}
+    return {name: mixing[name].values.astype(np.float32).ravel() for name in (*STROKES, EFFECTIVE)}
+
+
+EFFECTIVE = "effective_streams"
+"""The metric that is known of HC too."""
 
 
 UNPROJECTED = "Nothing is projected at 0 iterations:\nturn the dial to 1 or more."
-UNBOUNDED = "This projection bounds nothing,\nso there is no mixing to measure."
+UNBOUNDED = "This projection bounds nothing:\nthere is no stochastic matrix to compare with."
 """Why there are no lines."""
 
 
 class MixingFigure:
-    """Mixing metrics of the projected composite of the first network against depth.
+    """Mixing metrics of the first network's composite against depth.
 
-    The axis is linear and starts at zero, so that differences of 1e-16, which are rounding errors,
-    are invisible.
+    `figure` shows those of the projected composite; its axis is linear and starts at zero, so that
+    differences of 1e-16, which are rounding errors, are invisible.  `effective` shows the effective
+    number of streams, for HC as well.
     """
 
     def __init__(self, mixing: xr.Dataset, table: ColumnDataSource, state: Position) -> None:
@@ -53,9 +63,7 @@ class MixingFigure:
             y_range=self.y_range,
             x_axis_type="log",
         )
-        p.x_range.start = 1  # logarithmic, because most is lost in the first few layers
-        p.xaxis.ticker = [2**k for k in range(MAX_DEPTH.bit_length())]
-        p.xaxis.formatter = BasicTickFormatter()
+        _logarithmic(p)
         lines, series = [], []
         for name, stroke in STROKES.items():
             source = sliced(table, "row", {"value": name}, state, late=True)
@@ -90,6 +98,43 @@ class MixingFigure:
         self.unbounded = style.why_empty(p, UNBOUNDED, *middle)
         self._explain(mixing)
         self.figure = p
+        self.effective = self._effective(mixing, table, state)
+
+    def _effective(self, mixing: xr.Dataset, table: ColumnDataSource, state: Position) -> figure:
+        depths = mixing["depth"].values
+        self.effective_range = Range1d(0.9, _most(mixing))
+        p = depth_plot(
+            "effective",
+            "Depth (layers)",
+            "Effective number of streams",
+            int(depths[-1]),
+            state,
+            late=True,
+            y_range=self.effective_range,
+            x_axis_type="log",
+        )
+        _logarithmic(p)
+        lines, series = [], []
+        for title, colour, fixed in (
+            ("HC, unconstrained", style.HC, {"at": 0}),
+            ("projection", style.PROJECTED, {}),
+        ):
+            source = sliced(table, "row", {"value": EFFECTIVE}, state, late=True, **fixed)
+            source.data["depth"] = depths
+            curve = Line(x="depth", y="value", line_color=colour, line_width=3)
+            lines.append(style.draw(p, source, curve, style.MOVING))
+            lines[-1].name = title
+            columns = [Column("value", "value")]
+            series.append(Series(title, source, Column("depth", "depth"), columns, colour=colour))
+        p.add_tools(
+            HoverTool(
+                renderers=lines,
+                tooltips=[("$name", "@value{0.000}"), ("layers", "@depth")],
+                mode="vline",
+                attachment="horizontal",
+            )
+        )
+        return described(p, "Effective number of streams against depth", *series, along="depth")
 
     def _explain(self, mixing: xr.Dataset) -> None:
         known = any(bool(mixing[name].notnull().any()) for name in STROKES)
@@ -99,7 +144,20 @@ class MixingFigure:
     def update(self, mixing: xr.Dataset) -> None:
         """Follow new metrics."""
         self.y_range.end = _top(mixing)
+        self.effective_range.end = _most(mixing)
         self._explain(mixing)
+
+
+def _logarithmic(p: figure) -> None:
+    """Most is lost in the first few layers."""
+    p.x_range.start = 1
+    p.xaxis.ticker = [2**k for k in range(MAX_DEPTH.bit_length())]
+    p.xaxis.formatter = BasicTickFormatter()
+
+
+def _most(mixing: xr.Dataset) -> float:
+    """The end of the axis of effective streams: the most that any composite of this network has."""
+    return max(1.5, 1.05 * float(mixing[EFFECTIVE].max()))
 
 
 def _top(mixing: xr.Dataset) -> float:

@@ -36,11 +36,13 @@ MATRICES = (
     "(1 up to n = 4)."
 )
 MIXING = (
-    "The price of stability (the paper calls it mixing). A product of doubly "
-    "stochastic matrices drifts towards the uniform matrix 1/n; a product that is "
-    "stochastic in one direction only, towards equal rows or equal columns: the streams "
-    "become alike. Shown for the projected composite of the first network; at 0 "
-    "iterations, and for projections that bound nothing, there is nothing to show."
+    "What all streams share is kept, and what tells them apart fades (the paper calls it mixing). "
+    "A product of doubly stochastic matrices drifts towards the uniform matrix 1/n, one that is "
+    "stochastic in one direction only towards equal rows or equal columns. HC’s streams become "
+    "alike too: its product comes near rank one. This is of the mixing alone: every layer also "
+    "writes to the streams anew, which keeps them apart (“Layers write”, in the view Signal). "
+    "Shown for the composite of the first network. The differences left compare with a stochastic "
+    "matrix: at 0 iterations, and for projections that bound nothing, there is none."
 )
 
 
@@ -103,8 +105,12 @@ def theory(surface: xr.Dataset) -> list[Entry]:
 
 
 def metrics() -> list[Entry]:
-    """The lines of the mixing metrics."""
-    return [(stroke, METRICS[name].title) for name, stroke in STROKES.items()]
+    """The lines of the mixing metrics, and those of the effective number of streams."""
+    return [
+        *((stroke, METRICS[name].title) for name, stroke in STROKES.items()),
+        ("hc", "HC, unconstrained"),
+        ("projected", "the projection"),
+    ]
 
 
 def signal() -> list[Entry]:

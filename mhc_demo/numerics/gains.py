@@ -327,6 +327,8 @@ class Metric:
     note: str
     plotted: bool = False
     """Whether the mixing plot shows it, where 0 means that all streams are alike."""
+    scale_free: bool = False
+    """Whether it ignores the scale, and so says something of unbounded products too."""
 
     def __call__(self, matrices: Array) -> Array:
         """The metric of each matrix, shape (..., n, n) -> (...)."""
@@ -391,6 +393,7 @@ def _uniform_distance(xp: ModuleType, matrices: Array) -> Array:
     "Effective number of streams",
     "Participation ratio of the squared singular values, (sum s^2)^2 / sum s^4: n for a "
     "permutation, 1 when all streams are multiples of one. It ignores the scale.",
+    scale_free=True,
 )
 def _effective_streams(xp: ModuleType, matrices: Array) -> Array:
     scale = xp.max(xp.abs(matrices), axis=(-2, -1), keepdims=True)

@@ -301,18 +301,22 @@ def mixing_surface(
 ) -> xr.Dataset:
     """Every mixing metric of the first network's composite, dimensions (iterations, depth).
 
-    NaN at iterations 0 (HC) and for a projection whose products are unbounded: the metrics
-    compare with a stochastic matrix.
+    Metrics that compare with a stochastic matrix are NaN at iterations 0 (HC) and for a projection
+    whose products are unbounded; those that ignore the scale are known everywhere.
     """
     _check(experiment)
     depth = whole_number("depth", depth, 1)
     iterations = whole_number("iterations", iterations, 0)
     values = {name: np.full((iterations + 1, depth), np.nan) for name in METRICS}
-    if PROJECTIONS[experiment.projection].bounded and iterations:
-        layers = _layers_of(experiment, range(1), depth, iterations)
-        composites = np.ascontiguousarray(compose(layers[1:, 0]).matrices())
-        for name, metric in METRICS.items():
-            values[name][1:] = metric(composites)
+    layers = _layers_of(experiment, range(1), depth, iterations)[:, 0]
+    composites = compose(layers)
+    bounded = PROJECTIONS[experiment.projection].bounded
+    for name, metric in METRICS.items():
+        if metric.scale_free:
+            found = metric(np.ascontiguousarray(composites.mantissa))
+            values[name][: len(found)], values[name][len(found) :] = found, found[-1]
+        elif bounded and iterations:
+            values[name][1:] = metric(np.ascontiguousarray(composites.matrices()[1:]))
     return xr.Dataset(
         {name: (("iterations", "depth"), v) for name, v in values.items()},
         coords={"iterations": np.arange(iterations + 1), "depth": np.arange(1, depth + 1)},

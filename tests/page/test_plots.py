@@ -230,8 +230,16 @@ def _mixing() -> dict[str, Shown]:
         METRICS[name].title: {"depth": found["depth"], "value": found[name]}
         for name in mixing.STROKES
     }
-    title = "Difference left between streams against depth"
-    return {title: curves(table, DEPTH, lambda x: f"{x:.3f}" if x < 1 else f"{x:.4g}")}
+    left = mhc.mixing_surface(experiment())["effective_streams"]
+    effective = {
+        name: {"depth": left["depth"], "value": left.sel(iterations=t)}
+        for name, t in (("HC, unconstrained", 0), ("projection", ITERATIONS))
+    }
+    written = lambda x: f"{x:.3f}" if x < 1 else f"{x:.4g}"  # noqa: E731
+    return {
+        "Difference left between streams against depth": curves(table, DEPTH, written),
+        "Effective number of streams against depth": curves(effective, DEPTH, written),
+    }
 
 
 @shown("compare")

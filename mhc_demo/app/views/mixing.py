@@ -1,4 +1,4 @@
-"""The price of stability: how alike the streams become."""
+"""What fades on the way: how alike the streams become."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .base import View, html, legend, note, plots
 
 
 class MixingView(View):
-    """The price of stability."""
+    """How alike the streams become."""
 
     name = "mixing"
     title = "Mixing"
@@ -31,14 +31,14 @@ class MixingView(View):
         self.plot = MixingFigure(data, self.table, self.context.state.position())
         return pn.Column(
             html(legend(words.metrics())),
-            plots(self.plot.figure),
+            plots(self.plot.figure, self.plot.effective),
             note(words.MIXING),
             sizing_mode="stretch_width",
             margin=0,
         )
 
     def figures(self) -> list[figure]:
-        return [self.plot.figure]
+        return [self.plot.figure, self.plot.effective]
 
     def update(self, data: xr.Dataset) -> None:
         self.table.data = mixing_columns(data)

@@ -33,6 +33,7 @@ from ...figures.composite import gain_range, theory_columns
 from ...figures.histogram import BINS, histogram_columns
 from ...figures.layers import layer_range
 from ...figures.matrices import PANELS, matrix_columns
+from ...figures.mixing import EFFECTIVE
 from ...figures.mixing import STROKES as METRIC_STROKES
 from ...figures.packed import GAINS, PLAIN, Cells
 from ...figures.scale import gain_range as scaled
@@ -374,11 +375,12 @@ class Mixing(Plot):
         request = self.request
         found = [mixing_surface(each, **request.limits) for each in request.experiments]
         first = found[0]
-        columns = [{name: each[name].values.ravel() for name in METRIC_STROKES} for each in found]
+        names = (*METRIC_STROKES, EFFECTIVE)
+        columns = [{name: each[name].values.ravel() for name in names} for each in found]
         source = table({}, first["iterations"].values, first["depth"].values)
         plot = MixingFigure(first, self.pack(source, columns, *PLAIN), request.position)
         plot.update(_together(found))
-        self.figures = [plot.figure]
+        self.figures = [plot.figure, plot.effective]
 
     def legend(self) -> list[words.Entry]:
         return words.metrics()
