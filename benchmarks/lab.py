@@ -51,8 +51,8 @@ def run() -> Iterator[Table]:
             title = f"{name}, {device.upper()}"
             if device == "cuda" and not torch.cuda.is_available():
                 rows: list[Row] = [
-                    {"what": each, "note": "not measured: no CUDA device"}
-                    for each in lab.CONNECTIONS.values()
+                    {"what": lab.CONNECTIONS[each], "note": "not measured: no CUDA device"}
+                    for each in lab.COMPARED
                 ]
             else:
                 rows = measured(
@@ -103,7 +103,7 @@ def _ratio(seconds: np.ndarray, others: np.ndarray) -> float:
 
 def step_times(steps: int, **values: Any) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Seconds of each step of the three networks in turn, and of reading all their mappings."""
-    settings = {name: lab.Settings(connection=name, **values) for name in lab.CONNECTIONS}
+    settings = {name: lab.Settings(connection=name, **values) for name in lab.COMPARED}
     runs = {name: lab.train(each.changed(steps=steps + WARM_UP)) for name, each in settings.items()}
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     reading = np.zeros(steps + WARM_UP)

@@ -15,7 +15,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from mhc_demo.lab import CONNECTIONS, Settings
+from mhc_demo.lab import COMPARED, Settings
 from mhc_demo.lab.memory import memory
 
 from .results import Row, Table, rounded
@@ -77,7 +77,7 @@ def run() -> Iterator[Table]:
     """A row for each of `RUNS`."""
     rows: list[Row] = []
     for values in RUNS:
-        settings = [Settings(connection=name, steps=STEPS, **values) for name in CONNECTIONS]
+        settings = [Settings(connection=name, steps=STEPS, **values) for name in COMPARED]
         estimate, used = memory(settings), peak(settings)
         rows.append(
             {

@@ -33,9 +33,9 @@ def run() -> Iterator[Table]:
     for name, seeds in RUNS.items():
         preset = lab.PRESETS[name]
         rows = [
-            _row(title, preset.settings(connection=connection, seed=seed))
+            _row(lab.CONNECTIONS[connection], preset.settings(connection=connection, seed=seed))
             for seed in seeds
-            for connection, title in lab.CONNECTIONS.items()
+            for connection in lab.COMPARED
         ]
         settings = preset.settings()
         yield Table(

@@ -47,7 +47,7 @@ def gains(record):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("connection", lab.CONNECTIONS)
+@pytest.mark.parametrize("connection", lab.COMPARED)
 def test_in_the_calm_preset_every_network_learns(connection):
     record = trained(connection, "calm")
     assert record.outcome == "finished"
@@ -376,7 +376,7 @@ def test_a_file_that_cannot_be_written_is_reported(tmp_path, capsys):
     [
         (["--depth", "0"], f"0 is out of range (1 to {MAX_DEPTH})"),
         (["--task", "chess"], f"'chess' is not one of {', '.join(lab.TASKS)}"),
-        (["--connections", "hc,lstm"], "'lstm' is not one of residual, hc, mhc"),
+        (["--connections", "hc,lstm"], "'lstm' is not one of residual, hc, mhc, hc-identity"),
         (["--projection", "mhc-lite", "--streams", "16"], "takes at most"),
     ],
 )
@@ -466,11 +466,12 @@ def test_a_run_copied_as_python_prints_its_results(capsys):
     exec(lab_snippet(values), {})
     printed = capsys.readouterr().out.splitlines()
     assert len(printed) == 3
-    for line, (connection, title) in zip(printed, lab.CONNECTIONS.items(), strict=True):
+    for line, connection in zip(printed, lab.COMPARED, strict=True):
         *_, summary = lab.train(lab.Settings(connection=connection, **SMALL))
         assert line == (
-            f"{title}: finished, {SMALL['steps']} steps, last loss {summary.loss:.3g}, accuracy "
-            f"{summary.score:.3f}, largest composite gain 10^{summary.largest_gain:.2f}, "
+            f"{lab.CONNECTIONS[connection]}: finished, {SMALL['steps']} steps, "
+            f"last loss {summary.loss:.3g}, accuracy {summary.score:.3f}, "
+            f"largest composite gain 10^{summary.largest_gain:.2f}, "
             f"gradient norm {summary.largest_gradient_norm:.3g}"
         )
 
@@ -485,7 +486,7 @@ def test_a_server_that_trains_nothing_says_so(monkeypatch):
 
 
 def test_the_figure_follows_the_records():
-    records = [lab.Record(lab.Settings(connection=name, **SMALL)) for name in lab.CONNECTIONS]
+    records = [lab.Record(lab.Settings(connection=name, **SMALL)) for name in lab.COMPARED]
     plots = LabFigure(records)
     runs = [lab.train(record.settings) for record in records]
     for record, run in zip(records, runs, strict=True):

@@ -20,7 +20,7 @@ SMALL = {"depth": 2, "width": 8, "steps": 2, "batch": 4}
 
 
 def three(**values: Any) -> list[lab.Settings]:
-    return [lab.Settings(connection=name, **values) for name in lab.CONNECTIONS]
+    return [lab.Settings(connection=name, **values) for name in lab.COMPARED]
 
 
 def trained(**values: Any) -> Training:
@@ -108,7 +108,7 @@ def test_what_takes_too_much_memory_is_refused_with_the_number_and_the_limit() -
 
 def test_every_preset_is_within_the_memory_of_a_page() -> None:
     for preset in lab.PRESETS.values():
-        Training([preset.settings(connection=name) for name in lab.CONNECTIONS]).check()
+        Training([preset.settings(connection=name) for name in lab.COMPARED]).check()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only there does the system hold it to that")

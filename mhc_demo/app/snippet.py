@@ -35,12 +35,13 @@ LAB_TEMPLATE = """\
 from mhc_demo import lab
 
 settings = lab.Settings({settings})
-for connection, title in lab.CONNECTIONS.items():
+for connection in lab.COMPARED:
     *steps, end = lab.train(settings.changed(connection=connection))
     print(
-        f"{{title}}: {{end.outcome}}, {{end.steps}} steps, last loss {{end.loss:.3g}}, "
-        f"{{lab.TASKS[settings.task].score}} {{end.score:.3f}}, largest composite gain "
-        f"10^{{end.largest_gain:.2f}}, gradient norm {{end.largest_gradient_norm:.3g}}"
+        f"{{lab.CONNECTIONS[connection]}}: {{end.outcome}}, {{end.steps}} steps, "
+        f"last loss {{end.loss:.3g}}, {{lab.TASKS[settings.task].score}} {{end.score:.3f}}, "
+        f"largest composite gain 10^{{end.largest_gain:.2f}}, "
+        f"gradient norm {{end.largest_gradient_norm:.3g}}"
     )
 """
 

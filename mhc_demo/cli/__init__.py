@@ -21,11 +21,12 @@ from .options import Run, from_environment
 from .plot import plot
 from .serve import serve
 from .surface import surface
+from .sweep import sweep
 from .train import train
 
 COMMANDS: dict[str, Callable[[argparse.ArgumentParser], Run]] = {
     each.__name__.replace("_", "-"): each
-    for each in (serve, export, plot, surface, train, check_hall)
+    for each in (serve, export, plot, surface, train, sweep, check_hall)
 }
 """Every subcommand by its name; the first line of its docstring is the summary in the help."""
 
@@ -51,6 +52,8 @@ examples:
       draw a figure for a slide; also .svg, .html
   mhc-demo train --preset explodes
       train three networks, and keep how loss, gradients and gains went
+  mhc-demo sweep --preset fails --seed 0:16 --connection residual,hc,mhc -o runs
+      train each with 16 seeds, on all cores; the same line goes on after Ctrl-C
   mhc-demo check-hall --visitors 300 --play 60
       open the page 300 times, and see what the server makes of it
   mhc-demo serve --help

@@ -133,6 +133,20 @@ def entries(text: str) -> list[float]:
     return found
 
 
+def _values(parameter: Any) -> tuple[Callable[[str], Any], str, str]:
+    """Of a parameter: the converter of a text, what is allowed in words, and the metavar."""
+    import param
+
+    if isinstance(parameter, param.Selector):
+        names = list(filter(None, parameter.objects))
+        return one_of(names), "One of " + ", ".join(names), "NAME"
+    if isinstance(parameter, param.List):
+        return entries, "n × n numbers with commas between", "X,X,..."
+    kind = int if isinstance(parameter, param.Integer) else float
+    allowed = " to ".join(plain(bound) for bound in parameter.bounds)
+    return number(kind, *parameter.bounds), allowed, "N" if kind is int else "X"
+
+
 def add_option(group: Any, name: str, parameter: Any) -> None:
     """Add the option of one parameter: a name from a list, or a number within bounds."""
     import param
@@ -152,17 +166,7 @@ def add_option(group: Any, name: str, parameter: Any) -> None:
             help=f"{text}, commas between (default: {usual})",
         )
         return
-    if isinstance(parameter, param.Selector):
-        names = list(filter(None, parameter.objects))
-        parse: Callable[[str], Any] = one_of(names)
-        allowed, metavar = "One of " + ", ".join(names), "NAME"
-    elif isinstance(parameter, param.List):
-        parse, allowed, metavar = entries, "n × n numbers with commas between", "X,X,..."
-    else:
-        kind = int if isinstance(parameter, param.Integer) else float
-        parse = number(kind, *parameter.bounds)
-        allowed = " to ".join(plain(bound) for bound in parameter.bounds)
-        metavar = "N" if kind is int else "X"
+    parse, allowed, metavar = _values(parameter)
     usual = plain(parameter.default) if parameter.default != [] else "none"
     text = f"{parameter.label}. {parameter.doc} {allowed} (default: {usual})"
     group.add_argument(
@@ -172,6 +176,77 @@ def add_option(group: Any, name: str, parameter: Any) -> None:
         metavar=metavar,
         help=text.replace("%", "%%"),
     )
+
+
+def add_several(
+    group: Any, name: str, parameter: Any, groups: Mapping[str, Sequence[str]] | None = None
+) -> None:
+    """Add the option of one parameter that takes several values, commas between.
+
+    `groups` are names that stand for several values.  Whole numbers can be ranges as in Python:
+    0:16 is 0, 1, ..., 15, and 0:16:5 is 0, 5, 10, 15.
+    """
+    import param
+
+    parse, allowed, metavar = _values(parameter)
+    whole = isinstance(parameter, param.Integer)
+    text = f"{parameter.label}. {parameter.doc} {allowed}"
+    ranges = ", or START:STOP" if whole else ""
+    for each, members in (groups or {}).items():
+        ranges += f"; {each} is {','.join(members)}"
+    group.add_argument(
+        flag(name),
+        dest=name,
+        type=spans(parse) if whole else _grouped(several(parse), groups or {}),
+        metavar=f"{metavar},{metavar}",
+        help=f"{text}, commas between{ranges} (default: {plain(parameter.default)})".replace(
+            "%", "%%"
+        ),
+    )
+
+
+def _grouped(
+    parse: Callable[[str], list[Any]], groups: Mapping[str, Sequence[str]]
+) -> Callable[[str], list[Any]]:
+    def convert(text: str) -> list[Any]:
+        parts = (part.strip() for part in text.split(","))
+        return parse(",".join(",".join(groups.get(part, [part])) for part in parts))
+
+    return convert
+
+
+MOST_VALUES = 100_000
+"""The most values of one option: more is a slip of the finger."""
+
+
+def spans(parse: Callable[[str], Any]) -> Callable[[str], list[int]]:
+    """Converter of whole numbers and ranges, START:STOP or START:STOP:STEP, commas between.
+
+    >>> spans(number(int, 0, 100))("7,0:3,10:20:5")
+    [7, 0, 1, 2, 10, 15]
+    """
+
+    def convert(text: str) -> list[int]:
+        values: list[int] = []
+        for part in text.split(","):
+            start, *rest = part.strip().split(":")
+            if not rest:
+                values.append(parse(start))
+                continue
+            try:
+                span = range(int(start), *map(int, rest))
+            except (ValueError, TypeError):
+                raise argparse.ArgumentTypeError(
+                    f"{part!r} is not a range START:STOP or START:STOP:STEP of whole numbers"
+                ) from None
+            if not 0 < len(span) <= MOST_VALUES:
+                raise argparse.ArgumentTypeError(f"{part!r} is a range of {len(span)} numbers")
+            for end in (span[0], span[-1]):
+                parse(str(end))  # says what is out of range
+            values += span
+        return list(dict.fromkeys(values))
+
+    return convert
 
 
 def check_together(parser: argparse.ArgumentParser, state: Mapping[str, Any], alone: bool) -> None:

@@ -26,7 +26,7 @@ def train(parser: argparse.ArgumentParser) -> Run:
     """
     import param
 
-    from ..lab import CONNECTIONS, PRESETS, Settings
+    from ..lab import COMPARED, CONNECTIONS, PRESETS, Settings
     from ..lab.settings import SETTINGS
 
     parser.add_argument(
@@ -47,7 +47,7 @@ def train(parser: argparse.ArgumentParser) -> Run:
         + shown.replace("%", "%%"),
     )
     connections = param.ListSelector(
-        default=list(CONNECTIONS),
+        default=list(COMPARED),
         objects=list(CONNECTIONS),
         label="Connections",
         doc="The residual connections, one run each, one after the other.",

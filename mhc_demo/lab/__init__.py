@@ -14,22 +14,30 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable
 from typing import Any
 
+from .connections import ABLATION, COMPARED, CONNECTIONS
 from .records import Record, Step, Summary, read_record, recorded
-from .settings import CONNECTIONS, PRESETS, Preset, Settings
+from .settings import PRESETS, Preset, Settings
+from .sweeping import Progress, grid, record_name, sweep
 from .tasks import TASKS
 
 __all__ = [
+    "ABLATION",
+    "COMPARED",
     "CONNECTIONS",
     "PRESETS",
     "TASKS",
     "Preset",
+    "Progress",
     "Record",
     "Settings",
     "Step",
     "Summary",
+    "grid",
     "plot",
     "read_record",
+    "record_name",
     "recorded",
+    "sweep",
     "train",
 ]
 

@@ -28,12 +28,15 @@ from ..figures.matrices import Heatmap
 from ..numerics._arrays import whole_number
 from ..numerics.gains import DIRECTIONS
 from ..numerics.numbers import entry, exact_entry
+from .connections import CONNECTIONS
 from .records import Record, Step
-from .settings import CONNECTIONS, SETTINGS
+from .settings import SETTINGS
 
 WIDTHS = {"residual": 6.0, "hc": 2.5, "mhc": 2.5}
 """In pixels: mHC's line often lies on the residual network's, and both should be visible."""
 COLOURS = {"residual": style.IDENTITY, "hc": style.HC, "mhc": style.PROJECTED}
+OTHERS = ("#0b7285", "#a61e4d", "#5c940d", "#862e9c", "#e67700", "#364fc7")
+"""The colours of all other connections, in turn."""
 MOST_DECADES = 300
 """Gains beyond are drawn at 10^300, about the most that a browser's numbers can hold."""
 
@@ -141,8 +144,8 @@ class LabFigure:
         along = x_label.split()[0].lower()
         items, series, lines = [], [], []
         for title, record, source in zip(_titles(self.records), self.records, sources, strict=True):
-            colour = COLOURS[record.settings.connection]
-            width = WIDTHS[record.settings.connection]
+            colour = _colour(record.settings.connection)
+            width = WIDTHS.get(record.settings.connection, 2.5)
             for column in columns:
                 dash = style.DASH.get(column, "solid")
                 line = Line(x=along, y=column, line_color=colour, line_width=width, line_dash=dash)
@@ -183,6 +186,13 @@ class LabFigure:
             )
             p.add_layout(legend, "above")
         return described(p, f"{y_label} against the {along}", *series)
+
+
+def _colour(connection: str) -> str:
+    others = [name for name in CONNECTIONS if name not in COLOURS]
+    if connection in COLOURS:
+        return COLOURS[connection]
+    return OTHERS[others.index(connection) % len(OTHERS)]
 
 
 def _titles(records: Sequence[Record]) -> list[str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..numerics.projections import PROJECTIONS
+from .connections import KINDS
 from .settings import Settings
 from .tasks import CONTEXT, TASKS
 
@@ -56,13 +57,9 @@ def layer_parameters(settings: Settings) -> int:
         attentions * (4 * width**2 + 5 * width)  # C to 3 C, C to C, a norm
         + (depth - attentions) * (8 * width**2 + 6 * width)  # C to 4 C and back, a norm
     )
-    static = n * n + 2 * n + 3
-    mappings = {
-        "residual": 0,
-        "hc": static + (2 + n) * width,  # theta
-        "mhc": static + (n * n + 2 * n) * n * width,  # phi
-    }
-    return branches + depth * mappings[settings.connection]
+    mappings = KINDS[settings.connection].parameters or KINDS["mhc"].parameters
+    assert mappings is not None
+    return branches + depth * mappings(n, width)
 
 
 def activations(settings: Settings) -> float:
@@ -72,7 +69,9 @@ def activations(settings: Settings) -> float:
     if settings.mixes:
         kept += (n + 1) * width  # the streams, and the output once more
         kept += 5 * (n * n + 2 * n)  # the mappings: logits, gates, results
-    if settings.connection == "mhc" and (weights := PROJECTIONS[settings.projection].weights):
+    projects = KINDS[settings.connection].projects
+    projection = settings.projection if projects == "settings" else projects
+    if projection and (weights := PROJECTIONS[projection].weights):
         kept += 3 * weights(n)
     work = (12 + 3 * n) * width + 5 * CLASSES  # gradients of a layer; logits and loss
     tokens = max(FEWEST, settings.batch * (CONTEXT if _is_sequence(settings) else 1))

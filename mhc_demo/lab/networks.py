@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import gelu, scaled_dot_product_attention
 
 from .. import nn as mnn
+from .connections import KINDS
 from .settings import Settings
 from .tasks import Data
 
@@ -70,12 +71,13 @@ class Network(nn.Module):
         super().__init__()
         width, size = settings.width, data.train.inputs.shape[-1]
         sequences = data.train.targets.ndim > 1
-        self.streams = 1 if settings.connection == "residual" else settings.streams
+        self.streams = settings.streams if settings.mixes else 1
+        connect = KINDS[settings.connection].layer
         self.entry = Symbols(data.classes, size, width) if sequences else nn.Linear(size, width)
         self.layers = nn.ModuleList()
         for index in range(settings.depth):
             kind = Attention if sequences and index % 2 == 0 else Perceptron
-            self.layers.append(_layer(settings, index, kind(width)))
+            self.layers.append(connect(kind(width), settings, index))
         self.norm = nn.RMSNorm(width)
         self.head = nn.Linear(width, data.classes)
         _initialise(self, settings.seed)
@@ -85,21 +87,6 @@ class Network(nn.Module):
         for layer in self.layers:
             h = layer(h)
         return self.head(self.norm(mnn.reduce_streams(h)))
-
-
-def _layer(settings: Settings, index: int, branch: nn.Module) -> mnn.StreamLayer:
-    if settings.connection == "residual":
-        return mnn.Residual(branch, settings.width, 1)
-    if settings.connection == "hc":
-        return mnn.HyperConnection(branch, settings.width, settings.streams, layer=index)
-    return mnn.ManifoldHyperConnection(
-        branch,
-        settings.width,
-        settings.streams,
-        layer=index,
-        projection=settings.projection,
-        iterations=settings.iterations,
-    )
 
 
 @torch.no_grad()

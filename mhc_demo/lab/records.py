@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import platform
+import sys
 from collections.abc import Callable, Generator, Iterable
 from contextlib import closing, suppress
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
@@ -92,6 +95,8 @@ class Summary:
     largest_gradient_norm: float
     seconds_per_step: float
     """The median."""
+    parameters: int = 0
+    """How many numbers the network learns; 0 if it is not known, as of a cancelled run."""
     h_res: Matrices = field(default_factory=list, repr=False)
     """H_res of each layer after the last step, averaged over the tokens, (L, n, n)."""
 
@@ -102,6 +107,8 @@ class Record:
 
     settings: Settings
     versions: dict[str, str] = field(default_factory=dict)
+    machine: dict[str, str] = field(default_factory=dict)
+    """What it ran on, and when: processor, cores, threads of PyTorch, start (UTC)."""
     steps: list[Step] = field(default_factory=list)
     """Only the latest one keeps its `h_res`."""
     summary: Summary | None = None
@@ -123,7 +130,7 @@ class Record:
         """As `Summary.outcome`, or "interrupted" if there is no summary."""
         return self.summary.outcome if self.summary else "interrupted"
 
-    def summed_up(self, outcome: str, score: float = math.nan) -> Summary:
+    def summed_up(self, outcome: str, score: float = math.nan, *, parameters: int = 0) -> Summary:
         """The summary of the steps so far, of which there must be one."""
         last = self.steps[-1]
         return Summary(
@@ -134,6 +141,7 @@ class Record:
             largest_gain=_largest(gain for step in self.steps for gain in step.gain.values()),
             largest_gradient_norm=_largest(step.gradient_norm for step in self.steps),
             seconds_per_step=median(step.seconds for step in self.steps),
+            parameters=parameters,
             h_res=last.h_res,
         )
 
@@ -159,9 +167,8 @@ def recorded(
     lines before it.
     """
     kept = Record(settings)
-    opening = {"record": FORMAT, "settings": settings.values_by_name(), "versions": _versions()}
     with replacing(path) as part, open(part, "w", encoding="utf-8") as file:
-        _write(file, opening)
+        _write(file, _opening(settings))
     with open(path, "a", encoding="utf-8") as file, closing(records):
         try:
             for record in records:
@@ -171,6 +178,27 @@ def recorded(
         finally:
             if kept.steps and kept.summary is None:
                 _write(file, _line(kept.summed_up("cancelled")))
+
+
+def read_ends(path: str | Path) -> Record:
+    """The run in the file `path` without its steps: the first line, and the last if it sums up.
+
+    It is quick however long the run was.  Raises what `read_record` does.
+    """
+    with open(path, "rb") as file:
+        try:
+            record = _record_of(_parsed(file.readline(LONGEST_LINE).decode(errors="replace")))
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{path} is no record of the lab: {error}") from None
+        file.seek(max(file.tell(), file.seek(0, os.SEEK_END) - LONGEST_LINE))
+        last = file.read().decode(errors="replace")
+    try:
+        end = _step_or_summary(_parsed(last.rstrip("\n").rpartition("\n")[2]), record)
+    except (ValueError, TypeError):
+        return record
+    if isinstance(end, Summary) and last.endswith("\n"):
+        record.summary = end
+    return record
 
 
 def read_record(path: str | Path) -> Record:
@@ -196,8 +224,32 @@ def read_record(path: str | Path) -> Record:
     return record
 
 
+LONGEST_LINE = 2**22
+"""Bytes; the longest line of a record, its summary with 128 matrices of 16 x 16, has some 2^19."""
 FORMAT = 1
 """The version of the file format; a reader refuses any other."""
+
+
+def _opening(settings: Settings) -> dict[str, Any]:
+    values = settings.values_by_name()
+    machine = {"processor": _processor(), "cores": str(os.cpu_count())}
+    if "torch" in sys.modules:
+        machine["threads"] = str(sys.modules["torch"].get_num_threads())
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    return {
+        "record": FORMAT,
+        "settings": values,
+        "versions": _versions(),
+        "machine": machine | {"started": started},
+    }
+
+
+def _processor() -> str:
+    with suppress(OSError), open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
+        for line in file:
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
 
 
 def _versions() -> dict[str, str]:
@@ -249,7 +301,14 @@ def _record_of(line: dict[str, Any]) -> Record:
     unknown = sorted(settings.keys() - set(SETTINGS))
     if unknown:
         raise ValueError(f"there is no setting {unknown[0]!r}")
-    return Record(Settings(**settings), {str(name): str(value) for name, value in versions.items()})
+    machine = line.get("machine", {})
+    if not isinstance(machine, dict):
+        raise ValueError("its machine is not an object")
+    return Record(Settings(**settings), _words(versions), _words(machine))
+
+
+def _words(values: dict[str, Any]) -> dict[str, str]:
+    return {name: str(value) for name, value in values.items()}
 
 
 def _step_or_summary(line: dict[str, Any], record: Record) -> Step | Summary:
@@ -261,7 +320,7 @@ def _step_or_summary(line: dict[str, Any], record: Record) -> Step | Summary:
         if each.name in line:
             check = _CHECKS[str(each.type)]
             values[each.name] = check(line.pop(each.name), each.name, depth)
-        elif each.name != "h_res":
+        elif each.default is MISSING and each.default_factory is MISSING:
             raise ValueError(f"it has no {each.name}")
     if line:
         raise ValueError(f"there is no field {next(iter(line))!r}")

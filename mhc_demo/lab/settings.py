@@ -17,10 +17,8 @@ from ..numerics.devices import DEVICES
 from ..numerics.mixing import MAX_SEED, nonnegative
 from ..numerics.projections import PAPER_ITERATIONS, PROJECTIONS
 from ..numerics.surface import MAX_DEPTH
+from .connections import CONNECTIONS, KINDS
 from .tasks import TASKS
-
-CONNECTIONS = {"residual": "Residual", "hc": "HC", "mhc": "mHC"}
-"""The title of every kind of residual connection by its name, in the order of comparison."""
 
 
 class Settings(param.Parameterized):
@@ -85,13 +83,13 @@ class Settings(param.Parameterized):
     @property
     def mixes(self) -> bool:
         """Whether the network's layers mix streams at all."""
-        return self.connection != "residual"
+        return KINDS[self.connection].mixes
 
     def changed(self, **values: Any) -> Settings:
         """The same settings except for `values`.
 
         >>> calm = Settings()
-        >>> three = [calm.changed(connection=name) for name in CONNECTIONS]
+        >>> three = [calm.changed(connection=name) for name in COMPARED]
         """
         return Settings(**self.values_by_name() | values)
 

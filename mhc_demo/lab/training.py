@@ -40,6 +40,7 @@ def training(settings: Settings) -> Generator[Step | Summary, None, None]:
     optimiser = torch.optim.AdamW(groups, lr=settings.learning_rate, fused=True)
     generator = np.random.default_rng(settings.seed)
     record, watch = Record(settings), _Watch(network, data.validation, settings.device)
+    parameters = sum(each.numel() for each in network.parameters())
     for step in range(1, settings.steps + 1):
         start = perf_counter()
         batch = generator.integers(len(data.train.inputs), size=settings.batch)
@@ -54,10 +55,10 @@ def training(settings: Settings) -> Generator[Step | Summary, None, None]:
         record.extend([watch.step(step, *numbers, seconds, targets.numel() / seconds)])
         yield record.steps[-1]
         if not math.isfinite(record.steps[-1].loss):
-            yield record.summed_up("diverged")
+            yield record.summed_up("diverged", parameters=parameters)
             return
     score = _score(network, data.validation, TASKS[settings.task].score, settings.device)
-    yield record.summed_up("finished", score)
+    yield record.summed_up("finished", score, parameters=parameters)
 
 
 def _tensors(device: str, examples: Examples, rows: np.ndarray | slice) -> tuple[Tensor, Tensor]:

@@ -3,13 +3,15 @@
 Each layer wraps any branch F and maps n residual streams to n residual streams,
 x' = H_res x + H_post^T F(H_pre x) (Eq. 3 of the mHC paper).  `Residual`, `HyperConnection` and
 `ManifoldHyperConnection` differ only in the submodule `mappings` that computes the three
-mappings.  So one hook per layer records the very matrices that are applied.  All three start as
-the plain residual network: any later difference was learned.
+mappings, and `CrossedConnection` takes some from either.  So one hook per layer records the very
+matrices that are applied.  All start as the plain residual network: any later difference was
+learned.
 
 Expand the streams once, before the first layer, and reduce them once, after the last.  Streams
 that are reduced after every block never form a composite mapping.
 """
 
+from .crossed import CrossedConnection
 from .decay import parameter_groups
 from .layers import (
     Branch,
@@ -34,6 +36,7 @@ __all__ = [
     "START_GATE",
     "START_READ",
     "Branch",
+    "CrossedConnection",
     "HyperConnection",
     "ManifoldHyperConnection",
     "Mappings",

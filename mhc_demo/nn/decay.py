@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from ..numerics.mixing import nonnegative
+from .crossed import _Half
 from .layers import modules_of
 from .mappings import _LearnedMappings
 
@@ -28,7 +29,7 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
     spared = {
         id(parameter)
         for module in modules_of(model)
-        if isinstance(module, _LearnedMappings)
+        if isinstance(module, (_LearnedMappings, _Half))
         for parameter in module.undecayed()
     }
     groups = defaultdict[bool, list[nn.Parameter]](list)

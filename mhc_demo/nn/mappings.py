@@ -145,13 +145,9 @@ class _ManifoldMappings(_LearnedMappings):
         super().reset_parameters()
         if self.dynamic:
             self.phi.zero_()
-        n = self.streams
-        # A sigmoid is never 1, so at n = 1 H_pre is a millionth less.
-        read = START_READ if n > 1 else 1.0 - 1e-6
-        self.b_pre.fill_(_logit((1.0 - read) / max(n - 1, 1)))
-        self.b_pre[self.layer % n] = _logit(read)
+        _start_reading(self.b_pre, self.layer)
         self.b_post.zero_()
-        diagonal = _diagonal_logit(self.projection, self.iterations, n, self.mixing)
+        diagonal = _diagonal_logit(self.projection, self.iterations, self.streams, self.mixing)
         nn.init.eye_(self.b_res).mul_(diagonal)
 
     def forward(self, h: Tensor) -> Mappings:
@@ -204,6 +200,15 @@ def _reciprocal_rms(x: Tensor) -> Tensor:
     """
     length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
     return torch.rsqrt(length * length / x.shape[-1] + RMS_EPS)
+
+
+def _start_reading(b_pre: Tensor, layer: int) -> None:
+    """Set the logits of mHC's H_pre, shape (n,): `START_READ` comes from stream `layer` mod n."""
+    n = len(b_pre)
+    # A sigmoid is never 1, so at n = 1 H_pre is a millionth less.
+    read = START_READ if n > 1 else 1.0 - 1e-6
+    b_pre.fill_(_logit((1.0 - read) / max(n - 1, 1)))
+    b_pre[layer % n] = _logit(read)
 
 
 def _logit(share: float) -> float:

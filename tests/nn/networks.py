@@ -25,6 +25,13 @@ EVERY_LEARNED = pytest.mark.parametrize("kind", LEARNED)
 ALL_STARTS = {
     **KINDS,
     **{
+        f"{reads}-with-{mixing}": functools.partial(
+            mnn.CrossedConnection, read_write=reads, mixing=mixing
+        )
+        for reads in ("hc", "mhc")
+        for mixing in ("free", "identity", "sinkhorn", "rows")
+    },
+    **{
         f"mhc-{name}": functools.partial(mnn.ManifoldHyperConnection, projection=name)
         for name in BOUNDED
     },

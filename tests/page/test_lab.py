@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Locator, expect
 
 from mhc_demo.app.lasting import LASTS
-from mhc_demo.lab import CONNECTIONS, Settings
+from mhc_demo.lab import COMPARED, CONNECTIONS, Settings
 
 from .conftest import Explorer, serve
 
@@ -72,13 +72,13 @@ def test_three_networks_train_and_what_came_out_stays(address: str, new_explorer
     press(explorer, "Start")
     expect(status(explorer)).to_have_text("Done.", timeout=PATIENCE)
     table = explorer.page.locator(".lab-results table")
-    for title in CONNECTIONS.values():
+    for title in map(CONNECTIONS.get, COMPARED):
         expect(table.get_by_role("row", name=re.compile(f"^{title}"))).to_contain_text(
             f"finished, {steps} steps"
         )
     drawn = explorer.plotted("lab-gain")
     assert set(drawn) == {
-        f"{t}, {d}" for t in CONNECTIONS.values() for d in ("forward", "backward")
+        f"{t}, {d}" for t in map(CONNECTIONS.get, COMPARED) for d in ("forward", "backward")
     }
     assert all(len(values) == steps and np.all(values > 0) for values in drawn.values())
     np.testing.assert_allclose(drawn["Residual, forward"], 1.0)

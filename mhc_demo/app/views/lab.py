@@ -17,9 +17,10 @@ import panel_material_ui as pmui
 import param
 from bokeh.plotting import figure
 
+from ...lab.connections import COMPARED, CONNECTIONS
 from ...lab.figure import LabFigure
 from ...lab.records import Record
-from ...lab.settings import CONNECTIONS, PRESETS, SETTINGS, Settings
+from ...lab.settings import PRESETS, SETTINGS, Settings
 from ...lab.tasks import TASKS
 from ...numerics.numbers import in_html
 from ...numerics.paper import MHC_PAPER, TRAINING_OVERHEAD
@@ -127,7 +128,7 @@ class LabView(View):
     def _networks(self) -> list[Settings]:
         """What is to be trained."""
         settings = self.context.state.lab_settings()
-        return [Settings(connection=name, **settings) for name in CONNECTIONS]
+        return [Settings(connection=name, **settings) for name in COMPARED]
 
     def _take_preset(self, *_: Any) -> None:
         if self.preset.value == OWN:
@@ -199,7 +200,7 @@ class LabView(View):
         f = shown.figures
         row = partial(plots, height=HEIGHT)
         colours = {"residual": "identity", "hc": "hc", "mhc": "projected"}
-        entries = [(colours[name], title) for name, title in CONNECTIONS.items()]
+        entries = [(colours[name], CONNECTIONS[name]) for name in COMPARED]
         self.pictures[:] = [
             html(legend([*entries, ("forward", "forward"), ("backward", "backward")])),
             row(f["gain"], f["loss"], f["gradient_norm"]),
