@@ -19,7 +19,10 @@ from .static import CSS
 class Slider(JSComponent):
     """A slider for depth or iterations that can play; its moves never wait for Python."""
 
-    state_name = param.String(doc='What it moves: "depth" or "iterations".')
+    state_name = param.String(doc='What it moves: "depth", "iterations" or "replay".')
+    leads = param.Boolean(
+        doc="Whether the browser begins with its value; else it knows it already."
+    )
     label = param.String(doc="Accessible name.")
     value = param.Integer(doc="Present value; Python hears of moves at most ten times a second.")
     start = param.Integer()
@@ -36,6 +39,7 @@ class Slider(JSComponent):
       const doc = view.model.document
       const host = document.createElement("div")
       el.append(host)
+      if (model.leads) mhc.move(doc, name, model.value)
       let own = false
       let times = 0
       const tell = (value) => {

@@ -30,7 +30,7 @@ from .computing import Key, Request
 from .values import SquareMatrix, understood, written
 from .views import VIEWS
 from .views.cost import MODEL_PARAMETERS
-from .views.lab import LAB_SETTINGS
+from .views.lab import LAB_SETTINGS, LAST_REPLAYED, REPLAY_PARAMETERS
 from .views.signal import SIGNAL_PARAMETERS
 from .views.sinkhorn import WORK_PARAMETERS
 
@@ -133,6 +133,12 @@ class State(Experiment):
     )
     step = param.Integer(
         0, bounds=(0, LAST_STEP), label="Step", doc="0 is the logits, 1 exp, then half steps."
+    )
+    replay = param.Integer(
+        LAST_REPLAYED,
+        bounds=(1, 10_000),
+        label="Step of training",
+        doc="Of the recorded run that the lab replays; the last one, if it has fewer.",
     )
     own = SquareMatrix(
         default=[],
@@ -293,6 +299,7 @@ OPTIONAL_PARAMETERS = (
     "scale",
     *MODEL_PARAMETERS,
     *LAB_SETTINGS,
+    *REPLAY_PARAMETERS,
     "theme",
     *STORY_PARAMETERS,
     *EMBED_PARAMETERS,
@@ -309,6 +316,7 @@ URL_PARAMETERS = (
     "scale",
     *MODEL_PARAMETERS,
     *LAB_SETTINGS,
+    *REPLAY_PARAMETERS,
     "theme",
     *STORY_PARAMETERS,
     *EMBED_PARAMETERS,

@@ -268,7 +268,7 @@ def test_a_training_survives_a_short_loss(site: Site, new_explorer: Any) -> None
     page = explorer.page
     page.goto(f"{site.address}?view=lab&lab_depth=2&lab_steps=10000")
     status = page.locator(".lab-status p")
-    page.get_by_role("button", name="Start", exact=True).click()
+    page.get_by_role("button", name="Train it here", exact=True).click()
     expect(status).to_contain_text("of 30000 steps", timeout=90_000)
     page.evaluate(SAME_PAGE)
     site.network.cut()

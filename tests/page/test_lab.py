@@ -69,7 +69,7 @@ def test_three_networks_train_and_what_came_out_stays(address: str, new_explorer
     a_training_that_is_too_large_is_refused(explorer)
     usual = {"Batch": Settings().batch, "Width (C)": Settings().width}
     fill(explorer, **usual, **{"Depth (layers)": 4, "Steps": steps})
-    press(explorer, "Start")
+    press(explorer, "Train it here")
     expect(status(explorer)).to_have_text("Done.", timeout=PATIENCE)
     table = explorer.page.locator(".lab-results table")
     for title in map(CONNECTIONS.get, COMPARED):
@@ -107,7 +107,7 @@ def test_three_networks_train_and_what_came_out_stays(address: str, new_explorer
 
 
 def a_training_that_is_too_large_is_refused(explorer: Explorer) -> None:
-    press(explorer, "Start")
+    press(explorer, "Train it here")
     expect(status(explorer)).to_contain_text("GB of memory, and this page gives a training 2 GB at")
     expect(explorer.page.get_by_role("button", name="Cancel")).to_be_disabled()
 
@@ -120,9 +120,9 @@ def test_a_training_is_cancelled_and_the_next_visitor_waits(
         opened(new_explorer, address, **{"Depth (layers)": 2, "Steps": 10_000}) for _ in range(2)
     )
     # A double click begins one: the next visitor waits for one, and goes on when that is cancelled.
-    first.page.get_by_role("button", name="Start", exact=True).dblclick()
+    first.page.get_by_role("button", name="Train it here", exact=True).dblclick()
     expect(status(first)).to_contain_text("of 30000 steps", timeout=PATIENCE)
-    press(second, "Start")
+    press(second, "Train it here")
     expect(status(second)).to_have_text(
         "Waiting in line: another training of this server must end before."
     )
@@ -132,7 +132,7 @@ def test_a_training_is_cancelled_and_the_next_visitor_waits(
     expect(status(second)).to_contain_text("of 30000 steps", timeout=PATIENCE)
     # A visitor who leaves stops the training: at once if the browser says so, which a closed tab
     # may be too quick for; else when the session is dropped.
-    press(first, "Start")
+    press(first, "Train it here")
     expect(status(first)).to_contain_text("Waiting in line")
     second.page.close()
     expect(status(first)).to_contain_text("of 30000 steps", timeout=1000 * LASTS + PATIENCE)
@@ -146,7 +146,7 @@ def test_a_training_is_cancelled_and_the_next_visitor_waits(
 def test_no_training_outlives_its_server(name: str, new_explorer: Any) -> None:
     with serve("--trainings", "1") as (address, server):
         explorer = opened(new_explorer, address, **{"Depth (layers)": 2, "Steps": 10_000})
-        press(explorer, "Start")
+        press(explorer, "Train it here")
         expect(status(explorer)).to_contain_text("of 30000 steps", timeout=PATIENCE)
         children = psutil.Process(server.pid).children(recursive=True)
         assert len(children) == 1

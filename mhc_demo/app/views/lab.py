@@ -1,7 +1,9 @@
-"""The lab: three networks train side by side on real data, and one watches their mixing matrices.
+"""The lab: networks that were trained, and three that train here, with their mixing matrices.
 
-This has nothing to do with the experiment of the other views.  The training runs in a process of
-its own (`app/training.py`), continues while another view is open, and ends with the visit.
+It opens with the recorded runs of a preset, sixteen seeds of each connection, one of which the
+browser replays step by step.  A training of one's own runs in a process of its own
+(`app/training.py`), continues while another view is open, and ends with the visit.  Neither has to
+do with the experiment of the other views.
 """
 
 from __future__ import annotations
@@ -12,20 +14,25 @@ from functools import partial
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import panel as pn
 import panel_material_ui as pmui
 import param
 from bokeh.plotting import figure
 
 from ...lab.connections import COMPARED, CONNECTIONS
+from ...lab.evidence import AT_CHANCE, Replay, Runs, at_chance, has_runs, recorded_runs, wilson
 from ...lab.figure import LabFigure
 from ...lab.records import Record
+from ...lab.replay import ALONG, ReplayFigure
 from ...lab.settings import PRESETS, SETTINGS, Settings
 from ...lab.tasks import TASKS
 from ...numerics.numbers import in_html
 from ...numerics.paper import MHC_PAPER, TRAINING_OVERHEAD
 from .. import icons
 from .._panel import hold
+from ..components import Slider
+from ..computing import Position
 from ..fields import typed
 from ..snippet import lab_snippet
 from ..training import Training
@@ -40,7 +47,15 @@ LAB_SETTINGS = {f"lab_{name}": name for name in SETTINGS if name != "connection"
 HEIGHT = "clamp(240px, 34vh, 520px)"
 OWN = "Your own settings"
 """What the list of presets shows for other settings."""
-WAITING = "Nothing has been trained yet: Start draws three networks here while they learn."
+START = "Train it here"
+WAITING = f"These settings were not recorded: “{START}” draws three networks while they learn."
+LAST_REPLAYED = Settings().steps
+"""Where the replay stands at first: the end of most recorded runs."""
+REPLAY_PARAMETERS = ("replay",)
+"""The page's parameters of the recorded runs."""
+COLOURS = {"residual": "identity", "hc": "hc", "mhc": "projected"}
+"""The swatch of each connection in a legend."""
+WHY = {"typical": "typical", "odd": "most unlike the others"}
 NO_MATTER = ("seed", "device")
 """The settings that a preset does not depend on."""
 
@@ -52,7 +67,7 @@ class LabView(View):
     title = "Lab"
     group = "Training"
     of_experiment = False
-    parameters = tuple(LAB_SETTINGS)
+    parameters = (*LAB_SETTINGS, *REPLAY_PARAMETERS)
 
     @staticmethod
     def settings(state: State) -> list[Any]:
@@ -67,6 +82,9 @@ class LabView(View):
         self.training: Training | None = None  # the one that runs or waits
         self._visit_over = False
         self.plots: LabFigure | None = None
+        self.runs: Runs | None = None
+        self.recorded: ReplayFigure | None = None
+        self._shown = ""  # the preset whose runs are shown
         self.preset = pmui.Select(
             label="Preset",
             options={preset.title: name for name, preset in PRESETS.items()} | {OWN: OWN},
@@ -78,7 +96,16 @@ class LabView(View):
         self.preset.param.watch(self._take_preset, "value")
         state.param.watch(lambda *_: self.describe(), list(LAB_SETTINGS))
         self.introduction = note()
-        self.start = pmui.Button(label="Start", icon=icons.START, margin=(6, 6))
+        self.seed = pmui.Select(
+            label="Seed replayed",
+            options=[],
+            size="small",
+            margin=(6, 6),
+            styles={"flex": "0 1 260px"},
+            sizing_mode="stretch_width",
+        )
+        self.seed.param.watch(self._show_replay, "value")
+        self.start = pmui.Button(label=START, icon=icons.START, margin=(6, 6))
         self.start.on_click(lambda _: self._begin())
         self.cancel = pmui.Button(
             label="Cancel", icon=icons.STOP, variant="outlined", disabled=True, margin=(6, 6)
@@ -88,13 +115,15 @@ class LabView(View):
         self.layer = pmui.IntSlider(label="Layer", start=1, end=2, value=1, margin=(2, 16))
         self.layer.param.watch(self._show_layer, "value")
         self.pictures = pn.Column(styles=UNLIMITED, sizing_mode="stretch_width", margin=0)
+        self.replayed = pn.Column(styles=UNLIMITED, sizing_mode="stretch_width", margin=0)
+        self.verdict, self.rates = html(""), note()
         self.table = html("", "lab-table")
         if pn.state.curdoc is not None and pn.state.curdoc.session_context is not None:
             pn.state.on_session_destroyed(self._visit_ended)
         return pn.Column(
             self.introduction,
             pn.Row(
-                *(self.preset, self.start, self.cancel),
+                *(self.preset, self.seed, self.start, self.cancel),
                 stylesheets=[":host { flex-wrap: wrap; align-items: center; }"],
                 styles=UNLIMITED,
                 sizing_mode="stretch_width",
@@ -103,25 +132,114 @@ class LabView(View):
             self.status,
             self.pictures,
             self.table,
+            self.replayed,
+            self.layer,
             sizing_mode="stretch_width",
             margin=0,
         )
 
     def figures(self) -> list[figure]:
-        if self.plots is None:
-            return []
-        matrices = [each.figure for each in self.plots.matrices]
-        return [*self.plots.figures.values(), *matrices]
+        drawn = [each for each in (self.plots, self.recorded) if each is not None]
+        return [
+            f
+            for each in drawn
+            for f in (*each.figures.values(), *(m.figure for m in each.matrices))
+        ]
 
     def recolour(self, dark: bool) -> None:
-        if self.plots is not None:
-            self.plots.colour(dark)
+        for each in (self.plots, self.recorded):
+            if each is not None:
+                each.colour(dark)
+
+    def recut(self) -> None:
+        self._recut(self._position())
+
+    # ---- recorded runs ----------------------------------------------------------------------
 
     def complete(self) -> None:
-        # The axes stand before anything has been trained, and say what is to be seen there.
-        if self.plots is None:
-            self._draw([Record(each) for each in self._networks()])
-            self.status.object = f"<p>{WAITING}</p>"
+        self._show_runs(preset_of(self.context.state.lab_settings()))
+
+    def _show_runs(self, preset: str) -> None:
+        """Show the recorded runs of a preset, or the axes of those that are to be trained."""
+        if preset == self._shown:
+            return
+        self._shown = preset
+        if preset == OWN or not has_runs(preset):
+            self.runs = self.recorded = None
+            self.replayed[:] = []
+            self.seed.visible = False
+            if self.plots is None:
+                self._draw([Record(each) for each in self._networks()])
+                self.status.object = f"<p>{WAITING}</p>"
+            return
+        self.runs = runs = recorded_runs(preset)
+        if self.plots is not None and not any(each.steps for each in self.plots.records):
+            self.plots, self.pictures[:], self.status.object = None, [], ""
+        choices = {f"{each.seed}: {WHY[each.why]}": each.seed for each in runs.replays}
+        wanted = self.context.state.lab_seed
+        chosen = wanted if wanted in choices.values() else runs.replays[0].seed
+        with param.parameterized.discard_events(self.seed):
+            self.seed.options = choices
+            self.seed.value = chosen
+        self.seed.param.trigger("options", "value")
+        self.seed.visible = True
+        self._draw_runs(runs)
+
+    def _draw_runs(self, runs: Runs) -> None:
+        state = self.context.state
+        replay = self._replay(runs)
+        layers = replay.gains.shape[-1]
+        self.layer.param.update(end=max(2, layers), value=min(2, layers))
+        self.recorded = shown = ReplayFigure(runs, replay, self._position(), self.layer.value)
+        shown.colour(state.dark)
+        last = len(shown.steps)
+        self.slider = Slider(
+            state_name=ALONG,
+            leads=True,
+            label="Step of training",
+            value=self._position()[ALONG],
+            start=1,
+            end=last,
+            marks=[1, *(last * k // 5 for k in range(1, 6))],
+            sizing_mode="stretch_width",
+            margin=(2, 16),
+        )
+        self.slider.param.watch(lambda event: setattr(state, ALONG, event.new), "value")
+        f = shown.figures
+        row = partial(plots, height=HEIGHT)
+        entries = [(COLOURS[name], CONNECTIONS[name]) for name in runs.connections]
+        self.replayed[:] = [
+            self.verdict,
+            self.slider,
+            html(legend([*entries, ("forward", "forward"), ("backward", "backward")])),
+            row(f["gain"], f["loss"], f["score"]),
+            row(f["gradient_norm"], f["layers"], *(each.figure for each in shown.matrices)),
+            self.rates,
+        ]
+        self._say(runs, replay)
+        self.set_type()
+
+    def _replay(self, runs: Runs) -> Replay:
+        return next((r for r in runs.replays if r.seed == self.seed.value), runs.replays[0])
+
+    def _position(self) -> Position:
+        state = self.context.state
+        last = len(self.recorded.steps) if self.recorded else state.replay
+        if self.runs is not None:
+            last = self.runs.curves["loss"].shape[-1]
+        return {**state.position(), ALONG: min(state.replay, last)}
+
+    def _show_replay(self, *_: Any) -> None:
+        if self.recorded is None or self.runs is None:
+            return
+        replay = self._replay(self.runs)
+        with hold():
+            self.recorded.show(replay, min(self.layer.value, replay.gains.shape[-1]))
+            self._say(self.runs, replay)
+
+    def _say(self, runs: Runs, replay: Replay) -> None:
+        self.verdict.object = verdict(runs, replay)
+        self.rates.object = paragraph(rates(runs))
 
     # ---- training ---------------------------------------------------------------------------
 
@@ -143,6 +261,8 @@ class LabView(View):
         self.preset.value = name
         preset = PRESETS.get(name)
         what = f"<b>{preset.title}</b>: {preset.note}" if preset else f"<b>{OWN}</b>."
+        if self.runs is not None or self.plots is not None:  # it has been completed
+            self._show_runs(name)
         self.introduction.object = paragraph(
             f"{what} The plain residual network, HC and mHC train on the same data, from the same "
             f"seed, with the same optimiser (AdamW): {settings['depth']} layers of width "
@@ -199,14 +319,12 @@ class LabView(View):
         self.layer.param.update(end=max(2, depth), value=shown.layer)
         f = shown.figures
         row = partial(plots, height=HEIGHT)
-        colours = {"residual": "identity", "hc": "hc", "mhc": "projected"}
-        entries = [(colours[name], CONNECTIONS[name]) for name in COMPARED]
+        entries = [(COLOURS[name], CONNECTIONS[name]) for name in COMPARED]
         self.pictures[:] = [
             html(legend([*entries, ("forward", "forward"), ("backward", "backward")])),
             row(f["gain"], f["loss"], f["gradient_norm"]),
             row(f["mixing"], f["layer"], f["layers"]),
             row(*(each.figure for each in shown.matrices)),
-            self.layer,
         ]
         self.set_type()
 
@@ -219,6 +337,7 @@ class LabView(View):
                 self.plots.update()
 
     def _show_layer(self, *_: Any) -> None:
+        self._show_replay()
         if self.plots is not None:
             depth = self.plots.records[0].settings.depth
             with pn.io.hold():
@@ -247,6 +366,51 @@ def preset_of(settings: Mapping[str, Any]) -> str:
         if relevant(preset.settings().values_by_name()) == relevant(settings):
             return name
     return OWN
+
+
+def verdict(runs: Runs, replay: Replay) -> str:
+    """How the replayed seed ended with HC and with mHC, in huge type."""
+    at = runs.seed_index(replay.seed)
+    sides = ""
+    for name in ("hc", "mhc"):
+        gain, score = (runs.total(each, name)[at] for each in ("largest_gain", "score"))
+        colour = "projected" if name == "mhc" else "hc"
+        sides += (
+            f'<div class="{colour}"><span>{CONNECTIONS[name]}, seed {replay.seed}</span>'
+            f"<b>{_percent(score)}</b>"
+            f"<span>accuracy; gain up to {in_html(float(gain))}</span></div>"
+        )
+    return f'<div class="lab-verdict">{sides}</div>'
+
+
+def rates(runs: Runs) -> str:
+    """How often it ends like that, in a sentence or two."""
+    parts = []
+    for name in runs.connections:
+        scores = runs.total("score", name)
+        lost = at_chance(scores, runs.chance)
+        low, high = wilson(int(lost.sum()), len(lost))
+        parts.append(
+            f"{CONNECTIONS[name]} in {lost.sum()} of {len(lost)} "
+            f"({100 * low:.0f} to {100 * high:.0f} %)"
+        )
+    middle = []
+    for name in runs.connections:
+        scores = np.nan_to_num(runs.total("score", name))
+        middle.append(
+            f"{CONNECTIONS[name]} {_percent(float(np.median(scores)))} "
+            f"({_percent(scores.min())} to {_percent(scores.max())})"
+        )
+    return (
+        f"Seeds that ended at chance level (accuracy below {_percent(AT_CHANCE * runs.chance)}): "
+        f"{'; '.join(parts)}. In brackets is the 95 % interval of the share (Wilson). "
+        f"Median accuracy over the seeds, smallest and largest: {'; '.join(middle)}. "
+        f"Recorded with {runs.made}."
+    )
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
 
 
 def _field(state: State, own: str, name: str) -> Any:

@@ -1,0 +1,289 @@
+"""Recorded runs as a figure: every seed as a line, one of them replayed step by step.
+
+The browser holds the tables of the replayed seed and moves through its steps by itself
+(`figures/slices.py`); the lines of all seeds stand still.  Values are log10, as in the figures of
+the other views, so that a gain of 10^30 has a place.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from bokeh.models import (
+    ColumnDataSource,
+    CustomJS,
+    HoverTool,
+    Line,
+    MultiLine,
+    Range1d,
+    Scatter,
+    Span,
+)
+from bokeh.plotting import figure
+from numpy.typing import NDArray
+
+from ..figures import style
+from ..figures.contents import Column, Series, described, log10
+from ..figures.matrices import Heatmap, blocks
+from ..figures.slices import Position, follows, label, sliced, table
+from ..numerics.gains import DIRECTIONS
+from .connections import CONNECTIONS, KINDS
+from .evidence import Replay, Runs
+from .figure import COLOURS, WIDTHS
+
+ALONG = "replay"
+"""The slider: the step of training that is shown."""
+
+PLOTS = {
+    "gain": "Composite Amax gain",
+    "loss": "Loss of the batch (nats)",
+    "gradient_norm": "Gradient norm",
+}
+MARKERS = {"residual": "square", "hc": "triangle", "mhc": "circle"}
+
+
+class ReplayFigure:
+    """All runs of a preset, and the one replayed.
+
+    `figures` by name: "gain", "loss" and "gradient_norm" against the step, a thin line for each
+    seed; "score", the final accuracy of every run; "layers", the composite gain against the layer
+    at the step that the slider names.  `matrices` are the heatmaps of H_res of one layer there.
+    """
+
+    def __init__(self, runs: Runs, replay: Replay, state: Position, layer: int) -> None:
+        self.runs = runs
+        self.mixing = [name for name in runs.connections if KINDS[name].mixes]
+        last = runs.curves["loss"].shape[-1]
+        self.steps = range(1, last + 1)
+        self._others = {name: ColumnDataSource({"xs": [], "ys": []}) for name in runs.connections}
+        self._chosen = {name: ColumnDataSource() for name in runs.connections}
+        self._scores = {name: ColumnDataSource() for name in runs.connections}
+        self._layers, self._matrices = table({}, [0], [1]), table({}, [0], [1])
+        self._replay, self._layer = replay, layer
+        self._fill()
+        self.figures: dict[str, figure] = {
+            name: self._against_steps(name, title, state) for name, title in PLOTS.items()
+        }
+        self.figures["score"] = self._score()
+        self.figures["layers"] = self._against_layers(state)
+        self.matrices = [self._heatmap(name, state) for name in self.mixing]
+        self._set_ranges()
+        self._entitle()
+
+    def show(self, replay: Replay, layer: int) -> None:
+        """Replay another seed, or show another layer's matrices."""
+        self._replay, self._layer = replay, layer
+        self._fill()
+        self._set_ranges()
+        self._entitle()
+
+    def colour(self, dark: bool) -> None:
+        """Set the colours for a light or a dark page."""
+        for heatmap in self.matrices:
+            heatmap.colour(dark)
+
+    # ---- the tables ----------------------------------------------------------------------------
+
+    def _fill(self) -> None:
+        runs, replay = self.runs, self._replay
+        at = runs.seed_index(replay.seed)
+        for c, name in enumerate(runs.connections):
+            curves = {plot: _shown(plot, runs.curves[plot][c]) for plot in PLOTS}
+            steps = np.arange(1, len(self.steps) + 1)
+            self._others[name].data = {
+                "seed": [seed for s, seed in enumerate(runs.seeds) if s != at],
+                "steps": [steps] * (len(runs.seeds) - 1),
+                **{
+                    plot: [values for s, values in enumerate(curves[plot]) if s != at]
+                    for plot in PLOTS
+                },
+            }
+            self._chosen[name].data = {
+                "step": steps,
+                **{plot: curves[plot][at] for plot in PLOTS},
+            }
+            scores = np.nan_to_num(runs.totals["score"][c])
+            order = np.argsort(np.argsort(scores, kind="stable"), kind="stable")
+            offsets = (order + 0.5) / len(scores) - 0.5
+            self._scores[name].data = {
+                "x": c + 0.7 * offsets,
+                "score": scores,
+                "seed": list(runs.seeds),
+                "size": np.where(np.arange(len(scores)) == at, 17, 9),
+            }
+        layers = replay.gains.shape[-1]
+        label(self._layers, [0], self.steps, layers, along=ALONG)
+        self._layers.data = {
+            f"{name}.{d}": np.ascontiguousarray(replay.gains[c, :, k], np.float32).ravel()
+            for c, name in enumerate(self.mixing)
+            for k, d in enumerate(DIRECTIONS)
+        }
+        n = replay.h_res.shape[-1]
+        label(self._matrices, [0], self.steps, (n + 1) ** 2, along=ALONG)
+        frame = np.searchsorted(replay.steps, self.steps, side="right") - 1
+        self._matrices.data = {
+            name: blocks(replay.h_res[c, frame, self._layer - 1], np.zeros(len(self.steps)))
+            for c, name in enumerate(self.mixing)
+        }
+
+    def _set_ranges(self) -> None:
+        for name in PLOTS:
+            low, high = _range_of(_shown(name, self.runs.curves[name]))
+            self.figures[name].y_range.update(start=low, end=high)
+        low, high = _range_of(self._replay.gains)
+        self.figures["layers"].y_range.update(start=low, end=high)
+        self.figures["layers"].x_range.update(end=self._replay.gains.shape[-1] + 1)
+
+    def _entitle(self) -> None:
+        for heatmap, name in zip(self.matrices, self.mixing, strict=True):
+            heatmap.figure.title.text = f"{CONNECTIONS[name]}: H_res of layer {self._layer}"
+
+    # ---- the plots -----------------------------------------------------------------------------
+
+    def _against_steps(self, name: str, title: str, state: Position) -> figure:
+        p = style.plot(
+            f"runs-{name}", "Step", title, (0, len(self.steps) + 1), y_range=Range1d(-1, 1)
+        )
+        style.powers_of_ten(p)
+        now = Span(location=state[ALONG], dimension="height", line_color=style.SHADE, line_width=2)
+        p.add_layout(follows(now, "location", f"@{ALONG}"))
+        series, lines = [], []
+        for connection in self.runs.connections:
+            colour = COLOURS[connection]
+            others = MultiLine(
+                xs="steps", ys=name, line_color=colour, line_alpha=0.35, line_width=1
+            )
+            thin = style.draw(p, self._others[connection], others)
+            thin.name = f"{CONNECTIONS[connection]}, other seeds"
+            curve = Line(x="step", y=name, line_color=colour, line_width=WIDTHS[connection] + 1)
+            lines.append(style.draw(p, self._chosen[connection], curve))
+            lines[-1].name = CONNECTIONS[connection]
+            series.append(
+                Series(
+                    CONNECTIONS[connection],
+                    self._chosen[connection],
+                    Column("step", "step"),
+                    [log10(title.lower(), name)],
+                    colour=colour,
+                )
+            )
+            p.add_tools(
+                HoverTool(
+                    renderers=[thin],
+                    tooltips=[("", thin.name), ("seed", "@seed")],
+                    line_policy="interp",
+                )
+            )
+        return described(p, f"{title} against the step", *series, along=ALONG)
+
+    def _score(self) -> figure:
+        count = len(self.runs.connections)
+        p = style.plot(
+            "runs-score",
+            "A dot for each seed",
+            "Final accuracy (validation)",
+            (-0.5, count - 0.5),
+            y_range=Range1d(0, 1),
+        )
+        p.xaxis.ticker = list(range(count))
+        p.xaxis.major_label_overrides = {
+            c: CONNECTIONS[name] for c, name in enumerate(self.runs.connections)
+        }
+        p.add_layout(
+            Span(
+                location=self.runs.chance,
+                dimension="width",
+                line_color=style.THEORY,
+                line_dash=[2, 4],
+                line_width=2,
+                level="underlay",
+            )
+        )
+        series = []
+        for connection in self.runs.connections:
+            dots = Scatter(
+                x="x",
+                y="score",
+                size="size",
+                marker=MARKERS[connection],
+                fill_color=COLOURS[connection],
+                fill_alpha=0.6,
+                line_color=COLOURS[connection],
+            )
+            drawn = style.draw(p, self._scores[connection], dots)
+            drawn.name = CONNECTIONS[connection]
+            p.add_tools(
+                HoverTool(
+                    renderers=[drawn],
+                    tooltips=[("", drawn.name), ("seed", "@seed"), ("accuracy", "@score{0.0 %}")],
+                )
+            )
+            series.append(
+                Series(
+                    CONNECTIONS[connection],
+                    self._scores[connection],
+                    Column("seed", "seed"),
+                    [Column("accuracy", "score")],
+                    colour=COLOURS[connection],
+                )
+            )
+        return described(p, "Final accuracy of every run", *series)
+
+    def _against_layers(self, state: Position) -> figure:
+        p = style.plot("runs-layers", "Layer l", PLOTS["gain"], (0, 2), y_range=Range1d(-1, 1))
+        style.powers_of_ten(p)
+        p.add_layout(style.identity_line())
+        series = []
+        layers = np.arange(1, self._replay.gains.shape[-1] + 1)
+        for connection in self.mixing:
+            columns = {d: f"{connection}.{d}" for d in DIRECTIONS}
+            source = sliced(self._layers, "block", columns, state, at=0)
+            source.data["layer"] = layers
+            for direction in DIRECTIONS:
+                line = Line(
+                    x="layer",
+                    y=direction,
+                    line_color=COLOURS[connection],
+                    line_width=3,
+                    line_dash=style.DASH[direction],
+                )
+                drawn = style.draw(p, source, line, style.MOVING)
+                drawn.name = f"{CONNECTIONS[connection]}, {direction}"
+                series.append(
+                    Series(
+                        drawn.name,
+                        source,
+                        Column("layer", "layer"),
+                        [log10("gain", direction)],
+                        colour=COLOURS[connection],
+                        dash=style.DASH[direction],
+                    )
+                )
+        return described(p, "Composite Amax gain against the layer", *series)
+
+    def _heatmap(self, connection: str, state: Position) -> Heatmap:
+        n = self._replay.h_res.shape[-1]
+        source = sliced(self._matrices, "block", {"value": connection}, state, at=0, heatmap=True)
+        shown = Heatmap(f"runs-h-res-{connection}", "", n, source)
+        described(shown.figure, f"H_res of {CONNECTIONS[connection]}", shown.block, kind="matrix")
+        # The first layout of a newly opened view has the script write texts and shades.
+        shown.figure.js_on_change(
+            "inner_width", CustomJS(args={"source": source}, code="mhc.cut(source)")
+        )
+        return shown
+
+
+def _shown(name: str, values: NDArray[Any]) -> NDArray[np.float32]:
+    """A curve as log10; gains are already."""
+    if name == "gain":
+        return np.asarray(values, np.float32)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.log10(np.asarray(values, np.float32))
+
+
+def _range_of(log10_values: NDArray[Any]) -> tuple[float, float]:
+    finite = log10_values[np.isfinite(log10_values)]
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
+    margin = max(0.05, 0.05 * (high - low))
+    return low - margin, high + margin
