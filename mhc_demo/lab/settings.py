@@ -118,7 +118,7 @@ class Preset:
 
     title: str
     note: str
-    """What happens, as measured; a sentence or two."""
+    """What happens, with {claims} that `evidence.told` fills in from the recorded runs."""
     values: Mapping[str, Any]
 
     def settings(self, **values: Any) -> Settings:

@@ -21,7 +21,17 @@ import param
 from bokeh.plotting import figure
 
 from ...lab.connections import COMPARED, CONNECTIONS
-from ...lab.evidence import AT_CHANCE, Replay, Runs, at_chance, has_runs, recorded_runs, wilson
+from ...lab.evidence import (
+    AT_CHANCE,
+    Replay,
+    Runs,
+    at_chance,
+    has_runs,
+    percent,
+    recorded_runs,
+    told,
+    wilson,
+)
 from ...lab.figure import LabFigure
 from ...lab.records import Record
 from ...lab.replay import ALONG, ReplayFigure
@@ -260,7 +270,7 @@ class LabView(View):
         name = preset_of(settings)
         self.preset.value = name
         preset = PRESETS.get(name)
-        what = f"<b>{preset.title}</b>: {preset.note}" if preset else f"<b>{OWN}</b>."
+        what = f"<b>{preset.title}</b>: {told(name)}" if preset else f"<b>{OWN}</b>."
         if self.runs is not None or self.plots is not None:  # it has been completed
             self._show_runs(name)
         self.introduction.object = paragraph(
@@ -377,7 +387,7 @@ def verdict(runs: Runs, replay: Replay) -> str:
         colour = "projected" if name == "mhc" else "hc"
         sides += (
             f'<div class="{colour}"><span>{CONNECTIONS[name]}, seed {replay.seed}</span>'
-            f"<b>{_percent(score)}</b>"
+            f"<b>{percent(score)}</b>"
             f"<span>accuracy; gain up to {in_html(float(gain))}</span></div>"
         )
     return f'<div class="lab-verdict">{sides}</div>'
@@ -398,19 +408,15 @@ def rates(runs: Runs) -> str:
     for name in runs.connections:
         scores = np.nan_to_num(runs.total("score", name))
         middle.append(
-            f"{CONNECTIONS[name]} {_percent(float(np.median(scores)))} "
-            f"({_percent(scores.min())} to {_percent(scores.max())})"
+            f"{CONNECTIONS[name]} {percent(float(np.median(scores)))} "
+            f"({percent(scores.min())} to {percent(scores.max())})"
         )
     return (
-        f"Seeds that ended at chance level (accuracy below {_percent(AT_CHANCE * runs.chance)}): "
+        f"Seeds that ended at chance level (accuracy below {percent(AT_CHANCE * runs.chance)}): "
         f"{'; '.join(parts)}. In brackets is the 95 % interval of the share (Wilson). "
         f"Median accuracy over the seeds, smallest and largest: {'; '.join(middle)}. "
         f"Recorded with {runs.made}."
     )
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %"
 
 
 def _field(state: State, own: str, name: str) -> Any:
