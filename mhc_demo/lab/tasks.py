@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib.util import find_spec
 
 import numpy as np
@@ -55,6 +55,10 @@ class Task:
     """Modules that must be installed."""
     note: str
 
+    def data(self, seed: int) -> Data:
+        """What `load` returns; runs of one process that follow each other share it."""
+        return _loaded(self.load, seed)
+
     def check(self) -> None:
         """Raise an ImportError that names what to install, if anything is missing."""
         needed = ("psutil", *self.needs)  # every training needs psutil
@@ -63,6 +67,11 @@ class Task:
             raise ImportError(
                 f"task {self.name!r} needs {' and '.join(missing)}: pip install {' '.join(missing)}"
             )
+
+
+@lru_cache(maxsize=1)
+def _loaded(load: Callable[[int], Data], seed: int) -> Data:
+    return load(seed)
 
 
 PACKAGES = {"sklearn": "scikit-learn"}
