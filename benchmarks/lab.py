@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from mhc_demo import lab
-from mhc_demo.lab.__main__ import ONE_THREAD
+from mhc_demo.lab.worker import ONE_THREAD
 
 from .results import Row, Table, rounded
 

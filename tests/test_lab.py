@@ -358,6 +358,19 @@ def test_each_connection_has_a_record_of_its_own(tmp_path, capsys):
     assert settings.depth == 2
 
 
+@pytest.mark.parametrize(("width", "threads"), [(8, "1"), (68, "2")])
+def test_narrow_networks_are_trained_on_one_thread(width, threads, tmp_path):
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        options = ["--connections", "hc", "--depth", "2", "--width", str(width), "--steps", "1"]
+        assert main(["train", *options, "-o", str(tmp_path / "a.jsonl")]) == 0
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert lab.read_record(tmp_path / "a-hc.jsonl").machine["threads"] == threads
+
+
 @pytest.mark.parametrize("output", ["", ".", "..", "/", "a/"])
 def test_an_output_that_names_no_file_is_refused(capsys, output):
     with pytest.raises(SystemExit) as stop:

@@ -19,6 +19,7 @@ from .ending import as_process, stopped, tell
 from .export import export
 from .options import Run, from_environment
 from .plot import plot
+from .runs import runs
 from .serve import serve
 from .surface import surface
 from .sweep import sweep
@@ -26,7 +27,7 @@ from .train import train
 
 COMMANDS: dict[str, Callable[[argparse.ArgumentParser], Run]] = {
     each.__name__.replace("_", "-"): each
-    for each in (serve, export, plot, surface, train, sweep, check_hall)
+    for each in (serve, export, plot, surface, train, sweep, runs, check_hall)
 }
 """Every subcommand by its name; the first line of its docstring is the summary in the help."""
 
@@ -54,6 +55,8 @@ examples:
       train three networks, and keep how loss, gradients and gains went
   mhc-demo sweep --preset fails --seed 0:16 --connection residual,hc,mhc -o runs
       train each with 16 seeds, on all cores; the same line goes on after Ctrl-C
+  mhc-demo runs runs -o runs.parquet
+      print how often each learned, with medians and ranges; also .csv
   mhc-demo check-hall --visitors 300 --play 60
       open the page 300 times, and see what the server makes of it
   mhc-demo serve --help

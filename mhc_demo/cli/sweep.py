@@ -40,6 +40,12 @@ def sweep(parser: argparse.ArgumentParser) -> Run:
         help="How many runs at a time, one thread each (default: one for each core)",
     )
     parser.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="Train on the Dask cluster at this address, as tcp://10.0.0.1:8786, instead of on "
+        "local processes; its workers should have one thread each",
+    )
+    parser.add_argument(
         "--preset",
         type=several(one_of(list(PRESETS))),
         default=[None],
@@ -107,10 +113,16 @@ def _sweep(options: argparse.Namespace, runs: list[Settings]) -> int:
 
     with bar:
         try:
-            paths = sweeping(options.output, runs, processes=options.processes, progress=show)
+            paths = sweeping(
+                options.output,
+                runs,
+                processes=options.processes,
+                scheduler=options.scheduler,
+                progress=show,
+            )
         except OSError as error:
             return failed(options.output, error)
-        except RuntimeError as error:
+        except (RuntimeError, ImportError) as error:
             complain(str(error))
             return 1
     tell(f"{len(paths)} runs have ended: {options.output}")

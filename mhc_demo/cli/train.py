@@ -28,6 +28,7 @@ def train(parser: argparse.ArgumentParser) -> Run:
 
     from ..lab import COMPARED, CONNECTIONS, PRESETS, Settings
     from ..lab.settings import SETTINGS
+    from ..lab.worker import few_threads
 
     parser.add_argument(
         "-o",
@@ -70,13 +71,14 @@ def train(parser: argparse.ArgumentParser) -> Run:
         except (ValueError, ImportError) as error:
             parser.error(str(error))
         output = Path(options.output)
-        for settings in runs:
-            path = output.with_stem(f"{output.stem}-{settings.connection}")
-            try:
-                summary = _train(settings, path)
-            except (OSError, ValueError) as error:
-                return failed(path, error)
-            tell(_summary(settings, summary, path))
+        with few_threads(runs):
+            for settings in runs:
+                path = output.with_stem(f"{output.stem}-{settings.connection}")
+                try:
+                    summary = _train(settings, path)
+                except (OSError, ValueError) as error:
+                    return failed(path, error)
+                tell(_summary(settings, summary, path))
         return 0
 
     return run

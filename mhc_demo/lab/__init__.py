@@ -18,6 +18,7 @@ from .connections import ABLATION, COMPARED, CONNECTIONS
 from .records import Record, Step, Summary, read_record, recorded
 from .settings import PRESETS, Preset, Settings
 from .sweeping import Progress, grid, record_name, sweep
+from .table import learned, over_seeds, runs, wilson, write_runs
 from .tasks import TASKS
 
 __all__ = [
@@ -33,12 +34,17 @@ __all__ = [
     "Step",
     "Summary",
     "grid",
+    "learned",
+    "over_seeds",
     "plot",
     "read_record",
     "record_name",
     "recorded",
+    "runs",
     "sweep",
     "train",
+    "wilson",
+    "write_runs",
 ]
 
 

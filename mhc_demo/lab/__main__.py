@@ -19,6 +19,7 @@ from threading import Thread
 from typing import Any
 
 from . import Settings, Step, Summary, train
+from .worker import few_threads
 
 
 def in_turn(settings: Sequence[Settings]) -> Iterator[tuple[int, Step | Summary]]:
@@ -40,8 +41,6 @@ def packed(message: Any) -> bytes:
 
 
 LENGTH = struct.Struct("<Q")
-ONE_THREAD = 64
-"""Up to this width one thread is as fast as two, and leaves the other core to the server."""
 
 
 def limit_memory(limit: int) -> None:
@@ -74,14 +73,11 @@ def main() -> None:
     settings = [Settings(**values) for values in request["settings"]]
     if all(each.device == "cpu" for each in settings):  # a GPU's memory is not the system's
         limit_memory(request["memory"])
-    if all(each.width <= ONE_THREAD for each in settings):
-        import torch
-
-        torch.set_num_threads(1)
     out = sys.stdout.buffer
-    for message in in_turn(settings):
-        out.write(packed(message))
-        out.flush()
+    with few_threads(settings):
+        for message in in_turn(settings):
+            out.write(packed(message))
+            out.flush()
 
 
 if __name__ == "__main__":

@@ -188,13 +188,13 @@ def read_ends(path: str | Path) -> Record:
     with open(path, "rb") as file:
         try:
             record = _record_of(_parsed(file.readline(LONGEST_LINE).decode(errors="replace")))
-        except (ValueError, TypeError) as error:
+        except BAD as error:
             raise ValueError(f"{path} is no record of the lab: {error}") from None
         file.seek(max(file.tell(), file.seek(0, os.SEEK_END) - LONGEST_LINE))
         last = file.read().decode(errors="replace")
     try:
         end = _step_or_summary(_parsed(last.rstrip("\n").rpartition("\n")[2]), record)
-    except (ValueError, TypeError):
+    except BAD:
         return record
     if isinstance(end, Summary) and last.endswith("\n"):
         record.summary = end
@@ -212,20 +212,24 @@ def read_record(path: str | Path) -> Record:
     with open(path, encoding="utf-8", errors="replace") as file:
         try:
             record = _record_of(_parsed(next(file, "")))
-        except (ValueError, TypeError) as error:
+        except BAD as error:
             raise ValueError(f"{path} is no record of the lab: {error}") from None
         for number, line in enumerate(file, start=2):
             try:
                 record.extend([_step_or_summary(_parsed(line), record)])
-            except (ValueError, TypeError) as error:
+            except BAD as error:
                 cut = "" if line.endswith("\n") else ", which was cut off"
                 record.damage = f"nothing is read from line {number} on{cut}: {error}"
                 break
     return record
 
 
+MOST = 2**53
+"""No count is larger: whole numbers beyond are no longer exact in other programs."""
 LONGEST_LINE = 2**22
 """Bytes; the longest line of a record, its summary with 128 matrices of 16 x 16, has some 2^19."""
+BAD = (ValueError, TypeError, OverflowError, RecursionError)
+"""What a hostile line may raise: numbers beyond any float, and brackets in brackets, among it."""
 FORMAT = 1
 """The version of the file format; a reader refuses any other."""
 
@@ -283,12 +287,16 @@ def _finite(value: Any) -> Any:
 
 def _parsed(line: str) -> dict[str, Any]:
     try:
-        value = json.loads(line)
+        value = json.loads(line, parse_constant=_no_number)
     except (ValueError, RecursionError):
         raise ValueError("it is not JSON") from None
     if not isinstance(value, dict):
         raise ValueError("it is not a JSON object")
     return value
+
+
+def _no_number(word: str) -> None:
+    raise ValueError(f"{word} is not JSON")  # Python would take NaN and Infinity
 
 
 def _record_of(line: dict[str, Any]) -> Record:
@@ -304,7 +312,9 @@ def _record_of(line: dict[str, Any]) -> Record:
     machine = line.get("machine", {})
     if not isinstance(machine, dict):
         raise ValueError("its machine is not an object")
-    return Record(Settings(**settings), _words(versions), _words(machine))
+    run = Settings(**settings)
+    run.check_values()
+    return Record(run, _words(versions), _words(machine))
 
 
 def _words(values: dict[str, Any]) -> dict[str, str]:
@@ -336,7 +346,7 @@ def _number(value: Any, name: str, depth: int) -> float:
 
 
 def _whole(value: Any, name: str, depth: int) -> int:
-    return whole_number(name, value, 0)
+    return whole_number(name, value, 0, MOST)
 
 
 def _numbers(value: Any, name: str, depth: int) -> list[float]:

@@ -98,14 +98,18 @@ class Settings(param.Parameterized):
 
         Raises ValueError or TypeError, and ImportError if the task needs a missing package.
         """
-        for name in ("depth", "width", "streams", "steps", "batch", "iterations", "seed"):
-            whole_number(name, getattr(self, name), 0)  # param accepts True as a whole number
-        nonnegative("learning_rate", self.learning_rate)
-        PROJECTIONS[self.projection].check(self.streams)
+        self.check_values()
         for reason in (DEVICES["cpu"].missing(), DEVICES[self.device].missing()):
             if reason is not None:
                 raise ValueError(f"device {self.device!r} is not available: {reason}")
         TASKS[self.task].check()
+
+    def check_values(self) -> None:
+        """`check`, but for what this machine must have: a record may come from another one."""
+        for name in ("depth", "width", "streams", "steps", "batch", "iterations", "seed"):
+            whole_number(name, getattr(self, name), 0)  # param accepts True as a whole number
+        nonnegative("learning_rate", self.learning_rate)
+        PROJECTIONS[self.projection].check(self.streams)
 
 
 SETTINGS = tuple(name for name in Settings.param if name != "name")

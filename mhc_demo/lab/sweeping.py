@@ -8,29 +8,23 @@ dies costs its own run a second try.
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import Any
 
 import param
 
 from ..numerics._arrays import whole_number
+from . import cluster, local
+from .local import Event
 from .records import Record, read_ends
 from .settings import SETTINGS, Settings
-from .worker import THREADS
+from .worker import import_all
 
-TRIES = 3
-"""How often a run is begun whose process dies, before the sweep goes on without it."""
 LOCK = ".sweep.lock"
 ENDED = ("finished", "diverged")
 """The outcomes of runs that need not be run again."""
@@ -114,6 +108,7 @@ def sweep(
     runs: Iterable[Settings] | None = None,
     *,
     processes: int | None = None,
+    scheduler: Any = None,
     modules: Sequence[str] = (),
     progress: Callable[[Progress], None] | None = None,
     **settings: Any,
@@ -125,16 +120,23 @@ def sweep(
     The records are JSON lines in `folder`, as `recorded` writes them; `record_name` names them.
     Runs whose record is there and ends with a summary, also one that says "diverged", are not run
     again, by whatever version they were made; half ones are.  Each of `processes` (by default one
-    for each core) trains one run at a time on one thread.  `modules` are imported there first: they
-    may register tasks and connections.  `progress` hears of every run that ends, and a few times a
-    second besides.
+    for each core) trains one run at a time on one thread, and writes its record as it goes.
+    `modules` are imported there first: they may register tasks and connections.  `progress` hears
+    of every run that ends, and a few times a second besides.
 
-    A run whose process dies is begun again, three times at most.  Runs that cannot be run do not
-    stop the others: at the end a RuntimeError names them.  Ctrl-C leaves what has ended.
+    `scheduler` is the address of a Dask cluster, such as "tcp://10.0.0.1:8786", or a `Client`: its
+    workers train instead, of which each should have one thread.  A worker sends the record when its
+    run has ended, and this process writes it, so they need no common folder; nothing else is kept
+    of a run, here or there.  They must have this package; of `modules` those of one file are sent.
+
+    A run whose process or worker dies is begun again, three times at most.  Runs that cannot be run
+    do not stop the others: at the end a RuntimeError names them.  Ctrl-C leaves what has ended.
 
     Raises ValueError, TypeError or ImportError, before anything runs, if a setting is not allowed,
-    OSError if the folder cannot be written to, and RuntimeError if another sweep is at work there.
+    OSError if the folder cannot be written to or the scheduler not reached, and RuntimeError if
+    another sweep is at work there.
     """
+    import_all(modules)
     if runs is None:
         chosen = grid(**settings)
     elif settings:
@@ -150,16 +152,32 @@ def sweep(
         state = Progress(len(paths))
         due = {path: each for path, each in paths.items() if not has_ended(path, each)}
         state.ended = state.before = len(paths) - len(due)
-        if due:
-            count = processes or _processes(chosen)
-            whole_number("processes", count, 1)
-            _Sweep(due, state, progress or (lambda _: None)).run(min(count, len(due)), modules)
+        ledger = _Ledger(due, state)
+        with closing(_events(due, processes, scheduler, modules)) as events:
+            for path, event in events:
+                ledger.note(path, event)
+                if progress is not None:
+                    progress(state)
     if state.failed:
         raise RuntimeError(
             f"{len(state.failed)} of {len(paths)} runs failed: "
             + "; ".join(f"{path.name}: {why}" for path, why in state.failed.items())
         )
     return list(paths)
+
+
+def _events(
+    due: Mapping[Path, Settings], processes: int | None, scheduler: Any, modules: Sequence[str]
+) -> Generator[tuple[Path, Event], None, None]:
+    if not due:
+        return
+    if scheduler is not None:
+        yield from cluster.events(due, scheduler, modules)
+        return
+    if processes is None:
+        on_gpu = any(each.device != "cpu" for each in due.values())
+        processes = 1 if on_gpu else local.cores()
+    yield from local.events(due, whole_number("processes", processes, 1), modules)
 
 
 def has_ended(path: Path, settings: Settings) -> bool:
@@ -170,14 +188,6 @@ def has_ended(path: Path, settings: Settings) -> bool:
         return False
     same = record.settings.values_by_name() == settings.values_by_name()
     return same and record.outcome in ENDED
-
-
-def _processes(runs: Sequence[Settings]) -> int:
-    if any(each.device != "cpu" for each in runs):
-        return 1  # a GPU is one
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 @contextmanager
@@ -192,128 +202,27 @@ def _alone(folder: Path) -> Iterator[None]:
         raise RuntimeError(f"another sweep is at work in {folder}") from None
 
 
-class _Sweep:
-    """The runs that are due, in local processes; a thread for each process, which it waits for."""
+class _Ledger:
+    """What is known of the runs that are due, kept in a `Progress`."""
 
-    def __init__(
-        self, due: Mapping[Path, Settings], state: Progress, progress: Callable[[Progress], None]
-    ) -> None:
-        self.due, self.state, self.progress = due, state, progress
-        self.work = {path: each.steps * each.depth for path, each in due.items()}
-        self.done: dict[Path, float] = {}
-        self.jobs: SimpleQueue[Path] = SimpleQueue()
-        self.events: SimpleQueue[tuple[Path, dict[str, Any]]] = SimpleQueue()
-        self.workers: list[Worker] = []
-        self.stopping = False
-        for path in due:
-            self.jobs.put(path)
+    def __init__(self, due: Mapping[Path, Settings], state: Progress) -> None:
+        self.due, self.state = due, state
+        self.work = {path: float(each.steps * each.depth) for path, each in due.items()}
+        self.all_work = sum(self.work.values())
+        self.done = dict.fromkeys(due, 0.0)
+        self.start = monotonic()
 
-    def run(self, processes: int, modules: Sequence[str]) -> None:
-        start, left = monotonic(), len(self.due)
-        self.workers = [Worker(modules) for _ in range(processes)]
-        threads = [threading.Thread(target=self._serve, args=(w,)) for w in self.workers]
-        try:
-            for each in threads:
-                each.start()
-            while left:
-                path, event = self.events.get()
-                self.state.seconds = monotonic() - start
-                left -= self._heard(path, event)
-                self.progress(self.state)
-                self.state.latest = self.state.path = None
-        finally:
-            self.stopping = True
-            for worker in self.workers:
-                worker.close()
-            for each in threads:
-                each.join()
-
-    def _heard(self, path: Path, event: Mapping[str, Any]) -> bool:
-        """Take note of an event; whether it is the last of its run."""
-        settings = self.due[path]
-        ends = "step" not in event
-        steps = settings.steps if ends else event["step"]
-        self.done[path] = self.work[path] * steps / settings.steps
-        self.state.share = sum(self.done.values()) / sum(self.work.values())
+    def note(self, path: Path, event: Event) -> None:
+        """Take note of what has happened to a run."""
+        state = self.state
+        state.latest = state.path = None
+        state.seconds = monotonic() - self.start
+        share = event["step"] / self.due[path].steps if "step" in event else 1.0
+        done = self.work[path] * share
+        state.share = min(1.0, state.share + (done - self.done[path]) / self.all_work)
+        self.done[path] = done
         if "error" in event:
-            self.state.failed[path] = event["error"]
-        elif ends:
-            self.state.ended += 1
-            self.state.latest, self.state.path = read_ends(path), path
-        return ends
-
-    def _serve(self, worker: Worker) -> None:
-        with suppress(Empty):
-            while not self.stopping:
-                path = self.jobs.get_nowait()
-                self.events.put((path, self._run(worker, path)))
-
-    def _run(self, worker: Worker, path: Path) -> dict[str, Any]:
-        """Run one run; returns its last event."""
-        for _ in range(TRIES):
-            if self.stopping:
-                break
-            for event in worker.answers(path, self.due[path]):
-                if "step" not in event:
-                    return event
-                self.events.put((path, event))
-        return {"error": f"its process died {TRIES} times ({worker.how})"}
-
-
-class Worker:
-    """A process that trains; one that has died is replaced when the next run is due."""
-
-    def __init__(self, modules: Sequence[str]) -> None:
-        self.modules = list(modules)
-        self.process: subprocess.Popen | None = None
-        self.how = "it was ended"
-        """How the last one that died did so."""
-        self._closed = False
-        self._changing = threading.Lock()
-
-    def answers(self, path: Path, settings: Settings) -> Iterator[dict[str, Any]]:
-        """What the process says about a run; if it dies, the answers end without an outcome."""
-        request = {"file": str(path.absolute()), "settings": settings.values_by_name()}
-        with suppress(OSError, ValueError):  # it dies while written to, or in the middle of a line
-            process = self._started()
-            _tell(process, request)
-            for line in process.stdout or ():
-                event = json.loads(line)
-                yield event
-                if "step" not in event:
-                    return
-        self._end()
-
-    def close(self) -> None:
-        """End the process, if there is one, and start no other."""
-        self._closed = True
-        self._end()
-
-    def _end(self) -> None:
-        with self._changing:
-            process, self.process = self.process, None
-        if process is not None:
-            process.kill()
-            code = process.wait()
-            self.how = f"signal {-code}" if code < 0 else f"exit code {code}"
-
-    def _started(self) -> subprocess.Popen:
-        with self._changing:
-            if self._closed:
-                raise OSError("the sweep is over")
-            if self.process is None:
-                self.process = subprocess.Popen(
-                    [sys.executable, "-c", f"from {__package__}.worker import main; main()"],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    env=os.environ | THREADS | {"PYTHONPATH": os.pathsep.join(sys.path)},
-                    start_new_session=True,  # Ctrl-C is for the sweep, which ends its processes
-                )
-                _tell(self.process, {"modules": self.modules})
-            return self.process
-
-
-def _tell(process: subprocess.Popen, message: Mapping[str, Any]) -> None:
-    assert process.stdin is not None
-    process.stdin.write(json.dumps(message).encode() + b"\n")
-    process.stdin.flush()
+            state.failed[path] = event["error"]
+        elif "outcome" in event:
+            state.ended += 1
+            state.latest, state.path = read_ends(path), path

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib.util import find_spec
 
 import numpy as np
@@ -54,6 +54,12 @@ class Task:
     needs: Sequence[str]
     """Modules that must be installed."""
     note: str
+    chance: float | None = None
+    """The score of guessing; None: what the frequencies of the classes say."""
+
+    def data(self, seed: int) -> Data:
+        """What `load` returns; runs of one process that follow each other share it."""
+        return _loaded(self.load, seed)
 
     def check(self) -> None:
         """Raise an ImportError that names what to install, if anything is missing."""
@@ -65,6 +71,11 @@ class Task:
             )
 
 
+@lru_cache(maxsize=1)
+def _loaded(load: Callable[[int], Data], seed: int) -> Data:
+    return load(seed)
+
+
 PACKAGES = {"sklearn": "scikit-learn"}
 """Packages whose name is not that of their module."""
 
@@ -73,12 +84,19 @@ TASKS: dict[str, Task] = {}
 
 
 def task(
-    name: str, title: str, *, unit: str, score: str, note: str, needs: Sequence[str] = ()
+    name: str,
+    title: str,
+    *,
+    unit: str,
+    score: str,
+    note: str,
+    needs: Sequence[str] = (),
+    chance: float | None = None,
 ) -> Callable[[Callable[[int], Data]], Callable[[int], Data]]:
     """Register a function of the seed that returns the `Data`."""
 
     def register(load: Callable[[int], Data]) -> Callable[[int], Data]:
-        TASKS[name] = Task(name, title, load, unit, score, needs, note)
+        TASKS[name] = Task(name, title, load, unit, score, needs, note, chance)
         return load
 
     return register
@@ -90,6 +108,7 @@ def task(
     unit="samples",
     score="accuracy",
     needs=["sklearn"],
+    chance=0.1,
     note="1,797 handwritten digits of 8 x 8 pixels (scikit-learn's load_digits, a copy of UCI's "
     "test set of Optical Recognition of Handwritten Digits); a fifth is held back.",
 )
@@ -111,6 +130,7 @@ def digits(seed: int) -> Data:
     "English text, character by character",
     unit="tokens",
     score="bits per character",
+    chance=4.69,  # the entropy of single letters
     note="The help texts of the Python language, some 465,000 characters that every Python "
     "carries (pydoc_data.topics); a tenth, in one piece, is held back.",
 )

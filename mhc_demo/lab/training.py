@@ -34,7 +34,7 @@ SCORED = 16384
 
 def training(settings: Settings) -> Generator[Step | Summary, None, None]:
     """`mhc_demo.lab.train`, for checked settings."""
-    data = TASKS[settings.task].load(settings.seed)
+    data = TASKS[settings.task].data(settings.seed)
     network = Network(settings, data).to(settings.device)
     groups = parameter_groups(network, WEIGHT_DECAY)
     optimiser = torch.optim.AdamW(groups, lr=settings.learning_rate, fused=True)
