@@ -18,14 +18,12 @@ from mhc_demo.lab.evidence import (
     SEEDS,
     TOTALS,
     Runs,
-    at_chance,
     gathered,
     keep,
     recorded_runs,
     replayed_seeds,
     settings_of,
     told,
-    wilson,
 )
 from mhc_demo.lab.replay import ReplayFigure
 from mhc_demo.lab.settings import PRESETS
@@ -114,9 +112,10 @@ def test_records_become_a_file_and_come_back(
         path = tmp_path / lab.record_name(settings)
         for _ in lab.recorded(lab.train(settings), settings, path):
             pass
-    runs = gathered(tmp_path, "calm", seeds=(0, 1))
+    frame = lab.runs(tmp_path, curves=True)
+    runs = gathered(frame, "calm", seeds=(0, 1))
     assert runs.chance == 0.1
-    replays = tuple(evidence.replayed(tmp_path, "calm", seed, "typical") for seed in (0, 1))
+    replays = tuple(evidence.replayed(runs, "calm", seed, "typical") for seed in (0, 1))
     monkeypatch.setattr(evidence, "_path", lambda name: tmp_path / f"{name}.npz")
     keep(replace(runs, replays=replays), tmp_path / "calm.npz")
     found = recorded_runs.__wrapped__("calm")
@@ -128,25 +127,13 @@ def test_records_become_a_file_and_come_back(
         np.testing.assert_allclose(one.h_res, other.h_res, rtol=HALF, atol=1e-6)
         np.testing.assert_array_equal(one.steps, [1])  # and every fifth
 
-    lines = (tmp_path / lab.record_name(runs_to_make[0])).read_text().splitlines()
-    (tmp_path / lab.record_name(runs_to_make[0])).write_text("\n".join(lines[:-1]) + "\n")
-    with pytest.raises(ValueError, match="no summary"):
-        gathered(tmp_path, "calm", seeds=(0, 1))
-
-
-def test_wilsons_interval() -> None:
-    # Computed from the defining quadratic, |p - x/n| = z sqrt(p (1 - p) / n), by mpmath.
-    assert wilson(0, 16) == pytest.approx((0, 0.19361), abs=1e-5)
-    assert wilson(8, 16) == pytest.approx((0.27999, 0.72001), abs=1e-5)
-    for count, of in ((3, 16), (14, 16), (1, 2)):
-        for end in wilson(count, of):
-            assert abs(end - count / of) == pytest.approx(1.96 * (end * (1 - end) / of) ** 0.5)
-
-
-def test_a_run_that_diverged_or_guesses_is_at_chance() -> None:
-    assert at_chance(np.array([0.1, 0.149, 0.151, 0.9, np.nan]), 0.1).tolist() == [
-        *(True, True, False, False, True)
-    ]
+    with pytest.raises(
+        ValueError, match=r"there is no run residual-.*seed=2\.jsonl that has ended"
+    ):
+        gathered(frame, "calm", seeds=(0, 1, 2))
+    runs.curves["loss"][1, 1, 2] += 1e-3
+    with pytest.raises(ValueError, match=r"step 3 of hc-.*seed=1\.jsonl has the loss"):
+        evidence.replayed(runs, "calm", 1, "odd")
 
 
 @EVERY
@@ -154,7 +141,7 @@ def test_a_note_has_no_number_of_its_own(preset: str) -> None:
     note = re.sub(r"\{\w+\}", "", PRESETS[preset].note)
     settings = PRESETS[preset].settings()
     own = {f"{v:g}" for v in settings.values_by_name().values() if isinstance(v, (int, float))}
-    assert set(re.findall(r"\d+(?:\.\d+)?", note)) <= own | {"10", "60", "16"}
+    assert set(re.findall(r"\d+(?:\.\d+)?", note)) <= own | {"10", "60"}
     assert "{" not in told(preset)
 
 
@@ -165,11 +152,13 @@ def test_what_a_note_says_is_counted() -> None:
         (0, 1),
         {"gain": np.array([[[0.0]] * 2, [[6.0], [4.0]], [[0.1]] * 2])},
         {"score": scores, "largest_gain": np.array([[0, 0], [20.0, 30.0], [0.3, 0.5]])},
+        "digits",
         0.1,
     )
     claims = evidence._Claims(runs)
-    text = "{seeds} {hc_lost} {mhc_lost} {mhc_accuracy} {mhc_accuracy_least} {hc_gain_most} {early}"
-    assert text.format_map(claims) == "2 2 0 80 % 70 % 10³⁰·⁰ 1"
+    asked = ("seeds", "hc_learned", "mhc_learned", "mhc_accuracy", "mhc_accuracy_least")
+    text = " ".join(f"{{{name}}}" for name in (*asked, "hc_gain_most", "early"))
+    assert text.format_map(claims) == "2 0 2 80 % 70 % 10³⁰·⁰ 1"
 
 
 @EVERY

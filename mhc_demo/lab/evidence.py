@@ -5,19 +5,19 @@ ablation.  Each preset has one file, which NumPy alone can read, so that they ar
 PyTorch is missing too.  Two seeds of each are kept in full, to be replayed: the most typical one,
 and the one that is most unlike the others.
 
-A sweep's folder becomes these files by `python -m mhc_demo.lab.evidence FOLDER`, which trains the
-replayed seeds once more for their matrices, and compares every loss with the record.
+`data/runs.parquet` has them all as one table (`mhc-demo runs FOLDER --curves -o runs.parquet`).  It
+becomes the presets' files by `python -m mhc_demo.lab.evidence mhc_demo/lab/data/runs.parquet`,
+which trains the replayed seeds once more for their matrices, and compares every loss.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,10 +25,13 @@ from numpy.typing import NDArray
 from ..numerics.gains import DIRECTIONS
 from ..numerics.numbers import in_label
 from .connections import ABLATION, COMPARED, KINDS
-from .records import Record, Step, read_record
+from .records import Step
 from .settings import PRESETS, Settings
 from .sweeping import record_name
-from .tasks import TASKS
+from .table import ENDED, chance, learned
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Floats = NDArray[np.floating]
 
@@ -66,6 +69,7 @@ class Runs:
     """By the names in `CURVES`, each (C, S, T); NaN after the last step of a run that diverged."""
     totals: Mapping[str, Floats]
     """By the names in `TOTALS`, each (C, S)."""
+    task: str
     chance: float
     """The accuracy of guessing."""
     replays: tuple[Replay, ...] = ()
@@ -75,6 +79,10 @@ class Runs:
     def total(self, name: str, connection: str) -> Floats:
         """A number of every run of a connection, (S,)."""
         return self.totals[name][self.connections.index(connection)]
+
+    def learned(self, connection: str) -> int:
+        """How many runs of a connection learned their task (`table.learned`)."""
+        return sum(learned(score, self.task) for score in self.total("score", connection))
 
     def seed_index(self, seed: int) -> int:
         """Where a seed stands along the second axis."""
@@ -107,6 +115,7 @@ def recorded_runs(preset: str) -> Runs:
         tuple(map(int, found["seeds"])),
         {name: found[name].astype(np.float32) for name in CURVES},
         {name: found[name] for name in TOTALS},
+        str(found["task"]),
         float(found["chance"]),
         replays,
         str(found["made"]),
@@ -116,28 +125,6 @@ def recorded_runs(preset: str) -> Runs:
 def has_runs(preset: str) -> bool:
     """Whether runs of a preset were recorded."""
     return _path(preset).is_file()
-
-
-AT_CHANCE = 1.5
-"""A final accuracy below so many times that of guessing counts as guessing.  Of those who guess 359
-digits, 2 in 1,000 reach more."""
-
-
-def at_chance(scores: Floats, chance: float) -> NDArray[np.bool_]:
-    """Whether each run ended at guessing; a run that diverged did."""
-    return ~(np.asarray(scores) >= AT_CHANCE * chance)
-
-
-def wilson(count: int, of: int, z: float = 1.96) -> tuple[float, float]:
-    """The Wilson interval of a share, 95 % by default (Wilson, J. Am. Stat. Assoc. 22, 1927).
-
-    >>> [round(end, 3) for end in wilson(14, 16)]
-    [0.64, 0.965]
-    """
-    share, spread = count / of, z * z / of
-    middle = share + spread / 2
-    half = z * math.sqrt(share * (1 - share) / of + spread / (4 * of))
-    return max(0.0, (middle - half) / (1 + spread)), min(1.0, (middle + half) / (1 + spread))
 
 
 def told(preset: str) -> str:
@@ -154,8 +141,8 @@ class _Claims(dict[str, str]):
 
     "seeds"; for each connection "_accuracy", the median over the seeds, with "_least" and "_most";
     "_gain", the median of the runs' largest gains, with "_least" and "_most"; "_mixing", that of
-    what is off the diagonal at the end, with "_first" at the start; "_lost", how many runs ended at
-    chance.  "early": in how many HC's gain passed 10^5 within 60 steps.  "odd": the odd seed.
+    what is off the diagonal at the end, with "_first" at the start; "_learned", how many runs
+    learned.  "early": in how many HC's gain passed 10^5 within 60 steps.  "odd": the odd seed.
     """
 
     def __init__(self, runs: Runs) -> None:
@@ -173,8 +160,8 @@ class _Claims(dict[str, str]):
         connection, _, what = name.partition("_")
         what, _, of = what.partition("_")
         c = runs.connections.index(connection)
-        if what == "lost":
-            return str(int(at_chance(runs.totals["score"][c], runs.chance).sum()))
+        if what == "learned":
+            return str(runs.learned(connection))
         if what == "mixing":
             step = 0 if of == "first" else -1
             return f"{np.median(runs.curves['mixing'][c, :, step]):.2f}"
@@ -202,7 +189,7 @@ def _path(name: str) -> Any:
 WHY = ("typical", "odd")
 
 
-# ---- from the records of a sweep ----------------------------------------------------------------
+# ---- from the table of a sweep ------------------------------------------------------------------
 
 
 def settings_of(preset: str, connection: str, seed: int) -> Settings:
@@ -211,48 +198,36 @@ def settings_of(preset: str, connection: str, seed: int) -> Settings:
     return base.settings(connection=connection, seed=seed)
 
 
-def gathered(folder: Path, preset: str, seeds: Sequence[int] = range(SEEDS)) -> Runs:
-    """The runs of a preset from the records of a sweep, without replays.
+def gathered(frame: pd.DataFrame, preset: str, seeds: Sequence[int] = range(SEEDS)) -> Runs:
+    """The runs of a preset from a table with curves (`table.runs`), without replays.
 
-    Raises ValueError for a record that is damaged or did not end, and OSError if one is missing.
+    Raises ValueError if a run is missing or did not end.
     """
     connections = ABLATION if preset == "ablation" else COMPARED
-    records = {
-        (name, seed): _whole(folder / record_name(settings_of(preset, name, seed)))
-        for name in connections
-        for seed in seeds
-    }
+    by_name = frame[frame.outcome.isin(ENDED)].set_index("record")
     steps = settings_of(preset, "hc", 0).steps
     shape = (len(connections), len(seeds))
     curves = {name: np.full((*shape, steps), np.nan) for name in CURVES}
     totals = {name: np.full(shape, np.nan) for name in TOTALS}
-    for c, name in enumerate(connections):
-        for s, seed in enumerate(seeds):
-            record = records[name, seed]
-            for curve, values in curves.items():
-                values[c, s, : len(record.steps)] = [_of(step, curve) for step in record.steps]
-            for total, values in totals.items():
-                values[c, s] = getattr(record.summary, total)
-    one = next(iter(records.values()))
-    said = {**one.versions, **{n: one.machine[n] for n in ("processor", "threads")}}
-    days = sorted({record.machine["started"][:10] for record in records.values()})
-    made = ", ".join(f"{name} {value}" for name, value in said.items())
-    made += f"; {days[0]}" + (f" to {days[-1]}" if len(days) > 1 else "")
-    chance = 1 / TASKS[one.settings.task].load(0).classes
-    return Runs(connections, tuple(seeds), curves, totals, chance, (), made)
-
-
-def _whole(path: Path) -> Record:
-    record = read_record(path)
-    if record.damage or record.summary is None:
-        raise ValueError(f"{path} is not a whole record: {record.damage or 'it has no summary'}")
-    return record
-
-
-def _of(step: Step, curve: str) -> float:
-    if curve == "gain":
-        return max(step.gain.values())
-    return step.mean_mixing if curve == "mixing" else float(getattr(step, curve))
+    made, days = {}, set()
+    for c, s in np.ndindex(shape):
+        name = record_name(settings_of(preset, connections[c], seeds[s]))
+        if name not in by_name.index:
+            raise ValueError(f"{preset}: there is no run {name} that has ended")
+        run = by_name.loc[name]
+        done = len(run.losses)
+        curves["loss"][c, s, :done] = run.losses
+        curves["gradient_norm"][c, s, :done] = run.gradient_norms
+        curves["gain"][c, s, :done] = np.maximum(run.gains_forward, run.gains_backward)
+        curves["mixing"][c, s, :done] = run.mixing
+        for total, values in totals.items():
+            values[c, s] = run[total]
+        made = {each: run[each] for each in ("torch", "numpy", "python", "processor", "threads")}
+        days.add(run.started[:10])
+    said = ", ".join(f"{name} {value}" for name, value in made.items())
+    said += "; " + " to ".join(dict.fromkeys([min(days), max(days)]))
+    task = settings_of(preset, "hc", 0).task
+    return Runs(connections, tuple(seeds), curves, totals, task, chance(task), (), said)
 
 
 def replayed_seeds(runs: Runs) -> tuple[int, int]:
@@ -269,37 +244,31 @@ def replayed_seeds(runs: Runs) -> tuple[int, int]:
     return runs.seeds[typical], runs.seeds[odd.argmax()]
 
 
-def replayed(folder: Path, preset: str, seed: int, why: str) -> Replay:
+def replayed(runs: Runs, preset: str, seed: int, why: str) -> Replay:
     """A recorded run in full, trained once more.
 
-    Raises ValueError if a loss is not the recorded one to the last digit.
+    Raises ValueError if a loss is not the recorded one to the last digit of float32.
     """
+    from . import train
+
     gains, matrices, frames = [], [], []
-    for connection in COMPARED:
+    for c, connection in enumerate(runs.connections):
         if not KINDS[connection].mixes:
             continue
         settings = settings_of(preset, connection, seed)
-        record = _whole(folder / record_name(settings))
-        gains.append([[s.composite_gains[d] for d in DIRECTIONS] for s in record.steps])
-        found = dict(_matrices(settings, record))
-        matrices.append([*found.values()])
-        frames = [*found]
+        kept = runs.curves["loss"][c, runs.seed_index(seed)]
+        steps = [step for step in train(settings) if isinstance(step, Step)]
+        for step, loss in zip(steps, kept, strict=True):
+            if np.float32(step.loss) != np.float32(loss):
+                raise ValueError(
+                    f"step {step.step} of {record_name(settings)} has the loss {step.loss!r}, but "
+                    f"the record says {loss!r}: was it made with other versions or threads?"
+                )
+        gains.append([[step.composite_gains[d] for d in DIRECTIONS] for step in steps])
+        of_frames = [step for step in steps if step.step == 1 or step.step % FRAME == 0]
+        frames = [step.step for step in of_frames]
+        matrices.append([step.h_res for step in of_frames])
     return Replay(seed, why, np.array(gains), np.array(frames), np.array(matrices))
-
-
-def _matrices(settings: Settings, record: Record) -> Iterator[tuple[int, Any]]:
-    from . import train
-
-    for step, kept in zip(train(settings), record.steps, strict=False):
-        if not isinstance(step, Step):
-            return
-        if step.loss != kept.loss:
-            raise ValueError(
-                f"step {step.step} of {record_name(settings)} has the loss {step.loss!r}, but the "
-                f"record says {kept.loss!r}: was it made with other versions or threads?"
-            )
-        if step.step == 1 or step.step % FRAME == 0:
-            yield step.step, step.h_res
 
 
 def keep(runs: Runs, path: Path) -> None:
@@ -308,6 +277,7 @@ def keep(runs: Runs, path: Path) -> None:
         "connections": np.array(runs.connections),
         "seeds": np.array(runs.seeds),
         "made": np.array(runs.made),
+        "task": np.array(runs.task),
         "chance": np.array(runs.chance),
         **{name: values.astype(np.float16) for name, values in runs.curves.items()},
         **runs.totals,
@@ -322,16 +292,19 @@ def keep(runs: Runs, path: Path) -> None:
     np.savez_compressed(path, **arrays)
 
 
-def main(folder: Path, *names: str) -> None:
-    """Make the files anew, all by default, from the records in a folder."""
+def main(source: str, *names: str) -> None:
+    """Make the files anew, all by default, from a folder of records or a table of them."""
     import torch
 
+    from .table import runs as table_of
+
     torch.set_num_threads(1)  # as the runs of a sweep have
+    frame = table_of(source, curves=True)
     for name in names or (*PRESETS, "ablation"):
-        runs = gathered(folder, name)
+        runs = gathered(frame, name)
         if name != "ablation":
             seeds = zip(replayed_seeds(runs), WHY, strict=True)
-            replays = tuple(replayed(folder, name, *each) for each in seeds)
+            replays = tuple(replayed(runs, name, *each) for each in seeds)
             runs = replace(runs, replays=replays)
         keep(runs, Path(str(_path(name))))
         print(name, *(each.seed for each in runs.replays), flush=True)
@@ -340,4 +313,4 @@ def main(folder: Path, *names: str) -> None:
 if __name__ == "__main__":
     import sys
 
-    main(Path(sys.argv[1]), *sys.argv[2:])
+    main(*sys.argv[1:])

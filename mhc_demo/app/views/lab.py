@@ -21,21 +21,12 @@ import param
 from bokeh.plotting import figure
 
 from ...lab.connections import COMPARED, CONNECTIONS
-from ...lab.evidence import (
-    AT_CHANCE,
-    Replay,
-    Runs,
-    at_chance,
-    has_runs,
-    percent,
-    recorded_runs,
-    told,
-    wilson,
-)
+from ...lab.evidence import Replay, Runs, has_runs, percent, recorded_runs, told
 from ...lab.figure import LabFigure
 from ...lab.records import Record
 from ...lab.replay import ALONG, ReplayFigure
 from ...lab.settings import PRESETS, SETTINGS, Settings
+from ...lab.table import LEARNED, wilson
 from ...lab.tasks import TASKS
 from ...numerics.numbers import in_html
 from ...numerics.paper import MHC_PAPER, TRAINING_OVERHEAD
@@ -395,27 +386,24 @@ def verdict(runs: Runs, replay: Replay) -> str:
 
 def rates(runs: Runs) -> str:
     """How often it ends like that, in a sentence or two."""
-    parts = []
+    learned, scores = [], []
     for name in runs.connections:
-        scores = runs.total("score", name)
-        lost = at_chance(scores, runs.chance)
-        low, high = wilson(int(lost.sum()), len(lost))
-        parts.append(
-            f"{CONNECTIONS[name]} in {lost.sum()} of {len(lost)} "
-            f"({100 * low:.0f} to {100 * high:.0f} %)"
+        count, of = runs.learned(name), len(runs.seeds)
+        low, high = wilson(count, of)
+        learned.append(
+            f"{CONNECTIONS[name]} {count} of {of} ({100 * low:.0f} to {100 * high:.0f} %)"
         )
-    middle = []
-    for name in runs.connections:
-        scores = np.nan_to_num(runs.total("score", name))
-        middle.append(
-            f"{CONNECTIONS[name]} {percent(float(np.median(scores)))} "
-            f"({percent(scores.min())} to {percent(scores.max())})"
+        found = np.nan_to_num(runs.total("score", name))
+        scores.append(
+            f"{CONNECTIONS[name]} {percent(float(np.median(found)))} "
+            f"({percent(found.min())} to {percent(found.max())})"
         )
+    enough = runs.chance + LEARNED * (1 - runs.chance)
     return (
-        f"Seeds that ended at chance level (accuracy below {percent(AT_CHANCE * runs.chance)}): "
-        f"{'; '.join(parts)}. In brackets is the 95 % interval of the share (Wilson). "
-        f"Median accuracy over the seeds, smallest and largest: {'; '.join(middle)}. "
-        f"Recorded with {runs.made}."
+        f"Seeds that learned, to an accuracy of {percent(enough)} or more: {'; '.join(learned)}. "
+        "In brackets is the 95 % interval of the share (Wilson). Median accuracy over the seeds, "
+        f"smallest and largest: {'; '.join(scores)}. Guessing (dotted) reaches "
+        f"{percent(runs.chance)}. Recorded with {runs.made}."
     )
 
 
