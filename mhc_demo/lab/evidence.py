@@ -82,7 +82,8 @@ class Runs:
 
     def learned(self, connection: str) -> int:
         """How many runs of a connection learned their task (`table.learned`)."""
-        return sum(learned(score, self.task) for score in self.total("score", connection))
+        scores = self.total("score", connection)
+        return sum(bool(learned(score, self.task)) for score in scores)
 
     def seed_index(self, seed: int) -> int:
         """Where a seed stands along the second axis."""

@@ -77,10 +77,10 @@ class LabFigure:
                 "layers", "Layer l", "Composite Amax gain", deepest, self._layers, DIRECTIONS, **log
             ),
         }
-        titles = _titles(self.records)
+        named = titles(self.records)
         self.matrices = [
             MappingFigure(title, record)
-            for title, record in zip(titles, self.records, strict=True)
+            for title, record in zip(named, self.records, strict=True)
             if record.settings.mixes
         ]
         self.layer = min(2, deepest)  # no gradient reaches the first layer's mixing
@@ -143,8 +143,8 @@ class LabFigure:
             style.draw(p, ends, Scatter(x="x", y="y", size=0))
         along = x_label.split()[0].lower()
         items, series, lines = [], [], []
-        for title, record, source in zip(_titles(self.records), self.records, sources, strict=True):
-            colour = _colour(record.settings.connection)
+        for title, record, source in zip(titles(self.records), self.records, sources, strict=True):
+            colour = colour_of(record.settings.connection)
             width = WIDTHS.get(record.settings.connection, 2.5)
             for column in columns:
                 dash = style.DASH.get(column, "solid")
@@ -188,14 +188,15 @@ class LabFigure:
         return described(p, f"{y_label} against the {along}", *series)
 
 
-def _colour(connection: str) -> str:
+def colour_of(connection: str) -> str:
+    """The colour of a connection's lines."""
     others = [name for name in CONNECTIONS if name not in COLOURS]
     if connection in COLOURS:
         return COLOURS[connection]
     return OTHERS[others.index(connection) % len(OTHERS)]
 
 
-def _titles(records: Sequence[Record]) -> list[str]:
+def titles(records: Sequence[Record]) -> list[str]:
     """What distinguishes the runs: their connections, and the other settings that differ."""
     differ = [
         name

@@ -28,7 +28,7 @@ from ..figures.contents import Column, Series, described, log10
 from ..figures.matrices import Heatmap, blocks
 from ..figures.slices import Position, follows, label, sliced, table
 from ..numerics.gains import DIRECTIONS
-from .connections import CONNECTIONS, KINDS
+from .connections import COMPARED, CONNECTIONS, KINDS
 from .evidence import Replay, Runs
 from .figure import COLOURS, WIDTHS
 
@@ -41,6 +41,7 @@ PLOTS = {
     "gradient_norm": "Gradient norm",
 }
 MARKERS = {"residual": "square", "hc": "triangle", "mhc": "circle"}
+"""By what a connection's name begins with."""
 
 
 class ReplayFigure:
@@ -58,14 +59,14 @@ class ReplayFigure:
         self.steps = range(1, last + 1)
         self._others = {name: ColumnDataSource({"xs": [], "ys": []}) for name in runs.connections}
         self._chosen = {name: ColumnDataSource() for name in runs.connections}
-        self._scores = {name: ColumnDataSource() for name in runs.connections}
+        self._scores = Scores("runs-score", runs, replay.seed)
         self._layers, self._matrices = table({}, [0], [1]), table({}, [0], [1])
         self._replay, self._layer = replay, layer
         self._fill()
         self.figures: dict[str, figure] = {
             name: self._against_steps(name, title, state) for name, title in PLOTS.items()
         }
-        self.figures["score"] = self._score()
+        self.figures["score"] = self._scores.figure
         self.figures["layers"] = self._against_layers(state)
         self.matrices = [self._heatmap(name, state) for name in self.mixing]
         self._set_ranges()
@@ -88,6 +89,7 @@ class ReplayFigure:
     def _fill(self) -> None:
         runs, replay = self.runs, self._replay
         at = runs.seed_index(replay.seed)
+        self._scores.mark(replay.seed)
         for c, name in enumerate(runs.connections):
             curves = {plot: _shown(plot, runs.curves[plot][c]) for plot in PLOTS}
             steps = np.arange(1, len(self.steps) + 1)
@@ -102,15 +104,6 @@ class ReplayFigure:
             self._chosen[name].data = {
                 "step": steps,
                 **{plot: curves[plot][at] for plot in PLOTS},
-            }
-            scores = np.nan_to_num(runs.totals["score"][c])
-            order = np.argsort(np.argsort(scores, kind="stable"), kind="stable")
-            offsets = (order + 0.5) / len(scores) - 0.5
-            self._scores[name].data = {
-                "x": c + 0.7 * offsets,
-                "score": scores,
-                "seed": list(runs.seeds),
-                "size": np.where(np.arange(len(scores)) == at, 17, 9),
             }
         layers = replay.gains.shape[-1]
         label(self._layers, [0], self.steps, layers, along=ALONG)
@@ -177,59 +170,6 @@ class ReplayFigure:
             )
         return described(p, f"{title} against the step", *series, along=ALONG)
 
-    def _score(self) -> figure:
-        count = len(self.runs.connections)
-        p = style.plot(
-            "runs-score",
-            "A dot for each seed",
-            "Final accuracy (validation)",
-            (-0.5, count - 0.5),
-            y_range=Range1d(0, 1),
-        )
-        p.xaxis.ticker = list(range(count))
-        p.xaxis.major_label_overrides = {
-            c: CONNECTIONS[name] for c, name in enumerate(self.runs.connections)
-        }
-        p.add_layout(
-            Span(
-                location=self.runs.chance,
-                dimension="width",
-                line_color=style.THEORY,
-                line_dash=[2, 4],
-                line_width=2,
-                level="underlay",
-            )
-        )
-        series = []
-        for connection in self.runs.connections:
-            dots = Scatter(
-                x="x",
-                y="score",
-                size="size",
-                marker=MARKERS[connection],
-                fill_color=COLOURS[connection],
-                fill_alpha=0.6,
-                line_color=COLOURS[connection],
-            )
-            drawn = style.draw(p, self._scores[connection], dots)
-            drawn.name = CONNECTIONS[connection]
-            p.add_tools(
-                HoverTool(
-                    renderers=[drawn],
-                    tooltips=[("", drawn.name), ("seed", "@seed"), ("accuracy", "@score{0.0 %}")],
-                )
-            )
-            series.append(
-                Series(
-                    CONNECTIONS[connection],
-                    self._scores[connection],
-                    Column("seed", "seed"),
-                    [Column("accuracy", "score")],
-                    colour=COLOURS[connection],
-                )
-            )
-        return described(p, "Final accuracy of every run", *series)
-
     def _against_layers(self, state: Position) -> figure:
         p = style.plot("runs-layers", "Layer l", PLOTS["gain"], (0, 2), y_range=Range1d(-1, 1))
         style.powers_of_ten(p)
@@ -272,6 +212,75 @@ class ReplayFigure:
             "inner_width", CustomJS(args={"source": source}, code="mhc.cut(source)")
         )
         return shown
+
+
+class Scores:
+    """The final accuracy of every run, a dot for each seed; those of one seed are larger.
+
+    The dots of a connection stand in the order of their accuracy, so that they show how it is
+    distributed.
+    """
+
+    def __init__(self, name: str, runs: Runs, seed: int | None = None) -> None:
+        self.runs = runs
+        self._sources = {each: ColumnDataSource() for each in runs.connections}
+        count = len(runs.connections)
+        p = self.figure = style.plot(
+            name,
+            "A dot for each seed",
+            "Final accuracy (validation)",
+            (-0.5, count - 0.5),
+            y_range=Range1d(0, 1),
+        )
+        p.xaxis.ticker = list(range(count))
+        p.xaxis.major_label_overrides = {
+            c: CONNECTIONS[each] for c, each in enumerate(runs.connections)
+        }
+        if count > len(COMPARED):
+            p.xaxis.major_label_orientation = 0.5
+        chance = Span(
+            location=runs.chance,
+            dimension="width",
+            line_color=style.THEORY,
+            line_dash=[2, 4],
+            line_width=2,
+            level="underlay",
+        )
+        p.add_layout(chance)
+        series = []
+        for each, source in self._sources.items():
+            family = each.partition("-")[0]
+            colour, title = COLOURS[family], CONNECTIONS[each]
+            dots = Scatter(
+                x="x",
+                y="score",
+                size="size",
+                marker=MARKERS[family],
+                fill_color=colour,
+                fill_alpha=0.6,
+                line_color=colour,
+            )
+            drawn = style.draw(p, source, dots)
+            drawn.name = title
+            tips = [("", title), ("seed", "@seed"), ("accuracy", "@score{0.0 %}")]
+            p.add_tools(HoverTool(renderers=[drawn], tooltips=tips))
+            accuracy = [Column("accuracy", "score")]
+            series.append(Series(title, source, Column("seed", "seed"), accuracy, colour=colour))
+        described(p, "Final accuracy of every run", *series)
+        self.mark(seed)
+
+    def mark(self, seed: int | None) -> None:
+        """Make the dots of a seed the larger ones."""
+        seeds = np.array(self.runs.seeds)
+        for c, source in enumerate(self._sources.values()):
+            scores = np.nan_to_num(self.runs.totals["score"][c])
+            rank = np.argsort(np.argsort(scores, kind="stable"), kind="stable")
+            source.data = {
+                "x": c + 0.7 * ((rank + 0.5) / len(scores) - 0.5),
+                "score": scores,
+                "seed": seeds,
+                "size": np.where(seeds == seed, 17, 9),
+            }
 
 
 def _shown(name: str, values: NDArray[Any]) -> NDArray[np.float32]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,8 @@ import pytest
 from playwright.sync_api import Locator, expect
 
 from mhc_demo.app.lasting import LASTS
-from mhc_demo.lab import COMPARED, CONNECTIONS, Settings
+from mhc_demo.lab import COMPARED, CONNECTIONS, Settings, read_record, recorded, train
+from mhc_demo.lab.evidence import recorded_runs
 
 from .conftest import Explorer, serve
 
@@ -153,3 +155,54 @@ def test_no_training_outlives_its_server(name: str, new_explorer: Any) -> None:
         server.send_signal(signal.Signals[name])
         _, alive = psutil.wait_procs(children, 20)
         assert alive == []
+
+
+def test_records_of_ones_own_are_opened(address: str, new_explorer: Any, tmp_path: Path) -> None:
+    explorer = opened(new_explorer, address)
+    files = []
+    for seed in (0, 1):
+        settings = Settings(connection="hc", depth=3, width=4, steps=5, batch=4, seed=seed)
+        files.append(tmp_path / f"{seed}.jsonl")
+        for _ in recorded(train(settings), settings, files[-1]):
+            pass
+    wrong = tmp_path / "wrong.jsonl"
+    wrong.write_text("<b>no record</b>")
+    explorer.page.locator(".mhc-drop input").set_input_files([*files, wrong])
+    expect(status(explorer)).to_have_text("Opened 2 records.")
+    expect(explorer.page.get_by_role("alert").filter(has_text="wrong.jsonl")).to_have_text(
+        "wrong.jsonl is no record of the lab: it is not JSON"
+    )
+    drawn = explorer.plotted("lab-loss")
+    assert set(drawn) == {"HC, seed 0", "HC, seed 1"}
+    for seed, path in enumerate(files):
+        kept = [step.loss for step in read_record(path).steps]
+        np.testing.assert_allclose(drawn[f"HC, seed {seed}"], kept)
+    expect(explorer.page.locator(".lab-results table")).to_contain_text("HC, seed 1")
+    assert explorer.problems == []
+
+
+def test_a_recorded_run_is_replayed_in_the_browser(address: str, new_explorer: Any) -> None:
+    explorer: Explorer = new_explorer(1400, 900)
+    explorer.page.goto(f"{address}?view=lab&lab_depth=64&lab_learning_rate=0.03&replay=20")
+    runs = recorded_runs("fails")
+    replay = runs.replays[0]
+    slider = explorer.slider("Step of training")
+    expect(slider).to_have_value("20")
+
+    def shows(step: int) -> None:
+        drawn = explorer.plotted("runs-layers")
+        for c, name in enumerate(("hc", "mhc")):
+            for k, direction in enumerate(("forward", "backward")):
+                line = drawn[f"{CONNECTIONS[name]}, {direction}"]
+                np.testing.assert_allclose(line, replay.gains[c, step - 1, k], rtol=1e-6)
+
+    explorer.eventually(lambda: shows(20))
+    explorer.set("Step of training", 90)
+    explorer.eventually(lambda: shows(90))
+    expect(explorer.page).to_have_url(re.compile("replay=90"))
+    expect(explorer.page.locator(".lab-verdict")).to_contain_text(f"HC, seed {replay.seed}")
+    explorer.page.get_by_label("Seed replayed").click()
+    odd = runs.replays[1]
+    explorer.page.get_by_role("option", name=f"{odd.seed}: most unlike the others").click()
+    expect(explorer.page.locator(".lab-verdict")).to_contain_text(f"HC, seed {odd.seed}")
+    assert explorer.problems == []

@@ -8,6 +8,7 @@ do with the experiment of the other views.
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Mapping
 from functools import partial
@@ -20,11 +21,12 @@ import panel_material_ui as pmui
 import param
 from bokeh.plotting import figure
 
+from ...figures import style
 from ...lab.connections import COMPARED, CONNECTIONS
 from ...lab.evidence import Replay, Runs, has_runs, percent, recorded_runs, told
-from ...lab.figure import LabFigure
+from ...lab.figure import LabFigure, colour_of, titles
 from ...lab.records import Record
-from ...lab.replay import ALONG, ReplayFigure
+from ...lab.replay import ALONG, ReplayFigure, Scores
 from ...lab.settings import PRESETS, SETTINGS, Settings
 from ...lab.table import LEARNED, wilson
 from ...lab.tasks import TASKS
@@ -34,6 +36,7 @@ from .. import icons
 from .._panel import hold
 from ..components import Slider
 from ..computing import Position
+from ..dropping import Pieces, RecordDrop, RefusedError, records_of
 from ..fields import typed
 from ..snippet import lab_snippet
 from ..training import Training
@@ -56,6 +59,12 @@ REPLAY_PARAMETERS = ("replay",)
 """The page's parameters of the recorded runs."""
 COLOURS = {"residual": "identity", "hc": "hc", "mhc": "projected"}
 """The swatch of each connection in a legend."""
+ABLATED = "fails"
+"""The preset with whose settings the ablation was trained."""
+ABLATION = (
+    "What of mHC does it? The same settings and seeds, with HC’s or mHC’s way to read and write, "
+    "each with a free H_res, with none that mixes (H_res = I), with Sinkhorn’s and with rows alone."
+)
 WHY = {"typical": "typical", "odd": "most unlike the others"}
 NO_MATTER = ("seed", "device")
 """The settings that a preset does not depend on."""
@@ -85,6 +94,7 @@ class LabView(View):
         self.plots: LabFigure | None = None
         self.runs: Runs | None = None
         self.recorded: ReplayFigure | None = None
+        self.ablation: Scores | None = None
         self._shown = ""  # the preset whose runs are shown
         self.preset = pmui.Select(
             label="Preset",
@@ -119,6 +129,9 @@ class LabView(View):
         self.replayed = pn.Column(styles=UNLIMITED, sizing_mode="stretch_width", margin=0)
         self.verdict, self.rates = html(""), note()
         self.table = html("", "lab-table")
+        self._pieces = Pieces()
+        self.drop = RecordDrop(sizing_mode="stretch_width", margin=(2, 14))
+        self.drop.param.watch(self._take_piece, "piece")
         if pn.state.curdoc is not None and pn.state.curdoc.session_context is not None:
             pn.state.on_session_destroyed(self._visit_ended)
         return pn.Column(
@@ -135,6 +148,7 @@ class LabView(View):
             self.table,
             self.replayed,
             self.layer,
+            self.drop,
             sizing_mode="stretch_width",
             margin=0,
         )
@@ -145,7 +159,7 @@ class LabView(View):
             f
             for each in drawn
             for f in (*each.figures.values(), *(m.figure for m in each.matrices))
-        ]
+        ] + ([self.ablation.figure] if self.ablation else [])
 
     def recolour(self, dark: bool) -> None:
         for each in (self.plots, self.recorded):
@@ -166,7 +180,7 @@ class LabView(View):
             return
         self._shown = preset
         if preset == OWN or not has_runs(preset):
-            self.runs = self.recorded = None
+            self.runs = self.recorded = self.ablation = None
             self.replayed[:] = []
             self.seed.visible = False
             if self.plots is None:
@@ -217,6 +231,13 @@ class LabView(View):
             row(f["gradient_norm"], f["layers"], *(each.figure for each in shown.matrices)),
             self.rates,
         ]
+        self.ablation = None
+        if self._shown == ABLATED and has_runs("ablation"):
+            crossed = recorded_runs("ablation")
+            self.ablation = Scores("runs-ablation", crossed)
+            self.replayed.extend(
+                [note(ABLATION), row(self.ablation.figure), html(paragraph(rates(crossed)), "note")]
+            )
         self._say(runs, replay)
         self.set_type()
 
@@ -311,6 +332,35 @@ class LabView(View):
         if self.training is not None:
             self.training.cancel()
 
+    # ---- records of one's own ----------------------------------------------------------------
+
+    def _take_piece(self, event: param.parameterized.Event) -> None:
+        problem = ""
+        try:
+            files = self._pieces.add(event.new)
+        except RefusedError as error:
+            files, problem = None, str(error)
+        self.drop.param.update(taken=self.drop.taken + 1, problem=problem)
+        if files is not None:
+            pn.state.execute(partial(self._open, files))
+
+    async def _open(self, files: dict[str, str]) -> None:
+        records, refused = await asyncio.to_thread(records_of, files)
+        pn.state.execute(partial(self._opened, records, refused), schedule=True)
+
+    def _opened(self, records: list[Record], refused: list[str]) -> None:
+        self.drop.problem = " ".join(refused)
+        if not records or self._visit_over:
+            return
+        if self.training is not None:
+            self.drop.problem = "A training is running here: cancel it first."
+            return
+        with hold():
+            self._draw(records)
+            opened = f"{len(records)} record{'' if len(records) == 1 else 's'}"
+            self.status.object = f'<p role="status">Opened {opened}.</p>'
+            self.table.object = _results(records)
+
     # ---- showing ----------------------------------------------------------------------------
 
     def _draw(self, records: list[Record]) -> None:
@@ -320,7 +370,7 @@ class LabView(View):
         self.layer.param.update(end=max(2, depth), value=shown.layer)
         f = shown.figures
         row = partial(plots, height=HEIGHT)
-        entries = [(COLOURS[name], CONNECTIONS[name]) for name in COMPARED]
+        entries = _entries(records)
         self.pictures[:] = [
             html(legend([*entries, ("forward", "forward"), ("backward", "backward")])),
             row(f["gain"], f["loss"], f["gradient_norm"]),
@@ -431,18 +481,27 @@ def _progress(training: Training) -> str:
     )
 
 
+def _entries(records: list[Record]) -> list[Any]:
+    """The connections of runs, as a legend has them."""
+    names = dict.fromkeys(each.settings.connection for each in records)
+    return [
+        (COLOURS[n] if n in COLOURS else style.Stroke(colour_of(n)), CONNECTIONS[n]) for n in names
+    ]
+
+
 def _results(records: list[Record]) -> str:
     """A table of the results, and below it what the paper measured."""
-    finished = {each.settings.connection: each.summary for each in records if each.summary}
+    named = zip(titles(records), records, strict=True)
+    finished = [(title, each.summary) for title, each in named if each.summary]
     if not finished:
         return ""
-    plain = finished.get("residual")
+    plain = next((r.summary for r in records if r.settings.connection == "residual"), None)
     task = TASKS[records[0].settings.task]
     rows = ""
-    for name, end in finished.items():
+    for name, end in finished:
         times = end.seconds_per_step / plain.seconds_per_step if plain else math.nan
         rows += (
-            f'<tr><th scope="row">{CONNECTIONS[name]}</th><td>{end.outcome}, {end.steps} steps</td>'
+            f'<tr><th scope="row">{escape(name)}</th><td>{end.outcome}, {end.steps} steps</td>'
             f"<td>{_number(end.loss)}</td><td>{_score(end.score, task.score)}</td>"
             f"<td>{in_html(end.largest_gain)}</td>"
             f"<td>{_number(end.largest_gradient_norm)}</td>"
