@@ -1,6 +1,6 @@
 """Many runs: what is run, what is not run again, and what the death of a process costs."""
 
-import json
+import importlib
 import os
 import signal
 import subprocess
@@ -208,7 +208,10 @@ def test_a_sweep_that_was_stopped_goes_on_where_it_was(tmp_path, number):
     assert lab.read_record(second).outcome == "interrupted"
     before = written(tmp_path)
     done = subprocess.run(start, stdout=subprocess.PIPE, text=True, check=True).stdout
-    assert done.startswith("2/2, ")
+    first, last = done.splitlines()
+    name = "mhc-depth=4-width=8-steps=300-batch=16-seed=1"
+    assert first.startswith(f"2/2, 00:00 left: {name}: finished, accuracy ")
+    assert last == f"2 runs have ended: {tmp_path}"
     assert [name for name, when in written(tmp_path).items() if when == before[name]] == [
         lab.record_name(lab.Settings(depth=4, width=8, batch=16, steps=300, seed=0))
     ]
@@ -264,6 +267,24 @@ def test_a_cluster_keeps_nothing_of_a_sweep(cluster, tmp_path):
         assert client.status == "running"  # a client that was passed in stays open
 
 
+def test_a_module_of_ones_own_is_sent_to_the_workers(cluster, tmp_path, monkeypatch):
+    (tmp_path / "falling.py").write_text(
+        "from mhc_demo import lab\n"
+        "@lab.schedule('falling', 'Falling')\n"
+        "def falling(step, steps):\n"
+        "    return 1 / step\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    address = cluster.scheduler_address
+    try:
+        importlib.import_module("falling")
+        values = SMALL | {"schedule": "falling"}
+        [path] = lab.sweep(tmp_path / "runs", scheduler=address, **values)
+        assert lab.read_record(path).outcome == "finished"
+    finally:
+        del lab.SCHEDULES["falling"], sys.modules["falling"]
+
+
 def test_a_scheduler_that_is_not_there_is_named(tmp_path, monkeypatch, capsys):
     pytest.importorskip("distributed")
     monkeypatch.setattr(lab.cluster, "PATIENCE", 0.5)
@@ -276,16 +297,3 @@ def test_a_cluster_without_dask_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(ImportError, match="pip install dask distributed"):
         lab.sweep(tmp_path, scheduler="tcp://127.0.0.1:1", **SMALL)
-
-
-def test_the_command_says_how_each_run_ended(tmp_path):
-    done = subprocess.run(
-        command(tmp_path, "--steps", "2"), stdout=subprocess.PIPE, text=True, check=True
-    )
-    first, last = done.stdout.splitlines()
-    assert first.startswith(
-        "1/1, 00:00 left: mhc-depth=4-width=8-steps=2-batch=16-seed=0: finished"
-    )
-    assert last == f"1 runs have ended: {tmp_path}"
-    settings = json.loads((next(tmp_path.glob("*.jsonl"))).read_text().splitlines()[0])["settings"]
-    assert settings["batch"] == 16

@@ -17,7 +17,7 @@ from typing import Any
 from .check_hall import check_hall
 from .ending import as_process, stopped, tell
 from .export import export
-from .options import Run, from_environment
+from .options import Run, from_environment, import_modules
 from .plot import plot
 from .runs import runs
 from .serve import serve
@@ -30,6 +30,9 @@ COMMANDS: dict[str, Callable[[argparse.ArgumentParser], Run]] = {
     for each in (serve, export, plot, surface, train, sweep, runs, check_hall)
 }
 """Every subcommand by its name; the first line of its docstring is the summary in the help."""
+
+OPEN = ("train", "sweep", "runs")
+"""Subcommands whose choices include what other packages and modules register."""
 
 DESCRIPTION = """\
 Why hyper-connections explode and manifold-constrained ones (mHC) do not: an
@@ -123,6 +126,8 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
             allow_abbrev=False,
         )
         if name in arguments[:1]:
+            if name in OPEN:
+                import_modules(arguments)
             subparser.set_defaults(run=build(subparser))
     return parser
 

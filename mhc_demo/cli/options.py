@@ -104,6 +104,44 @@ def one_of(choices: Sequence[str]) -> Callable[[str], str]:
     return parse
 
 
+def import_modules(arguments: Sequence[str]) -> None:
+    """Import what --module names, and what installed packages bring, before options are declared.
+
+    Only so are the tasks, connections and the like that are registered there among the choices.
+    Like `python -m`, it finds modules in the present folder too.
+    """
+    from ..lab.registry import load_installed
+    from ..lab.worker import import_all
+
+    load_installed()
+    scan = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    scan.add_argument("--module", action="append", default=[])
+    try:
+        modules = scan.parse_known_args(arguments)[0].module
+    except argparse.ArgumentError:  # the parser proper will say what is wrong
+        return
+    if modules and os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    for name in modules:
+        try:
+            import_all([name])
+        except ImportError as error:
+            complain(f"argument --module: {name!r} cannot be imported: {error}")
+            raise SystemExit(2) from None
+
+
+def add_module(parser: argparse.ArgumentParser) -> None:
+    """Add the option of which `import_modules` has taken care."""
+    parser.add_argument(
+        "--module",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="Import this module first, also from the present folder: it may register tasks, "
+        "connections, branches, optimisers and schedules of your own. Can be repeated",
+    )
+
+
 def several(parse: Callable[[str], Any]) -> Callable[[str], list[Any]]:
     """Converter of values separated by commas; duplicates are dropped.
 

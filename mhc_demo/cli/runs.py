@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from .ending import complain, tell
-from .options import Run, failed, plain
+from .options import Run, add_module, failed, plain
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,6 +22,7 @@ def runs(parser: argparse.ArgumentParser) -> Run:
     with the folders in it, or a Parquet file that -o has written.
     """
     parser.add_argument("source", nargs="+", metavar="FOLDER", help="folders, records, .parquet")
+    add_module(parser)
     parser.add_argument(
         "-o",
         "--output",

@@ -9,7 +9,7 @@ from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from .ending import complain, tell
-from .options import Run, add_several, failed, number, one_of, several
+from .options import Run, add_module, add_several, failed, number, one_of, several
 
 if TYPE_CHECKING:
     from ..lab import Progress, Settings
@@ -33,6 +33,7 @@ def sweep(parser: argparse.ArgumentParser) -> Run:
         metavar="FOLDER",
         help="the folder of the records, made if it is not there (default: %(default)s)",
     )
+    add_module(parser)
     parser.add_argument(
         "--processes",
         type=number(int, 1, 1024),

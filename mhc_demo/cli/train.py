@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .ending import tell
-from .options import Run, add_option, failed, one_of
+from .options import Run, add_module, add_option, failed, one_of
 
 if TYPE_CHECKING:
     from ..lab import Settings, Summary
@@ -39,6 +39,7 @@ def train(parser: argparse.ArgumentParser) -> Run:
         help="what the files' names are made from; existing ones are replaced "
         "(default: %(default)s)",
     )
+    add_module(parser)
     shown = "; ".join(f"{name}: {preset.note}" for name, preset in PRESETS.items())
     parser.add_argument(
         "--preset",

@@ -14,34 +14,46 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable
 from typing import Any
 
-from .connections import ABLATION, COMPARED, CONNECTIONS
+from .branches import BRANCHES, branch
+from .connections import ABLATION, COMPARED, CONNECTIONS, connection
+from .optimising import OPTIMISERS, SCHEDULES, optimiser, schedule
 from .records import Record, Step, Summary, read_record, recorded
 from .settings import PRESETS, Preset, Settings
 from .sweeping import Progress, grid, record_name, sweep
 from .table import learned, over_seeds, runs, wilson, write_runs
-from .tasks import TASKS
+from .tasks import TASKS, Data, Examples, task
 
 __all__ = [
     "ABLATION",
+    "BRANCHES",
     "COMPARED",
     "CONNECTIONS",
+    "OPTIMISERS",
     "PRESETS",
+    "SCHEDULES",
     "TASKS",
+    "Data",
+    "Examples",
     "Preset",
     "Progress",
     "Record",
     "Settings",
     "Step",
     "Summary",
+    "branch",
+    "connection",
     "grid",
     "learned",
+    "optimiser",
     "over_seeds",
     "plot",
     "read_record",
     "record_name",
     "recorded",
     "runs",
+    "schedule",
     "sweep",
+    "task",
     "train",
     "wilson",
     "write_runs",

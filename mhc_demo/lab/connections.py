@@ -2,8 +2,8 @@
 
 Three are compared: the plain residual network, HC and mHC.  The others cross HC and mHC, so that an
 ablation can tell what mixes the streams from how a layer reads and writes.  To add a connection,
-write a function under `@connection(...)` that returns the layer.  PyTorch is imported inside these
-functions: settings, page and command line know the connections without it.
+write a function under `@connection(...)` that returns the layer, in any module.  PyTorch is
+imported inside these functions: settings, page and command line know the connections without it.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from .registry import Registry
 
 if TYPE_CHECKING:
     from ..nn import StreamLayer
@@ -37,7 +39,7 @@ class Connection:
     """The projection of H_res, "settings" for that of the settings; empty if there is none."""
 
 
-KINDS: dict[str, Connection] = {}
+KINDS: Registry[Connection] = Registry("connection")
 """Every connection by its name."""
 CONNECTIONS: dict[str, str] = {}
 """The title of every connection by its name."""

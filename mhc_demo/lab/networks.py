@@ -7,50 +7,14 @@ Weights come from our own generator, because other threads share PyTorch's.
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import gelu, scaled_dot_product_attention
 
 from .. import nn as mnn
+from .branches import BRANCHES
 from .connections import KINDS
 from .settings import Settings
 from .tasks import Data
-
-EXPANSION = 4
-"""Width of the perceptron's hidden layer in units of C, as in most transformers."""
-MOST_HEADS = 4
-
-
-class Perceptron(nn.Module):
-    """Norm, a hidden layer of `EXPANSION` C, GELU, back: (..., C) -> (..., C)."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.norm = nn.RMSNorm(width)
-        self.up = nn.Linear(width, EXPANSION * width)
-        self.down = nn.Linear(EXPANSION * width, width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.down(gelu(self.up(self.norm(x))))
-
-
-class Attention(nn.Module):
-    """Norm and causal attention, (..., positions, C) -> (..., positions, C)."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.heads = math.gcd(width, MOST_HEADS)
-        self.norm = nn.RMSNorm(width)
-        self.project = nn.Linear(width, 3 * width)
-        self.out = nn.Linear(width, width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        parts = self.project(self.norm(x)).unflatten(-1, (3 * self.heads, -1))
-        q, k, v = parts.transpose(-2, -3).chunk(3, dim=-3)
-        y = scaled_dot_product_attention(q, k, v, is_causal=True)
-        return self.out(y.transpose(-2, -3).flatten(-2))
 
 
 class Symbols(nn.Module):
@@ -73,11 +37,12 @@ class Network(nn.Module):
         sequences = data.train.targets.ndim > 1
         self.streams = settings.streams if settings.mixes else 1
         connect = KINDS[settings.connection].layer
+        make = BRANCHES[settings.branch].make
         self.entry = Symbols(data.classes, size, width) if sequences else nn.Linear(size, width)
         self.layers = nn.ModuleList()
         for index in range(settings.depth):
-            kind = Attention if sequences and index % 2 == 0 else Perceptron
-            self.layers.append(connect(kind(width), settings, index))
+            branch = make(width, index, sequences)
+            self.layers.append(connect(branch, settings, index))
         self.norm = nn.RMSNorm(width)
         self.head = nn.Linear(width, data.classes)
         _initialise(self, settings.seed)

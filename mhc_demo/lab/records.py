@@ -46,7 +46,7 @@ class Step:
     loss: float
     """Of the step's batch, before the step; nats."""
     gradient_norm: float
-    """The 2-norm over all parameters.  Nothing is clipped."""
+    """The 2-norm over all parameters, before it is clipped, if it is."""
     layer_gains: dict[str, list[float]]
     """"forward" and "backward": of each layer by itself."""
     composite_gains: dict[str, list[float]]
@@ -245,6 +245,7 @@ def _opening(settings: Settings) -> dict[str, Any]:
         "settings": values,
         "versions": _versions(),
         "machine": machine | {"started": started},
+        "modules": settings.modules(),
     }
 
 
@@ -312,7 +313,14 @@ def _record_of(line: dict[str, Any]) -> Record:
     machine = line.get("machine", {})
     if not isinstance(machine, dict):
         raise ValueError("its machine is not an object")
-    run = Settings(**settings)
+    try:
+        run = Settings(**settings)
+    except ValueError as error:
+        modules = line.get("modules")
+        if not modules:
+            raise
+        hint = f"made with modules {modules!r:.80}: import them first, as --module does"
+        raise ValueError(f"{error} ({hint})") from None
     run.check_values()
     return Record(run, _words(versions), _words(machine))
 

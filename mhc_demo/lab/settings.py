@@ -17,8 +17,15 @@ from ..numerics.devices import DEVICES
 from ..numerics.mixing import MAX_SEED, nonnegative
 from ..numerics.projections import PAPER_ITERATIONS, PROJECTIONS
 from ..numerics.surface import MAX_DEPTH
-from .connections import CONNECTIONS, KINDS
+from .branches import BRANCHES
+from .connections import KINDS
+from .optimising import OPTIMISERS, SCHEDULES
+from .registry import Registry, known
 from .tasks import TASKS
+
+
+def _offered(registry: Registry[Any]) -> dict[str, str]:
+    return {entry.title: name for name, entry in registry.items()}
 
 
 class Settings(param.Parameterized):
@@ -30,15 +37,23 @@ class Settings(param.Parameterized):
 
     task = param.Selector(
         default="digits",
-        objects={task.title: name for name, task in TASKS.items()},
+        objects=_offered(TASKS),
         label="Task",
         doc="What is learned.",
     )
     connection = param.Selector(
         default="mhc",
-        objects={title: name for name, title in CONNECTIONS.items()},
+        objects=_offered(KINDS),
         label="Connection",
         doc="The residual connection around every layer.",
+    )
+    # What the page does not offer has a negative precedence, by which param hides it.
+    branch = param.Selector(
+        default="standard",
+        objects=_offered(BRANCHES),
+        label="Branch",
+        doc="What every layer computes.",
+        precedence=-1,
     )
     depth = param.Integer(
         32,
@@ -50,8 +65,32 @@ class Settings(param.Parameterized):
     streams = param.Integer(
         4, bounds=(1, 16), label="Streams (n)", doc="Expansion rate n; the residual network has 1."
     )
+    optimiser = param.Selector(
+        default="adamw",
+        objects=_offered(OPTIMISERS),
+        label="Optimiser",
+        doc="What turns gradients into steps.",
+        precedence=-1,
+    )
     learning_rate = param.Number(
-        0.003, bounds=(0.0, 1.0), label="Learning rate", doc="Of AdamW, the same in every step."
+        0.003,
+        bounds=(0.0, 1.0),
+        label="Learning rate",
+        doc="Of the optimiser (AdamW), the same in every step unless a schedule says otherwise.",
+    )
+    schedule = param.Selector(
+        default="constant",
+        objects=_offered(SCHEDULES),
+        label="Schedule",
+        doc="The course of the learning rate.",
+        precedence=-1,
+    )
+    clip = param.Number(
+        0.0,
+        bounds=(0.0, 1e6),
+        label="Clip",
+        doc="The largest norm of a gradient; a larger one is scaled down to it. 0: none is.",
+        precedence=-1,
     )
     steps = param.Integer(150, bounds=(1, 10_000), label="Steps", doc="Steps of training.")
     batch = param.Integer(
@@ -76,9 +115,28 @@ class Settings(param.Parameterized):
         doc="What computes.",
     )
 
+    def __init__(self, **values: Any) -> None:
+        for name, registry in REGISTRIES.items():
+            if name in values:
+                known(registry, values[name])  # it may be in a package that is not imported yet
+        super().__init__(**values)
+
     def values_by_name(self) -> dict[str, Any]:
         """Every setting by its name."""
         return {name: getattr(self, name) for name in SETTINGS}
+
+    def modules(self) -> list[str]:
+        """The modules outside this package in which what is chosen here is defined."""
+        chosen = (
+            TASKS[self.task].load,
+            KINDS[self.connection].layer,
+            BRANCHES[self.branch].make,
+            OPTIMISERS[self.optimiser].build,
+            SCHEDULES[self.schedule].factor,
+        )
+        names = {getattr(each, "__module__", None) or "__main__" for each in chosen}
+        ours = __package__.partition(".")[0]
+        return sorted(name for name in names if name.partition(".")[0] != ours)
 
     @property
     def mixes(self) -> bool:
@@ -109,8 +167,20 @@ class Settings(param.Parameterized):
         for name in ("depth", "width", "streams", "steps", "batch", "iterations", "seed"):
             whole_number(name, getattr(self, name), 0)  # param accepts True as a whole number
         nonnegative("learning_rate", self.learning_rate)
+        nonnegative("clip", self.clip)
         PROJECTIONS[self.projection].check(self.streams)
 
+
+REGISTRIES: dict[str, Registry[Any]] = {
+    "task": TASKS,
+    "connection": KINDS,
+    "branch": BRANCHES,
+    "optimiser": OPTIMISERS,
+    "schedule": SCHEDULES,
+}
+"""The settings to whose choices a module of your own can add."""
+for _name, _registry in REGISTRIES.items():
+    _registry.followed_by(Settings.param[_name])
 
 SETTINGS = tuple(name for name in Settings.param if name != "name")
 """The names of all settings, in the order of their declaration."""

@@ -121,13 +121,16 @@ def sweep(
     Runs whose record is there and ends with a summary, also one that says "diverged", are not run
     again, by whatever version they were made; half ones are.  Each of `processes` (by default one
     for each core) trains one run at a time on one thread, and writes its record as it goes.
-    `modules` are imported there first: they may register tasks and connections.  `progress` hears
-    of every run that ends, and a few times a second besides.
+    `progress` hears of every run that ends, and a few times a second besides.
+
+    Tasks, connections and the like of your own must be in a module that can be imported: its name
+    may be among `modules`, and need not if it is imported already.
 
     `scheduler` is the address of a Dask cluster, such as "tcp://10.0.0.1:8786", or a `Client`: its
     workers train instead, of which each should have one thread.  A worker sends the record when its
     run has ended, and this process writes it, so they need no common folder; nothing else is kept
-    of a run, here or there.  They must have this package; of `modules` those of one file are sent.
+    of a run, here or there.  They must have this package, and modules of your own, unless such a
+    module is one file: that is sent.
 
     A run whose process or worker dies is begun again, three times at most.  Runs that cannot be run
     do not stop the others: at the end a RuntimeError names them.  Ctrl-C leaves what has ended.
@@ -145,6 +148,7 @@ def sweep(
         chosen = _distinct(runs)
     for each in chosen:
         each.check()
+    modules = _modules(chosen, modules)
     folder = Path(folder)
     paths = {folder / record_name(each): each for each in chosen}
     folder.mkdir(parents=True, exist_ok=True)
@@ -164,6 +168,17 @@ def sweep(
             + "; ".join(f"{path.name}: {why}" for path, why in state.failed.items())
         )
     return list(paths)
+
+
+def _modules(runs: Sequence[Settings], modules: Sequence[str]) -> list[str]:
+    """Those given, and those that define what the runs choose."""
+    for each in runs:
+        if "__main__" in each.modules():
+            raise ValueError(
+                f"the runs of a sweep choose what __main__ defines, that is a script or notebook "
+                f"({record_name(each)}): other processes cannot import it, but can a module"
+            )
+    return list(dict.fromkeys([*modules, *(name for each in runs for name in each.modules())]))
 
 
 def _events(

@@ -3,7 +3,7 @@
 A task is a function of the seed that returns examples as NumPy arrays: vectors of real numbers
 with a class each, which perceptrons learn, or sequences of symbols with the next symbol at each
 position, which a causal transformer learns.  To add a task, write such a function under
-`@task(...)`.
+`@task(...)`, in any module.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from importlib.util import find_spec
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
+
+from .registry import Registry
 
 CONTEXT = 64
 """Characters that the language model sees at a time."""
@@ -58,8 +60,11 @@ class Task:
     """The score of guessing; None: what the frequencies of the classes say."""
 
     def data(self, seed: int) -> Data:
-        """What `load` returns; runs of one process that follow each other share it."""
-        return _loaded(self.load, seed)
+        """What `load` returns; runs of one process that follow each other share it.
+
+        Raises TypeError or ValueError if that is no data to train on.
+        """
+        return _loaded(self.name, self.load, seed)
 
     def check(self) -> None:
         """Raise an ImportError that names what to install, if anything is missing."""
@@ -72,14 +77,38 @@ class Task:
 
 
 @lru_cache(maxsize=1)
-def _loaded(load: Callable[[int], Data], seed: int) -> Data:
-    return load(seed)
+def _loaded(name: str, load: Callable[[int], Data], seed: int) -> Data:
+    data = load(seed)
+    if not isinstance(data, Data):
+        raise TypeError(f"task {name!r} must return Data, not {type(data).__name__}")
+    for part in (data.train, data.validation):
+        inputs, targets = part.inputs, part.targets
+        sequences = targets.ndim > 1
+        wanted, dtype = ("whole", np.integer) if sequences else ("float32", np.float32)
+        if not np.issubdtype(inputs.dtype, dtype) or inputs.ndim != 2:
+            raise TypeError(
+                f"task {name!r} must have {wanted} numbers of shape (examples, "
+                f"{'positions' if sequences else 'features'}) as inputs, not {inputs.dtype} of "
+                f"shape {inputs.shape}"
+            )
+        if len(inputs) != len(targets) or not len(targets):
+            raise ValueError(
+                f"task {name!r} must have as many targets as inputs, one at least, not "
+                f"{len(targets)} and {len(inputs)}"
+            )
+        whole = np.issubdtype(targets.dtype, np.integer)
+        if not whole or targets.min() < 0 or targets.max() >= data.classes:
+            raise ValueError(
+                f"task {name!r} must have whole numbers from 0 to {data.classes - 1} as targets, "
+                f"not {targets.dtype} from {targets.min()} to {targets.max()}"
+            )
+    return data
 
 
 PACKAGES = {"sklearn": "scikit-learn"}
 """Packages whose name is not that of their module."""
 
-TASKS: dict[str, Task] = {}
+TASKS: Registry[Task] = Registry("task")
 """Every task by its name."""
 
 

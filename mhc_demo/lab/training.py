@@ -16,14 +16,15 @@ import psutil
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
-from torch.nn.utils import get_total_norm
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from ..nn import parameter_groups, record_mappings
 from ..numerics.gains import DIRECTIONS
 from .networks import Network
+from .optimising import OPTIMISERS, SCHEDULES
 from .records import Record, Step, Summary
 from .settings import Settings
-from .tasks import TASKS, Examples
+from .tasks import TASKS, Data, Examples
 
 WEIGHT_DECAY = 0.01
 WATCHED = 64
@@ -35,9 +36,10 @@ SCORED = 16384
 def training(settings: Settings) -> Generator[Step | Summary, None, None]:
     """`mhc_demo.lab.train`, for checked settings."""
     data = TASKS[settings.task].data(settings.seed)
-    network = Network(settings, data).to(settings.device)
+    network = _network(settings, data)
     groups = parameter_groups(network, WEIGHT_DECAY)
-    optimiser = torch.optim.AdamW(groups, lr=settings.learning_rate, fused=True)
+    optimiser = OPTIMISERS[settings.optimiser].build(groups, settings.learning_rate)
+    factor = SCHEDULES[settings.schedule].factor
     generator = np.random.default_rng(settings.seed)
     record, watch = Record(settings), _Watch(network, data.validation, settings.device)
     parameters = sum(each.numel() for each in network.parameters())
@@ -49,6 +51,10 @@ def training(settings: Settings) -> Generator[Step | Summary, None, None]:
         optimiser.zero_grad()
         loss.backward()
         gradient_norm = get_total_norm(p.grad for p in network.parameters() if p.grad is not None)
+        if settings.clip:
+            clip_grads_with_norm_(network.parameters(), settings.clip, gradient_norm)
+        for group in optimiser.param_groups:
+            group["lr"] = settings.learning_rate * factor(step, settings.steps)
         optimiser.step()
         numbers = loss.item(), gradient_norm.item()  # waits for a GPU
         seconds = perf_counter() - start
@@ -59,6 +65,13 @@ def training(settings: Settings) -> Generator[Step | Summary, None, None]:
             return
     score = _score(network, data.validation, TASKS[settings.task].score, settings.device)
     yield record.summed_up("finished", score, parameters=parameters)
+
+
+def _network(settings: Settings, data: Data) -> Network:
+    # Weights that `networks` does not set, of a branch of your own, come from PyTorch's generator.
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(settings.seed)
+        return Network(settings, data).to(settings.device)
 
 
 def _tensors(device: str, examples: Examples, rows: np.ndarray | slice) -> tuple[Tensor, Tensor]:

@@ -45,7 +45,11 @@ from .base import UNLIMITED, WIDE, View, html, legend, note, paragraph, plots
 if TYPE_CHECKING:
     from ..state import State
 
-LAB_SETTINGS = {f"lab_{name}": name for name in SETTINGS if name != "connection"}
+LAB_SETTINGS = {
+    f"lab_{name}": name
+    for name in SETTINGS
+    if name != "connection" and (Settings.param[name].precedence or 0) >= 0
+}
 """The settings that all networks share, by their parameter in the page's state."""
 
 HEIGHT = "clamp(240px, 34vh, 520px)"
@@ -411,7 +415,7 @@ def preset_of(settings: Mapping[str, Any]) -> str:
     """The preset that has these settings, or `OWN`."""
 
     def relevant(values: Mapping[str, Any]) -> dict[str, Any]:
-        return {n: v for n, v in values.items() if n not in (*NO_MATTER, "connection")}
+        return {n: values[n] for n in LAB_SETTINGS.values() if n not in NO_MATTER}
 
     for name, preset in PRESETS.items():
         if relevant(preset.settings().values_by_name()) == relevant(settings):

@@ -1,0 +1,50 @@
+"""The branches: what a layer computes between reading from the streams and writing to them.
+
+To add one, write a function under `@branch(...)`, in any module.  PyTorch is imported inside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .registry import Registry
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Make = Callable[[int, int, bool], "nn.Module"]
+"""(width C, the layer's index, whether examples are sequences) -> a module (..., C) -> (..., C).
+
+Of sequences the next to last axis is the position, and no position may see a later one."""
+
+
+@dataclass(frozen=True)
+class Branch:
+    """A kind of branch."""
+
+    name: str
+    title: str
+    make: Make
+
+
+BRANCHES: Registry[Branch] = Registry("branch")
+"""Every kind of branch by its name."""
+
+
+def branch(name: str, title: str) -> Callable[[Make], Make]:
+    """Register a function (width, index of the layer, sequences?) that returns the module."""
+
+    def register(make: Make) -> Make:
+        BRANCHES[name] = Branch(name, title, make)
+        return make
+
+    return register
+
+
+@branch("standard", "Perceptrons; for sequences attention in turn with them")
+def _standard(width: int, index: int, sequences: bool) -> nn.Module:
+    from .blocks import Attention, Perceptron
+
+    return Attention(width) if sequences and index % 2 == 0 else Perceptron(width)
