@@ -40,7 +40,7 @@ def train(parser: argparse.ArgumentParser) -> Run:
         "(default: %(default)s)",
     )
     add_module(parser)
-    shown = "; ".join(f"{name}: {preset.note}" for name, preset in PRESETS.items())
+    shown = "; ".join(f"{name}: {preset.title}" for name, preset in PRESETS.items())
     parser.add_argument(
         "--preset",
         type=one_of(list(PRESETS)),

@@ -203,33 +203,40 @@ class Preset:
 PRESETS: dict[str, Preset] = {
     "calm": Preset(
         "Calm",
-        "All three learn alike. HC's gain reaches about 5; mHC's stays at 1, but then its mixing "
-        "hardly moves either.",
+        "All three learn: their median accuracies over {seeds} seeds are {residual_accuracy} "
+        "(residual network), {hc_accuracy} (HC) and {mhc_accuracy} (mHC). HC's gain reaches "
+        "{hc_gain}, mHC's {mhc_gain}.",
         {"depth": 16, "learning_rate": 0.003},
     ),
     "explodes": Preset(
         "HC explodes",
-        "HC's composite gain passes 100,000 within 60 steps. mHC's stays below 2 while its mixing "
-        "grows nearly fivefold. HC's loss does not suffer for it yet: it falls fastest.",
+        "HC's composite gain passes 10⁵ within 60 steps in {early} of {seeds} seeds; it reaches "
+        "{hc_gain_least} to {hc_gain_most}. mHC's stays below {mhc_gain_most}, while its mixing grows from "
+        "{mhc_mixing_first} to {mhc_mixing}. HC's accuracy does not suffer for it: its median is "
+        "{hc_accuracy}, mHC's {mhc_accuracy}. A large gain is a risk, and not yet a loss.",
         {"depth": 32, "learning_rate": 0.01},
     ),
     "fails": Preset(
         "HC fails",
-        "At 64 layers and a high learning rate HC learns for ten to twenty steps; then its loss "
-        "surges back with its gradient norm, its gain passes 10²⁰, and it stays at guessing: a "
-        "tenth of the digits. mHC's gain keeps within n, and it learns three quarters or more, the "
-        "plain residual network some six tenths (seeds 0 to 2).",
+        "At 64 layers and a high learning rate HC learns in {hc_learned} of {seeds} seeds, mHC in "
+        "{mhc_learned}, the plain residual network in {residual_learned}. HC's gain reaches "
+        "{hc_gain_least} to {hc_gain_most}, mHC's {mhc_gain_most} at most. Seed {odd} is the "
+        "exception: there HC gets to {hc_accuracy_odd}, mHC to {mhc_accuracy_odd}.",
         {"depth": 64, "learning_rate": 0.03},
     ),
     "deep": Preset(
         "Deep",
-        "At the calm learning rate, six times as deep: HC's gain reaches about 1,000.",
+        "At the calm learning rate, six times as deep: HC's gain reaches {hc_gain} (median of "
+        "{seeds} seeds), mHC's {mhc_gain}. The median accuracies are {residual_accuracy} (residual "
+        "network), {hc_accuracy} (HC) and {mhc_accuracy} (mHC).",
         {"depth": 96, "learning_rate": 0.003, "steps": 100},
     ),
     "still": Preset(
         "Small learning rate: nothing happens",
-        "Hardly anything is learned, and no gain grows: HC's drifts down to 0.7, mHC's stays at 1. "
-        "The explosion is something that training does.",
+        "Hardly anything is learned: the median accuracies over {seeds} seeds are "
+        "{residual_accuracy}, {hc_accuracy} and {mhc_accuracy}. No gain grows: HC's reaches "
+        "{hc_gain_most} at most, mHC's {mhc_gain_most}. The explosion is something that training "
+        "does.",
         {"depth": 32, "learning_rate": 0.00003},
     ),
 }
