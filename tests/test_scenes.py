@@ -21,7 +21,7 @@ def values(scene: Scene) -> dict[str, object]:
 @EVERY
 def test_every_number_in_a_text_is_what_the_library_computes(scene: Scene) -> None:
     results = Results(values(scene))
-    numbers = NUMBER.findall(scene.text + scene.question)
+    numbers = NUMBER.findall(scene.text + scene.question + scene.notes)
     assert {text: NUMBERS[name](results) for text, name in numbers} == {
         text: text for text, _ in numbers
     }
@@ -29,10 +29,13 @@ def test_every_number_in_a_text_is_what_the_library_computes(scene: Scene) -> No
 
 @EVERY
 def test_every_other_number_is_part_of_the_state_of_the_scene(scene: Scene) -> None:
-    text = CITED.sub("", NUMBER.sub("", scene.text + " " + scene.question))
+    text = CITED.sub("", NUMBER.sub("", f"{scene.text} {scene.question} {scene.notes}"))
     state = [v for v in values(scene).values() if isinstance(v, (int, float))]
-    own = {f"{v:g}" for v in state} | {"1", "27", "20"}  # gain 1; 27B; the paper's t_max
-    assert set(re.findall(r"\d+(?:\.\d+)?", text)) <= own
+    own = {f"{v:g}" for v in state} | {"0", "1", "20", "27"}  # gain 1; the paper's t_max; 27B
+    own |= {"200", "2,000"}  # networks drawn for a number, as `NUMBERS` says
+    own |= set(re.findall(r"(?:Figure|Fig\.|Table|Newman|step) ([\d,]+)", text))  # where it stands
+    own |= {"1.00"}  # what the sums on the screen turn to
+    assert set(re.findall(r"\d[\d,]*(?:\.\d+)?(?<!,)", text)) <= own
 
 
 @EVERY

@@ -211,9 +211,9 @@ PRESETS: dict[str, Preset] = {
     "explodes": Preset(
         "HC explodes",
         "HC's composite gain passes 10⁵ within 60 steps in {early} of {seeds} seeds; it reaches "
-        "{hc_gain_least} to {hc_gain_most}. mHC's stays below {mhc_gain_most}, while its mixing grows from "
-        "{mhc_mixing_first} to {mhc_mixing}. HC's accuracy does not suffer for it: its median is "
-        "{hc_accuracy}, mHC's {mhc_accuracy}. A large gain is a risk, and not yet a loss.",
+        "{hc_gain_least} to {hc_gain_most}. mHC's stays below {mhc_gain_most}, while its mixing "
+        "grows from {mhc_mixing_first} to {mhc_mixing}. HC's accuracy does not suffer for it: its "
+        "median is {hc_accuracy}, mHC's {mhc_accuracy}. A large gain is a risk, not yet a loss.",
         {"depth": 32, "learning_rate": 0.01},
     ),
     "fails": Preset(

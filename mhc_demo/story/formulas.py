@@ -106,8 +106,9 @@ FORMULAS: dict[str, Formula] = {
         r"A<ones> = <ones>, \; B<ones> = <ones> \quad\Longrightarrow\quad"
         r"(AB)<ones> = A(B<ones>) = <ones>",
         "if the rows of A and of B sum to 1, then so do the rows of A B",
-        "The same for columns. With non-negative entries all n² of them sum to n, so that no "
-        "column sum can exceed n: one exact direction caps the other, at any depth.",
+        "The same for columns, whatever the signs. If no entry is negative either, all n² of them "
+        "sum to n, and no column sum can exceed n: one exact direction caps the other, at any "
+        "depth.",
         MHC_PAPER + ", section 4.1, for doubly stochastic matrices",
     ),
     "gaussian": Formula(
@@ -124,6 +125,15 @@ FORMULAS: dict[str, Formula] = {
         "mHC adds the same noise to logits with a strong diagonal, whose projection is near the "
         "identity.",
         "Init identity",
+    ),
+    "drift": Formula(
+        "How fast HC grows as it drifts",
+        r"<h_res> = <identity> + <spread>\, <Z> \quad\Longrightarrow\quad"
+        r"\frac{1}{<L>} \, \ln \, <forward> \;\approx\; \tfrac{1}{2}\, (<n> - 2)\, <spread>^2",
+        "if H res is the identity plus sigma times Z, the logarithm of the gain per layer is about "
+        "half of n minus 2 times sigma squared",
+        "For small drift, to leading order. At n = 2 it does not grow at all, at n = 1 it shrinks.",
+        "Top Lyapunov exponent of I + σZ for small σ",
     ),
     "growth": Formula(
         "How fast Gaussian products grow",

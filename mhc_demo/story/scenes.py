@@ -11,26 +11,24 @@ To add a scene, add an entry to `SCENES`, at its place in the story.
 from __future__ import annotations
 
 import html
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
-from ..numerics.costs import hyper_connection_traffic, residual_traffic
-from ..numerics.gains import amax_gain
-from ..numerics.mixing import gaussian_growth
+from ..numerics.costs import fused_traffic, hyper_connection_traffic, residual_traffic
+from ..numerics.gains import METRICS, log10_composite_gains
+from ..numerics.mixing import gaussian_growth, sample_mixing
 from ..numerics.numbers import in_text
-from ..numerics.paper import TABLE_5, figure8
-from ..numerics.surface import (
-    EXPERIMENT_PARAMETERS,
-    Experiment,
-    gain_surface,
-    layer_gains,
-    mixing_surface,
-)
+from ..numerics.paper import TABLE_5, PrintedMatrix, figure8
+from ..numerics.projecting import project
+from ..numerics.signal import signal_surface
+from ..numerics.surface import EXPERIMENT_PARAMETERS, Experiment, gain_surface, layer_gains
 from .formulas import FORMULAS
 from .glossary import explained
 
@@ -61,173 +59,304 @@ class Scene:
 
 
 SCENES: dict[str, Scene] = {
-    "stream": Scene(
-        title="A residual stream carries a signal through any depth",
-        text="A layer adds to the stream and takes nothing away: x + F(x). What was in it stays "
-        "in it. Through 64 layers the identity path has a gain of {1.00|hc}: nothing grows, "
-        "nothing fades.",
-        formula="residual",
-        question="What becomes of the signal if a layer learns nothing at all?",
-        notes="This is why deep networks train at all. Drag Depth: the line does not move. "
-        "Everything that follows is about keeping this line flat while allowing more than one "
-        "stream.",
-        state={"view": "composite", "init": "identity", "spread": 0.0, "projection": "identity"},
-        controls=("depth",),
-    ),
-    "widen": Scene(
-        title="Hyper-Connections: n streams, and a matrix that mixes them",
-        text="HC keeps n = 4 streams side by side. In every layer a learned n × n matrix mixes "
-        "them, and nothing bounds it. This is one such matrix, drawn at random.",
-        formula="layer",
-        question="What do the sums at its edges say about a signal that enters?",
-        notes="Row sums: what comes out of a stream if all streams carry 1, so the forward gain. "
-        "Column sums: the same for gradients on their way back. HC learns these matrices; it was "
-        "a real gain in quality, so the question is how to keep it.",
-        state={"view": "matrices", "iterations": 0, "depth": 1},
+    "surge": Scene(
+        title="Something goes wrong at step 12,000",
+        text="DeepSeek trained a 27B model with Hyper-Connections. Near step [12,000|Fig. 2] the "
+        "loss jumps up, and the size of the gradients with it. This picture shows what such wiring "
+        "can do: a signal of size 1 enters 4 streams at the left, and runs through 64 layers of "
+        "random mixing.",
+        question="How large is the signal when it comes out?",
+        notes="Give them five seconds with the picture before you say anything. The lanes grow "
+        "taller: that is the signal. Do not give the number yet. Random matrices are where the "
+        "argument starts, not where training does: we come to training later.",
+        state={"view": "signal", "iterations": 0},
         controls=("depth",),
         headline=False,
     ),
+    "stream": Scene(
+        title="One residual stream",
+        text="This is what every deep network has done since ResNet. A layer adds its output to the "
+        "stream and takes nothing away: x + F(x). Through 64 layers the signal that entered keeps "
+        "its size: a gain of {1.00|hc}.",
+        formula="residual",
+        question="What happens to the signal if a layer learns nothing at all?",
+        notes="Nothing happens to it, and that is why deep networks train at all. Drag Depth: the "
+        "lane does not change. Everything that follows is about keeping it like this while we allow "
+        "more than one stream.",
+        state={
+            "view": "signal",
+            "streams": 1,
+            "init": "identity",
+            "spread": 0.0,
+            "projection": "identity",
+        },
+        controls=("depth",),
+        headline=False,
+    ),
+    "widen": Scene(
+        title="Four streams, and a matrix between them",
+        text="Hyper-Connections keep n = 4 streams side by side. In every layer a learned 4 × 4 "
+        "matrix mixes them. The ribbons are its weights: the wider, the larger, and dashed if "
+        "negative. Nothing limits them.",
+        formula="layer",
+        question="What could such a matrix do to a signal?",
+        notes="Point at one ribbon and follow it from stream to stream. These weights are random; "
+        "HC learns them. Drag Depth from 0 to 4 and let them watch the lanes change height.",
+        state={"view": "signal", "iterations": 0, "depth": 4, "zoom": 4},
+        controls=("depth",),
+        headline=False,
+    ),
+    "bought": Scene(
+        title="What widening bought",
+        text="It pays. In the 27B model HC beats the plain residual network on every benchmark "
+        "that the paper prints. mHC beats HC on all but one: MATH, where HC has [26.4|Table 4] and "
+        "mHC [26.0|Table 4].",
+        question="So what is wrong with HC?",
+        notes="Nobody wants to give the streams up. The paper prints benchmarks for 27B only, so do "
+        "not say that it holds at every size. The question is how to keep the gain in quality and "
+        "lose the jump at step 12,000.",
+        state={"view": "benchmarks"},
+        controls=(),
+        headline=False,
+    ),
     "harmless": Scene(
-        title="One layer looks harmless",
-        text="The Amax gain of a matrix is its largest absolute row sum: how much it amplifies a "
-        "signal that all streams share. These layers amplify by {2.83|typical}, typically. Who "
-        "would worry?",
+        title="One layer",
+        text="How much can one such matrix amplify? Its Amax gain is its largest absolute row sum: "
+        "what leaves a stream when 1 enters all of them. For these layers it is {2.83|typical}, "
+        "typically.",
         formula="forward",
-        question="64 of them in a row: do gains add up, or multiply?",
-        notes="Let the audience guess a number before the next scene. Dots are the layers of one "
-        "network, the line is the median of 32 networks.",
+        question="Put 64 of them in a row. What is the gain of all together?",
+        notes="Let the audience guess a number before you go on; most say a few hundred. Each dot "
+        "is a layer of one network, the line is the median of 32 networks.",
         state={"view": "layers", "iterations": 0},
         controls=(),
         headline=False,
     ),
     "explosion": Scene(
-        title="Stack 64, and it is ten to the sixteen",
-        text="They multiply. The composite of 64 layers amplifies by {10^16.2|hc}. Every layer "
-        "adds {0.242|rate} decades, and theory says exactly that.",
+        title="Sixty-four layers",
+        text="{2.83|typical} to the power of 64 would be {10^28.9|power}. It is less: signs cancel, "
+        "and the largest rows of different layers do not line up, so that each layer multiplies by "
+        "{1.75|factor}. Still, 64 layers amplify by {10^16.2|hc}.",
         formula="composite",
         question="And a gradient, on its way back through the same layers?",
-        notes="Drag Depth from 1 to 128 and back. Dashed is the backward direction: the same. The "
-        "dotted line is the exact mean for products of Gaussian matrices (Newman 1986), no fit. "
-        "At n = 1 it vanishes instead, at n = 2 it barely moves: try Streams.",
+        notes="Drag Depth to both ends. Dashed is the backward direction: just as bad. "
+        "The dotted line is theory (Newman 1986), {0.242|rate} decades for each layer; this "
+        "ensemble grows by {0.249|slope}. The number is the larger of two medians over 32 networks: "
+        "nine in ten of these networks lie between {10^13.6|low} and {10^18.2|high}. With one "
+        "stream the signal vanishes instead: try Streams.",
         state={"view": "composite", "iterations": 0},
         controls=("depth", "streams"),
     ),
     "dial": Scene(
         title="Turn the dial to 1",
-        text="mHC takes the exponential of every entry, divides each column by its sum, then each "
-        "row by its sum: one iteration of Sinkhorn and Knopp. The gain falls from {10^16.2|hc} to "
-        "{1.13|projected}.",
+        text="mHC takes the exponential of every entry, divides each column by its sum, and then "
+        "each row by its sum. That is one iteration of Sinkhorn and Knopp. The gain falls from "
+        "{10^16.2|hc} to {1.13|projected}.",
         formula="sinkhorn",
-        question="One iteration does not make a matrix doubly stochastic. Why is it enough?",
-        notes="Start at 0 and turn slowly. The cliff is between 0 and 1; after that hardly "
-        "anything happens. Do not explain yet: the next scene does.",
+        question="After one iteration the columns are not yet right. Why is it enough?",
+        notes="Start at 0 and turn slowly. The cliff is between 0 and 1, and after that hardly "
+        "anything happens. Do not explain it yet: the next two scenes do.",
         state={"view": "composite", "iterations": 1},
         controls=("iterations", "depth"),
     ),
+    "work": Scene(
+        title="One iteration, step by step",
+        text="Here is one layer’s matrix. The exponential makes every entry positive. Dividing the "
+        "columns makes their sums 1 and spoils the rows. Dividing the rows repairs those, and "
+        "spoils the columns a little: less each time.",
+        question="How quickly does the error shrink?",
+        notes="Press P, or Next half step. Watch the sums at the edges turn to 1.00. On the right "
+        "the error falls by the same factor in every iteration: the square of the limit’s second "
+        "singular value. So a matrix that hardly mixes takes long to normalise.",
+        state={"view": "sinkhorn", "iterations": 20},
+        controls=(),
+        headline=False,
+    ),
     "why": Scene(
-        title="One exact direction caps the other",
-        text="Here only rows are divided. Each sums to 1, and so do the rows of every product: "
-        "the forward gain is {1.00|member_forward} at any depth. All entries of the composite "
-        "then sum to n = 4, so no column can hold more: the backward gain is "
-        "{1.74|member_backward}, and can never pass 4.",
+        title="Rows alone",
+        text="Here only the rows are divided, so each sums to 1. Then the rows of every product sum "
+        "to 1 as well: the forward gain is {1.00|member_forward} at any depth. All entries of the "
+        "composite add up to n = 4, and none is negative. So no column can hold more than 4; the "
+        "backward gain is {1.74|member_backward}.",
         formula="closed",
         question="What happens if columns are divided instead of rows?",
-        notes="Point at the row sums of the composite: all 1.00. Then at the column sums: they "
-        "add up to 4, so the largest is at most 4. Closed under multiplication is all it takes. "
-        "Drag Depth: the sums stay. Choose 'Columns only' to answer the question.",
+        notes="Point at the row sums of the composite: all 1.00. Then at its column sums: they add "
+        "up to 4. Say both conditions aloud, the sum and the sign; the next scene shows that it "
+        "takes both. Choose “Columns only” to answer the question. They will say that the two "
+        "directions swap, and they are right.",
         state={"projection": "rows", "view": "matrices"},
         controls=("depth", "projection"),
         headline=False,
     ),
+    "exp": Scene(
+        title="The sign and the sum",
+        text="An iteration does two things: the exponential makes every entry positive, and "
+        "division fixes the sums. Neither is enough. With the exponential alone the gain is "
+        "{10^50.8|projected}. And if entries may be negative, matrices whose rows and columns all "
+        "sum to 1 still amplify the worst input by {10^10.7|signed}.",
+        question="Why does a sum of 1 limit nothing if entries may be negative?",
+        notes="Because large entries of both signs can add up to 1. The second number is computed "
+        "from 200 networks of random matrices whose rows and columns were shifted to sum to 1, "
+        "in the worst-case definition of the gain. The paper’s own gain is exactly 1 for them.",
+        state={"view": "composite", "projection": "exp"},
+        controls=("depth", "projection"),
+    ),
     "others": Scene(
-        title="What the other nineteen iterations buy",
-        text="The paper runs 20. One iteration leaves {1.13|after_1}, 20 leave {1.00|projected}: "
-        "the others close the gap between the two directions, they do not stop the explosion.",
+        title="The other nineteen iterations",
+        text="The paper uses 20 iterations. After one the larger gain is {1.13|after_1}, after 20 it "
+        "is {1.00|projected}. The explosion is over after the first. The others bring the column "
+        "sums to 1 too.",
         question="Would you pay for all of them?",
-        notes="The right-hand plot is the dial: everything of note happens before 1. How much is "
-        "left to buy depends on the logits, which is the next scene.",
+        notes="The right-hand plot is the dial: nearly everything happens before 1. How much is left "
+        "to gain depends on the logits, which is the next scene.",
         state={"view": "composite", "iterations": 20},
         controls=("iterations", "depth"),
     ),
     "sharp": Scene(
         title="When one is not enough",
-        text="Sharper logits are harder. At spread 5, one iteration leaves a backward gain of "
-        "{1.80|projected}, and 20 still leave {1.02|after_20}. Far below n = 4, but not 1.",
+        text="Sharper logits need more. At spread 5 one iteration leaves a backward gain of "
+        "{1.80|projected}, and 20 iterations leave {1.02|after_20}. That is far below 4, but it is "
+        "not 1.",
         formula="gaussian",
-        question="Where would you find such logits in a trained network?",
-        notes="Turn the dial: it now takes many iterations to come down. That is mHC-lite's "
-        "point, and perhaps the paper's own 1.6. Try spread 8.",
+        question="Would you expect such logits in a trained network?",
+        notes="Turn the dial: now it takes many iterations to come down. This is what the authors of "
+        "mHC-lite point out. Try a larger spread.",
         state={"view": "composite", "spread": 5.0},
         controls=("iterations", "spread"),
     ),
-    "exp": Scene(
-        title="It was the normalisation, not the exponential",
-        text="The first iteration does two things: it makes every entry positive, and it bounds "
-        "the sums. Do only the first, and the gain is {10^50.8|projected}, where no projection at "
-        "all gave {10^16.2|hc}.",
-        question="So which of the two tames the product?",
-        notes="Positive entries cannot cancel, so they explode faster. A control that most "
-        "demonstrations leave out.",
-        state={"view": "composite", "projection": "exp"},
-        controls=("depth", "projection"),
+    "alike": Scene(
+        title="Layers that resemble each other",
+        text="So far every layer was drawn for itself, and what one leaves uneven the next evens "
+        "out. Let the layers share most of their matrix, and it adds up. After 20 iterations the "
+        "median backward gain is {1.00|projected}; but one network in a hundred reaches "
+        "{1.89|alike}. The paper’s own model peaks near [1.6|Fig. 7b].",
+        question="What could make the layers of a trained network resemble each other?",
+        notes="This is one way to get there, not proof that it is the paper’s. Independent layers of "
+        "the same spread stay near 1. Drag Depth, then turn the dial down to 1 and see the band "
+        "widen. The hundredth network is computed from 2,000.",
+        state={"view": "composite", "init": "alike", "spread": 4.0, "iterations": 20},
+        controls=("iterations", "depth"),
     ),
     "drift": Scene(
-        title="Training starts at the identity, and drifts",
-        text="Nobody trains with random mixing. HC starts at the identity, and drifts while it "
-        "learns. Let every entry drift by 0.5: 64 layers of HC are at {10^7.0|hc}, and mHC, from "
-        "the same drift, at {1.01|projected}.",
-        formula="identity",
-        question="How little drift is safe?",
-        notes="Drag Spread from 0: HC leaves gain 1 slowly, then all at once. The explosion is "
-        "something that training does, not something that is there at the start.",
-        state={"view": "composite", "init": "identity", "spread": 0.5, "iterations": 20},
+        title="Away from the identity",
+        text="Nobody trains with random mixing. Training starts at the identity, where every stream "
+        "keeps to itself, and drifts. Here HC’s matrices and mHC’s have moved equally far, by "
+        "{0.79|distance_moved}. After 64 layers HC’s gain is {16.8|hc}, and mHC’s is "
+        "{1.00|projected}.",
+        formula="drift",
+        question="How little drift is safe for HC?",
+        notes="Drag Spread from 0: HC leaves 1 slowly, then all at once. The formula gives the rate; "
+        "it predicts {12.9|safe} here, on average over directions. Equally far means the same "
+        "Frobenius distance from the identity, layer by layer. The explosion is something that "
+        "training does, not something that is there at the start.",
+        state={"view": "composite", "init": "equal-drift", "spread": 0.2, "iterations": 20},
         controls=("iterations", "spread"),
     ),
+    "training": Scene(
+        title="The same data, the same seed, three networks",
+        text="Three small networks learn handwritten digits: the plain residual network, HC and mHC, "
+        "64 layers deep, at a learning rate of 0.03. One seed is replayed; the thin lines are the "
+        "other fifteen. At the right every dot is a seed’s final accuracy.",
+        question="Is it the seed, or is it the method?",
+        notes="Press P: the run takes ten seconds. Watch HC’s gain leave the ground before its loss "
+        "does. Then read the rates below the plots aloud, with their intervals. Show the surprising "
+        "seed too: choose the other one under “Seed replayed”. And say that at a lower learning rate "
+        "HC learns as well as mHC, with a gain that is large too: it is a risk, and not yet a loss.",
+        state={
+            "view": "lab",
+            "replay": 1,
+            "lab_depth": 64,
+            "lab_learning_rate": 0.03,
+        },
+        controls=(),
+        headline=False,
+    ),
     "real": Scene(
-        title="The real matrices of a 27B model",
-        text="DeepSeek trained both. HC's composite gain peaks near [3000|mHC paper, Fig. 3b], "
-        "mHC's near [1.6|Fig. 7b]. These are the matrices that the paper printed, averaged over "
-        "tokens: the largest row sum of an HC composite is {509|printed_hc}, of an mHC composite "
-        "{1.01|printed_mhc}.",
-        question="Why is the largest sum of averages not the average of the largest sums?",
-        notes="The paper's Figure 3 averages gains over tokens, Figure 8 averages matrices, so "
-        "3000 and 509 are not the same quantity. mHC's rows are at 1, its columns are not: "
-        "columns are normalised first.",
+        title="The matrices of a trained model",
+        text="DeepSeek printed some matrices of its 27B models, averaged over tokens. HC’s composite "
+        "gain peaks near [3000|Fig. 3b], mHC’s near [1.6|Fig. 7b]. Look at the columns: the largest "
+        "sum of an HC composite is {489|columns_hc}; those of mHC lie between {0.41|columns_least} "
+        "and {1.50|columns_most}.",
+        question="Which stream lost most, and does the gain tell you?",
+        notes="mHC’s rows sum to 1 by construction, so they prove nothing: its columns are what to "
+        "look at. A maximum hides what is lost. Figure 3 averages gains over tokens and Figure 8 "
+        "averages matrices, so the first number and the third are not the same quantity. HC’s single "
+        "layers are not gentle either: the first and the last have gains of {18.7|first_layer} and "
+        "{22.5|last_layer}.",
         state={"view": "figure8"},
         controls=(),
         headline=False,
     ),
     "price": Scene(
-        title="The price: streams become alike",
-        text="A product of doubly stochastic matrices drifts to the one with 1/n everywhere, in "
-        "which every stream carries the same average. One layer is {0.49|distance_1} away from "
-        "it, 5 layers are {0.02|distance} away.",
+        title="What is kept, and what fades",
+        text="Row sums of 1 keep what all streams share, and column sums of 1 keep their mean. What "
+        "fades is the difference between streams. Here +1 enters one stream and −1 another: after 5 "
+        "layers {0.02|difference} of it is left.",
         formula="uniform",
-        question="If the streams end alike, what were they for?",
-        notes="Random matrices mix fast. Trained ones mix less per layer, but Figure 8's "
-        "composite of 60 layers is near 0.25 everywhere too. A network that does not mix is "
-        "stable as well, and proves nothing: always ask for both numbers.",
+        question="If the streams end up alike, what are they for?",
+        notes="Random matrices mix fast; trained ones mix less in each layer. Switch on “Layers "
+        "write” for half of the answer: every layer writes to the streams anew, and not to all "
+        "alike. The paper calls this mixing and names it as a good.",
+        state={
+            "view": "signal",
+            "enters": "difference",
+            "iterations": 20,
+            "depth": 5,
+            "zoom": 8,
+        },
+        controls=("iterations", "depth"),
+        headline=False,
+    ),
+    "collapse": Scene(
+        title="Is that the price of mHC?",
+        text="HC’s streams become alike too. In the trained models the composite of layers "
+        "[31 to 60|Fig. 8] has {1.00|effective_hc} effective streams with HC, and "
+        "{1.70|effective_mhc} with mHC. A product of many matrices comes near rank one, bounded or "
+        "not.",
+        formula="distance",
+        question="So what should you measure beside the gain?",
+        notes="The plot on the right shows both networks; the metrics on the left compare with a "
+        "stochastic matrix and say nothing of HC. A network that does not mix at all is stable as "
+        "well, and proves nothing: always ask for both numbers. And the composite is not the "
+        "streams: layers write to them.",
         state={"view": "mixing", "iterations": 20, "depth": 5},
         controls=("iterations", "depth"),
         headline=False,
     ),
     "cost": Scene(
-        title="And the price in memory traffic and time",
-        text="In the 27B model, a layer of HC reads {10.5|reads} times as many numbers as a plain "
-        "residual connection, and writes {13.0|writes} times as many. Kernels that fuse, "
-        "recompute and overlap bring it down: the paper measured [6.7 %|section 4.3] more "
-        "training time.",
+        title="What it costs",
+        text="In the 27B model a layer of HC reads {10.5|reads} times as many numbers as a plain "
+        "residual connection, and writes {13.0|writes} times as many. Fused kernels cut that to "
+        "{6.5|reads_fused} and {5.0|writes_fused}, recomputing saves memory, and overlap hides "
+        "communication. The paper measured [6.7 %|section 4.3] more training time.",
         formula="traffic",
         question="What would you pay for a gain of 1 at any depth?",
-        notes="The counts are Table 2's, for n = 4, the layer's own work left out. 6.7 % is the "
-        "paper's measurement in its own large-scale training. The plots are the projection alone, "
-        "measured on this machine now: the slope is what one iteration costs.",
+        notes="The counts are Table 2’s, for n = 4, the layer’s own work left out. mHC stores more "
+        "than a residual network, not less. The percentage is the paper’s measurement in large-scale "
+        "training; it does not say at which size. The plots are the projection alone, measured on "
+        "this machine now.",
         state={"view": "cost", "iterations": 20},
         controls=("iterations",),
         headline=False,
     ),
+    "home": Scene(
+        title="To take home",
+        text="Multiply matrices that nothing limits, and the signal explodes or vanishes: "
+        "{10^16.2|hc} after 64 layers. Let no entry be negative and let the sums be 1, and it keeps "
+        "its size at any depth: {1.13|projected}. Ask two things of your own model: the gain of its "
+        "composite in both directions, and how much it still mixes.",
+        question="Which of the two will you look at first?",
+        notes="Leave this on the screen for the questions. The gain is of the residual mappings "
+        "alone; the whole network’s Jacobian also has the branches in it. Anybody can open this "
+        "page, and mhc-demo inspects the matrices of a model of one’s own.",
+        state={"view": "signal", "iterations": 1},
+        controls=("iterations", "depth"),
+    ),
 }
-"""Every scene by its name, in the order of the story."""
+"""Every scene by its name, in the order of the story: a lecture of some twenty minutes."""
+
+SHORT = ("surge", "widen", "explosion", "dial", "why", "training", "home")
+"""The scenes of the short way: some two minutes."""
 
 
 class Results:
@@ -241,20 +370,38 @@ class Results:
     def surface(self) -> xr.DataArray:
         return gain_surface(self.experiment)["log10_gain"]
 
-    def gain(self, iterations: int | None = None, series: str = "median", **where: Any) -> float:
+    def gain(
+        self,
+        iterations: int | None = None,
+        series: str = "median",
+        *,
+        least: bool = False,
+        **where: Any,
+    ) -> float:
         """log10 of the composite gain at the state's depth; the larger if no direction is given."""
         t = self.values["iterations"] if iterations is None else iterations
         gains = self.surface.sel(iterations=t, depth=self.values["depth"], series=series, **where)
-        return float(gains.max())
+        return float(gains.min() if least else gains.max())
 
-    def mixing(self, metric: str, depth: int | None = None) -> float:
-        """A mixing metric of the first network's composite, at the state's iterations."""
-        return float(
-            mixing_surface(self.experiment)[metric].sel(
-                iterations=self.values["iterations"],
-                depth=self.values["depth"] if depth is None else depth,
-            )
-        )
+    def typical(self) -> float:
+        """log10 of HC's gain of one layer: the ensemble's median, the mean over the layers."""
+        layers = layer_gains(self.experiment).sel(iterations=0, series="median")
+        return float(layers.mean())
+
+    def slope(self) -> float:
+        """By how many decades a layer HC's median composite gain grows, the mean of both ways."""
+        median = self.surface.sel(iterations=0, series="median")
+        last = self.values["depth"]
+        grown = median.sel(depth=last) - median.sel(depth=1)
+        return float(grown.mean()) / (last - 1)
+
+    def difference_left(self) -> float:
+        """How much of what entered the projected network is left, by its 2-norm."""
+        values = self.values
+        signal = signal_surface(self.experiment, entering=values["enters"])
+        there = signal["log10"].sel(iterations=values["iterations"], position=values["depth"])
+        norm = float(np.linalg.norm(10.0**there.values))
+        return norm / float(np.linalg.norm(signal["entering"].values))
 
 
 NUMBERS: dict[str, Callable[[Results], str]] = {
@@ -264,33 +411,96 @@ NUMBERS: dict[str, Callable[[Results], str]] = {
     "after_20": lambda results: in_text(results.gain(20)),
     "member_forward": lambda results: in_text(results.gain(series="member", direction="forward")),
     "member_backward": lambda results: in_text(results.gain(series="member", direction="backward")),
-    "typical": lambda results: in_text(
-        float(layer_gains(results.experiment).sel(iterations=0, series="median").mean())
-    ),
+    "typical": lambda results: in_text(results.typical()),
+    "power": lambda results: in_text(results.values["depth"] * results.typical()),
     "rate": lambda results: f"{gaussian_growth(results.experiment.streams)[0]:.3f}",
-    "printed_hc": lambda results: _largest_printed("hc"),
-    "printed_mhc": lambda results: _largest_printed("mhc"),
+    "factor": lambda results: f"{10 ** gaussian_growth(results.experiment.streams)[0]:.2f}",
+    "slope": lambda results: f"{results.slope():.3f}",
+    "signed": lambda results: in_text(_signed(results.experiment, results.values["depth"])),
+    "alike": lambda results: in_text(_hundredth(results.experiment, results.values)),
+    "distance_moved": lambda results: f"{_distance_moved(results.experiment):.2f}",
+    "low": lambda results: in_text(results.gain(0, "q05", least=True)),
+    "high": lambda results: in_text(results.gain(0, "q95")),
+    "first_layer": lambda results: f"{_printed_gain('layer_1'):.1f}",
+    "last_layer": lambda results: f"{_printed_gain('layer_60'):.1f}",
+    "safe": lambda results: f"{_drift_of_hc(results.experiment, results.values['depth']):.1f}",
+    "difference": lambda results: f"{results.difference_left():.2f}",
+    "columns_hc": lambda results: f"{_printed_columns('hc')[1]:.0f}",
+    "columns_least": lambda results: f"{_printed_columns('mhc')[0]:.2f}",
+    "columns_most": lambda results: f"{_printed_columns('mhc')[1]:.2f}",
+    "effective_hc": lambda results: f"{_effective('hc'):.2f}",
+    "effective_mhc": lambda results: f"{_effective('mhc'):.2f}",
     "reads": lambda results: f"{_traffic_of_27b('read'):.1f}",
     "writes": lambda results: f"{_traffic_of_27b('written'):.1f}",
-    "distance": lambda results: f"{results.mixing('uniform_distance'):.2f}",
-    "distance_1": lambda results: f"{results.mixing('uniform_distance', depth=1):.2f}",
+    "reads_fused": lambda results: f"{_traffic_of_27b('read', fused=True):.1f}",
+    "writes_fused": lambda results: f"{_traffic_of_27b('written', fused=True):.1f}",
 }
 """The functions that compute the numbers in the texts, formatted as there."""
 
 
-def _largest_printed(method: str) -> str:
-    gains = [
-        float(amax_gain(panel.matrix))
-        for panel in figure8()
-        if panel.method == method and panel.key.startswith("composite")
+def _signed(experiment: Experiment, depth: int) -> float:
+    """log10 of the worst-case gain of signed matrices whose rows and columns all sum to 1.
+
+    They are the nearest such matrices to random ones; the median of 200 networks, in the larger
+    direction.  (Facts on signs: rows that sum to 1 bound a product only if no entry is negative.)
+    """
+    z = sample_mixing(depth, experiment.streams, 200, seed=experiment.seed)
+    for axis in (-2, -1):
+        z = z - z.mean(axis, keepdims=True)
+    gains = log10_composite_gains(z + 1 / experiment.streams, "forward", "worst-case")
+    return float(np.median(gains[..., -1], axis=-1).max())
+
+
+def _hundredth(experiment: Experiment, values: Mapping[str, Any]) -> float:
+    """log10 of the backward gain that one network in a hundred reaches, of 2,000."""
+    drawn = {"init": experiment.init, "spread": experiment.spread, "seed": experiment.seed}
+    logits = sample_mixing(values["depth"], experiment.streams, 2000, logits=True, **drawn)
+    projected = project(logits, experiment.projection, values["iterations"])
+    gains = log10_composite_gains(projected, "forward", gains=("backward",))
+    return float(np.quantile(gains[0][..., -1], 0.99))
+
+
+def _distance_moved(experiment: Experiment) -> float:
+    """How far HC's matrices are from the identity (Frobenius norm), the mean over the ensemble."""
+    drawn = {"init": experiment.init, "spread": experiment.spread, "seed": experiment.seed}
+    moved = sample_mixing(64, experiment.streams, experiment.members, **drawn)
+    return float(np.linalg.norm(moved - np.eye(experiment.streams), axis=(-2, -1)).mean())
+
+
+def _drift_of_hc(experiment: Experiment, depth: int) -> float:
+    """What HC grows to by (n - 2) sigma^2 / 2 nats a layer, for small drift from the identity."""
+    return math.exp(depth * (experiment.streams - 2) * experiment.spread**2 / 2)
+
+
+def _composites(method: str) -> list[PrintedMatrix]:
+    return [
+        panel for panel in figure8() if panel.method == method and panel.key.startswith("composite")
     ]
-    return f"{max(gains):.0f}" if max(gains) >= 100 else f"{max(gains):.2f}"
 
 
-def _traffic_of_27b(kind: str) -> float:
+def _printed_columns(method: str) -> tuple[float, float]:
+    """The smallest and the largest absolute column sum that Figure 8 prints of a composite."""
+    sums = [abs(value) for panel in _composites(method) for value in panel.column_sums]
+    return min(sums), max(sums)
+
+
+def _printed_gain(key: str) -> float:
+    """The larger gain of one of HC's matrices in Figure 8, from its printed sums."""
+    panel = next(each for each in figure8() if (each.method, each.key) == ("hc", key))
+    return float(np.abs([*panel.row_sums, *panel.column_sums]).max())
+
+
+def _effective(method: str) -> float:
+    """The effective number of streams of Figure 8's composite 31-60."""
+    panel = next(each for each in _composites(method) if each.key == "composite_31_60")
+    return float(METRICS["effective_streams"](panel.matrix))
+
+
+def _traffic_of_27b(kind: str, *, fused: bool = False) -> float:
     """HC's memory traffic, "read" or "written", relative to a plain residual connection's."""
     model = TABLE_5["27B"]
-    traffic = hyper_connection_traffic(model.streams, model.width)
+    count = fused_traffic if fused else hyper_connection_traffic
+    traffic = count(model.streams, model.width)
     return getattr(traffic, kind) / getattr(residual_traffic(model.width), kind)
 
 
@@ -304,7 +514,7 @@ def scenes_for_browser() -> list[dict[str, str]]:
             "text": explained(markup(scene.text)),
             "formula": FORMULAS[scene.formula].markup() if scene.formula else "",
             "question": explained(markup(scene.question)),
-            "notes": scene.notes,
+            "notes": NUMBER.sub(lambda m: m[1], scene.notes),
         }
         for name, scene in SCENES.items()
     ]

@@ -22,6 +22,7 @@ from . import compare
 from . import phase
 from . import cost
 from . import figure8
+from . import benchmarks
 from . import formulas
 from . import lab
 # isort: on
@@ -46,6 +47,7 @@ def groups() -> list[dict[str, Any]]:
 __all__ = [
     "VIEWS",
     "View",
+    "benchmarks",
     "compare",
     "composite",
     "cost",
