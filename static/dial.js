@@ -7,8 +7,9 @@ Object.assign(mhc, (() => {
   // A slider for one part of the state: the browser's own range input, which paints a move in a
   // frame, speaks to screen readers and knows the keys.  `tell` is called with the value while it
   // moves, ten times a second at most, and always with the last one.  A mark is a value, or a value
-  // and the words for it; `pace`: milliseconds from one value to the next while it plays.
-  function range(el, doc, {name, label, start, end, marks, tell, pace = WHOLE_RANGE / (end - start)}) {
+  // and the words for it; `pace`: milliseconds from one value to the next while it plays; `of_view`:
+  // whether it is the open view's own.
+  function range(el, doc, {name, label, start, end, marks, tell, of_view = false, pace = WHOLE_RANGE / (end - start)}) {
     el.classList.add("mhc-range");
     const head = element("div", "head", el);
     const id = `mhc-${name}-${Math.random().toString(36).slice(2)}`;
@@ -44,7 +45,7 @@ Object.assign(mhc, (() => {
     });
     input.addEventListener("input", () => take(input.valueAsNumber));
     mhc.offer(doc, name, input, take);
-    play_button(head, doc, label, () => state_of(doc)[name], take, start, end, pace);
+    play_button(head, doc, {label, value: () => state_of(doc)[name], take, start, end, pace, of_view});
     return listen(doc, (state) => {
       if (input.valueAsNumber !== state[name]) input.value = state[name];
       input.style.setProperty("--at", (state[name] - start) / (end - start));
@@ -66,7 +67,7 @@ Object.assign(mhc, (() => {
 
   // Steps a value from where it is (or from the start, if it is at the end) up to the end; if the
   // system asks for reduced motion, straight to the end.
-  function play_button(parent, doc, label, value, take, start, end, pace) {
+  function play_button(parent, doc, {label, value, take, start, end, pace, of_view}) {
     const speed = element("button", "speed", parent, {type: "button"});
     const button = element("button", "play", parent, {type: "button"});
     let timer = null;
@@ -99,7 +100,7 @@ Object.assign(mhc, (() => {
       wait();
     });
     speed.addEventListener("click", () => faster(doc));
-    player(doc).buttons.add({button, speed, stop});
+    player(doc).buttons.add({button, speed, stop, of_view});
     show_speed(doc);
   }
 
@@ -125,13 +126,12 @@ Object.assign(mhc, (() => {
     for (const tell of pending) tell();
   }
 
-  // Presses the first visible play button.
+  // Presses the play button of the open view if it has one, else the first that is visible.
   function play(doc) {
     const {buttons} = player(doc);
-    for (const each of buttons) {
-      if (!each.button.isConnected) buttons.delete(each);
-      else if (each.button.checkVisibility()) return each.button.click();
-    }
+    for (const each of buttons) if (!each.button.isConnected) buttons.delete(each);
+    const visible = [...buttons].filter(({button}) => button.checkVisibility());
+    (visible.find(({of_view}) => of_view) ?? visible[0])?.button.click();
   }
 
   // ---- the headline ------------------------------------------------------------------------
@@ -177,8 +177,14 @@ Object.assign(mhc, (() => {
     // There is always room for the longest sentence: nothing moves below a hand.
     const [lead, room] = el.querySelectorAll(".lead > span");
     const longest = longest_sentence(doc);
+    // The story's button, which lies over the headline, stands below the sentence (mhc.css).
+    const sized = new ResizeObserver(() => {
+      const {offsetHeight: height} = lead.parentNode;
+      if (height) document.documentElement.style.setProperty("--mhc-sentence", `${height}px`);
+    });
+    sized.observe(lead.parentNode);
     let timer = null;
-    return listen(doc, (state) => {
+    const stop = listen(doc, (state) => {
       const titles = named(chosen(), state);
       const both = gains(doc, state);
       write(lead, sentence(both[0].larger, state.depth));
@@ -200,6 +206,10 @@ Object.assign(mhc, (() => {
         text(status, `${state.depth} layers. ${spoken.join(". ")}.`);
       }, 500);
     });
+    return () => {
+      sized.disconnect();
+      stop();
+    };
   }
 
   // What the two numbers are the size of.

@@ -1,5 +1,5 @@
-/* The doors to the views: groups, each with the question that it answers, and in a group its views.
-   The first page and the live page have the same ones. */
+/* The doors to the views: groups, each with the question that it answers, and in a group its views;
+   and the way to present the one that is open.  The first page and the live page have the same. */
 "use strict";
 mhc.doors = (() => {
   const {element, text} = mhc;
@@ -36,13 +36,16 @@ mhc.doors = (() => {
   }
 
   /* `groups`: [{title, question, views: [{name, title}]}].  `choose(name)` is called for a view that
-     the reader opens.  Returns `show(name)`, which marks the view that is open. */
-  return function doors(el, {groups, choose}) {
+     the reader opens, `present()` to present the one that is open.  Returns `show(name)`, which marks
+     the view that is open. */
+  return function doors(el, {groups, choose, present}) {
     el.classList.add("mhc-doors");
     const outer = list_of(el, "outer", "Views");
     const line = element("div", "line", el);
     const question = element("p", "question", line);
     const inner = list_of(line, "inner", "Views of this group");
+    element("button", "present", line, {type: "button", textContent: "Present", ariaLabel: "Present this view"})
+      .addEventListener("click", present);
     const last = new Map(groups.map((group) => [group, group.views[0].name])); // last open
     const heads = groups.map((group) => tab(outer, group.title, () => open(last.get(group))));
     let shown = null; // group

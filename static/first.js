@@ -65,7 +65,11 @@ mhc.first = (() => {
       want({sidebar: !host.classList.contains("closed")});
     });
     find("aside").addEventListener("click", () => want({}));
-    mhc.doors(find(".doors"), {groups: data.groups, choose: (view) => want({view})})(data.view);
+    mhc.doors(find(".doors"), {
+      groups: data.groups,
+      choose: (view) => want({view}),
+      present: () => want({presenting: true}),
+    })(data.view);
     tell_story();
     host.offered = data.offered;
     host.addEventListener("mhc-choice", ({detail}) => want(detail));
@@ -185,8 +189,10 @@ mhc.first = (() => {
     if (first) {
       while (!stands(live)) await pause(50);
       while (held || performance.now() - moved < (wanted ? 0 : QUIET)) await pause(50);
+      const known = {...wishes};
       take_over(live, session.known);
       await painted();
+      take_over(live, known); // what was done meanwhile
     }
     finish(place);
   }

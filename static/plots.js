@@ -11,8 +11,11 @@ Object.assign(mhc, (() => {
   const filled = (template, state) => template.replace(/\{(\w+)\}/g, (_, name) => state[name]);
   const title_of = (figure, state) => filled(get(contents(figure), "title"), state);
   const counted = (count, thing) => `${count} ${thing}${count === 1 ? "" : "s"}`;
-  const present = ({depth, iterations}) =>
-    `${counted(depth, "layer")}, ${counted(iterations, "iteration")}`;
+  const where_of = (figure, state) => {
+    const {depth, iterations} = state;
+    const where = get(contents(figure), "where");
+    return where ? filled(where, state) : `${counted(depth, "layer")}, ${counted(iterations, "iteration")}`;
+  };
 
   // ---- numbers -----------------------------------------------------------------------------
 
@@ -105,7 +108,7 @@ Object.assign(mhc, (() => {
     const [across, up] = [figure.below[0], figure.left[0]].map((axis) => axis.axis_label);
     const all = series_of(figure).filter(({columns, colour}) => !colour || has_values(columns[1]));
     return [
-      `Plot at ${present(state)}. Across: ${across}; up: ${up}.`,
+      `Plot at ${where_of(figure, state)}. Across: ${across}; up: ${up}.`,
       ...all.map((series) => curve(series, state[along])),
       ...(all.length ? [] : ["Nothing is drawn."]),
     ].join(" ");
@@ -128,7 +131,7 @@ Object.assign(mhc, (() => {
       fates.set(found, (fates.get(found) ?? 0) + 1);
     }
     const shares = [...fates].map(([fate, count]) => `${fate} in ${count}`).join(", ");
-    return `Map of the gain over ${x.heading} and ${y.heading}, at ${present(state)}. `
+    return `Map of the gain over ${x.heading} and ${y.heading}, at ${where_of(figure, state)}. `
       + `Nearest to the present state: ${tell(near)}. Smallest: ${tell(sorted[0])}. Largest: `
       + `${tell(sorted.at(-1))}. Of ${known.length} cells the gain ${shares}.`;
   }
@@ -158,7 +161,7 @@ Object.assign(mhc, (() => {
     const each = [...get(here, "said")].map((said, i) => `stream ${i + 1} carries ${said}`);
     const layer = get(here, "layer")[0];
     const place = layer ? `After layer ${layer}` : "Before the first layer";
-    return `Picture of the streams at ${present(state)}. ${place}: ${each.join(", ")}.`;
+    return `Picture of the streams at ${where_of(figure, state)}. ${place}: ${each.join(", ")}.`;
   }
 
   function histogram(figure, state) {
@@ -168,7 +171,7 @@ Object.assign(mhc, (() => {
       const [from, to] = [low.values[found[0]], high.values[found.at(-1)]];
       return `${name}: median ${in_words(median.values[0])}, all from ${in_words(from)} to ${in_words(to)}.`;
     };
-    return `Histogram at ${present(state)}. ${series_of(figure).map(tell).join(" ")}`;
+    return `Histogram at ${where_of(figure, state)}. ${series_of(figure).map(tell).join(" ")}`;
   }
 
   const SAY = {curves, map, matrix, streams, histogram};
@@ -248,10 +251,10 @@ Object.assign(mhc, (() => {
       return arrange(ctx, pieces, width - 2 * edge).map((line) => ({line, size, weight}));
     };
     const entries = series_of(figure).filter(({colour, columns}) => colour && has_values(columns[1]));
-    const title = title_of(figure, state);
+    const [title, where] = [title_of(figure, state), where_of(figure, state)];
     const above = [
       ...(title === figure.title?.text ? [] : set(lines, title.split(/(?<= )/), 16, "bold")),
-      ...set(lines, [present(state)], 13),
+      ...(where === title ? [] : set(lines, [where], 13)),
       ...(entries.length ? set(legend, entries, 13) : []),
     ];
     const below = query ? set(lines, query.split(/(?<=&)/), 10) : [];
@@ -308,8 +311,8 @@ Object.assign(mhc, (() => {
   }
 
   function file_name(figure, state, type) {
-    const words = `mhc ${title_of(figure, state)} ${present(state)}`.toLowerCase();
-    return `${words.replace(/[^a-z0-9]+/g, "-")}.${type}`;
+    const words = new Set(["mhc", title_of(figure, state), where_of(figure, state)]);
+    return `${[...words].join(" ").toLowerCase().replace(/[^a-z0-9]+/g, "-")}.${type}`;
   }
 
   function download(blob, name) {

@@ -33,7 +33,7 @@ Object.assign(mhc, (() => {
       n, zoom, wide, front, from, to: from + zoom, figure,
       // The last position that the signal has reached, of those that are seen.
       until: Math.min(from + zoom, backward ? enters_after : front),
-      ribbons, writes, look,
+      ribbons, pixels, writes, look,
       room: zoom * room / (1 - room),
       projection, short, iterative,
       // The lane ends where the ribbons begin.
@@ -106,7 +106,8 @@ Object.assign(mhc, (() => {
     const out = {layer: [], from: [], to: [], weight: [], x0: [], y0: [], x1: [], y1: [], cx0: [],
                  cy0: [], cx1: [], cy1: [], width: [], colour: [], dash: []};
     if (!f.ribbons) return out;
-    const unit = 0.2 * f.pitch;
+    // As wide as the lanes' pitch has room for, but where layers are narrow, as those have.
+    const room = Math.min(f.pitch, 0.65 * f.pixels);
     for (let layer = f.from + 1; layer <= f.until; layer++) {
       const row = held.indexOf(layer);
       if (row < 0) continue; // the server is about to send them
@@ -127,7 +128,7 @@ Object.assign(mhc, (() => {
         out.cy0.push(from);
         out.y1.push(to);
         out.cy1.push(to);
-        out.width.push(Math.min(0.9 * f.pitch, Math.max(0.4, unit * Math.abs(w))));
+        out.width.push(Math.min(0.9 * room, Math.max(0.4, 0.2 * room * Math.abs(w))));
         out.colour.push(w < 0 ? look.negative : look.positive);
         out.dash.push(w < 0 ? "4 3" : "solid");
       }

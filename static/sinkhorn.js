@@ -26,7 +26,7 @@ Object.assign(mhc, (() => {
     const next = button("Next half step ▶", 1, "main");
     const slider = element("div", "", bar);
     const stop_range = range(slider, doc, {
-      name: "step", label: "Step", start: 0, end, marks: told("marks"), tell, pace: told("pause")});
+      name: "step", label: "Step", start: 0, end, marks: told("marks"), tell, pace: told("pause"), of_view: true});
     const sentence = element("p", "sentence", el, {ariaHidden: "true"});
     const status = element("div", "spoken", el, {role: "status"});
     let timer = null;

@@ -125,6 +125,23 @@ Object.assign(mhc, (() => {
     return {text, exact, shade: values.map((v, i) => (inside[i] ? v / largest : 0))};
   }
 
+  const sizes = new WeakMap(); // text of a heatmap -> {wanted, given}: pixels that Python set, and what fits
+  const OF_CELL = 0.28; // "−1.67" is three times as wide as its type is high
+
+  // Keeps a heatmap's numbers inside their cells.
+  function fit_numbers(figure) {
+    const {x_range: {start, end}, inner_width, renderers} = figure;
+    for (const {glyph} of renderers) {
+      if (glyph.type !== "Text" || glyph.name !== "ink") continue;
+      const now = parseFloat(glyph.text_font_size.value);
+      const before = sizes.get(glyph);
+      const wanted = before?.given === now ? before.wanted : now;
+      const given = Math.min(wanted, Math.floor(OF_CELL * inner_width / (end - start)));
+      sizes.set(glyph, {wanted, given});
+      if (given !== now && given > 0) glyph.text_font_size = {value: `${given}px`};
+    }
+  }
+
   // How strongly the sums of a block are marked: by how far they are from 1, or as reading 1.00.
   function sums(block, text) {
     const n = Math.round(Math.sqrt(block.length)) - 1;
@@ -165,9 +182,9 @@ Object.assign(mhc, (() => {
     }
   }
 
-  // Does a rule read anything that has changed: the depth, the iterations, its table?
+  // Does a rule read anything that has changed: the depth, the iterations, a table that it names?
   function moves(rule, changed) {
-    if (changed.has(get(rule, "table")) || changed.has(get(rule, "carried"))) return true;
+    if (entries(rule).some(([, value]) => typeof value === "object" && changed.has(value))) return true;
     const select = get(rule, "select");
     const by_iterations = select !== "column" && get(rule, "at") === undefined;
     const by_depth = select !== "row" || get(rule, "cut") === true || get(rule, "shape") !== undefined;
@@ -206,5 +223,5 @@ Object.assign(mhc, (() => {
   }
 
   return {get, surface, state_of, move, refresh, listen,
-          cut: (source) => cut(source, state_of(source.document))};
+          fit_numbers, cut: (source) => cut(source, state_of(source.document))};
 })());

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from bokeh.models import ColumnDataSource, Rect
 
 from mhc_demo.figures import style
-from mhc_demo.figures.matrices import PALETTES
+from mhc_demo.figures.matrices import PALETTES, Heatmap
 
 LEAST_CONTRAST = 4.5
 """WCAG 2.2, success criterion 1.4.3 (AA), for text of normal size."""
@@ -35,6 +36,22 @@ def test_zero_is_nearest_to_the_page_and_large_entries_stand_out(theme: str, pag
     found = [contrast(each, page) for each in palette]
     assert min(range(len(found)), key=found.__getitem__) == middle
     assert min(found[0], found[-1]) > 2
+
+
+@pytest.mark.parametrize(("theme", "page"), [("light", "#ffffff"), ("dark", "#121212")])
+def test_sums_can_be_read_and_have_no_colour_of_a_method(theme: str, page: str) -> None:
+    # As much of them as slices.js lays on.
+    for colour, most in ((style.OFF, 0.6), (style.EXACT, 0.5)):
+        pairs = [(int(colour[i : i + 2], 16), int(page[i : i + 2], 16)) for i in (1, 3, 5)]
+        cell = "#" + "".join(f"{round(most * a + (1 - most) * b):02x}" for a, b in pairs)
+        assert contrast(cell, style.INK[theme]) >= LEAST_CONTRAST
+    drawn = {
+        each.glyph.fill_color
+        for each in Heatmap("sums", "", 4, ColumnDataSource(), marked=True).figure.renderers
+        if isinstance(each.glyph, Rect) and isinstance(each.glyph.fill_color, str)
+    }
+    assert {style.OFF, style.EXACT} <= drawn
+    assert drawn.isdisjoint({style.HC, style.PROJECTED, style.PLUS, style.MINUS})
 
 
 def test_no_sign_has_the_colour_of_a_method() -> None:

@@ -90,12 +90,17 @@ class Doors(JSComponent):
 
     groups = param.List(item_type=dict, doc="See `views.groups`.")
     view = param.String(doc="Name of the view that is open; the browser sets it.")
+    present = param.Boolean(default=False, doc="As that of `Story`; the browser sets it.")
 
     _esm = """
     export function render({model, el}) {
       const host = document.createElement("div")
       el.append(host)
-      const show = mhc.doors(host, {groups: model.groups, choose: (name) => { model.view = name }})
+      const show = mhc.doors(host, {
+        groups: model.groups,
+        choose: (name) => { model.view = name },
+        present: () => { model.present = true },
+      })
       const follow = () => show(model.view)
       model.on("view", follow)
       model.on("remove", mhc.connection.listen(({lost}) => { host.inert = lost }))
@@ -318,12 +323,13 @@ class BrowserWindow(JSComponent):
       const page = doc.roots().find((root) => root.data && "sidebar_open" in root.data)
       if (page?.data.sidebar_open && innerWidth < 600) page.data.sidebar_open = false
       const system = matchMedia("(prefers-color-scheme: dark)")
+      // At once here; but what Python answers before the page stands, Panel does not send.
+      if (page && model.theme === "auto")
+        page.data.setv({dark_theme: system.matches}, {sync: false})
       const follow = () => {
         model.system_dark = system.matches
         if (page && model.theme === "auto") page.data.dark_theme = system.matches
       }
-      follow()
-      stops.push(mhc.on(system, "change", follow))
       // The width of the plots, as they are drawn, becomes that of a page (static/dom.js).
       stops.push(mhc.on(window, "beforeprint", () => {
         mhc.prepare_paper(view.parent.el, Boolean(page?.data.dark_theme))
@@ -339,6 +345,8 @@ class BrowserWindow(JSComponent):
       }
       stops.push(mhc.on(window, "resize", on_resize))
       const stands = () => {
+        follow()
+        stops.push(mhc.on(system, "change", follow))
         measure()
         model.first_picture = true
       }

@@ -116,6 +116,7 @@ class Controls(pn.viewable.Viewer):
             sizing_mode="stretch_width",
             margin=(8, 0),
         )
+        self._shuffle = shuffle
         state.param.watch(self._arrange, "view")
         state.param.watch(self._limit, ["projection", "device", "streams"])
         of_views = [name for view in VIEWS.values() for name in view.parameters]
@@ -164,7 +165,8 @@ class Controls(pn.viewable.Viewer):
         if not view.of_experiment and self._settings_of != view.name:
             self._settings[:] = view.settings(self.state)
             self._settings_of = view.name
-        self._experiment.visible = view.of_experiment
+        # The seed is the experiment's, and no other view shows one.
+        self._experiment.visible = self._shuffle.visible = view.of_experiment
         self._settings.visible = not view.of_experiment
 
     def _limit(self, *_: Any) -> None:

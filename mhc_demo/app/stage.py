@@ -27,9 +27,16 @@ class Stage:
         self.completed = False
         """Whether the page's first picture stands, so that views are built whole."""
         self.doors = Doors(
-            groups=groups(), view=context.state.view, sizing_mode="stretch_width", margin=0
+            groups=groups(),
+            view=context.state.view,
+            present=context.state.param.present,
+            sizing_mode="stretch_width",
+            margin=0,
         )
         self.doors.param.watch(self._door_opened, "view")
+        self.doors.param.watch(
+            lambda event: setattr(context.state, "present", event.new), "present"
+        )
         self.place = pn.Column(
             sizing_mode="stretch_width", margin=0, css_classes=["mhc-stage"], styles=UNLIMITED
         )

@@ -66,14 +66,16 @@ def described(
     along: str = "",
     grip: bool = True,
     here: ColumnDataSource | None = None,
+    where: str = "",
 ) -> figure:
     """Add its contents to a figure.
 
-    `title` may name {depth} and {iterations}.  `kind` is "curves"; "matrix" (a block with its
-    sums, and a power of ten in the corner); or "map" (a value for each pair of coordinates, with
-    `here` the present pair); or "histogram".  `along` is the slider that the first column of curves
-    belongs to; unless that is not the x axis (`grip`), the plot itself can be dragged
-    (`static/pointer.js`).
+    `title` may name {depth} and {iterations}, and so may `where`, which says what of the experiment
+    is shown; if empty, that is so many layers and iterations.  `kind` is "curves"; "matrix" (a
+    block with its sums, and a power of ten in the corner); or "map" (a value for each pair of
+    coordinates, with `here` the present pair); or "histogram".  `along` is the slider that the
+    first column of curves belongs to; unless that is not the x axis (`grip`), the plot itself can
+    be dragged (`static/pointer.js`).
     """
     grip = grip and bool(along)
     if grip:  # a finger that goes up or down scrolls the page
@@ -85,6 +87,7 @@ def described(
             "along": along,
             "grip": grip,
             "here": here,
+            "where": where,
             "series": [_tag(each) for each in series],
             "font": style.FONT,
         }

@@ -179,7 +179,7 @@ class Heatmap:
             source.data.update(off=np.zeros(size), one=np.zeros(size))
             parts += [
                 (Rect(fill_color=colour, fill_alpha=alpha, **SQUARE), right + below)
-                for colour, alpha in ((style.HC, "off"), (style.PROJECTED, "one"))
+                for colour, alpha in ((style.OFF, "off"), (style.EXACT, "one"))
             ]
         if n <= LEGIBLE:
             numbers = {"text_align": "center", "text_font_size": "14px" if n <= 4 else "10px"}
@@ -202,6 +202,12 @@ class Heatmap:
             if isinstance(glyph, Text):
                 glyph.name = "ink"  # by which the standalone file finds it
                 self.texts.append(glyph)
+        if n <= LEGIBLE:
+            fit = CustomJS(args={"figure": p}, code="mhc.fit_numbers(figure)")
+            p.js_on_change("inner_width", fit)
+            for text in self.texts:
+                text.syncable = False  # the browser makes it smaller
+                text.js_on_change("text_font_size", fit)
         power = _text(
             text_color=style.HC, text_font_style="bold", text_font_size="16px", text_align="right"
         )

@@ -21,6 +21,7 @@ from bokeh.models import (
     ColumnDataSource,
     CustomJS,
     HoverTool,
+    NoOverlap,
     Quad,
     Range1d,
     Segment,
@@ -201,6 +202,7 @@ class SignalFigure:
         p.xaxis.visible = False
         p.grid.grid_line_color = None
         p.axis.axis_line_color = None
+        p.yaxis.major_label_policy = NoOverlap()  # of many streams, in a low picture
         options: dict[str, Any] = {} if at is None else {"at": at}
 
         def cut(shape: str, source: ColumnDataSource, **columns: str) -> ColumnDataSource:

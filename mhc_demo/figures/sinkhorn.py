@@ -140,9 +140,12 @@ class SinkhornFigure:
     def _entitle(self, name: str, state: Position) -> None:
         for shown, title in self.heatmaps:
             told = title.format(name=name)
-            described(shown.figure, told, shown.block, kind="matrix")
+            where = told if self.error else name
+            described(shown.figure, told, shown.block, kind="matrix", where=where)
             shown.figure.title.text = told.format(**state)
             follows(shown.figure.title, "text", told, table=self.table)
+        if self.error is not None:
+            self.error.describe(f"{name}, step {{step}}")
 
     def _frame(self, p: figure, state: Position) -> None:
         """Frames around the columns or rows that the present step has divided."""
@@ -273,7 +276,7 @@ def _not_converged(s2: float, off: float) -> str:
     )
 
 
-SUMS = "Σ at the edges are the sums: orange while they are far from 1, blue where they read 1.00."
+SUMS = "Σ at the edges are the sums: grey while they are far from 1, gold where they read 1.00."
 
 
 def legend(steps: xr.Dataset, iterations: int | None = None) -> list[Entry]:
@@ -381,9 +384,12 @@ class ErrorFigure:
                 attachment="horizontal",
             )
         )
+
+    def describe(self, where: str) -> None:
+        """Say what it shows, and of which matrix and step."""
         along = Column("iterations", "iterations")
         described(
-            p,
+            self.figure,
             "Largest |sum − 1| after each iteration",
             Series("error", self.source, along, [log10("error", "error")], colour=style.PROJECTED),
             Series(
@@ -395,6 +401,7 @@ class ErrorFigure:
                 dash=SLOPE.dash,
             ),
             along="iterations",
+            where=where,
         )
 
     def update(self, steps: xr.Dataset) -> None:

@@ -17,7 +17,8 @@ A column is taken from the table's column of a name, or from the present positio
 "@iterations", or "@depths", all depths of the table.  `cut` ends a row at the present depth;
 `exact` waits for a table that ends there.  `heatmap` adds text and shade of a block; `shape` names
 a script's function that makes all columns of the source from what is selected (`signal.py`); of
-what it selects, whole numbers of 16 bits are thousandths.
+what it selects, whole numbers of 16 bits are thousandths.  A rule may name further tables for that
+function: it is obeyed anew when any of them changes.
 Other models (spans, titles, the visibility of lines) take a property from the position: "set".
 
 In the place of depths a table may have the steps of one matrix (`along="step"`; see `sinkhorn.py`),

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from bokeh.core.properties import value
 from bokeh.models import (
     ColumnDataSource,
     CustomJSTicker,
@@ -32,6 +33,9 @@ THEORY = "#9c6ade"
 SHADE = "#868e96"
 PLUS, MINUS = "#1b9e8f", "#b5489a"
 """Signs, wherever colour stands for them: never the colours of HC and the projection."""
+OFF, EXACT = SHADE, "#d9a400"
+"""Sums of rows and columns, off 1 and exactly 1: no method is meant, and the cells beside them have
+the colours of signs."""
 TINTS = {
     "light": ("#cb7fb8", "#fafafa", "#32a89a"),
     "dark": ("#943d7f", "#212427", "#186d63"),
@@ -246,4 +250,6 @@ def draw(p: figure, source: ColumnDataSource, glyph: Glyph, level: str = "glyph"
     `p.line(...)` would make three more copies of the glyph, for selections that we do not have:
     half the models of a page, and half the time it takes to open.
     """
+    if isinstance(glyph, Text):
+        glyph.text_font = value(FONT)  # as all other text
     return p.add_glyph(source, glyph, level=level, selection_glyph=None, nonselection_glyph=None)

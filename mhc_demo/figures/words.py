@@ -116,7 +116,8 @@ def metrics() -> list[Entry]:
 def signal() -> list[Entry]:
     """What lanes and ribbons mean."""
     sizes = "".join(
-        f'<span class="sample" style="--tall:{lane_height(power):.2f}"></span>{size}'
+        f'<span class="size"><span class="sample" style="--tall:{lane_height(power):.2f}"></span>'
+        f"{size}</span>"
         for power, size in (
             (-8, "10<sup>−8</sup>"),
             (0, "1"),

@@ -75,14 +75,14 @@ SCENES: dict[str, Scene] = {
     ),
     "stream": Scene(
         title="One residual stream",
-        text="This is what every deep network has done since ResNet. A layer adds its output to the "
-        "stream and takes nothing away: x + F(x). Through 64 layers the signal that entered keeps "
-        "its size: a gain of {1.00|hc}.",
+        text="This is what every deep network has done since ResNet. A layer adds its output to "
+        "the stream and takes nothing away: x + F(x). Through 64 layers the signal that entered "
+        "keeps its size: a gain of {1.00|hc}.",
         formula="residual",
         question="What happens to the signal if a layer learns nothing at all?",
         notes="Nothing happens to it, and that is why deep networks train at all. Drag Depth: the "
-        "lane does not change. Everything that follows is about keeping it like this while we allow "
-        "more than one stream.",
+        "lane does not change. Everything that follows is about keeping it like this while we "
+        "allow more than one stream.",
         state={
             "view": "signal",
             "streams": 1,
@@ -112,9 +112,9 @@ SCENES: dict[str, Scene] = {
         "that the paper prints. mHC beats HC on all but one: MATH, where HC has [26.4|Table 4] and "
         "mHC [26.0|Table 4].",
         question="So what is wrong with HC?",
-        notes="Nobody wants to give the streams up. The paper prints benchmarks for 27B only, so do "
-        "not say that it holds at every size. The question is how to keep the gain in quality and "
-        "lose the jump at step 12,000.",
+        notes="Nobody wants to give the streams up. The paper prints benchmarks for 27B only, so "
+        "do not say that it holds at every size. The question is how to keep the gain in quality "
+        "and lose the jump at step 12,000.",
         state={"view": "benchmarks"},
         controls=(),
         headline=False,
@@ -134,16 +134,16 @@ SCENES: dict[str, Scene] = {
     ),
     "explosion": Scene(
         title="Sixty-four layers",
-        text="{2.83|typical} to the power of 64 would be {10^28.9|power}. It is less: signs cancel, "
-        "and the largest rows of different layers do not line up, so that each layer multiplies by "
-        "{1.75|factor}. Still, 64 layers amplify by {10^16.2|hc}.",
+        text="{2.83|typical} to the power of 64 would be {10^28.9|power}. It is less: signs "
+        "cancel, and the largest rows of different layers do not line up, so that each layer "
+        "multiplies by {1.75|factor}. Still, 64 layers amplify by {10^16.2|hc}.",
         formula="composite",
         question="And a gradient, on its way back through the same layers?",
-        notes="Drag Depth to both ends. Dashed is the backward direction: just as bad. "
-        "The dotted line is theory (Newman 1986), {0.242|rate} decades for each layer; this "
-        "ensemble grows by {0.249|slope}. The number is the larger of two medians over 32 networks: "
-        "nine in ten of these networks lie between {10^13.6|low} and {10^18.2|high}. With one "
-        "stream the signal vanishes instead: try Streams.",
+        notes="Drag Depth to both ends. Dashed is the backward direction: just as bad. The dotted "
+        "line is theory (Newman 1986), {0.242|rate} decades for each layer; this ensemble grows "
+        "by {0.249|slope}. The number is the larger of two medians over 32 networks: nine in ten "
+        "of these networks lie between {10^13.6|low} and {10^18.2|high}. With one stream the "
+        "signal vanishes instead: try Streams.",
         state={"view": "composite", "iterations": 0},
         controls=("depth", "streams"),
     ),
@@ -174,10 +174,10 @@ SCENES: dict[str, Scene] = {
     ),
     "why": Scene(
         title="Rows alone",
-        text="Here only the rows are divided, so each sums to 1. Then the rows of every product sum "
-        "to 1 as well: the forward gain is {1.00|member_forward} at any depth. All entries of the "
-        "composite add up to n = 4, and none is negative. So no column can hold more than 4; the "
-        "backward gain is {1.74|member_backward}.",
+        text="Here only the rows are divided, so each sums to 1. Then the rows of every product "
+        "sum to 1 as well: the forward gain is {1.00|member_forward} at any depth. All entries of "
+        "the composite add up to n = 4, and none is negative. So no column can hold more than 4; "
+        "the backward gain is {1.74|member_backward}.",
         formula="closed",
         question="What happens if columns are divided instead of rows?",
         notes="Point at the row sums of the composite: all 1.00. Then at its column sums: they add "
@@ -203,12 +203,12 @@ SCENES: dict[str, Scene] = {
     ),
     "others": Scene(
         title="The other nineteen iterations",
-        text="The paper uses 20 iterations. After one the larger gain is {1.13|after_1}, after 20 it "
-        "is {1.00|projected}. The explosion is over after the first. The others bring the column "
-        "sums to 1 too.",
+        text="The paper uses 20 iterations. After one the larger gain is {1.13|after_1}, after 20 "
+        "it is {1.00|projected}. The explosion is over after the first. The others bring the "
+        "column sums to 1 too.",
         question="Would you pay for all of them?",
-        notes="The right-hand plot is the dial: nearly everything happens before 1. How much is left "
-        "to gain depends on the logits, which is the next scene.",
+        notes="The right-hand plot is the dial: nearly everything happens before 1. How much is "
+        "left to gain depends on the logits, which is the next scene.",
         state={"view": "composite", "iterations": 20},
         controls=("iterations", "depth"),
     ),
@@ -219,8 +219,8 @@ SCENES: dict[str, Scene] = {
         "not 1.",
         formula="gaussian",
         question="Would you expect such logits in a trained network?",
-        notes="Turn the dial: now it takes many iterations to come down. This is what the authors of "
-        "mHC-lite point out. Try a larger spread.",
+        notes="Turn the dial: now it takes many iterations to come down. This is what the authors "
+        "of mHC-lite point out. Try a larger spread.",
         state={"view": "composite", "spread": 5.0},
         controls=("iterations", "spread"),
     ),
@@ -231,37 +231,38 @@ SCENES: dict[str, Scene] = {
         "median backward gain is {1.00|projected}; but one network in a hundred reaches "
         "{1.89|alike}. The paper’s own model peaks near [1.6|Fig. 7b].",
         question="What could make the layers of a trained network resemble each other?",
-        notes="This is one way to get there, not proof that it is the paper’s. Independent layers of "
-        "the same spread stay near 1. Drag Depth, then turn the dial down to 1 and see the band "
-        "widen. The hundredth network is computed from 2,000.",
+        notes="This is one way to get there, not proof that it is the paper’s. Independent layers "
+        "of the same spread stay near 1. Drag Depth, then turn the dial down to 1 and see the "
+        "band widen. The hundredth network is computed from 2,000.",
         state={"view": "composite", "init": "alike", "spread": 4.0, "iterations": 20},
         controls=("iterations", "depth"),
     ),
     "drift": Scene(
         title="Away from the identity",
-        text="Nobody trains with random mixing. Training starts at the identity, where every stream "
-        "keeps to itself, and drifts. Here HC’s matrices and mHC’s have moved equally far, by "
-        "{0.79|distance_moved}. After 64 layers HC’s gain is {16.8|hc}, and mHC’s is "
+        text="Nobody trains with random mixing. Training starts at the identity, where every "
+        "stream keeps to itself, and drifts. Here HC’s matrices and mHC’s have moved equally far, "
+        "by {0.79|distance_moved}. After 64 layers HC’s gain is {16.8|hc}, and mHC’s is "
         "{1.00|projected}.",
         formula="drift",
         question="How little drift is safe for HC?",
-        notes="Drag Spread from 0: HC leaves 1 slowly, then all at once. The formula gives the rate; "
-        "it predicts {12.9|safe} here, on average over directions. Equally far means the same "
-        "Frobenius distance from the identity, layer by layer. The explosion is something that "
-        "training does, not something that is there at the start.",
+        notes="Drag Spread from 0: HC leaves 1 slowly, then all at once. The formula gives the "
+        "rate; it predicts {12.9|safe} here, on average over directions. Equally far means the "
+        "same Frobenius distance from the identity, layer by layer. The explosion is something "
+        "that training does, not something that is there at the start.",
         state={"view": "composite", "init": "equal-drift", "spread": 0.2, "iterations": 20},
         controls=("iterations", "spread"),
     ),
     "training": Scene(
         title="The same data, the same seed, three networks",
-        text="Three small networks learn handwritten digits: the plain residual network, HC and mHC, "
-        "64 layers deep, at a learning rate of 0.03. One seed is replayed; the thin lines are the "
-        "other fifteen. At the right every dot is a seed’s final accuracy.",
+        text="Three small networks learn handwritten digits: the plain residual network, HC and "
+        "mHC, 64 layers deep, at a learning rate of 0.03. One seed is replayed; the thin lines "
+        "are the other fifteen. At the right every dot is a seed’s final accuracy.",
         question="Is it the seed, or is it the method?",
-        notes="Press P: the run takes ten seconds. Watch HC’s gain leave the ground before its loss "
-        "does. Then read the rates below the plots aloud, with their intervals. Show the surprising "
-        "seed too: choose the other one under “Seed replayed”. And say that at a lower learning rate "
-        "HC learns as well as mHC, with a gain that is large too: it is a risk, and not yet a loss.",
+        notes="Press P: the run takes ten seconds. Watch HC’s gain leave the ground before its "
+        "loss does. Then read the rates below the plots aloud, with their intervals. Show the "
+        "surprising seed too: choose the other one under “Seed replayed”. And say that at a lower "
+        "learning rate HC learns as well as mHC, with a gain that is large too: it is a risk, and "
+        "not yet a loss.",
         state={
             "view": "lab",
             "replay": 1,
@@ -273,25 +274,25 @@ SCENES: dict[str, Scene] = {
     ),
     "real": Scene(
         title="The matrices of a trained model",
-        text="DeepSeek printed some matrices of its 27B models, averaged over tokens. HC’s composite "
-        "gain peaks near [3000|Fig. 3b], mHC’s near [1.6|Fig. 7b]. Look at the columns: the largest "
-        "sum of an HC composite is {489|columns_hc}; those of mHC lie between {0.41|columns_least} "
-        "and {1.50|columns_most}.",
+        text="DeepSeek printed some matrices of its 27B models, averaged over tokens. HC’s "
+        "composite gain peaks near [3000|Fig. 3b], mHC’s near [1.6|Fig. 7b]. Look at the columns: "
+        "the largest sum of an HC composite is {489|columns_hc}; those of mHC lie between "
+        "{0.41|columns_least} and {1.50|columns_most}.",
         question="Which stream lost most, and does the gain tell you?",
-        notes="mHC’s rows sum to 1 by construction, so they prove nothing: its columns are what to "
-        "look at. A maximum hides what is lost. Figure 3 averages gains over tokens and Figure 8 "
-        "averages matrices, so the first number and the third are not the same quantity. HC’s single "
-        "layers are not gentle either: the first and the last have gains of {18.7|first_layer} and "
-        "{22.5|last_layer}.",
+        notes="mHC’s rows sum to 1 by construction, so they prove nothing: its columns are what "
+        "to look at. A maximum hides what is lost. Figure 3 averages gains over tokens and Figure "
+        "8 averages matrices, so the first number and the third are not the same quantity. HC’s "
+        "single layers are not gentle either: the first and the last have gains of "
+        "{18.7|first_layer} and {22.5|last_layer}.",
         state={"view": "figure8"},
         controls=(),
         headline=False,
     ),
     "price": Scene(
         title="What is kept, and what fades",
-        text="Row sums of 1 keep what all streams share, and column sums of 1 keep their mean. What "
-        "fades is the difference between streams. Here +1 enters one stream and −1 another: after 5 "
-        "layers {0.02|difference} of it is left.",
+        text="Row sums of 1 keep what all streams share, and column sums of 1 keep their mean. "
+        "What fades is the difference between streams. Here +1 enters one stream and −1 another: "
+        "after 5 layers {0.02|difference} of it is left.",
         formula="uniform",
         question="If the streams end up alike, what are they for?",
         notes="Random matrices mix fast; trained ones mix less in each layer. Switch on “Layers "
@@ -331,10 +332,10 @@ SCENES: dict[str, Scene] = {
         "communication. The paper measured [6.7 %|section 4.3] more training time.",
         formula="traffic",
         question="What would you pay for a gain of 1 at any depth?",
-        notes="The counts are Table 2’s, for n = 4, the layer’s own work left out. mHC stores more "
-        "than a residual network, not less. The percentage is the paper’s measurement in large-scale "
-        "training; it does not say at which size. The plots are the projection alone, measured on "
-        "this machine now.",
+        notes="The counts are Table 2’s, for n = 4, the layer’s own work left out. mHC stores "
+        "more than a residual network, not less. The percentage is the paper’s measurement in "
+        "large-scale training; it does not say at which size. The plots are the projection alone, "
+        "measured on this machine now.",
         state={"view": "cost", "iterations": 20},
         controls=("iterations",),
         headline=False,
@@ -342,9 +343,9 @@ SCENES: dict[str, Scene] = {
     "home": Scene(
         title="To take home",
         text="Multiply matrices that nothing limits, and the signal explodes or vanishes: "
-        "{10^16.2|hc} after 64 layers. Let no entry be negative and let the sums be 1, and it keeps "
-        "its size at any depth: {1.13|projected}. Ask two things of your own model: the gain of its "
-        "composite in both directions, and how much it still mixes.",
+        "{10^16.2|hc} after 64 layers. Let no entry be negative and let the sums be 1, and it "
+        "keeps its size at any depth: {1.13|projected}. Ask two things of your own model: the "
+        "gain of its composite in both directions, and how much it still mixes.",
         question="Which of the two will you look at first?",
         notes="Leave this on the screen for the questions. The gain is of the residual mappings "
         "alone; the whole network’s Jacobian also has the branches in it. Anybody can open this "

@@ -26,6 +26,20 @@ def test_the_headline_falls_from_ten_to_the_sixteen_to_about_one(shared: Explore
     assert 15 < shared.gain(0) < 17
 
 
+def test_the_longest_sentence_leaves_the_story_s_button_its_place(shared: Explorer) -> None:
+    # At such a depth the number has 27 digits, and the sentence two lines in a window on a desk.
+    shared.set("Depth (layers)", 105)
+    boxes = [
+        shared.page.locator(each).bounding_box()
+        for each in (".mhc-headline .lead", ".mhc-story .begin button", ".mhc-headline .arrow")
+    ]
+    assert all(boxes)
+    sentence, button, arrow = boxes
+    assert sentence["height"] > 30
+    assert sentence["y"] + sentence["height"] <= button["y"]
+    assert button["y"] + button["height"] <= arrow["y"] + arrow["height"] / 4
+
+
 def test_plotted_lines_are_pythons_numbers(shared: Explorer) -> None:
     shared.set("Sinkhorn iterations", 3)
     for depth in (64, 61):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -141,6 +142,31 @@ def test_what_was_wanted_of_the_first_page_is_done_by_the_live_one(
     )
     expect(page.get_by_role("tab", name="Mixing")).to_have_attribute("aria-selected", "true")
     expect(explorer.slider("Depth (layers)")).to_have_value("90")
+
+
+def test_of_two_quick_clicks_the_last_one_wins(explorer: Explorer, address: str) -> None:
+    page = explorer.page
+    opened(explorer, address)
+    page.mouse.move(20, 400)
+    page.mouse.down()  # until then, the first page stays
+    page.wait_for_function("Bokeh.documents.length > 1 && Bokeh.documents[1].is_idle")
+    # The second click comes while the live page does what the first one wished.
+    page.evaluate(
+        """() => {
+          const {shadowRoot: first} = document.querySelector(".mhc-first")
+          const tabs = [...first.querySelectorAll("[role=tab]")]
+          const press = (name) => tabs.find((tab) => tab.textContent === name).click()
+          const doors = [...Bokeh.documents[1].all_models].find((m) => /^Doors/.test(m.type))
+          const {change} = doors.properties.view
+          const second = () => { change.disconnect(second); press("Mixing") }
+          change.connect(second)
+          press("Formulas")
+        }"""
+    )
+    page.mouse.up()
+    expect(page.locator(JOINED)).to_be_attached()
+    expect(page).to_have_url(re.compile("view=mixing(&|$)"))
+    expect(page.get_by_role("tab", name="Mixing")).to_have_attribute("aria-selected", "true")
 
 
 def test_a_hand_on_a_slider_is_not_interrupted(explorer: Explorer, address: str) -> None:

@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import expect
 
 from mhc_demo.app.views import VIEWS
+from mhc_demo.figures.sinkhorn import LAST_STEP
 from mhc_demo.story.scenes import SCENES
 
 from .conftest import Explorer
@@ -75,6 +76,43 @@ def test_views_without_a_scene_are_presented_without_its_text(
     assert wide <= 0
     page.keyboard.press("PageDown")
     expect(page.locator(".mhc-story h2")).to_have_text(SCENES["stream"].title)
+
+
+def test_the_presented_signal_is_whole_on_a_small_projector(
+    explorer: Explorer, address: str
+) -> None:
+    page = explorer.page
+    page.set_viewport_size({"width": 1280, "height": 720})
+    page.goto(f"{address}?view=signal&present=1")
+    expect(page.locator(".mhc-signal")).to_be_visible()
+    fits(explorer, 2, rows=2)
+    for each in (".mhc-signal", ".mhc-headline", ".mhc-range"):
+        for box in (node.bounding_box() for node in page.locator(each).all()):
+            assert box
+            assert box["y"] >= 0
+            assert box["y"] + box["height"] <= 720, each
+
+
+def test_any_view_is_presented_from_the_page_by_keyboard(explorer: Explorer, address: str) -> None:
+    page = explorer.open(address, "?view=sinkhorn").page
+    button = page.get_by_role("button", name="Present this view")
+    button.focus()
+    page.keyboard.press("Enter")
+    expect(page.locator(".mhc-story h2")).to_have_text(VIEWS["sinkhorn"].title)
+    expect(page).to_have_url(re.compile("view=sinkhorn&.*present=1"))
+    expect(button).to_be_hidden()
+    # P plays what the view is about, and there alone.
+    page.emulate_media(reduced_motion="reduce")  # then play goes straight to the end
+    page.keyboard.press("p")
+    expect(explorer.slider("Step")).to_have_value(str(LAST_STEP))
+    expect(explorer.slider("Sinkhorn iterations")).to_have_value("1")
+    page.keyboard.press("Escape")
+    expect(button).to_be_visible()
+    explorer.show("mixing")
+    button.click()
+    expect(page.locator(".mhc-story h2")).to_have_text(VIEWS["mixing"].title)
+    page.keyboard.press("p")
+    expect(explorer.slider("Sinkhorn iterations")).to_have_value("30")
 
 
 def test_neither_play_nor_haste_parts_page_and_link(explorer: Explorer, address: str) -> None:

@@ -47,6 +47,26 @@ def test_a_phone_shows_every_view_whole(new_explorer: Any, address: str) -> None
     assert explorer.problems == []
 
 
+def test_on_a_phone_both_halves_of_the_signal_are_in_the_first_screen(
+    new_explorer: Any, address: str
+) -> None:
+    explorer = new_explorer(WIDTH, HEIGHT).open(address, "?view=signal")
+    page = explorer.page
+    for half in page.locator(".bk-Figure").all():
+        explorer.stands(half)
+        box = half.bounding_box()
+        assert box
+        assert box["y"] + box["height"] <= HEIGHT
+    # The two numbers stand side by side, and nothing below them moves with the dial.
+    tops = set()
+    for iterations in (1, 0, 30):
+        explorer.set("Sinkhorn iterations", iterations)
+        bases = page.locator(".mhc-headline .base").all()
+        assert len({round(base.bounding_box()["y"]) for base in bases}) == 1
+        tops.add(explorer.slider("Depth (layers)").bounding_box()["y"])
+    assert len(tops) == 1
+
+
 def test_the_story_and_its_explanations_stay_inside_a_phone(
     new_explorer: Any, address: str
 ) -> None:

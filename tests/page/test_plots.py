@@ -33,6 +33,7 @@ pytestmark = pytest.mark.browser
 CLOSE = {"rtol": 2e-6, "atol": 1e-7}
 MEMBERS = 3
 DEPTH, ITERATIONS = 40, 2
+PRESENT = f"{DEPTH} layers, {ITERATIONS} iterations"
 BOTH = ("forward", "backward")
 NETWORKS = {"HC": 0, "projected": ITERATIONS}
 QUANTILES = {"log10 median": "median", "log10 5 % quantile": "q05", "log10 95 % quantile": "q95"}
@@ -50,14 +51,19 @@ def said(log10: float) -> str:
 
 
 class Shown:
-    """What a figure is to show: its table, by series and heading, and phrases of its text."""
+    """What a figure is to show: its table, by series and heading, and phrases of its text.
 
-    def __init__(self, table: dict[str, dict[str, Any]], *phrases: str) -> None:
+    `where`: what of the experiment it shows, as its files say.
+    """
+
+    def __init__(
+        self, table: dict[str, dict[str, Any]], *phrases: str, where: str = PRESENT
+    ) -> None:
         self.table = {
             series: {heading: np.asarray(values, dtype=float) for heading, values in each.items()}
             for series, each in table.items()
         }
-        self.phrases = phrases
+        self.phrases, self.where = phrases, where
 
 
 def curves(table: dict[str, dict[str, Any]], at: int, say: Callable[[float], str] = said) -> Shown:
@@ -215,10 +221,17 @@ def _sinkhorn() -> dict[str, Shown]:
     off = mhc.distance_from_doubly_stochastic([mhc.sinkhorn_knopp(logits, t) for t in counts])
     whole = {"iterations": counts, "log10 error": np.log10(np.where(off > 0, off, np.nan))}
     here = said(float(whole["log10 error"][ITERATIONS - 1]))
+    step = "Layer 1, step 0"
+    matrix = matrix_shown(logits)
+    matrix.where = step
     return {
-        "Layer 1, step 0": matrix_shown(logits),
+        step: matrix,
         "Largest |sum − 1| after each iteration": Shown(
-            {"error": whole}, f"error: {here} at iterations {ITERATIONS}", "slope s₂²: "
+            {"error": whole},
+            f"Plot at {step}",
+            f"error: {here} at iterations {ITERATIONS}",
+            "slope s₂²: ",
+            where=step,
         ),
     }
 
@@ -325,15 +338,15 @@ def texts(explorer: Explorer) -> dict[str, str]:
     return dict(label.split(". ", 1) for label in labels)
 
 
-def saved(explorer: Explorer, title: str, kind: str) -> bytes:
+def saved(explorer: Explorer, title: str, kind: str, where: str = PRESENT) -> bytes:
     """The file that the button of a plot hands out."""
     page = explorer.page
     page.wait_for_timeout(105)  # Chromium takes no more than ten in a second
     with page.expect_download() as download:
         page.get_by_role("button", name=f"Save {title} as {kind}", exact=True).click()
     name = download.value.suggested_filename
-    words = re.sub("[^a-z0-9]+", "-", title.lower()).strip("-")
-    assert name == f"mhc-{words}-{DEPTH}-layers-{ITERATIONS}-iterations.{kind.lower()}"
+    told = " ".join(dict.fromkeys(["mhc", title, where])).lower()  # nothing twice
+    assert name == f"{re.sub('[^a-z0-9]+', '-', told)}.{kind.lower()}"
     return Path(download.value.path()).read_bytes()
 
 
@@ -430,11 +443,14 @@ def says_its_numbers_and_can_be_kept(explorer: Explorer, wanted: dict[str, Shown
     explorer.eventually(every_plot_says_its_numbers)
     said = texts(explorer)
     for title, figure in wanted.items():
-        table_is(saved(explorer, title, "CSV").decode(), figure)
+        table_is(saved(explorer, title, "CSV", figure.where).decode(), figure)
     for title in list(wanted)[-1:]:  # pictures take their time, and are all drawn by the same lines
         width, labels = figure_named(explorer, title)
-        svg_is_whole(saved(explorer, title, "SVG"), title, said[title], labels)
-        png_is_sharp(saved(explorer, title, "PNG"), width)
+        where = wanted[title].where
+        svg = saved(explorer, title, "SVG", where)
+        svg_is_whole(svg, title, said[title], labels)
+        assert where in svg.decode()
+        png_is_sharp(saved(explorer, title, "PNG", where), width)
     buttons = explorer.page.locator(".mhc-plots button").filter(visible=True)
     expect(buttons).to_have_count(3 * len(wanted))
 

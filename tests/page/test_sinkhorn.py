@@ -9,9 +9,12 @@ import pytest
 from playwright.sync_api import expect
 
 import mhc_demo as mhc
+from mhc_demo.figures import style
+from mhc_demo.figures.matrices import PALETTES
 from mhc_demo.figures.sinkhorn import LAST_STEP, sentences
 
 from .conftest import Explorer
+from .test_plots import saved
 
 pytestmark = pytest.mark.browser
 
@@ -55,6 +58,9 @@ def test_every_step_is_python_s_and_is_announced(shared: Explorer) -> None:
     assert texts[4::5][:4] == ["1.00"] * 4  # the rows were divided last
     page.get_by_role("button", name="Back", exact=False).first.click()
     shows(shared, logits[0], 2)
+    # A picture that is kept says of which matrix and step it is.
+    step, title = "Layer 1, step 2", "Largest |sum − 1| after each iteration"
+    assert f">{step}<" in saved(shared, title, "SVG", step).decode()
     shared.slider("Step").press("ArrowRight")
     shared.slider("Step").press("ArrowRight")
     shows(shared, logits[0], 4)
@@ -71,6 +77,35 @@ def test_every_step_is_python_s_and_is_announced(shared: Explorer) -> None:
     shared.show("mixing")
     shared.show("sinkhorn")
     shows(shared, logits[2], LAST_STEP)
+
+
+TOPS = """() => [...Bokeh.index.query(({model}) => model.type === "Figure")]
+  .filter(({el}) => el.checkVisibility()).map(({el}) => el.getBoundingClientRect().top)"""
+"""Where the visible plots begin."""
+
+
+def test_the_plots_stay_where_they_are_whatever_a_step_says(shared: Explorer) -> None:
+    shared.show("sinkhorn")
+    tops = set()
+    for _ in range(8):
+        tops.update(shared.page.evaluate(TOPS))
+        shared.page.get_by_role("button", name="Next half step").click()
+        shared.painted()
+    assert len(tops) == 1
+
+
+def test_a_dark_system_has_a_dark_matrix_from_the_first(explorer: Explorer, address: str) -> None:
+    explorer.page.emulate_media(color_scheme="dark")
+    explorer.open(address, "?view=sinkhorn")
+
+    def is_dark() -> None:
+        looks = """m.renderers.map(({glyph}) => glyph.name === "ink"
+          ? glyph.text_color.value : glyph.fill_color?.transform?.palette.at(-1))"""
+        found = explorer.model("sinkhorn-matrix", looks)
+        assert {style.INK["dark"], PALETTES["dark"][-1]} <= set(found)
+        assert {style.INK["light"], PALETTES["light"][-1]}.isdisjoint(found)
+
+    explorer.eventually(is_dark)
 
 
 def test_own_numbers_are_taken_or_the_wrong_cell_is_named(shared: Explorer) -> None:

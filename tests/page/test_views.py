@@ -102,6 +102,34 @@ def test_the_papers_axes_show_the_product_from_the_last_layer_down(shared: Explo
     shared.eventually(lines_are_right)
 
 
+WIDTHS = """(() => {
+  const ctx = document.createElement("canvas").getContext("2d")
+  const cell = m.inner_width / (m.x_range.end - m.x_range.start)
+  return m.renderers.filter(({glyph}) => glyph.name === "ink").map(({glyph}) => {
+    ctx.font = `${glyph.text_font_size.value} ${glyph.text_font.value}`
+    return [ctx.measureText("−1.67").width / cell, parseFloat(glyph.text_font_size.value)]
+  })
+})()"""
+"""How much of its cell a number takes, and how many pixels its type has."""
+
+
+@pytest.mark.parametrize("streams", [4, 8])
+def test_numbers_stay_inside_the_cells_of_a_matrix(shared: Explorer, streams: int) -> None:
+    shared.show("matrices")
+    for _ in range(streams - 4):
+        shared.slider("Streams (n)").press("ArrowRight")
+    expect(shared.page).to_have_url(re.compile(f"streams={streams}&"))
+
+    def numbers_fit() -> None:
+        found = shared.model("matrix-layer-hc", WIDTHS)
+        assert len(found) == 2  # entries and sums
+        for share, pixels in found:
+            assert share < 0.95
+            assert pixels >= 9
+
+    shared.eventually(numbers_fit)
+
+
 @pytest.mark.parametrize("streams", [3, 6])
 def test_heatmaps_show_the_matrices_of_the_first_network(shared: Explorer, streams: int) -> None:
     # Up to n = 4 the browser holds all matrices; above, they come by round trip.

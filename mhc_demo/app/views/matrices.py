@@ -11,7 +11,7 @@ import xarray as xr
 from bokeh.plotting import figure
 
 from ...figures import MatricesFigure, words
-from ...figures.matrices import PANELS, matrix_columns
+from ...figures.matrices import LEGIBLE, PANELS, matrix_columns
 from ...figures.slices import label, table
 from ...numerics.gains import METRICS
 from ...numerics.projections import PROJECTIONS
@@ -91,7 +91,7 @@ class MatricesView(View):
             self.heatmaps = MatricesFigure(self.streams, self.table, state.position(), state.dark)
             # Square at a desk; in a lecture as large as there is room.
             height = f"var(--mhc-heatmap, {HEIGHT})"
-            self.plots[:] = [_in_pairs(self.heatmaps.figures, height)]
+            self.plots[:] = [_in_pairs(self.heatmaps.figures, height, self.streams)]
 
     def holds(self, position: Position) -> bool:
         held = self.table.tags[0]
@@ -101,11 +101,15 @@ class MatricesView(View):
         self.heatmaps.colour(dark)
 
 
-def _in_pairs(figures: Sequence[figure], height: str) -> pn.Row:
-    """Heatmaps side by side, or two by two: one alone in a row would be twice as wide."""
+def _in_pairs(figures: Sequence[figure], height: str, streams: int) -> pn.Row:
+    """Heatmaps side by side, or two by two: one alone in a row would be twice as wide.
+
+    They need so much width that the numbers in their cells can be read.
+    """
+    least = max(540, 2 * (50 + 33 * (streams + 1))) if streams <= LEGIBLE else 540
     pairs = [plots(*figures[k : k + 2], height=height) for k in range(0, len(figures), 2)]
     for pair in pairs:
-        pair.styles = {**UNLIMITED, "flex": "1 1 540px"}
+        pair.styles = {**UNLIMITED, "flex": f"1 1 {least}px"}
     return pn.Row(
         *pairs,
         stylesheets=[":host { flex-wrap: wrap; }"],

@@ -38,7 +38,7 @@ WAYS = [["forward", "Forward"], ["backward", "Backward: a gradient"]]
 
 HALF = (
     "calc(var(--mhc-half, 0.5) * "
-    "clamp(var(--mhc-halves, 380px), calc(100vh - var(--mhc-rest, 500px)), 1600px))"
+    "clamp(var(--mhc-halves, 240px), calc(100vh - var(--mhc-rest, 500px)), 1600px))"
 )
 """Height of a half.  In a lecture the room is divided among rows already (`static/story.js`)."""
 
