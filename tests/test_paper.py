@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 import mhc_demo as mhc
-from mhc_demo.numerics.paper import FIGURE_8_TITLES, MHC_PAPER, figure8_source
+from mhc_demo.figures.benchmarks import benchmarks_figure
+from mhc_demo.numerics.paper import FIGURE_8_TITLES, MHC_PAPER, TABLE_4, figure8_source
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -112,3 +113,16 @@ def test_sixty_layers_of_mhc_have_made_the_streams_alike():
     matrix = PANELS["mhc", "composite_1_60"].matrix
     np.testing.assert_allclose(matrix, 0.25, atol=0.04)  # "about 0.25 everywhere"
     assert mhc.METRICS["stream_disagreement"](matrix) < 0.06
+
+
+def test_the_benchmarks_are_drawn_as_printed():
+    p = benchmarks_figure()
+    for k, (method, name) in enumerate((("HC", "HC"), ("mHC", "mHC")), start=1):
+        data = p.select_one({"name": name}).data_source.data
+        assert list(data["benchmark"]) == list(TABLE_4), method
+        for benchmark, ahead in zip(data["benchmark"], data["ahead"], strict=True):
+            plain, *others = TABLE_4[benchmark]
+            assert ahead == pytest.approx(others[k - 1] - plain)
+    ahead_of_hc = {name for name, (_, hc, mhc_) in TABLE_4.items() if mhc_ > hc}
+    assert set(TABLE_4) - ahead_of_hc == {"MATH"}  # as the note and the story say
+    assert all(hc > plain for plain, hc, _ in TABLE_4.values())

@@ -232,11 +232,11 @@ PRESETS: dict[str, Preset] = {
         {"depth": 96, "learning_rate": 0.003, "steps": 100},
     ),
     "still": Preset(
-        "Small learning rate: nothing happens",
-        "Hardly anything is learned: the median accuracies over {seeds} seeds are "
-        "{residual_accuracy}, {hc_accuracy} and {mhc_accuracy}. No gain grows: HC's reaches "
-        "{hc_gain_most} at most, mHC's {mhc_gain_most}. The explosion is something that training "
-        "does.",
+        "Small learning rate: no gain grows",
+        "They learn slowly: the median accuracies over {seeds} seeds are {residual_accuracy} "
+        "(residual network), {hc_accuracy} (HC) and {mhc_accuracy} (mHC). No gain grows: HC's "
+        "reaches {hc_gain_most} at most, mHC's {mhc_gain_most}. The explosion is something that "
+        "training does.",
         {"depth": 32, "learning_rate": 0.00003},
     ),
 }
