@@ -27,7 +27,8 @@ Object.assign(mhc, (() => {
     new ResizeObserver(tell).observe(content);
   }
 
-  // For paper, plots stay as they are drawn: what is printed is made smaller, and light.
+  // For paper, plots stay as they are drawn, and their places as high: the sheet is another window,
+  // and would make those lower.  What is printed is made smaller, and light.
   const PAPER = 1045; // pixels of an A4 page on its side, between margins of 10 mm
   const SHEET = `
     @page { size: A4 landscape; margin: 10mm; }
@@ -37,6 +38,7 @@ Object.assign(mhc, (() => {
       html, body { height: auto !important; overflow: visible !important; background: none !important; }
       .mhc-connection, .mhc-cover { display: none; }
     }`;
+  // Returns what ends that.
   function prepare_paper(column, dark) {
     const {width} = column.getBoundingClientRect();
     const root = document.documentElement;
@@ -45,6 +47,11 @@ Object.assign(mhc, (() => {
     root.classList.toggle("mhc-dark", dark);
     root.style.setProperty("--mhc-print-width", `${width}px`);
     root.style.setProperty("--mhc-print-zoom", Math.min(1, PAPER / width));
+    const figures = [...Bokeh.index.query(({model, el, parent}) =>
+      model.type === "Figure" && parent && el.checkVisibility())];
+    const heights = figures.map(({parent: {el}}) => [el.style, el.style.height, el.offsetHeight]);
+    for (const [style,, height] of heights) style.height = `${height}px`;
+    return () => { for (const [style, before] of heights) style.height = before; };
   }
 
   // Copies text to the clipboard, also where the browser offers its clipboard to https alone.

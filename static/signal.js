@@ -170,10 +170,12 @@ Object.assign(mhc, (() => {
   }
 
   function heading(_, state, rule) {
-    const {wide, short, projection, iterative} = frame(rule, state);
+    const {wide, short, projection, iterative, look} = frame(rule, state);
     const title = wide < NARROW ? short : projection;
     const name = get(rule, "at") === 0 ? HC_NAME : projected_name(title, iterative, state);
-    return {x: [-0.5], text: [name]};
+    // Both halves show HC at 0 iterations, and no colour says otherwise.
+    const hc = get(rule, "at") === 0 || state.iterations === 0;
+    return {x: [-0.5], text: [name], colour: [hc ? look.hc : look.projected]};
   }
 
   // The layers' numbers, below the lower half.

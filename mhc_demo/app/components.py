@@ -326,13 +326,20 @@ class BrowserWindow(JSComponent):
       // At once here; but what Python answers before the page stands, Panel does not send.
       if (page && model.theme === "auto")
         page.data.setv({dark_theme: system.matches}, {sync: false})
+      let unprint = null // while it is printed, for which systems are light
       const follow = () => {
+        if (unprint) return
         model.system_dark = system.matches
         if (page && model.theme === "auto") page.data.dark_theme = system.matches
       }
       // The width of the plots, as they are drawn, becomes that of a page (static/dom.js).
       stops.push(mhc.on(window, "beforeprint", () => {
-        mhc.prepare_paper(view.parent.el, Boolean(page?.data.dark_theme))
+        unprint ??= mhc.prepare_paper(view.parent.el, Boolean(page?.data.dark_theme))
+      }))
+      stops.push(mhc.on(window, "afterprint", () => {
+        unprint?.()
+        unprint = null
+        follow()
       }))
       const measure = () => {
         model.inner_width = innerWidth

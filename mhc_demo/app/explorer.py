@@ -36,7 +36,7 @@ from .saving import Saving
 from .stage import Stage
 from .state import COMPUTED_PARAMETERS, POSITION_PARAMETERS, URL_PARAMETERS, State, exceeded
 from .views import VIEWS
-from .views.base import UNLIMITED, note
+from .views.base import NOT_PRINTED, UNLIMITED, note
 
 MOST_ARGUMENTS = 100
 """In a link that a browser goes back to; the page's own have half as many."""
@@ -47,8 +47,6 @@ PRINTED = (
     "zoom: var(--mhc-print-zoom, 0.8); } }"
 )
 """On paper the column keeps the width that its plots were drawn for, and is made smaller."""
-NOT_PRINTED = "@media print { :host { display: none !important; } }"
-"""What is there to be pressed."""
 HALL = (1920, 1080)
 """Width and height of a window for which the type of a lecture is made."""
 LEAST = 0.7

@@ -121,6 +121,8 @@ LOOK = {
     "most": MOST,
     "positive": style.PLUS,
     "negative": style.MINUS,
+    "hc": style.HC,
+    "projected": style.PROJECTED,
     "most_ribbons": MOST_RIBBONS,
 }
 """What `static/signal.js` needs to know of the scale and the colours."""
@@ -286,7 +288,7 @@ class SignalFigure:
             text="text",
             text_font_size="15px",
             text_font_style="bold",
-            text_color=style.HC if hc else style.PROJECTED,
+            text_color="colour",
         )
         named = cut("heading", self.carried)
         style.draw(p, named, heading, style.MOVING)
@@ -378,7 +380,7 @@ SHAPES: dict[str, tuple[str, ...]] = {
     ),
     "front": ("x", "y", "text", "said", "layer"),
     "rails": ("x0", "x1", "y"),
-    "heading": ("x", "text"),
+    "heading": ("x", "text", "colour"),
     "ticks": ("x", "text"),
     "taps": ("x0", "x1", "y0", "y1", "at", "text", "alpha"),
 }

@@ -82,15 +82,26 @@ def test_the_page_is_as_dark_as_the_system_until_somebody_chooses(
     expect(page).not_to_have_url(re.compile("theme"))
 
     # On paper: light, the whole column, and nothing to press.
+    plot = page.locator(".bk-Figure").first
+    drawn = plot.bounding_box()
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    page.emulate_media(color_scheme="dark")  # of paper, not of the system
     page.emulate_media(media="print")
     expect(page.get_by_role("banner")).to_be_hidden()
     expect(page.get_by_role("tab").first).to_be_hidden()
+    expect(page.get_by_label("What enters")).to_be_hidden()
     expect(page.get_by_role("button", name="Reset")).to_be_hidden()
     expect(explorer.slider("Depth (layers)")).to_be_hidden()
     expect(page.get_by_text("Depth (layers)").first).to_be_visible()
     main = page.locator("main").evaluate("(e) => [e.scrollHeight, e.clientHeight]")
     assert main[0] <= main[1] + 1  # nothing is cut off
+    assert not page.evaluate(DARK)
+    # A sheet is lower than the window, and plots stay as high as they were.
+    page.set_viewport_size({"width": 1400, "height": 500})
+    zoom = plot.evaluate("(node) => node.currentCSSZoom")
+    assert plot.bounding_box()["height"] == pytest.approx(drawn["height"] * zoom, abs=1)
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    page.wait_for_function(DARK)
 
 
 def test_views_and_scenes_are_entries_of_the_history(explorer: Explorer, address: str) -> None:

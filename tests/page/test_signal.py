@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import expect
 
 import mhc_demo as mhc
+from mhc_demo.figures import style
 from mhc_demo.figures.signal import LOOK, lane_height
 
 from .conftest import Explorer
@@ -68,9 +69,11 @@ def test_lanes_ribbons_and_numbers_are_the_library_s(explorer: Explorer, address
     explorer.eventually(lambda: is_right(6, 1, 0))
     explorer.set("Sinkhorn iterations", 0)
     explorer.eventually(lambda: is_right(6, 0, 0))  # when it has grown into HC
+    assert drawn(explorer, HALVES[1], "heading")["colour"] == [style.HC]  # which it is
     explorer.set("Sinkhorn iterations", 2)
     explorer.set("Depth (layers)", 11)
     explorer.eventually(lambda: is_right(11, 2, 3))  # eight layers are seen
+    assert drawn(explorer, HALVES[1], "heading")["colour"] == [style.PROJECTED]
     page.get_by_label("What enters").select_option("difference")
     page.get_by_label("Layers write").check()
     explorer.eventually(lambda: is_right(11, 2, 3, entering="difference", writes=True))

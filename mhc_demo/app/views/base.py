@@ -47,6 +47,9 @@ UNLIMITED = {"max-height": "none"}
 """Styles of what may be higher than the window: Panel limits it to that, and what follows would
 overlap the rest."""
 
+NOT_PRINTED = "@media print { :host { display: none !important; } }"
+"""Style of what is there to be pressed."""
+
 WIDE: dict[str, Any] = {"sizing_mode": "stretch_width", "margin": (6, 12)}
 """Layout of a control in the column beside the view."""
 

@@ -188,14 +188,12 @@ class CostView(View):
         each = "a dot per iteration count" if chosen.iterative else "the same at every count"
         if self.measured is None and not self.failed:
             each = "being timed …"  # also in the legend, for a lecture does not show the note
-        many = f"backward gain, median and 5–95 % of {state.members:,} networks"
         self.legend.object = legend(
             [
                 ("hc", "0 iterations: HC, unconstrained"),
                 ("projected", f"{chosen.title}, {each}"),
                 ("identity", "identity: gain 1"),
-                ("diamond", "backward gain of one network" if state.members == 1 else many),
-                ("band", words.band(state.members)),
+                ("diamond", f"backward gain: {words.band(state.members)}"),
             ]
         )
         self.note.object = paragraph(f"{self._account()} {self._bargain()}")

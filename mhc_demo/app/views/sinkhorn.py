@@ -30,7 +30,7 @@ from ..computing import Key, Position
 from ..fields import typed
 from ..static import CSS
 from ..values import LARGEST_ENTRY, MOST_ROWS, entry_of, written
-from .base import UNLIMITED, View, html, note, paragraph, plots
+from .base import NOT_PRINTED, UNLIMITED, View, html, note, paragraph, plots
 from .base import legend as legend_of
 
 if TYPE_CHECKING:
@@ -134,7 +134,14 @@ class SinkhornView(View):
         state = self.context.state
         self.projection, self.layers = data
         self.work: SinkhornFigure | None = None
-        self.layer = typed(state, "layer", description="", width=140, margin=(12, 14, 4, 14))
+        self.layer = typed(
+            state,
+            "layer",
+            description="",
+            width=140,
+            margin=(12, 14, 4, 14),
+            stylesheets=[NOT_PRINTED],
+        )
         self.controls = pn.Row(
             stylesheets=[":host { flex-wrap: wrap; }"],
             styles=UNLIMITED,
