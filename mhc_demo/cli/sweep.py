@@ -98,7 +98,7 @@ def _sweep(options: argparse.Namespace, runs: list[Settings]) -> int:
 
     bar = tqdm(
         total=1.0,
-        bar_format="{desc} {percentage:3.1f}% |{bar}| {elapsed}, {postfix}",
+        bar_format="{desc} {percentage:3.1f}% |{bar}| {elapsed}{postfix}",
         disable=None,
         leave=False,
         file=sys.stderr,

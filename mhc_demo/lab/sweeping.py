@@ -95,12 +95,13 @@ class Progress:
     share: float = 0.0
     """Of this sweep's own work, from 0 to 1."""
     seconds: float = 0.0
-    """Since the start."""
+    """Since the first step, or on a cluster since the start."""
 
     @property
     def seconds_left(self) -> float:
         """At the speed so far; infinite at first."""
-        return self.seconds * (1.0 - self.share) / self.share if self.share else float("inf")
+        known = self.share > 0.0 and self.seconds > 0.0
+        return self.seconds * (1.0 - self.share) / self.share if known else float("inf")
 
 
 def sweep(
@@ -150,6 +151,8 @@ def sweep(
         each.check()
     modules = _modules(chosen, modules)
     folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(f"{folder} is a file; records are written into a folder")
     paths = {folder / record_name(each): each for each in chosen}
     folder.mkdir(parents=True, exist_ok=True)
     with _alone(folder):
@@ -231,6 +234,8 @@ class _Ledger:
         """Take note of what has happened to a run."""
         state = self.state
         state.latest = state.path = None
+        if not state.share and "step" in event:
+            self.start = monotonic()  # the processes have started, which tells nothing of the speed
         state.seconds = monotonic() - self.start
         share = event["step"] / self.due[path].steps if "step" in event else 1.0
         done = self.work[path] * share
