@@ -19,7 +19,7 @@ mhc.story = (() => {
   // For the document itself, outside every component: the presenter's sizes, and page covers.
   const SHEET = `
     .mhc-presenting {
-      --mhc-type: 1.5; --mhc-bar: none; --mhc-small: none;
+      --mhc-type: 1.5; --mhc-bar: none; --mhc-small: none; --mhc-more: none;
       --mhc-half: 1; --mhc-halves: 120px; --mhc-least: 150px; --mhc-cost: 100vh;
       --mhc-heatmap: clamp(150px, calc(100vh - var(--mhc-rest, 500px)), 36vw);
     }

@@ -183,3 +183,22 @@ def test_the_figure_draws_what_was_recorded(preset: str) -> None:
             np.testing.assert_array_equal(
                 np.reshape(block, (n + 1, n + 1))[:n, :n], replay.h_res[c, 1, 1]
             )
+
+
+def test_the_page_of_the_documentation_is_counted_from_the_runs() -> None:
+    """Anew by `python -m mhc_demo.lab.evidence mhc_demo/lab/data/runs.parquet`."""
+    written = Path(__file__).parents[1] / "docs" / "evidence.md"
+    assert written.read_text("utf-8") == evidence.page()
+
+
+def test_the_table_that_ships_is_what_the_files_were_made_from() -> None:
+    pytest.importorskip("pyarrow")
+    frame = lab.runs(Path(evidence.__file__).parent / "data" / "runs.parquet", curves=True)
+    for preset in (*PRESETS, "ablation"):
+        runs, made = recorded_runs(preset), gathered(frame, preset)
+        for name in TOTALS:
+            np.testing.assert_array_equal(runs.totals[name], made.totals[name])
+        for name in CURVES:
+            np.testing.assert_allclose(
+                runs.curves[name], made.curves[name], rtol=HALF, atol=1e-6, equal_nan=True
+            )

@@ -7,7 +7,7 @@ text alternative and in the file.
 
 from __future__ import annotations
 
-from bokeh.models import ColumnDataSource, FactorRange, HoverTool, HSpan, Scatter, Segment
+from bokeh.models import ColumnDataSource, HoverTool, Range1d, Scatter, Segment
 from bokeh.plotting import figure
 
 from ..numerics.paper import MHC_PAPER, TABLE_4
@@ -24,9 +24,16 @@ NOTE = (
 def benchmarks_figure() -> figure:
     """The points by which HC and mHC are ahead of the residual network, benchmark by benchmark."""
     names = list(TABLE_4)
-    p = style.plot("benchmarks", "", "Points ahead of the residual network", (0, 1), y_range=(0, 9))
-    p.x_range = FactorRange(*names)
-    p.add_layout(HSpan(y=0, line_color=style.IDENTITY, line_width=2))
+    p = style.plot(
+        "benchmarks",
+        "",
+        "Points ahead of the residual network",
+        (-0.5, len(names) - 0.5),
+        y_range=Range1d(0, 9),
+    )
+    p.xaxis.ticker = list(range(len(names)))
+    p.xaxis.major_label_overrides = dict(enumerate(names))
+    p.add_layout(style.identity_line())
     series = []
     for k, (method, colour) in enumerate(METHODS.items(), start=1):
         scores = [TABLE_4[name][k] for name in names]
@@ -34,7 +41,7 @@ def benchmarks_figure() -> figure:
         source = ColumnDataSource(
             {
                 "benchmark": names,
-                "at": [(name, 0.12 * (2 * k - 3)) for name in names],
+                "at": [at + 0.12 * (2 * k - 3) for at in range(len(names))],
                 "score": scores,
                 "plain": plain,
                 "ahead": [round(a - b, 1) for a, b in zip(scores, plain, strict=True)],

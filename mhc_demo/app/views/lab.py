@@ -151,8 +151,8 @@ class LabView(View):
             self.pictures,
             self.table,
             self.replayed,
-            self.layer,
-            self.drop,
+            _beside(self.layer),
+            _beside(self.drop),
             sizing_mode="stretch_width",
             margin=0,
         )
@@ -232,7 +232,7 @@ class LabView(View):
             self.slider,
             html(legend([*entries, ("forward", "forward"), ("backward", "backward")])),
             row(f["gain"], f["loss"], f["score"]),
-            row(f["gradient_norm"], f["layers"], *(each.figure for each in shown.matrices)),
+            _beside(row(f["gradient_norm"], f["layers"], *(m.figure for m in shown.matrices))),
             self.rates,
         ]
         self.ablation = None
@@ -240,7 +240,7 @@ class LabView(View):
             crossed = recorded_runs("ablation")
             self.ablation = Scores("runs-ablation", crossed)
             self.replayed.extend(
-                [note(ABLATION), row(self.ablation.figure), html(paragraph(rates(crossed)), "note")]
+                map(_beside, (note(ABLATION), row(self.ablation.figure), note(rates(crossed))))
             )
         self._say(runs, replay)
         self.set_type()
@@ -421,6 +421,12 @@ def preset_of(settings: Mapping[str, Any]) -> str:
         if relevant(preset.settings().values_by_name()) == relevant(settings):
             return name
     return OWN
+
+
+def _beside(content: Any) -> Any:
+    """What a lecture has no room for (`static/story.js`)."""
+    content.styles = {**content.styles, "display": "var(--mhc-more, flex)"}
+    return content
 
 
 def verdict(runs: Runs, replay: Replay) -> str:
