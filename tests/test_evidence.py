@@ -193,7 +193,7 @@ def test_the_page_of_the_documentation_is_counted_from_the_runs() -> None:
 
 def test_the_table_that_ships_is_what_the_files_were_made_from() -> None:
     pytest.importorskip("pyarrow")
-    frame = lab.runs(Path(evidence.__file__).parent / "data" / "runs.parquet", curves=True)
+    frame = evidence.table(curves=True)
     for preset in (*PRESETS, "ablation"):
         runs, made = recorded_runs(preset), gathered(frame, preset)
         for name in TOTALS:

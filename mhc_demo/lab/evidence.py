@@ -123,6 +123,16 @@ def recorded_runs(preset: str) -> Runs:
     )
 
 
+def table(*, curves: bool = False) -> pd.DataFrame:
+    """All recorded runs, a row for each, as `lab.runs` returns them; pyarrow reads them.
+
+    A run that several presets share is there once.
+    """
+    from .table import runs
+
+    return runs(str(files(__package__).joinpath("data/runs.parquet")), curves=curves)
+
+
 def has_runs(preset: str) -> bool:
     """Whether runs of a preset were recorded."""
     return _path(preset).is_file()
@@ -209,10 +219,11 @@ def page() -> str:
         "# What the lab's trainings came to\n",
         "Every number here is counted from the runs that ship with the package; nothing is typed. "
         f"There are {SEEDS} seeds of every preset and of every connection of the ablation: a "
-        "single run is an anecdote. A network has *learned* that got a fifth of the way from guessing to "
-        "perfect, for the digits an accuracy of 28 %. Behind a share stands its 95 % interval "
-        "(Wilson), behind a median the smallest and the largest value. The page replays them under "
-        "*Training*; in Python, `lab.runs` reads the table and `mhc_demo.lab.evidence` the rest.\n",
+        "single run is an anecdote. A network has *learned* that got a fifth of the way from "
+        "guessing to perfect, for the digits an accuracy of 28 %. Behind a share stands its 95 % "
+        "interval (Wilson), behind a median the smallest and the largest value. The page replays "
+        "them under *Training*; in Python, `lab.runs` reads the table and `mhc_demo.lab.evidence` "
+        "the rest.\n",
     ]
     for name, preset in PRESETS.items():
         runs = recorded_runs(name)

@@ -268,8 +268,8 @@ def _columns(xp: ModuleType, logits: Array) -> Array:
     "exp",
     "exp only",
     bounded=False,
-    note="Positive entries and no normalisation: from n = 2 on it explodes faster than the raw "
-    "matrix. It is the normalisation that tames the product, not the exp.",
+    note="Positive entries and no division: from n = 2 on it explodes faster than the raw matrix. "
+    "What tames the product is both, entries that are not negative and sums that are 1.",
 )
 def _exp(xp: ModuleType, logits: Array) -> Array:
     limit = math.log(float(xp.finfo(logits.dtype).max))
