@@ -67,7 +67,6 @@ def folder(tmp_path, monkeypatch):
     for name, each in REGISTRIES.items():
         for added in set(each) - set(before[name]):
             del each[added]
-    lab.CONNECTIONS.pop("hc-static", None)
 
 
 @pytest.fixture
@@ -77,6 +76,7 @@ def mine(folder):
 
 
 def test_what_a_module_registers_can_be_chosen_and_is_trained_with(mine):
+    assert lab.CONNECTIONS["hc-static"] == "HC, static"
     settings = lab.Settings(**SMALL | CHOSEN | {"steps": 40, "learning_rate": 0.1})
     *steps, end = lab.train(settings)
     assert end.outcome == "finished"

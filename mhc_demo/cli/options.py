@@ -228,7 +228,7 @@ def add_several(
 
     parse, allowed, metavar = _values(parameter)
     whole = isinstance(parameter, param.Integer)
-    text = f"{parameter.label}. {parameter.doc} {allowed}"
+    text = f"{parameter.label}. {parameter.doc} {allowed.replace('One of', 'Any of')}"
     ranges = ", or START:STOP" if whole else ""
     for each, members in (groups or {}).items():
         ranges += f"; {each} is {','.join(members)}"

@@ -34,13 +34,14 @@ def sweep(parser: argparse.ArgumentParser) -> Run:
         help="the folder of the records, made if it is not there (default: %(default)s)",
     )
     add_module(parser)
-    parser.add_argument(
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument(
         "--processes",
         type=number(int, 1, 1024),
         metavar="N",
         help="How many runs at a time, one thread each (default: one for each core)",
     )
-    parser.add_argument(
+    where.add_argument(
         "--scheduler",
         metavar="ADDRESS",
         help="Train on the Dask cluster at this address, as tcp://10.0.0.1:8786, instead of on "

@@ -127,5 +127,5 @@ def _summary(settings: Settings, summary: Summary, path: Path) -> str:
         f"{CONNECTIONS[settings.connection]}: {summary.outcome} after {summary.steps} steps, "
         f"loss {summary.loss:.4g}, {score}largest gain {in_text(summary.largest_gain)}, "
         f"largest gradient norm {summary.largest_gradient_norm:.3g}, "
-        f"{1e3 * summary.seconds_per_step:.1f} ms a step: {path}"
+        f"{summary.parameters:,} parameters, {1e3 * summary.seconds_per_step:.1f} ms a step: {path}"
     )

@@ -8,7 +8,7 @@ imported inside these functions: settings, page and command line know the connec
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +41,23 @@ class Connection:
 
 KINDS: Registry[Connection] = Registry("connection")
 """Every connection by its name."""
-CONNECTIONS: dict[str, str] = {}
+
+
+class _Titles(Mapping[str, str]):
+    def __getitem__(self, name: str) -> str:
+        return KINDS[name].title
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(KINDS)
+
+    def __len__(self) -> int:
+        return len(KINDS)
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
+
+
+CONNECTIONS: Mapping[str, str] = _Titles()
 """The title of every connection by its name."""
 
 
@@ -57,7 +73,6 @@ def connection(
 
     def register(layer: Layer) -> Layer:
         KINDS[name] = Connection(name, title, layer, parameters, mixes, projects)
-        CONNECTIONS[name] = title
         return layer
 
     return register

@@ -140,6 +140,8 @@ def sweep(
     OSError if the folder cannot be written to or the scheduler not reached, and RuntimeError if
     another sweep is at work there.
     """
+    if processes is not None and scheduler is not None:
+        raise TypeError("processes and scheduler cannot both be given: a cluster has its own")
     import_all(modules)
     if runs is None:
         chosen = grid(**settings)
