@@ -33,8 +33,8 @@ PROBE = """([name, for_data]) => {
   for (const event of ["pointermove", "keydown", "pointerdown"])
     addEventListener(event, () => { probe.event = performance.now() }, {capture: true})
   let before = ""
-  mhc.listen(doc, ({depth, iterations}) => {
-    const now = `${depth}, ${iterations}` // the same, if new tables came
+  mhc.listen(doc, ({depth, iterations, replay}) => {
+    const now = `${depth}, ${iterations}, ${replay}` // the same, if new tables came
     if (now !== before && !probe.for_data) changed()
     before = now
   })
@@ -60,7 +60,8 @@ FIRST_PAINT = """
 (() => {
   const look = () => {
     const doc = window.Bokeh?.documents?.[0]
-    const plot = doc?.get_model_by_name("signal-hc") ?? doc?.get_model_by_name("composite")
+    const first = ["signal-hc", "composite", "runs-gain"]
+    const plot = first.map((name) => doc?.get_model_by_name(name)).find(Boolean)
     const view = plot && Bokeh.index.find_one_by_id(plot.id)
     if (view?._render_count > 0) window.first_paint = performance.now()
     else requestAnimationFrame(look)

@@ -18,27 +18,35 @@ from .timing import timed, times_table
 FRAME, FRAME_P95 = 17, 34
 ROUND_TRIP = 150
 
+DIALS = ("Depth (layers)", "Sinkhorn iterations")
 PICTURES = (
-    ("signal, n = 4, 64 layers", "view=signal", "signal-projected", 1),
-    ("signal, n = 4, 8 layers", "view=signal&zoom=8", "signal-projected", 1),
-    ("signal, n = 16, 4 layers", "view=signal&streams=16&zoom=4", "signal-projected", 2),
-    ("composite gain", "view=composite", "composite", 1),
+    ("signal, n = 4, 64 layers", "view=signal", "signal-projected", 1, DIALS),
+    ("signal, n = 4, 8 layers", "view=signal&zoom=8", "signal-projected", 1, DIALS),
+    ("signal, n = 16, 4 layers", "view=signal&streams=16&zoom=4", "signal-projected", 2, DIALS),
+    (
+        "recorded runs",
+        "view=lab&lab_depth=64&lab_learning_rate=0.03",
+        "runs-layers",
+        1,
+        ("Step of training",),
+    ),
+    ("composite gain", "view=composite", "composite", 1, DIALS),
 )
-"""Title, link, the plot that is painted last, and the frames that a move may take."""
+"""Title, link, the plot that is painted last, the frames that a move may take, and the sliders."""
 
 
 def run() -> Iterator[Table]:
     """What the browser does by itself, then what needs the server."""
     with served() as (address, _), chromium() as browser:
         rows = []
-        for title, query, plot, frames in PICTURES:
+        for title, query, plot, frames, sliders in PICTURES:
             page = browser.new_page(viewport={"width": 1400, "height": 900})
             ready(page, f"{address}?{query}")
             joined(page)
             page.wait_for_timeout(1500)
             page.evaluate(PROBE, [plot, False])
             targets = (frames * FRAME, frames * FRAME_P95)
-            for name in ("Depth (layers)", "Sinkhorn iterations"):
+            for name in sliders:
                 drag(page, name, 30)
                 rows.append(timed(f"{title}: drag {name}", drag(page, name, 200), *targets))
                 if plot == "composite":
