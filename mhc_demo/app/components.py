@@ -315,7 +315,12 @@ class BrowserWindow(JSComponent):
       }
       model.on("query", soon)
       const stops = [
-        mhc.listen(doc, (state) => { now = {...state}; soon() }),
+        mhc.listen(doc, (state) => {
+          now = {...state}
+          const projected = state.iterations ? "" : "none" // whether there is any
+          document.documentElement.style.setProperty("--mhc-projected", projected)
+          soon()
+        }),
         mhc.connection.keep(write),
         mhc.on(window, "popstate", back),
       ]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import expect
 
+from mhc_demo.app.views import VIEWS
 from mhc_demo.figures import style
 from mhc_demo.numerics.surface import MAX_DEPTH
 
@@ -38,6 +39,34 @@ def test_the_longest_sentence_leaves_the_story_s_button_its_place(shared: Explor
     assert sentence["height"] > 30
     assert sentence["y"] + sentence["height"] <= button["y"]
     assert button["y"] + button["height"] <= arrow["y"] + arrow["height"] / 4
+
+
+TOP = """() => Math.min(...[...Bokeh.index.query(({model}) => model.type === "Figure")]
+  .filter(({el}) => el.checkVisibility()).map(({el}) => el.getBoundingClientRect().top))"""
+"""Where the visible plots begin."""
+
+
+def test_in_no_view_the_dial_moves_a_plot_or_leaves_the_hand(shared: Explorer) -> None:
+    mouse = shared.page.mouse
+    for name, view in VIEWS.items():
+        if not view.of_experiment:
+            continue
+        shared.show(name)
+        box = shared.slider("Sinkhorn iterations").bounding_box()
+        assert box
+        places = [box["x"] + 13 + (box["width"] - 26) * part for part in (0.0, 1 / 30, 1.0)]
+        middle = box["y"] + box["height"] / 2
+        mouse.move(places[1], middle)
+        mouse.down()
+        tops = set()
+        for iterations, x in zip((0, 1, 30), places, strict=True):
+            mouse.move(x, middle)
+            # With what Python says of it, and changes.
+            expect(shared.page).to_have_url(re.compile(f"iterations={iterations}&"))
+            tops.add(shared.page.evaluate(TOP))
+        mouse.up()
+        assert len(tops) == 1, name
+        shared.set("Sinkhorn iterations", 1)
 
 
 def test_plotted_lines_are_pythons_numbers(shared: Explorer) -> None:

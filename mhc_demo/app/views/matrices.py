@@ -48,8 +48,9 @@ class MatricesView(View):
         self.plots = pn.Column(styles=UNLIMITED, sizing_mode="stretch_width", margin=0)
         self.metrics = note()
         self._show(*data)
+        # The metrics below: their text is shorter at 0 iterations, and no matrix moves with it.
         return pn.Column(
-            self.metrics, self.plots, note(words.MATRICES), sizing_mode="stretch_width", margin=0
+            self.plots, self.metrics, note(words.MATRICES), sizing_mode="stretch_width", margin=0
         )
 
     def _hold(self, matrices: xr.Dataset) -> None:
@@ -71,10 +72,6 @@ class MatricesView(View):
                 for name, metric in METRICS.items()
             )
         self.metrics.object = paragraph(text)
-        # At 0 iterations HC alone: the projected heatmaps would be HC's again.
-        (row,) = self.plots
-        for pair, (_, at, _) in zip(row, PANELS[::2], strict=True):
-            pair.visible = at == 0 or state.iterations != 0
 
     def figures(self) -> list[figure]:
         return self.heatmaps.figures
@@ -108,8 +105,12 @@ def _in_pairs(figures: Sequence[figure], height: str, streams: int) -> pn.Row:
     """
     least = max(540, 2 * (50 + 33 * (streams + 1))) if streams <= LEGIBLE else 540
     pairs = [plots(*figures[k : k + 2], height=height) for k in range(0, len(figures), 2)]
-    for pair in pairs:
+    for pair, (_, at, _) in zip(pairs, PANELS[::2], strict=True):
         pair.styles = {**UNLIMITED, "flex": f"1 1 {least}px"}
+        if at is None:
+            # At 0 iterations HC alone: these would be HC's again.  The browser does that, for if
+            # Python made the layout anew, a hand on the dial would lose it.
+            pair.styles = {**pair.styles, "display": "var(--mhc-projected, flex)"}
     return pn.Row(
         *pairs,
         stylesheets=[":host { flex-wrap: wrap; }"],
