@@ -29,6 +29,8 @@ from ...figures import (
     sinkhorn,
     words,
 )
+from ...figures.benchmarks import NOTE as BENCHMARKS_NOTE
+from ...figures.benchmarks import benchmarks_figure
 from ...figures.composite import gain_range, theory_columns
 from ...figures.histogram import BINS, histogram_columns
 from ...figures.layers import layer_range
@@ -400,6 +402,22 @@ class Figure8(Plot):
 
     def html(self) -> str:
         return figure8_html()
+
+
+class Benchmarks(Plot):
+    """What widening the stream bought a 27B model."""
+
+    name = "benchmarks"
+    view = "benchmarks"
+
+    def build(self) -> None:
+        self.figures = [benchmarks_figure()]
+
+    def legend(self) -> list[words.Entry]:
+        return [("identity", "residual network"), ("hc", "HC"), ("projected", "mHC")]
+
+    def note(self, i: int) -> str:
+        return BENCHMARKS_NOTE
 
 
 def _together(surfaces: Sequence[Any]) -> Any:
