@@ -202,6 +202,21 @@ WHY = ("typical", "odd")
 
 # ---- in words -----------------------------------------------------------------------------------
 
+
+def ablated(runs: Runs) -> str:
+    """What the ablation says, counted."""
+    free, bounded = [], []
+    for name in runs.connections:
+        (free if name in ("hc", "mhc-free") else bounded).append(runs.learned(name))
+    of = len(runs.seeds)
+    still = min(runs.learned(name) for name in ("hc-identity", "mhc-identity"))
+    return (
+        f"With a free H_res {' and '.join(map(str, free))} of {of} seeds learned; with every one "
+        f"that is bounded at least {min(bounded)}, whichever way the layers read and write. Not to "
+        f"mix at all is as safe: at least {still} learned with H_res = I."
+    )
+
+
 COMMANDS = """\
 for preset in calm explodes fails deep still; do
   mhc-demo sweep --preset $preset --connection compared --seed 0:16 -o runs
@@ -231,8 +246,9 @@ def page() -> str:
     ablation = recorded_runs("ablation")
     parts += [
         "## Which part of mHC does it? (the ablation)\n",
-        "With the settings of `fails`: HC's or mHC's way to read and write the streams, each with "
-        "a free H_res, with none that mixes (H_res = I), with Sinkhorn's and with rows alone.\n",
+        "With the settings of `fails`: HC's or mHC's way to read and write the streams, each with a "
+        "free H_res, with none that mixes (H_res = I), with Sinkhorn's and with rows alone. "
+        f"{ablated(ablation)}\n",
         _table(ablation),
         "## How they were made\n",
         f"With {ablation.made}, one thread for each run, by\n",

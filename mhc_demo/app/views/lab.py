@@ -23,7 +23,7 @@ from bokeh.plotting import figure
 
 from ...figures import style
 from ...lab.connections import COMPARED, CONNECTIONS
-from ...lab.evidence import Replay, Runs, has_runs, percent, recorded_runs, told
+from ...lab.evidence import Replay, Runs, ablated, has_runs, percent, recorded_runs, told
 from ...lab.figure import LabFigure, colour_of, titles
 from ...lab.records import Record
 from ...lab.replay import ALONG, ReplayFigure, Scores
@@ -240,7 +240,14 @@ class LabView(View):
             crossed = recorded_runs("ablation")
             self.ablation = Scores("runs-ablation", crossed)
             self.replayed.extend(
-                map(_beside, (note(ABLATION), row(self.ablation.figure), note(rates(crossed))))
+                map(
+                    _beside,
+                    (
+                        note(f"{ABLATION} {ablated(crossed)}"),
+                        row(self.ablation.figure),
+                        note(rates(crossed)),
+                    ),
+                )
             )
         self._say(runs, replay)
         self.set_type()
