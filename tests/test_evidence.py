@@ -166,7 +166,8 @@ def test_the_figure_draws_what_was_recorded(preset: str) -> None:
     runs = recorded_runs(preset)
     for replay in runs.replays:
         step = 7
-        shown = ReplayFigure(runs, replay, {"replay": step}, layer=2)
+        position = {"depth": 64, "iterations": 1, "replay": step}
+        shown = ReplayFigure(runs, replay, position, layer=2)
         at = runs.seed_index(replay.seed)
         for c, name in enumerate(runs.connections):
             gain = shown.figures["gain"].select_one({"name": CONNECTIONS[name]}).data_source.data

@@ -205,14 +205,13 @@ WHY = ("typical", "odd")
 
 def ablated(runs: Runs) -> str:
     """What the ablation says, counted."""
-    free, bounded = [], []
-    for name in runs.connections:
-        (free if name in ("hc", "mhc-free") else bounded).append(runs.learned(name))
+    learned = {name: runs.learned(name) for name in runs.connections}
+    free = [learned.pop(name) for name in ("hc", "mhc-free")]
     of = len(runs.seeds)
-    still = min(runs.learned(name) for name in ("hc-identity", "mhc-identity"))
+    still = min(learned[name] for name in ("hc-identity", "mhc-identity"))
     return (
         f"With a free H_res {' and '.join(map(str, free))} of {of} seeds learned; with every one "
-        f"that is bounded at least {min(bounded)}, whichever way the layers read and write. Not to "
+        f"that is bounded at least {min(learned.values())}, whichever way the layers read and write. Not to "
         f"mix at all is as safe: at least {still} learned with H_res = I."
     )
 
@@ -246,8 +245,8 @@ def page() -> str:
     ablation = recorded_runs("ablation")
     parts += [
         "## Which part of mHC does it? (the ablation)\n",
-        "With the settings of `fails`: HC's or mHC's way to read and write the streams, each with a "
-        "free H_res, with none that mixes (H_res = I), with Sinkhorn's and with rows alone. "
+        "With the settings of `fails`: HC's or mHC's way to read and write the streams, each with "
+        "a free H_res, with none that mixes (H_res = I), with Sinkhorn's and with rows alone. "
         f"{ablated(ablation)}\n",
         _table(ablation),
         "## How they were made\n",
