@@ -211,8 +211,8 @@ def ablated(runs: Runs) -> str:
     still = min(learned[name] for name in ("hc-identity", "mhc-identity"))
     return (
         f"With a free H_res {' and '.join(map(str, free))} of {of} seeds learned; with every one "
-        f"that is bounded at least {min(learned.values())}, whichever way the layers read and write. Not to "
-        f"mix at all is as safe: at least {still} learned with H_res = I."
+        f"that is bounded at least {min(learned.values())}, whichever way the layers read and "
+        f"write. Not to mix at all is as safe: at least {still} learned with H_res = I."
     )
 
 

@@ -139,7 +139,13 @@ class ReplayFigure:
             f"runs-{name}", "Step", title, (0, len(self.steps) + 1), y_range=Range1d(-1, 1)
         )
         style.powers_of_ten(p)
-        now = Span(location=state[ALONG], dimension="height", line_color=style.SHADE, line_width=2)
+        now = Span(
+            location=state[ALONG],
+            dimension="height",
+            line_color=style.SHADE,
+            line_width=2,
+            level=style.MOVING,
+        )
         p.add_layout(follows(now, "location", f"@{ALONG}"))
         series, lines = [], []
         for connection in self.runs.connections:
@@ -204,7 +210,9 @@ class ReplayFigure:
 
     def _heatmap(self, connection: str, state: Position) -> Heatmap:
         n = self._replay.h_res.shape[-1]
-        source = sliced(self._matrices, "block", {"value": connection}, state, at=0, heatmap=True)
+        source = sliced(
+            self._matrices, "block", {"value": connection}, state, at=0, heatmap=True, late=True
+        )
         shown = Heatmap(f"runs-h-res-{connection}", "", n, source)
         described(shown.figure, f"H_res of {CONNECTIONS[connection]}", shown.block, kind="matrix")
         # The first layout of a newly opened view has the script write texts and shades.
