@@ -134,9 +134,9 @@ SCENES: dict[str, Scene] = {
     ),
     "explosion": Scene(
         title="Sixty-four layers",
-        text="{2.83|typical} to the power of 64 would be {10^28.9|power}. It is less: signs "
-        "cancel, and the largest rows of different layers do not line up, so that each layer "
-        "multiplies by {1.75|factor}. Still, 64 layers amplify by {10^16.2|hc}.",
+        text="{2.83|typical} to the power of 64 would be {10^28.9|power}. But signs cancel, and "
+        "the largest rows do not line up: each layer multiplies by {1.75|factor}. Still, 64 "
+        "layers amplify by {10^16.2|hc}.",
         formula="composite",
         question="And a gradient, on its way back through the same layers?",
         notes="Drag Depth to both ends. Dashed is the backward direction: just as bad. The dotted "
@@ -149,9 +149,9 @@ SCENES: dict[str, Scene] = {
     ),
     "dial": Scene(
         title="Turn the dial to 1",
-        text="mHC takes the exponential of every entry, divides each column by its sum, and then "
-        "each row by its sum. That is one iteration of Sinkhorn and Knopp. The gain falls from "
-        "{10^16.2|hc} to {1.13|projected}.",
+        text="mHC takes the exponential of every entry, divides each column by its sum, then each "
+        "row: one iteration of Sinkhorn and Knopp. The gain falls from {10^16.2|hc} to "
+        "{1.13|projected}.",
         formula="sinkhorn",
         question="After one iteration the columns are not yet right. Why is it enough?",
         notes="Start at 0 and turn slowly. The cliff is between 0 and 1, and after that hardly "

@@ -201,8 +201,8 @@ def test_a_recorded_run_is_replayed_in_the_browser(address: str, new_explorer: A
     explorer.eventually(lambda: shows(90))
     expect(explorer.page).to_have_url(re.compile("replay=90"))
     expect(explorer.page.locator(".lab-verdict")).to_contain_text(f"HC, seed {replay.seed}")
-    explorer.page.get_by_label("Seed replayed").click()
+    explorer.page.get_by_role("combobox", name="Seed replayed").click()
     odd = runs.replays[1]
-    explorer.page.get_by_role("option", name=f"{odd.seed}: most unlike the others").click()
+    explorer.page.get_by_text(f"{odd.seed}: most unlike the others").click()
     expect(explorer.page.locator(".lab-verdict")).to_contain_text(f"HC, seed {odd.seed}")
     assert explorer.problems == []
