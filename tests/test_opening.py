@@ -23,6 +23,7 @@ from mhc_demo.app.first import first_page, live_page
 from mhc_demo.app.opening import TURNS, WANTED, Turns
 from mhc_demo.app.page import create
 from mhc_demo.app.state import State
+from mhc_demo.app.static import CSS
 from mhc_demo.numerics.surface import gain_surface
 from mhc_demo.scripts import PAGE, STATIC, text_of
 
@@ -246,3 +247,8 @@ def test_a_first_opening_moves_little(live: Any) -> None:
             return sum(len(answer.body) for answer in (page, *answers))
 
     assert asyncio.run(run()) < 1.4e6
+
+
+def test_copies_of_our_styles_in_a_message_are_near_enough_to_be_compressed() -> None:
+    """Deflate finds what was there up to 2^15 bytes before; a component's own data come between."""
+    assert len(CSS.encode()) < 2**15 - 2**12
