@@ -94,5 +94,5 @@ def test_on_a_phone_the_plot_of_a_scene_is_in_the_first_screen(
         explorer.stands(plot)
         box = plot.bounding_box()
         assert box["y"] + box["height"] <= 844
-        explorer.page.get_by_role("button", name="Next").click()
+        explorer.page.get_by_role("button", name="Next ▶", exact=True).click()
     assert explorer.problems == []

@@ -93,7 +93,7 @@ def test_a_scene_sets_the_page_and_its_sliders_stay_live(shared: Explorer, addre
     page.get_by_role("button", name=re.compile("The story")).click()
     expect(title(page)).to_have_text(TITLES[0])
     for _ in range(NAMES.index("sharp")):
-        page.get_by_role("button", name="Next").click()
+        page.get_by_role("button", name="Next ▶", exact=True).click()
     expect(title(page)).to_have_text(SCENES["sharp"].title)
     expect(explorer.number(1)).to_have_text("1.80")
     expect(page).to_have_url(re.compile("spread=5.*scene=sharp"))
