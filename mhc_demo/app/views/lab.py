@@ -453,8 +453,9 @@ def verdict(runs: Runs, replay: Replay) -> str:
 
 def rates(runs: Runs) -> str:
     """How often it ends like that, in a sentence or two."""
-    learned, scores = [], []
+    learned, scores, parameters = [], [], []
     for name in runs.connections:
+        parameters.append(f"{CONNECTIONS[name]} {runs.total('parameters', name).max():,.0f}")
         count, of = runs.learned(name), len(runs.seeds)
         low, high = wilson(count, of)
         learned.append(
@@ -470,7 +471,7 @@ def rates(runs: Runs) -> str:
         f"Seeds that learned, to an accuracy of {percent(enough)} or more: {'; '.join(learned)}. "
         "In brackets is the 95 % interval of the share (Wilson). Median accuracy over the seeds, "
         f"smallest and largest: {'; '.join(scores)}. Guessing (dotted) reaches "
-        f"{percent(runs.chance)}. Recorded with {runs.made}."
+        f"{percent(runs.chance)}. Parameters: {'; '.join(parameters)}. Recorded with {runs.made}."
     )
 
 
