@@ -70,8 +70,7 @@ def test_the_replays_are_the_recorded_runs(preset: str) -> None:
             whole = np.maximum(replay.gains[c, :, 0, -1], replay.gains[c, :, 1, 0])
             curve = runs.curves["gain"][runs.connections.index(name), at]
             np.testing.assert_allclose(whole, curve, rtol=HALF, atol=1e-3)
-        # The gain of the first layer by itself is the largest sum of its matrix's rows, averaged
-        # over the tokens: the same only for a matrix that no token changes, as mHC's nearly is.
+        # The rows of mHC's matrices sum to 1, whatever the token.
         assert replay.h_res.shape[1] == len(replay.steps)
         assert (replay.steps[0], replay.steps[-1]) == (1, runs.curves["loss"].shape[-1])
         rows = replay.h_res[mixing.index("mhc")].sum(axis=-1)

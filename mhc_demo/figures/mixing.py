@@ -7,6 +7,8 @@ compare with a stochastic matrix and so say nothing of HC; the effective number 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
 import xarray as xr
@@ -53,43 +55,20 @@ class MixingFigure:
     def __init__(self, mixing: xr.Dataset, table: ColumnDataSource, state: Position) -> None:
         depths = mixing["depth"].values
         self.y_range = Range1d(0, _top(mixing))
-        p = depth_plot(
-            "mixing",
-            "Depth (layers)",
-            "Difference left between streams",
-            int(depths[-1]),
-            state,
-            late=True,
-            y_range=self.y_range,
-            x_axis_type="log",
+        self.effective_range = Range1d(0.9, _most(mixing))
+        metrics: list[Curve] = [
+            (METRICS[name].title, name, stroke, {}) for name, stroke in STROKES.items()
+        ]
+        networks: list[Curve] = [
+            ("HC, unconstrained", EFFECTIVE, style.Stroke(style.HC), {"at": 0}),
+            ("projection", EFFECTIVE, style.Stroke(style.PROJECTED), {}),
+        ]
+        self.figure = p = _plot(
+            "mixing", "Difference left between streams", metrics, self.y_range, table, depths, state
         )
-        _logarithmic(p)
-        lines, series = [], []
-        for name, stroke in STROKES.items():
-            source = sliced(table, "row", {"value": name}, state, late=True)
-            source.data["depth"] = depths
-            curve = Line(
-                x="depth",
-                y="value",
-                line_color=stroke.colour,
-                line_width=3,
-                line_dash=list(stroke.dash),
-            )
-            lines.append(style.draw(p, source, curve, style.MOVING))
-            title = lines[-1].name = METRICS[name].title
-            columns = [Column("value", "value")]
-            along = Column("depth", "depth")
-            series.append(
-                Series(title, source, along, columns, colour=stroke.colour, dash=stroke.dash)
-            )
-        described(p, "Difference left between streams against depth", *series, along="depth")
-        p.add_tools(
-            HoverTool(
-                renderers=lines,
-                tooltips=[("$name", "@value{0.000}"), ("layers", "@depth")],
-                mode="vline",
-                attachment="horizontal",
-            )
+        self.effective = _plot(
+            *("effective", "Effective number of streams", networks, self.effective_range),
+            *(table, depths, state),
         )
         middle = math.sqrt(float(depths[-1])), 0.5  # of a logarithmic axis
         self.unprojected = style.why_empty(p, UNPROJECTED, *middle)
@@ -97,44 +76,6 @@ class MixingFigure:
         follows(self.unprojected, "visible", "!iterations", late=True)
         self.unbounded = style.why_empty(p, UNBOUNDED, *middle)
         self._explain(mixing)
-        self.figure = p
-        self.effective = self._effective(mixing, table, state)
-
-    def _effective(self, mixing: xr.Dataset, table: ColumnDataSource, state: Position) -> figure:
-        depths = mixing["depth"].values
-        self.effective_range = Range1d(0.9, _most(mixing))
-        p = depth_plot(
-            "effective",
-            "Depth (layers)",
-            "Effective number of streams",
-            int(depths[-1]),
-            state,
-            late=True,
-            y_range=self.effective_range,
-            x_axis_type="log",
-        )
-        _logarithmic(p)
-        lines, series = [], []
-        for title, colour, fixed in (
-            ("HC, unconstrained", style.HC, {"at": 0}),
-            ("projection", style.PROJECTED, {}),
-        ):
-            source = sliced(table, "row", {"value": EFFECTIVE}, state, late=True, **fixed)
-            source.data["depth"] = depths
-            curve = Line(x="depth", y="value", line_color=colour, line_width=3)
-            lines.append(style.draw(p, source, curve, style.MOVING))
-            lines[-1].name = title
-            columns = [Column("value", "value")]
-            series.append(Series(title, source, Column("depth", "depth"), columns, colour=colour))
-        p.add_tools(
-            HoverTool(
-                renderers=lines,
-                tooltips=[("$name", "@value{0.000}"), ("layers", "@depth")],
-                mode="vline",
-                attachment="horizontal",
-            )
-        )
-        return described(p, "Effective number of streams against depth", *series, along="depth")
 
     def _explain(self, mixing: xr.Dataset) -> None:
         known = any(bool(mixing[name].notnull().any()) for name in STROKES)
@@ -148,11 +89,47 @@ class MixingFigure:
         self._explain(mixing)
 
 
-def _logarithmic(p: figure) -> None:
-    """Most is lost in the first few layers."""
+Curve: TypeAlias = tuple[str, str, style.Stroke, dict[str, int]]
+"""Title, column of the table, stroke, and further options of the rule."""
+
+
+def _plot(
+    name: str,
+    label: str,
+    curves: Sequence[Curve],
+    y_range: Range1d,
+    table: ColumnDataSource,
+    depths: NDArray[np.integer],
+    state: Position,
+) -> figure:
+    """Curves against depth, which is logarithmic: most is lost in the first few layers."""
+    p = depth_plot(
+        *(name, "Depth (layers)", label, int(depths[-1]), state),
+        late=True,
+        y_range=y_range,
+        x_axis_type="log",
+    )
     p.x_range.start = 1
     p.xaxis.ticker = [2**k for k in range(MAX_DEPTH.bit_length())]
     p.xaxis.formatter = BasicTickFormatter()
+    lines, series = [], []
+    for title, column, stroke, options in curves:
+        source = sliced(table, "row", {"value": column}, state, late=True, **options)
+        source.data["depth"] = depths
+        look = {"line_color": stroke.colour, "line_width": 3, "line_dash": list(stroke.dash)}
+        lines.append(style.draw(p, source, Line(x="depth", y="value", **look), style.MOVING))
+        lines[-1].name = title
+        along, values = Column("depth", "depth"), [Column("value", "value")]
+        series.append(Series(title, source, along, values, colour=stroke.colour, dash=stroke.dash))
+    p.add_tools(
+        HoverTool(
+            renderers=lines,
+            tooltips=[("$name", "@value{0.000}"), ("layers", "@depth")],
+            mode="vline",
+            attachment="horizontal",
+        )
+    )
+    return described(p, f"{label} against depth", *series, along="depth")
 
 
 def _most(mixing: xr.Dataset) -> float:

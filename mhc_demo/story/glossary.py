@@ -224,7 +224,7 @@ TERMS: dict[str, Term] = {
         ("top Lyapunov exponent", "Lyapunov exponent"),
     ),
     "digamma": Term("Digamma function", "The derivative of ln Γ.", r"\psi"),
-    # The price
+    # What is kept, what fades, and what it costs
     "uniform": Term(
         "Uniform matrix",
         "1/n in every entry: every stream gets the average of all.",

@@ -356,9 +356,6 @@ SCENES: dict[str, Scene] = {
 }
 """Every scene by its name, in the order of the story: a lecture of some twenty minutes."""
 
-SHORT = ("surge", "widen", "explosion", "dial", "why", "training", "home")
-"""The scenes of the short way: some two minutes."""
-
 
 class Results:
     """What the library computes for a state of the page."""
