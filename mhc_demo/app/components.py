@@ -173,6 +173,12 @@ class Story(JSComponent):
     title = param.String(doc="Of the view, which is presented where there is no scene.")
     present = param.Boolean(default=False, doc="Whether this is the presenter's view.")
     wish = param.String(doc='"reset" or "shuffle", with a count so that two in a row differ.')
+    guess = param.Dict(
+        default={}, doc="{scene, value}: what the reader guesses in a scene; the browser sets it."
+    )
+    others = param.List(
+        item_type=(int, float), doc="What others guess in the present scene, for its plot."
+    )
 
     _esm = """
     export function render({model, el, view}) {
