@@ -27,6 +27,7 @@ from mhc_demo.lab.evidence import (
 )
 from mhc_demo.lab.replay import ReplayFigure
 from mhc_demo.lab.settings import PRESETS
+from mhc_demo.story.scenes import CITED, SCENES
 
 EVERY = pytest.mark.parametrize("preset", PRESETS)
 
@@ -202,3 +203,15 @@ def test_the_table_that_ships_is_what_the_files_were_made_from() -> None:
             np.testing.assert_allclose(
                 runs.curves[name], made.curves[name], rtol=HALF, atol=1e-6, equal_nan=True
             )
+
+
+def test_the_scene_of_the_story_counts_the_seeds_that_learned() -> None:
+    scene = SCENES["training"]
+    runs = recorded_runs("fails")
+    settings = PRESETS["fails"].settings()
+    assert scene.state["lab_depth"] == settings.depth
+    assert scene.state["lab_learning_rate"] == settings.learning_rate
+    counted = [number for number, source in CITED.findall(scene.text) if source == "recorded runs"]
+    assert counted == [str(runs.learned(name)) for name in ("hc", "mhc")]
+    assert len(runs.seeds) == 16
+    assert f"{len(runs.seeds)} seeds" in scene.text

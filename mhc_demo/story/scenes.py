@@ -39,6 +39,43 @@ CITED = re.compile(r"\[([^|\[\]]+)\|([^|\[\]]+)\]")
 
 
 @dataclass(frozen=True)
+class Guess:
+    """What the reader guesses before a scene tells it; whoever goes on is told without a guess."""
+
+    asks: str
+    """In place of the scene's text, until the answer is shown."""
+    answer: str
+    """The number that is guessed, as the scene's text has it."""
+    before: Mapping[str, int] = field(default_factory=dict)
+    """Where sliders stand until then; the answer moves them to where the scene has them."""
+    covers: tuple[str, ...] = ()
+    """The names of the figures that would tell."""
+    secret: bool = False
+    """Whether the numbers in huge type and what is written below the plots would tell too."""
+    mark: str = ""
+    """The figure on whose axis of gains the reader drags a mark, at the scene's depth."""
+    choices: tuple[tuple[str, float], ...] = ()
+    """Else what there is to choose, each with the largest number for which it is right."""
+    plays: bool = False
+    """Whether the answer is played, as by the key P."""
+
+    def right(self) -> int:
+        """Which of the choices is right."""
+        answer = value_of(self.answer)
+        return next(i for i, (_, most) in enumerate(self.choices) if answer <= most)
+
+
+def value_of(number: str) -> float:
+    """The value of a number that is written in a text.
+
+    >>> value_of("10^2"), value_of("1.13")
+    (100.0, 1.13)
+    """
+    base, caret, power = number.partition("^")
+    return float(base) ** float(power) if caret else float(number.replace(",", ""))
+
+
+@dataclass(frozen=True)
 class Scene:
     """One step of the story."""
 
@@ -56,6 +93,10 @@ class Scene:
     """What the presenter's view keeps at hand."""
     headline: bool = True
     """Whether to show the two huge numbers, which would give away the point of "harmless"."""
+    guess: Guess | None = None
+    """What the audience guesses first."""
+    short: str = ""
+    """The text in the short way, where it has to say more or less."""
 
 
 SCENES: dict[str, Scene] = {
@@ -146,6 +187,17 @@ SCENES: dict[str, Scene] = {
         "signal vanishes instead: try Streams.",
         state={"view": "composite", "iterations": 0},
         controls=("depth", "streams"),
+        guess=Guess(
+            asks="One layer of HC has a gain of {2.83|typical}, typically. Now 64 of them stand in a "
+            "row, each with another matrix. How large is the gain of all together?",
+            answer="10^16.2",
+            covers=("composite", "iterations"),
+            secret=True,
+            mark="composite",
+        ),
+        short="A signal of size 1 enters, and each layer makes it larger: by {1.75|factor} on "
+        "average. After 64 layers the largest that can come out is {10^16.2|hc}. That number is the "
+        "gain of the network, and the picture shows how it grows with depth.",
     ),
     "dial": Scene(
         title="Turn the dial to 1",
@@ -158,6 +210,15 @@ SCENES: dict[str, Scene] = {
         "anything happens. Do not explain it yet: the next two scenes do.",
         state={"view": "composite", "iterations": 1},
         controls=("iterations", "depth"),
+        guess=Guess(
+            asks="mHC takes the exponential of every entry, divides each column by its sum, then "
+            "each row: one iteration of Sinkhorn and Knopp. The gain of 64 layers is {10^16.2|hc} "
+            "now. What will one iteration make of it?",
+            answer="1.13",
+            before={"iterations": 0},
+            covers=("iterations",),
+            mark="composite",
+        ),
     ),
     "work": Scene(
         title="One iteration, step by step",
@@ -200,6 +261,19 @@ SCENES: dict[str, Scene] = {
         "in the worst-case definition of the gain. The paper’s own gain is exactly 1 for them.",
         state={"view": "composite", "projection": "exp"},
         controls=("depth", "projection"),
+        guess=Guess(
+            asks="Take the exponential alone, and divide nothing. Every entry is positive then, as "
+            "with mHC. What is the gain of 64 layers?",
+            answer="10^50.8",
+            covers=("composite", "iterations"),
+            secret=True,
+            choices=(
+                ("It stays near 1", 10.0),
+                ("Between that and HC’s", 1e15),
+                ("As large as HC’s", 1e18),
+                ("Far larger than HC’s", math.inf),
+            ),
+        ),
     ),
     "others": Scene(
         title="The other nineteen iterations",
@@ -251,12 +325,22 @@ SCENES: dict[str, Scene] = {
         "that training does, not something that is there at the start.",
         state={"view": "composite", "init": "equal-drift", "spread": 0.2, "iterations": 20},
         controls=("iterations", "spread"),
+        guess=Guess(
+            asks="Nobody trains with random mixing. Training starts at the identity, where every "
+            "stream keeps to itself, and drifts. Let HC’s matrices move away from it by "
+            "{0.79|distance_moved} each. How large is the gain of 64 of them?",
+            answer="16.8",
+            covers=("composite", "iterations"),
+            secret=True,
+            mark="composite",
+        ),
     ),
     "training": Scene(
         title="The same data, the same seed, three networks",
         text="Three small networks learn handwritten digits: the plain residual network, HC and "
         "mHC, 64 layers deep, at a learning rate of 0.03. One seed is replayed; the thin lines "
-        "are the other fifteen. At the right every dot is a seed’s final accuracy.",
+        "are the other fifteen. Of 16 seeds HC learned in [1|recorded runs], and mHC in "
+        "[15|recorded runs]: every dot is a seed’s final accuracy.",
         question="Is it the seed, or is it the method?",
         notes="Press P: the run takes ten seconds. Watch HC’s gain leave the ground before its "
         "loss does. Then read the rates below the plots aloud, with their intervals. Show the "
@@ -271,6 +355,28 @@ SCENES: dict[str, Scene] = {
         },
         controls=(),
         headline=False,
+        guess=Guess(
+            asks="Three small networks learn handwritten digits: the plain residual network, HC and "
+            "mHC, 64 layers deep, at a learning rate of 0.03. Each is trained 16 times, with another "
+            "seed. How often does HC learn?",
+            answer="1",
+            covers=(
+                "runs-gain",
+                "runs-loss",
+                "runs-gradient_norm",
+                "runs-layers",
+                "runs-score",
+                "runs-ablation",
+            ),
+            secret=True,
+            choices=(
+                ("Never", 0.0),
+                ("In 1 to 5 of 16", 5.0),
+                ("In 6 to 11 of 16", 11.0),
+                ("In 12 or more", 16.0),
+            ),
+            plays=True,
+        ),
     ),
     "real": Scene(
         title="The matrices of a trained model",
@@ -307,6 +413,19 @@ SCENES: dict[str, Scene] = {
         },
         controls=("iterations", "depth"),
         headline=False,
+        guess=Guess(
+            asks="Row sums of 1 keep what all streams share, and column sums of 1 keep their mean. "
+            "Here +1 enters one stream and −1 another. How much of that difference is left after "
+            "5 layers?",
+            answer="0.02",
+            before={"depth": 1},
+            choices=(
+                ("A fiftieth or less", 0.02),
+                ("About a tenth", 0.2),
+                ("About half", 0.7),
+                ("Nearly all of it", 1.0),
+            ),
+        ),
     ),
     "collapse": Scene(
         title="Is that the price of mHC?",
@@ -355,6 +474,23 @@ SCENES: dict[str, Scene] = {
     ),
 }
 """Every scene by its name, in the order of the story: a lecture of some twenty minutes."""
+
+SHORT = ("surge", "widen", "explosion", "dial", "why", "training")
+"""The short way through it, for a reader who is alone: some two minutes."""
+WAYS = {"The whole lecture": "whole", "The story in two minutes": "short"}
+"""The ways through the story, by their names in links."""
+
+
+def scenes_of(way: str) -> tuple[str, ...]:
+    """The scenes of a way through the story, in their order."""
+    return SHORT if way == "short" else tuple(SCENES)
+
+
+def beginning(name: str, *, revealed: bool) -> dict[str, Any]:
+    """The state that a scene begins with, which differs until a guess has its answer."""
+    scene = SCENES[name]
+    before = scene.guess.before if scene.guess and not revealed else {}
+    return {**scene.state, **before}
 
 
 class Results:
@@ -503,7 +639,7 @@ def _traffic_of_27b(kind: str, *, fused: bool = False) -> float:
 
 
 @cache
-def scenes_for_browser() -> list[dict[str, str]]:
+def scenes_for_browser() -> list[dict[str, Any]]:
     """All scenes as the browser gets them: what the audience reads as HTML, the rest as text."""
     return [
         {
@@ -513,9 +649,27 @@ def scenes_for_browser() -> list[dict[str, str]]:
             "formula": FORMULAS[scene.formula].markup() if scene.formula else "",
             "question": explained(markup(scene.question)),
             "notes": NUMBER.sub(lambda m: m[1], scene.notes),
+            "in_short": name in SHORT,
         }
+        | ({"short": explained(markup(scene.short))} if scene.short else {})
+        | ({"guess": _for_browser(scene, scene.guess)} if scene.guess else {})
         for name, scene in SCENES.items()
     ]
+
+
+def _for_browser(scene: Scene, guess: Guess) -> dict[str, Any]:
+    return {
+        "asks": explained(markup(guess.asks)),
+        "answer": _raised(guess.answer),
+        "covers": guess.covers,
+        "secret": guess.secret,
+        "mark": guess.mark,
+        "depth": scene.state.get("depth", 64),
+        "choices": [title for title, _ in guess.choices],
+        "right": guess.right() if guess.choices else None,
+        "then": {name: scene.state[name] for name in guess.before},
+        "plays": guess.plays,
+    }
 
 
 def markup(text: str) -> str:

@@ -110,7 +110,7 @@ class LabView(View):
         )
         self.preset.param.watch(self._take_preset, "value")
         state.param.watch(lambda *_: self.describe(), list(LAB_SETTINGS))
-        self.introduction = note()
+        self.introduction = _untold(note())
         self.seed = pmui.Select(
             label="Seed replayed",
             options=[],
@@ -131,7 +131,7 @@ class LabView(View):
         self.layer.param.watch(self._show_layer, "value")
         self.pictures = pn.Column(styles=UNLIMITED, sizing_mode="stretch_width", margin=0)
         self.replayed = pn.Column(styles=UNLIMITED, sizing_mode="stretch_width", margin=0)
-        self.verdict, self.rates = html(""), note()
+        self.verdict, self.rates = html(""), _untold(note())
         self.table = html("", "lab-table")
         self._pieces = Pieces()
         self.drop = RecordDrop(sizing_mode="stretch_width", margin=(2, 14))
@@ -243,9 +243,9 @@ class LabView(View):
                 map(
                     _beside,
                     (
-                        note(f"{ABLATION} {ablated(crossed)}"),
+                        _untold(note(f"{ABLATION} {ablated(crossed)}")),
                         row(self.ablation.figure),
-                        note(rates(crossed)),
+                        _untold(note(rates(crossed))),
                     ),
                 )
             )
@@ -416,6 +416,12 @@ class LabView(View):
             outcome = f"Cancelled after {done:,} steps." if training.cancelled else "Done."
         self.status.object = f'<p role="status">{outcome}</p>'
         self.table.object = _results(training.records)
+
+
+def _untold(pane: pn.pane.HTML) -> pn.pane.HTML:
+    """A pane that is hidden while a scene has the audience guess (static/guess.js)."""
+    pane.styles = {**pane.styles, "visibility": "var(--mhc-secret, visible)"}
+    return pane
 
 
 def preset_of(settings: Mapping[str, Any]) -> str:
