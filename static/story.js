@@ -139,7 +139,7 @@ mhc.story = (() => {
       if (scene.guess.plays) setTimeout(() => ask("play"), 2000);
     }
 
-    const HINT = "Drag the mark in the plot to your guess, or press an arrow key on it.";
+    const HINT = "Drag the mark in the plot to your guess.";
     const HINT_GIVEN = "Then see the answer.";
 
     // What is asked in place of the scene's text.

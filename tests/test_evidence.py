@@ -80,12 +80,12 @@ def test_the_replays_are_the_recorded_runs(preset: str) -> None:
 
 @pytest.mark.parametrize("connection", COMPARED)
 def test_what_ships_can_be_trained_again(connection: str) -> None:
-    """The first steps, to half precision: later ones depend on the processor's last digits."""
+    """The first steps, within 1 %: by then HC has amplified a processor's last digits so far."""
     runs = recorded_runs("fails")
     settings = settings_of("fails", connection, seed=2)
     again = [step.loss for step in islice(lab.train(settings), 4) if isinstance(step, lab.Step)]
     kept = runs.curves["loss"][runs.connections.index(connection), 2, :4]
-    np.testing.assert_allclose(again, kept, rtol=2 * HALF)
+    np.testing.assert_allclose(again, kept, rtol=0.01)
 
 
 def test_a_calm_run_ends_as_recorded() -> None:

@@ -188,16 +188,16 @@ SCENES: dict[str, Scene] = {
         state={"view": "composite", "iterations": 0},
         controls=("depth", "streams"),
         guess=Guess(
-            asks="One layer of HC has a gain of {2.83|typical}, typically. Now 64 of them stand in a "
-            "row, each with another matrix. How large is the gain of all together?",
+            asks="One layer of HC has a gain of {2.83|typical}, typically. Now 64 of them stand "
+            "in a row, each with another matrix. How large is the gain of all together?",
             answer="10^16.2",
             covers=("composite", "iterations"),
             secret=True,
             mark="composite",
         ),
         short="A signal of size 1 enters, and each layer makes it larger: by {1.75|factor} on "
-        "average. After 64 layers the largest that can come out is {10^16.2|hc}. That number is the "
-        "gain of the network, and the picture shows how it grows with depth.",
+        "average. After 64 layers the largest that can come out is {10^16.2|hc}. That number is "
+        "the gain of the network, and the picture shows how it grows with depth.",
     ),
     "dial": Scene(
         title="Turn the dial to 1",
@@ -211,9 +211,9 @@ SCENES: dict[str, Scene] = {
         state={"view": "composite", "iterations": 1},
         controls=("iterations", "depth"),
         guess=Guess(
-            asks="mHC takes the exponential of every entry, divides each column by its sum, then "
-            "each row: one iteration of Sinkhorn and Knopp. The gain of 64 layers is {10^16.2|hc} "
-            "now. What will one iteration make of it?",
+            asks="mHC changes every matrix: it takes the exponential of each entry, then divides "
+            "each column by its sum, and each row. This is one iteration. Where will the gain of "
+            "{10^16.2|hc} go?",
             answer="1.13",
             before={"iterations": 0},
             covers=("iterations",),
@@ -356,9 +356,9 @@ SCENES: dict[str, Scene] = {
         controls=(),
         headline=False,
         guess=Guess(
-            asks="Three small networks learn handwritten digits: the plain residual network, HC and "
-            "mHC, 64 layers deep, at a learning rate of 0.03. Each is trained 16 times, with another "
-            "seed. How often does HC learn?",
+            asks="Three small networks learn handwritten digits: the plain residual network, HC "
+            "and mHC, 64 layers deep, at a learning rate of 0.03. Each is trained 16 times, with "
+            "another seed. How often does HC learn?",
             answer="1",
             covers=(
                 "runs-gain",

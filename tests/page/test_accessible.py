@@ -5,8 +5,6 @@ That axe-core finds nothing serious is tested where every view and every scene i
 
 from __future__ import annotations
 
-import re
-
 import pytest
 from playwright.sync_api import expect
 
