@@ -30,7 +30,8 @@ mhc.guess = (() => {
     }
     .mark::before { content: "↕ "; opacity: 0.7; }
     .mark:focus-visible { outline: 3px solid #2f7ae5; outline-offset: 2px; }
-    .done .mark { pointer-events: none; }
+    .done .mark { pointer-events: none; transform: translate(calc(-100% - 14px), -50%); } /* beside the curve */
+    .done .mark::after { content: ""; position: absolute; right: -14px; top: 50%; width: 12px; border-top: 2px solid; }
     .done .mark::before { content: ""; }
     .done .catch { display: none; }
     .other { position: absolute; width: 9px; height: 9px; margin: -4.5px; border-radius: 50%; background: #2f7ae5; opacity: 0.55; }`;

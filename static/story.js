@@ -23,6 +23,7 @@ mhc.story = (() => {
       --mhc-half: 1; --mhc-halves: 120px; --mhc-least: 150px; --mhc-cost: 100vh;
       --mhc-heatmap: clamp(150px, calc(100vh - var(--mhc-rest, 500px)), 36vw);
     }
+    .mhc-lone { --mhc-half: 1; } /* one half of the signal has the room of both */
     .mhc-told { --mhc-lead: none; }
     .mhc-secret { --mhc-secret: hidden; --mhc-asks: block; }
     @media (max-width: 599.95px) { .mhc-told { --mhc-doors: none; } }
@@ -42,6 +43,7 @@ mhc.story = (() => {
   document.head.append(Object.assign(document.createElement("style"), {textContent: SHEET}));
 
   const {element} = mhc;
+  const HIDING = 240; // frames in which a scene's plots should have come
 
   function button(parent, label, action, className = "") {
     const node = element("button", className, parent, {type: "button", textContent: label});
@@ -59,8 +61,9 @@ mhc.story = (() => {
   /* `scenes`: [{name, title, text, formula, question, notes, in_short, short?, guess?}], texts as HTML.
      `present()` returns the present {scene, way, revealed, presenting, title, others}, the title that
      of the view.  `ask(what)` is called for a change: {scene, way}, {guess}, {revealed, run},
-     {presenting}, "reset", "shuffle", "play" or "faster". */
-  return function story(el, {scenes: every, present, ask}) {
+     {presenting}, "reset", "shuffle", "play" or "faster".  Without a page around it, `served` is
+     false: there is no other seed, and no page to return to. */
+  return function story(el, {scenes: every, present, ask, served = true}) {
     el.classList.add("mhc-story");
     const root = document.documentElement;
     const column = el.getRootNode().host?.getRootNode(); // contains this, headline and plots
@@ -83,6 +86,27 @@ mhc.story = (() => {
     const asks = (scene) => scene?.guess && present().revealed !== scene.name;
     const forward = () => (asks(scenes[at()]) ? reveal(scenes[at()]) : step(1));
 
+    // Plots that a scene is not about leave their room to the others.  A plot may come later.
+    let hiding = 0;
+    function hide_plots() {
+      cancelAnimationFrame(hiding);
+      const names = scenes[at()]?.hidden ?? [];
+      root.classList.toggle("mhc-lone", names.length > 0);
+      let left = 0;
+      const look = () => {
+        for (const {model, el, parent} of Bokeh.index.query(({model}) => model.type === "Figure")) {
+          const place = parent?.el ?? el.parentElement;
+          const hidden = names.includes(model.name);
+          if (place && (hidden || place.dataset.hidden)) {
+            place.style.display = hidden ? "none" : "";
+            place.dataset.hidden = hidden ? "1" : "";
+          }
+        }
+        if (names.length && left++ < HIDING) hiding = requestAnimationFrame(look);
+      };
+      look();
+    }
+
     function draw() {
       const {scene, presenting, title, revealed, way: chosen} = present();
       scenes = way();
@@ -90,6 +114,7 @@ mhc.story = (() => {
       root.classList.toggle("mhc-told", at() >= 0); // the scene says what the numbers are
       const i = at();
       watch_guess(scenes[i]);
+      hide_plots();
       const wanted = [scene, chosen, revealed === scene, presenting, i < 0 && presenting && title].join();
       if (shown !== wanted) {
         shown = wanted;
@@ -255,7 +280,7 @@ mhc.story = (() => {
       element("span", "where", nav, {textContent: `${i + 1} / ${scenes.length}`});
       if (open) button(nav, "Answer ▶", forward, "main").ariaLabel = "Show the answer";
       else if (i < scenes.length - 1) button(nav, "Next ▶", forward, "main");
-      else if (short) button(nav, "The whole lecture ▶", () => ask({way: "whole", scene: every[0].name}), "main");
+      else if (every.length > scenes.length) button(nav, "The whole lecture ▶", () => ask({way: "whole", scene: every[0].name}), "main");
       else button(nav, "Next ▶", forward, "main").disabled = true;
       if (presenting) {
         button(nav, "Keys", help);
@@ -263,7 +288,7 @@ mhc.story = (() => {
       } else {
         button(nav, "Present", () => ask({presenting: true}), "wide");
         button(nav, "Notes", open_notes, "wide");
-        button(nav, "Close the story", () => ask({scene: ""}), "close").ariaLabel = "Close the story";
+        if (served) button(nav, "Close the story", () => ask({scene: ""}), "close");
       }
     }
 
@@ -299,6 +324,7 @@ mhc.story = (() => {
       cover = element("div", "mhc-cover help", document.body, {role: "dialog", ariaLabel: "Keys"});
       const list = element("dl", "", cover);
       for (const [key, meaning] of KEYS) {
+        if (key === "S" && !served) continue;
         element("dt", "", list, {textContent: key});
         element("dd", "", list, {textContent: meaning});
       }

@@ -20,6 +20,7 @@ from mhc_demo.lab.evidence import (
     Runs,
     gathered,
     keep,
+    percent,
     recorded_runs,
     replayed_seeds,
     settings_of,
@@ -27,6 +28,7 @@ from mhc_demo.lab.evidence import (
 )
 from mhc_demo.lab.replay import ReplayFigure
 from mhc_demo.lab.settings import PRESETS
+from mhc_demo.lab.table import LEARNED
 from mhc_demo.story.scenes import CITED, SCENES
 
 EVERY = pytest.mark.parametrize("preset", PRESETS)
@@ -212,6 +214,7 @@ def test_the_scene_of_the_story_counts_the_seeds_that_learned() -> None:
     assert scene.state["lab_depth"] == settings.depth
     assert scene.state["lab_learning_rate"] == settings.learning_rate
     counted = [number for number, source in CITED.findall(scene.text) if source == "recorded runs"]
-    assert counted == [str(runs.learned(name)) for name in ("hc", "mhc")]
+    learned = [str(runs.learned(name)) for name in ("hc", "residual", "mhc")]
+    assert counted == [*learned, percent(runs.chance + LEARNED * (1 - runs.chance))]
     assert len(runs.seeds) == 16
     assert f"{len(runs.seeds)} seeds" in scene.text

@@ -93,6 +93,8 @@ class Scene:
     """What the presenter's view keeps at hand."""
     headline: bool = True
     """Whether to show the two huge numbers, which would give away the point of "harmless"."""
+    hidden: tuple[str, ...] = ()
+    """The names of the view's figures that the scene is not about."""
     guess: Guess | None = None
     """What the audience guesses first."""
     short: str = ""
@@ -103,9 +105,9 @@ SCENES: dict[str, Scene] = {
     "surge": Scene(
         title="Something goes wrong at step 12,000",
         text="DeepSeek trained a 27B model with Hyper-Connections. Near step [12,000|Fig. 2] the "
-        "loss jumps up, and the size of the gradients with it. This picture shows what such wiring "
-        "can do: a signal of size 1 enters 4 streams at the left, and runs through 64 layers of "
-        "random mixing.",
+        "loss jumps up, and the size of the gradients with it. The picture is not that model, but "
+        "the same wiring with random weights: a signal of size 1 enters 4 streams at the left, and "
+        "runs through 64 layers. Its size at the end stands at the right.",
         question="How large is the signal when it comes out?",
         notes="Give them five seconds with the picture before you say anything. The lanes grow "
         "taller: that is the signal. Do not give the number yet. Random matrices are where the "
@@ -113,6 +115,7 @@ SCENES: dict[str, Scene] = {
         state={"view": "signal", "iterations": 0},
         controls=("depth",),
         headline=False,
+        hidden=("signal-projected",),  # the same as HC's at 0 iterations
     ),
     "stream": Scene(
         title="One residual stream",
@@ -146,6 +149,11 @@ SCENES: dict[str, Scene] = {
         state={"view": "signal", "iterations": 0, "depth": 4, "zoom": 4},
         controls=("depth",),
         headline=False,
+        hidden=("signal-projected",),
+        short="Hyper-Connections (HC) keep n = 4 streams side by side. In every layer a learned 4 "
+        "× 4 matrix mixes them. The ribbons are its weights: the wider, the larger, and dashed if "
+        "negative. F is the layer’s own work, which we leave out here. Nothing limits the "
+        "weights, so the numbers at the right grow after a few layers already.",
     ),
     "bought": Scene(
         title="What widening bought",
@@ -188,16 +196,19 @@ SCENES: dict[str, Scene] = {
         state={"view": "composite", "iterations": 0},
         controls=("depth", "streams"),
         guess=Guess(
-            asks="One layer of HC has a gain of {2.83|typical}, typically. Now 64 of them stand "
-            "in a row, each with another matrix. How large is the gain of all together?",
+            asks="One layer can make a signal {2.83|typical} times as large, typically: this is "
+            "its gain. Now 64 such layers stand in a row, each with another matrix. How large is "
+            "the gain of all together?",
             answer="10^16.2",
-            covers=("composite", "iterations"),
+            covers=("composite",),
             secret=True,
             mark="composite",
         ),
-        short="A signal of size 1 enters, and each layer makes it larger: by {1.75|factor} on "
-        "average. After 64 layers the largest that can come out is {10^16.2|hc}. That number is "
-        "the gain of the network, and the picture shows how it grows with depth.",
+        hidden=("iterations",),
+        short="It is not {2.83|typical} to the power of 64, because signs cancel and the largest "
+        "rows do not line up. Each layer multiplies by {1.75|factor} on average. Still, what "
+        "comes out of 64 layers can be {10^16.2|hc} times as large as what went in. A gradient on "
+        "its way back grows just as much.",
     ),
     "dial": Scene(
         title="Turn the dial to 1",
@@ -219,6 +230,10 @@ SCENES: dict[str, Scene] = {
             covers=("iterations",),
             mark="composite",
         ),
+        short="Now no entry is negative, and each row sums to 1. So each stream becomes a weighted "
+        "average of the four, and an average is never larger than what goes in. The gain falls "
+        "from {10^16.2|hc} to {1.13|projected}. This is mHC: one iteration of an algorithm of "
+        "Sinkhorn and Knopp, applied to every matrix.",
     ),
     "work": Scene(
         title="One iteration, step by step",
@@ -248,6 +263,11 @@ SCENES: dict[str, Scene] = {
         state={"projection": "rows", "view": "matrices"},
         controls=("depth", "projection"),
         headline=False,
+        short="Here only the rows are divided. The sums at the right of a matrix are its row sums: "
+        "all 1.00, in one layer and in the product of 64, so forward nothing grows. All entries "
+        "of the product add up to n = 4, and none is negative, so no column can sum to more than "
+        "4. The largest here is {1.74|member_backward}: by so much a gradient can grow. mHC "
+        "divides the columns too, which brings this gain near 1.",
     ),
     "exp": Scene(
         title="The sign and the sum",
@@ -336,11 +356,11 @@ SCENES: dict[str, Scene] = {
         ),
     ),
     "training": Scene(
-        title="The same data, the same seed, three networks",
-        text="Three small networks learn handwritten digits: the plain residual network, HC and "
-        "mHC, 64 layers deep, at a learning rate of 0.03. One seed is replayed; the thin lines "
-        "are the other fifteen. Of 16 seeds HC learned in [1|recorded runs], and mHC in "
-        "[15|recorded runs]: every dot is a seed’s final accuracy.",
+        title="Three networks learn, or do not",
+        text="Of 16 seeds HC learned in [1|recorded runs], the plain residual network in "
+        "[10|recorded runs] and mHC in [15|recorded runs]. A network has learned if its accuracy "
+        "is [28 %|recorded runs] or more; every dot is a seed’s final accuracy. One seed is "
+        "replayed, and the thin lines are the other fifteen.",
         question="Is it the seed, or is it the method?",
         notes="Press P: the run takes ten seconds. Watch HC’s gain leave the ground before its "
         "loss does. Then read the rates below the plots aloud, with their intervals. Show the "
@@ -356,9 +376,9 @@ SCENES: dict[str, Scene] = {
         controls=(),
         headline=False,
         guess=Guess(
-            asks="Three small networks learn handwritten digits: the plain residual network, HC "
-            "and mHC, 64 layers deep, at a learning rate of 0.03. Each is trained 16 times, with "
-            "another seed. How often does HC learn?",
+            asks="A plain residual network, HC and mHC learn handwritten digits: 64 layers, at a "
+            "high learning rate of 0.03. All three start from the same seed, and the whole is "
+            "repeated with 16 seeds. How often does HC learn?",
             answer="1",
             covers=(
                 "runs-gain",
@@ -650,6 +670,7 @@ def scenes_for_browser() -> list[dict[str, Any]]:
             "question": explained(markup(scene.question)),
             "notes": NUMBER.sub(lambda m: m[1], scene.notes),
             "in_short": name in SHORT,
+            "hidden": scene.hidden,
         }
         | ({"short": explained(markup(scene.short))} if scene.short else {})
         | ({"guess": _for_browser(scene, scene.guess)} if scene.guess else {})
@@ -667,6 +688,7 @@ def _for_browser(scene: Scene, guess: Guess) -> dict[str, Any]:
         "depth": scene.state.get("depth", 64),
         "choices": [title for title, _ in guess.choices],
         "right": guess.right() if guess.choices else None,
+        "before": dict(guess.before),
         "then": {name: scene.state[name] for name in guess.before},
         "plays": guess.plays,
     }

@@ -420,7 +420,7 @@ class LabView(View):
 
 def _untold(pane: pn.pane.HTML) -> pn.pane.HTML:
     """A pane that is hidden while a scene has the audience guess (static/guess.js)."""
-    pane.styles = {**pane.styles, "visibility": "var(--mhc-secret, visible)"}
+    pane.css_classes = [*pane.css_classes, "untold"]
     return pane
 
 
