@@ -23,6 +23,7 @@ mhc.story = (() => {
       --mhc-half: 1; --mhc-halves: 120px; --mhc-least: 150px; --mhc-cost: 100vh;
       --mhc-heatmap: clamp(150px, calc(100vh - var(--mhc-rest, 500px)), 36vw);
     }
+    .mhc-single { --mhc-second: none; --mhc-columns: 1fr; }
     .mhc-lone { --mhc-half: 1; } /* one half of the signal has the room of both */
     .mhc-told { --mhc-lead: none; }
     .mhc-secret { --mhc-secret: hidden; --mhc-asks: block; }
@@ -86,21 +87,28 @@ mhc.story = (() => {
     const asks = (scene) => scene?.guess && present().revealed !== scene.name;
     const forward = () => (asks(scenes[at()]) ? reveal(scenes[at()]) : step(1));
 
+    function hide(node, hidden) {
+      if (!hidden && !node.dataset.hidden) return;
+      node.style.display = hidden ? "none" : "";
+      node.dataset.hidden = hidden ? "1" : "";
+    }
+
     // Plots that a scene is not about leave their room to the others.  A plot may come later.
     let hiding = 0;
     function hide_plots() {
       cancelAnimationFrame(hiding);
       const names = scenes[at()]?.hidden ?? [];
-      root.classList.toggle("mhc-lone", names.length > 0);
+      root.classList.toggle("mhc-lone", names.includes("signal-projected"));
+      root.classList.toggle("mhc-single", names.includes("headline-projected"));
       let left = 0;
       const look = () => {
         for (const {model, el, parent} of Bokeh.index.query(({model}) => model.type === "Figure")) {
           const place = parent?.el ?? el.parentElement;
-          const hidden = names.includes(model.name);
-          if (place && (hidden || place.dataset.hidden)) {
-            place.style.display = hidden ? "none" : "";
-            place.dataset.hidden = hidden ? "1" : "";
-          }
+          if (!place) continue;
+          hide(place, names.includes(model.name));
+          const beside = [...place.parentNode.children].filter((each) => !each.matches("style, link"));
+          const pair = place.parentNode.host ?? place.parentNode;
+          if (!pair.matches(".mhc-stage, .mhc-demo")) hide(pair, beside.every((each) => each.dataset.hidden));
         }
         if (names.length && left++ < HIDING) hiding = requestAnimationFrame(look);
       };

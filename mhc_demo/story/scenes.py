@@ -196,19 +196,19 @@ SCENES: dict[str, Scene] = {
         state={"view": "composite", "iterations": 0},
         controls=("depth", "streams"),
         guess=Guess(
-            asks="One layer can make a signal {2.83|typical} times as large, typically: this is "
-            "its gain. Now 64 such layers stand in a row, each with another matrix. How large is "
-            "the gain of all together?",
+            asks="One layer can make a signal at most {2.83|typical} times as large, typically: "
+            "we call that its gain. Now 64 such layers stand in a row, each with another matrix. "
+            "How large is the gain of all together?",
             answer="10^16.2",
             covers=("composite",),
             secret=True,
             mark="composite",
         ),
-        hidden=("iterations",),
-        short="It is not {2.83|typical} to the power of 64, because signs cancel and the largest "
-        "rows do not line up. Each layer multiplies by {1.75|factor} on average. Still, what "
-        "comes out of 64 layers can be {10^16.2|hc} times as large as what went in. A gradient on "
-        "its way back grows just as much.",
+        hidden=("iterations", "headline-projected"),
+        short="It is not {2.83|typical} to the power of 64: signs cancel, and the largest rows do "
+        "not line up, so each further layer multiplies by about {1.75|factor}. Still, what comes "
+        "out of 64 layers can be {10^16.2|hc} times as large as what went in. A gradient on its "
+        "way back grows just as much.",
     ),
     "dial": Scene(
         title="Turn the dial to 1",
@@ -230,10 +230,11 @@ SCENES: dict[str, Scene] = {
             covers=("iterations",),
             mark="composite",
         ),
-        short="Now no entry is negative, and each row sums to 1. So each stream becomes a weighted "
-        "average of the four, and an average is never larger than what goes in. The gain falls "
-        "from {10^16.2|hc} to {1.13|projected}. This is mHC: one iteration of an algorithm of "
-        "Sinkhorn and Knopp, applied to every matrix.",
+        short="Now no entry is negative, and each row sums to 1. So each stream becomes a "
+        "weighted average of the four, and an average is never larger than what goes in: forward "
+        "the gain is 1. Dividing the rows spoils the column sums a little, so backward it is "
+        "{1.13|projected}, and more iterations bring that to 1 as well. This is mHC; the "
+        "algorithm is Sinkhorn’s and Knopp’s.",
     ),
     "work": Scene(
         title="One iteration, step by step",
@@ -263,11 +264,12 @@ SCENES: dict[str, Scene] = {
         state={"projection": "rows", "view": "matrices"},
         controls=("depth", "projection"),
         headline=False,
-        short="Here only the rows are divided. The sums at the right of a matrix are its row sums: "
-        "all 1.00, in one layer and in the product of 64, so forward nothing grows. All entries "
-        "of the product add up to n = 4, and none is negative, so no column can sum to more than "
-        "4. The largest here is {1.74|member_backward}: by so much a gradient can grow. mHC "
-        "divides the columns too, which brings this gain near 1.",
+        hidden=("matrix-layer-hc", "matrix-composite-hc"),
+        short="Why does it hold? Here only the rows are divided. At the right of each matrix "
+        "stand its row sums: all 1.00, in one layer and in the product of 64, so forward nothing "
+        "grows. All entries of the product add up to n = 4, and none is negative, so no column "
+        "can sum to more than 4. The largest sums to {1.74|member_backward}: by so much a "
+        "gradient can grow. mHC divides the columns too, which brings this near 1.",
     ),
     "exp": Scene(
         title="The sign and the sum",
@@ -358,9 +360,9 @@ SCENES: dict[str, Scene] = {
     "training": Scene(
         title="Three networks learn, or do not",
         text="Of 16 seeds HC learned in [1|recorded runs], the plain residual network in "
-        "[10|recorded runs] and mHC in [15|recorded runs]. A network has learned if its accuracy "
-        "is [28 %|recorded runs] or more; every dot is a seed’s final accuracy. One seed is "
-        "replayed, and the thin lines are the other fifteen.",
+        "[10|recorded runs] and mHC in [15|recorded runs]: to an accuracy of "
+        "[28 %|recorded runs] or more, where guessing reaches 10 %. Every dot is a seed’s final "
+        "accuracy. One seed is replayed, and the thin lines are the other fifteen.",
         question="Is it the seed, or is it the method?",
         notes="Press P: the run takes ten seconds. Watch HC’s gain leave the ground before its "
         "loss does. Then read the rates below the plots aloud, with their intervals. Show the "
@@ -695,10 +697,16 @@ def _for_browser(scene: Scene, guess: Guess) -> dict[str, Any]:
 
 
 def markup(text: str) -> str:
-    """A scene's text as HTML: numbers in bold, those of a paper with their place."""
+    """A scene's text as HTML: numbers in bold, the last of those from one place with the place."""
     text = html.escape(text, quote=False)
     text = NUMBER.sub(lambda m: f"<b>{_raised(m[1])}</b>", text)
-    return CITED.sub(lambda m: f"<b>{_raised(m[1])}</b> <cite>({m[2]})</cite>", text)
+    last = {m[2]: m.end() for m in CITED.finditer(text)}
+
+    def cited(m: re.Match[str]) -> str:
+        place = f" <cite>({m[2]})</cite>" if m.end() == last[m[2]] else ""
+        return f"<b>{_raised(m[1])}</b>{place}"
+
+    return CITED.sub(cited, text)
 
 
 def _raised(number: str) -> str:

@@ -32,6 +32,7 @@ from ...figures import (
 from ...figures.benchmarks import NOTE as BENCHMARKS_NOTE
 from ...figures.benchmarks import benchmarks_figure
 from ...figures.composite import gain_range, theory_columns
+from ...figures.cost import activations_html, overhead_html, traffic_html
 from ...figures.histogram import BINS, histogram_columns
 from ...figures.layers import layer_range
 from ...figures.matrices import PANELS, matrix_columns
@@ -44,6 +45,7 @@ from ...figures.signal import carried_columns, layers_shipped
 from ...figures.slices import PLOTTED, gain_columns, table
 from ...numerics.half_steps import half_steps
 from ...numerics.mixing import sample_mixing
+from ...numerics.paper import TABLE_5
 from ...numerics.projections import PROJECTIONS
 from ...numerics.signal import signal_surface
 from ...numerics.surface import (
@@ -418,6 +420,25 @@ class Benchmarks(Plot):
 
     def note(self, i: int) -> str:
         return BENCHMARKS_NOTE
+
+
+class Cost(Plot):
+    """The paper's counts of what a layer moves and stores, for its 27B model.
+
+    The page also measures the projection on its server; a file has no machine to speak of.
+    """
+
+    name = "cost"
+    view = "cost"
+
+    def legend(self) -> list[words.Entry]:
+        return []
+
+    def html(self) -> str:
+        model = TABLE_5["27B"]
+        sizes = model.streams, model.width
+        tables = traffic_html(*sizes) + activations_html(*sizes, model.residual_layers, 2)
+        return f'<div class="counts">{tables}</div>{overhead_html()}'
 
 
 def _together(surfaces: Sequence[Any]) -> Any:
