@@ -173,9 +173,9 @@ def test_a_run_whose_process_always_dies_does_not_stop_the_others(tmp_path, monk
         "import os, sys\n"
         "from mhc_demo.lab import worker\n"
         "train_into = worker.train_into\n"
-        "def deadly(file, values, told):\n"
+        "def deadly(file, values, *options):\n"
         "    os._exit(7) if values['seed'] == 1 else None\n"
-        "    return train_into(file, values, told)\n"
+        "    return train_into(file, values, *options)\n"
         "if 'pytest' not in sys.modules:\n"
         "    worker.train_into = deadly\n"
     )
