@@ -234,6 +234,18 @@ def test_a_checkpoint_returns_the_network_as_it_was_trained(tmp_path):
     assert all(torch.equal(plain[name], each) for name, each in network.state_dict().items())
 
 
+def test_a_branch_with_dropout_is_scored_without_it(ours, tmp_path):
+    settings = lab.Settings(**SMALL | ours)
+    record = trained(settings, checkpoint=tmp_path / "c.pt")
+    network = lab.read_checkpoint(tmp_path / "c.pt").network()
+    validation = lab.TASKS["sign"].data(0).validation
+    with torch.no_grad():
+        first, second = (network(torch.from_numpy(validation.inputs)) for _ in range(2))
+    assert torch.equal(first, second)
+    right = (first.argmax(-1).numpy() == validation.targets).mean()
+    assert right == pytest.approx(record.summary.score, abs=1e-12)
+
+
 def test_a_checkpoint_holds_on_to_nothing_of_its_file(tmp_path):
     path, settings = tmp_path / "c.pt", lab.Settings(**SMALL)
     list(lab.train(settings, checkpoint=path))

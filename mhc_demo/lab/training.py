@@ -9,7 +9,8 @@ which a checkpoint keeps.
 from __future__ import annotations
 
 import math
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
 
@@ -157,11 +158,20 @@ def _tensors(device: str, examples: Examples, rows: np.ndarray | slice) -> tuple
     return inputs, targets
 
 
-@torch.no_grad()
+@contextmanager
+def _evaluating(network: Network) -> Iterator[None]:
+    """In this context dropout, norms of batches and the like in a branch of your own are off."""
+    network.eval()
+    with torch.no_grad():
+        yield
+    network.train()
+
+
 def _score(network: Network, examples: Examples, score: str, device: str) -> float:
     tokens = examples.targets[0].size
     inputs, targets = _tensors(device, examples, slice(max(1, SCORED // tokens)))
-    logits = torch.cat([network(piece) for piece in inputs.split(max(1, 1024 // tokens))])
+    with _evaluating(network):
+        logits = torch.cat([network(piece) for piece in inputs.split(max(1, 1024 // tokens))])
     if score == "accuracy":
         return (logits.argmax(-1) == targets).double().mean().item()
     return cross_entropy(logits.flatten(0, -2), targets.flatten()).item() / math.log(2.0)
@@ -176,11 +186,10 @@ class _Watch:
         self.inputs, _ = _tensors(device, examples, slice(count))
         self.process = psutil.Process()
 
-    @torch.no_grad()
     def step(
         self, step: int, loss: float, gradient_norm: float, seconds: float, per_second: float
     ) -> Step:
-        with record_mappings(self.network) as mappings:
+        with _evaluating(self.network), record_mappings(self.network) as mappings:
             self.network(self.inputs)
         tokens = _layers_first(mappings.stack())
         off_diagonal = tokens.abs().sum((-2, -1)) - tokens.diagonal(dim1=-2, dim2=-1).abs().sum(-1)
