@@ -161,7 +161,7 @@ def test_numbers_that_are_not_finite_are_kept_as_they_are(tmp_path, monkeypatch)
 
 
 def test_a_killed_command_goes_on_to_the_record_of_one_that_was_not(tmp_path):
-    words = ["train", "--connections", "mhc", "--depth", "4", "--width", "8", "--steps", "80"]
+    words = ["train", "--connections", "mhc", "--depth", "4", "--width", "8", "--steps", "120"]
     options = ["--checkpoint", "c.pt", "--checkpoint-every", "5", "-o", "r.jsonl"]
     process = subprocess.Popen(
         [sys.executable, "-m", "mhc_demo.cli", *words, *options], cwd=tmp_path
@@ -177,7 +177,7 @@ def test_a_killed_command_goes_on_to_the_record_of_one_that_was_not(tmp_path):
     options = [str(tmp_path / word) if "." in word else word for word in options]
     assert main([*words, *options]) == 0
     ended = lab.read_record(tmp_path / "r-mhc.jsonl")
-    assert len(ended.steps) == 80
+    assert len(ended.steps) == 120
     assert ended.steps[: len(kept.steps)] == [replace(each, h_res=[]) for each in kept.steps]
     assert main([*words, "-o", str(tmp_path / "whole.jsonl")]) == 0
     whole = lab.read_record(tmp_path / "whole-mhc.jsonl")
@@ -335,11 +335,11 @@ def changed(path, head=None, **parts):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"depth": 3}, "its depth is 2, not 3"),
-        ({"connection": "hc"}, "its connection is 'mhc', not 'hc'"),
-        ({"steps": 8}, "its steps is 7, not 8"),
-        ({"seed": 1}, "its seed is 0, not 1"),
-        ({"optimiser": "sgd"}, "its optimiser is 'adamw', not 'sgd'"),
+        ({"depth": 3}, "it has depth 2, not 3"),
+        ({"connection": "hc"}, "it has connection 'mhc', not 'hc'"),
+        ({"steps": 8}, "it has steps 7, not 8"),
+        ({"seed": 1}, "it has seed 0, not 1"),
+        ({"optimiser": "sgd"}, "it has optimiser 'adamw', not 'sgd'"),
     ],
 )
 def test_a_checkpoint_of_other_settings_is_refused(checkpoint, values, message):
@@ -352,14 +352,14 @@ def test_a_checkpoint_of_other_settings_is_refused(checkpoint, values, message):
 @pytest.mark.parametrize("package", ["mhc-demo", "torch", "numpy", "scikit-learn", "python"])
 def test_a_checkpoint_of_another_version_is_refused(checkpoint, package):
     changed(checkpoint, head={"versions": {package: "0.0.1"}})
-    with pytest.raises(lab.CheckpointError, match=f"its {package} is '0.0.1', not "):
+    with pytest.raises(lab.CheckpointError, match=f"it has {package} '0.0.1', not "):
         lab.train(lab.Settings(**SMALL), checkpoint=checkpoint)
     assert lab.read_checkpoint(checkpoint).network() is not None  # its weights are of use
 
 
 def test_a_checkpoint_of_another_number_of_threads_is_refused(checkpoint):
     torch.set_num_threads(2)
-    with pytest.raises(lab.CheckpointError, match="its threads is '1', not '2'"):
+    with pytest.raises(lab.CheckpointError, match="it has threads '1', not '2'"):
         lab.train(lab.Settings(**SMALL), checkpoint=checkpoint)
 
 
@@ -555,7 +555,7 @@ def test_a_refused_checkpoint_leaves_the_record_as_it_was(tmp_path, capsys):
     assert main([*words, *options]) == 0
     before = (tmp_path / "r-hc.jsonl").read_bytes()
     assert main([*words, "--seed", "1", *options]) == 1
-    assert "c-hc.pt is the checkpoint of another run: its seed is 0" in capsys.readouterr().err
+    assert "c-hc.pt is the checkpoint of another run: it has seed 0" in capsys.readouterr().err
     assert (tmp_path / "r-hc.jsonl").read_bytes() == before
 
 

@@ -101,7 +101,7 @@ class Checkpoint:
         for what, was, now in self._compared(settings):
             if was != now:
                 raise CheckpointError(
-                    f"{self.path} is the checkpoint of another run: its {what} is {was!r}, not "
+                    f"{self.path} is the checkpoint of another run: it has {what} {was!r}, not "
                     f"{now!r}; a run goes on with the same settings, versions and threads alone"
                 )
 
