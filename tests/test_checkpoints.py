@@ -92,15 +92,18 @@ def ours():
 
 
 @pytest.mark.parametrize(
-    "values",
+    ("values", "done"),
     [
-        {"connection": "residual"},
-        {"connection": "mhc", "schedule": "cosine", "clip": 0.5},
-        {"connection": "hc", "optimiser": "sgd", "learning_rate": 0.05},
-        {"connection": "mhc", "task": "text", "width": 4, "batch": 2},
+        # It stopped just after a checkpoint, ...
+        ({"connection": "residual"}, 2),
+        ({"connection": "hc", "optimiser": "sgd", "learning_rate": 0.05}, 6),
+        # ... between two of them, ...
+        ({"connection": "mhc", "schedule": "cosine", "clip": 0.5}, 5),
+        ({"connection": "mhc", "task": "text", "width": 4, "batch": 2}, 3),
+        # ... or after the last step, without a score.
+        ({"connection": "mhc", "schedule": "cosine", "steps": 6}, 6),
     ],
 )
-@pytest.mark.parametrize("done", [2, 5, 7])
 def test_a_run_that_goes_on_ends_in_the_same_record_to_the_last_digit(values, done, tmp_path):
     settings = lab.Settings(**SMALL | values)
     options = {"checkpoint": tmp_path / "c.pt", "checkpoint_every": 2}
