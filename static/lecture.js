@@ -47,10 +47,17 @@ mhc.lecture = (host, {scenes, way, parts, columns}) => {
       for (const [slider, value] of Object.entries(guess.then)) mhc.move(drawn.doc, slider, value);
   }
 
+  // A frame that was written into its page has no address of its own.
+  function note(name) {
+    try {
+      if (here() !== name) history.pushState(null, "", `#${name}`);
+    } catch {}
+  }
+
   function go(name) {
     if (name === present.scene || !scene_of(name)) return;
     present.scene = name;
-    if (here() !== name) history.pushState(null, "", `#${name}`);
+    note(name);
     story.draw();
     show();
   }

@@ -77,6 +77,11 @@ class ReplayFigure:
         self._set_ranges()
         self._entitle()
 
+    @property
+    def tables(self) -> list[ColumnDataSource]:
+        """What the browser holds to move through the steps."""
+        return [self._layers, self._matrices]
+
     def colour(self, dark: bool) -> None:
         """Set the colours for a light or a dark page."""
         for heatmap in self.matrices:

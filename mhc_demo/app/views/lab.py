@@ -25,6 +25,7 @@ from ...lab.figure import LabFigure
 from ...lab.records import Record
 from ...lab.replay import ALONG, ReplayFigure, Scores
 from ...lab.settings import PRESETS, SETTINGS, Settings
+from ...lab.verdict import rates, swatches, verdict
 from .. import icons
 from .._panel import hold
 from ..components import Slider
@@ -34,7 +35,7 @@ from ..fields import typed
 from ..snippet import lab_snippet
 from ..training import Training
 from .base import UNLIMITED, WIDE, View, html, legend, note, paragraph, plots
-from .lab_words import progress, rates, results, swatches, verdict
+from .lab_words import progress, results
 
 if TYPE_CHECKING:
     from ..state import State

@@ -1,67 +1,16 @@
-"""What the lab says: how runs ended, as markup.  No widget here, and nothing that changes."""
+"""What the lab says of a training: how far it is, and how it ended, as markup."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from html import escape
-from typing import Any
 
-import numpy as np
-
-from ...figures import style
-from ...lab.colours import colour_of
-from ...lab.connections import CONNECTIONS
-from ...lab.evidence import Replay, Runs, percent
 from ...lab.figure import titles
 from ...lab.records import Record
-from ...lab.table import LEARNED, wilson
 from ...lab.tasks import TASKS
 from ...numerics.numbers import in_html
 from ...numerics.paper import MHC_PAPER, TRAINING_OVERHEAD
 from ..training import Training
-
-COLOURS = {"residual": "identity", "hc": "hc", "mhc": "projected"}
-"""The swatch of each connection in a legend."""
-
-
-def verdict(runs: Runs, replay: Replay) -> str:
-    """How the replayed seed ended with HC and with mHC, in huge type."""
-    at = runs.seed_index(replay.seed)
-    sides = ""
-    for name in ("hc", "mhc"):
-        gain, score = (runs.total(each, name)[at] for each in ("largest_gain", "score"))
-        colour = "projected" if name == "mhc" else "hc"
-        sides += (
-            f'<div class="{colour}"><span>{CONNECTIONS[name]}, seed {replay.seed}</span>'
-            f"<b>{percent(score)}</b>"
-            f"<span>accuracy; gain up to {in_html(float(gain))}</span></div>"
-        )
-    return f'<div class="lab-verdict">{sides}</div>'
-
-
-def rates(runs: Runs) -> str:
-    """How often it ends like that, in a sentence or two."""
-    learned, scores, parameters = [], [], []
-    for name in runs.connections:
-        parameters.append(f"{CONNECTIONS[name]} {runs.total('parameters', name).max():,.0f}")
-        count, of = runs.learned(name), len(runs.seeds)
-        low, high = wilson(count, of)
-        learned.append(
-            f"{CONNECTIONS[name]} {count} of {of} ({100 * low:.0f} to {100 * high:.0f} %)"
-        )
-        found = np.nan_to_num(runs.total("score", name))
-        scores.append(
-            f"{CONNECTIONS[name]} {percent(float(np.median(found)))} "
-            f"({percent(found.min())} to {percent(found.max())})"
-        )
-    enough = runs.chance + LEARNED * (1 - runs.chance)
-    return (
-        f"Seeds that learned, to an accuracy of {percent(enough)} or more: {'; '.join(learned)}. "
-        "In brackets is the 95 % interval of the share (Wilson). Median accuracy over the seeds, "
-        f"smallest and largest: {'; '.join(scores)}. Guessing (dotted) reaches "
-        f"{percent(runs.chance)}. Parameters: {'; '.join(parameters)}. Recorded with {runs.made}."
-    )
 
 
 def progress(training: Training) -> str:
@@ -78,14 +27,6 @@ def progress(training: Training) -> str:
         f'<p><progress aria-label="Training" value="{done}" max="{most}"></progress> '
         f"{done} of {most} steps, {rest}</p>"
     )
-
-
-def swatches(connections: Iterable[str]) -> list[Any]:
-    """Connections as a legend has them, each once."""
-    return [
-        (COLOURS[n] if n in COLOURS else style.Stroke(colour_of(n)), CONNECTIONS[n])
-        for n in dict.fromkeys(connections)
-    ]
 
 
 def results(records: list[Record]) -> str:

@@ -167,12 +167,12 @@ def _choice(request: EmbedRequest) -> str:
 def _notes(request: EmbedRequest, plots: list[Plot], i: int) -> list[str]:
     """The plots' notes at the i-th number of streams, and last the caption of all."""
     notes = [note for plot in plots if (note := plot.note(i))]
-    return [*notes, _caption(request.experiments[i], any(plot.figures for plot in plots))]
+    return [*notes, _caption(request.experiments[i], any(plot.of_experiment for plot in plots))]
 
 
-def _caption(experiment: Experiment, measured: bool) -> str:
+def _caption(experiment: Experiment, shown: bool) -> str:
     source = f"Source: {MHC_PAPER}. Made with mhc-demo {version()}."
-    if not measured:
+    if not shown:
         return source
     networks = "1 network" if experiment.members == 1 else f"{experiment.members:,} networks"
     titles = {
@@ -222,7 +222,10 @@ def _data(
         "bokeh": bokeh.__version__,
         "whole": not request.fragment,
         "projected": {"projection": chosen.title, "iterative": chosen.iterative},
-        "sliders": {name: _slider(name, request.limits[name]) for name in request.controls},
+        "sliders": {
+            **{name: _slider(name, request.limits[name]) for name in request.controls},
+            **{name: each for plot in plots for name, each in plot.sliders.items()},
+        },
         "first": request.first,
         "signal": {"chosen": dict(request.signal), "offered": {"zooms": list(ZOOMS)}},
         "per_unit": PER_UNIT,

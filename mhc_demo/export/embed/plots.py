@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
 import xarray as xr
 from bokeh.models import ColumnDataSource
 from bokeh.plotting import figure
@@ -43,6 +44,9 @@ from ...figures.scale import gain_range as scaled
 from ...figures.scale import set_full
 from ...figures.signal import carried_columns, layers_shipped
 from ...figures.slices import PLOTTED, gain_columns, table
+from ...lab.evidence import recorded_runs, told
+from ...lab.replay import ALONG, ReplayFigure
+from ...lab.verdict import rates, swatches, verdict
 from ...numerics.half_steps import half_steps
 from ...numerics.mixing import sample_mixing
 from ...numerics.paper import TABLE_5
@@ -124,6 +128,8 @@ class Plot:
     share: ClassVar[int] = 1
     """Its part of the width beside other plots."""
     square: ClassVar[bool] = False
+    of_experiment: ClassVar[bool] = True
+    """Whether it shows the experiment, so that the caption says which."""
     of_gains: ClassVar[bool] = False
     """Whether its axis of gains has two scales: see `figures.scale`."""
 
@@ -133,6 +139,8 @@ class Plot:
     def __init__(self, shared: Shared) -> None:
         self.shared, self.request = shared, shared.request
         self.packed: list[PackedSource] = []
+        self.sliders: dict[str, Any] = {}
+        """Those of the plot's own, beside depth and iterations."""
         self.figures: list[figure] = []
         self.build()
 
@@ -398,6 +406,7 @@ class Figure8(Plot):
 
     name = "figure8"
     view = "figure8"
+    of_experiment = False
 
     def legend(self) -> list[words.Entry]:
         return []
@@ -411,6 +420,7 @@ class Benchmarks(Plot):
 
     name = "benchmarks"
     view = "benchmarks"
+    of_experiment = False
 
     def build(self) -> None:
         self.figures = [benchmarks_figure()]
@@ -430,6 +440,7 @@ class Cost(Plot):
 
     name = "cost"
     view = "cost"
+    of_experiment = False
 
     def legend(self) -> list[words.Entry]:
         return []
@@ -439,6 +450,52 @@ class Cost(Plot):
         sizes = model.streams, model.width
         tables = traffic_html(*sizes) + activations_html(*sizes, model.residual_layers, 2)
         return f'<div class="counts">{tables}</div>{overhead_html()}'
+
+
+class Replay(Plot):
+    """Recorded runs of the lab, one of which a slider of its own replays."""
+
+    name = "replay"
+    view = "lab"
+    of_experiment = False
+    preset = "fails"
+    """That of the story."""
+
+    def build(self) -> None:
+        self.runs = recorded_runs(self.preset)
+        self.replay = self.runs.replays[0]
+        position = {**self.request.position, ALONG: 1}
+        shown = ReplayFigure(self.runs, self.replay, position, layer=2)
+        for source, cells in zip(shown.tables, (GAINS, PLAIN), strict=True):
+            columns = {name: np.asarray(c, float) for name, c in source.data.items()}
+            self.pack(source, [columns], *cells)
+        names = ("gain", "loss", "score", "gradient_norm", "layers")
+        self.figures = [shown.figures[each] for each in names]
+        self.figures += [each.figure for each in shown.matrices]
+        last = len(shown.steps)
+        marks = [1, *(last * k // 5 for k in range(1, 6))]
+        self.sliders = {
+            ALONG: {
+                "label": "Step of training",
+                "start": 1,
+                "end": last,
+                "marks": marks,
+                "of_view": True,
+            }
+        }
+
+    def legend(self) -> list[words.Entry]:
+        entries = swatches(self.runs.connections)
+        return [*entries, ("forward", "forward"), ("backward", "backward")]
+
+    def note(self, i: int) -> str:
+        return f"{told(self.preset)} {rates(self.runs)}"
+
+    def html(self) -> str:
+        slider = f'<div class="range" data-name="{ALONG}"></div>'
+        # A lecture has room for three.
+        plots = '<div class="plot"></div>' * 3 + '<div class="plot beside"></div>' * 4
+        return f'<div class="replay">{verdict(self.runs, self.replay)}{slider}</div>{plots}'
 
 
 def _together(surfaces: Sequence[Any]) -> Any:
