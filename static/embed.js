@@ -85,6 +85,7 @@ mhc.embed = (() => {
     for (const figure of rest) doc.remove_root(figure);
     const spaces = doc.roots().map((model) => (model.type === "Figure" ? place : null));
     await Bokeh.embed.add_document_standalone(doc, root, [...spaces, ...places]);
+    host.querySelector(".mhc-still")?.remove();
     await new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
     for (const figure of rest) doc.add_root(figure);
     for (const el of find(".steps")) mhc.stepper(el, doc);

@@ -104,7 +104,7 @@ mhc.story = (() => {
       const look = () => {
         for (const {model, el, parent} of Bokeh.index.query(({model}) => model.type === "Figure")) {
           const place = parent?.el ?? el.parentElement;
-          if (!place) continue;
+          if (!place?.parentNode) continue; // it is about to leave, or to come
           hide(place, names.includes(model.name));
           const beside = [...place.parentNode.children].filter((each) => !each.matches("style, link"));
           const pair = place.parentNode.host ?? place.parentNode;

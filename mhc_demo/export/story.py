@@ -16,14 +16,16 @@ from typing import Any
 
 from ..figures import style
 from ..figures.signal import USUAL
+from ..figures.still import still
 from ..numerics._arrays import choice
+from ..numerics.surface import Experiment, gain_surface
 from ..scripts import STATIC, STORY, text_of
 from ..story import TITLE
 from ..story.glossary import explained
-from ..story.scenes import WAYS, beginning, scenes_for_browser, scenes_of
+from ..story.scenes import SCENES, WAYS, beginning, markup, scenes_for_browser, scenes_of
 from .embed.page import PAGE, STYLES, Content, bokehjs, in_script, stage
 from .embed.plots import plots_of
-from .embed.request import THEMES, checked
+from .embed.request import START, THEMES, checked
 
 
 def export_story(
@@ -47,6 +49,7 @@ def export_story(
     names = scenes_of(way)
     pool: dict[str, int] = {}
     parts = {name: _part(name, device, pool) for name in names}
+    told = still(gain_surface(Experiment(), device=device), START) + "".join(map(_told, names))
     data = {
         "scenes": [scene for scene in scenes_for_browser() if scene["name"] in names],
         "way": way,
@@ -58,10 +61,10 @@ def export_story(
     packed = f'{written[:-1]},"columns":{columns}}}'.replace("<", "\\u003c")
     body = (
         f"<style>{_font()}</style>"
-        f'<div class="mhc-demo" data-theme="{theme}">'
+        f'<div class="mhc-demo" data-theme="{theme}"><div class="mhc-still">{told}</div>'
         f'<template shadowrootmode="open"><style>{style.css()}{text_of(*STYLES, "lecture.css")}'
-        f'</style><article><div class="story"></div><div class="mhc-stage"></div></article>'
-        "</template></div>\n"
+        '</style><article><slot></slot><div class="story"></div><div class="mhc-stage"></div>'
+        "</article></template></div>\n"
     )
     start = f"{text_of(*STORY)}\nmhc.lecture(document.querySelector('.mhc-demo'), {packed});"
     return PAGE.format(
@@ -78,6 +81,12 @@ def _font() -> str:
     written = base64.b64encode((STATIC / "math.woff2").read_bytes()).decode()
     address = f"data:font/woff2;base64,{written}"
     return f'@font-face {{ font-family: "mhc math"; src: url("{address}") format("woff2"); }}'
+
+
+def _told(name: str) -> str:
+    """A scene for who reads without scripts."""
+    scene = SCENES[name]
+    return f"<h2>{escape(scene.title)}</h2><p>{markup(scene.text)}</p>"
 
 
 def _part(name: str, device: str, pool: dict[str, int]) -> dict[str, Any]:

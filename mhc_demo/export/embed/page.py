@@ -18,6 +18,7 @@ from ...figures import style, words
 from ...figures.packed import PER_UNIT, pack
 from ...figures.signal import ZOOMS
 from ...figures.slices import SLIDERS
+from ...figures.still import still
 from ...numerics.paper import MHC_PAPER
 from ...numerics.projections import PROJECTIONS
 from ...numerics.surface import Experiment
@@ -43,6 +44,12 @@ class Content:
         self.notes = [_notes(request, self.plots, i) for i in range(len(request.experiments))]
         """For each number of streams the plots' notes, and last the caption."""
 
+    def still(self) -> str:
+        """What stands there without scripts: nothing of an experiment that the file hides."""
+        if not any(plot.of_experiment for plot in self.plots):
+            return ""
+        return still(self._shared.surfaces[self.request.first], self.request.position)
+
     def data(self, dress: Callable[[figure], None] | None = None) -> str:
         """The argument of `mhc.embed`, as JSON that may stand in a script.
 
@@ -59,7 +66,7 @@ def html(request: EmbedRequest) -> str:
     height = f' style="height:{request.height}px"' if request.height else ""
     styles = style.css() + text_of(*STYLES)
     part = (
-        f'<div class="mhc-demo" data-theme="{request.theme}"{height}>'
+        f'<div class="mhc-demo" data-theme="{request.theme}"{height}>{content.still()}'
         f'<template shadowrootmode="open"><style>{styles}</style>'
         f"<article>{body}</article></template></div>\n"
     )
@@ -116,6 +123,7 @@ def _body(request: EmbedRequest, plots: list[Plot], notes: list[str]) -> Iterato
     if request.title:
         yield f"<{heading}>{escape(request.title)}</{heading}>"
     yield request.lead
+    yield "<slot></slot>"  # what stands there without scripts
     yield from stage(request, plots, notes)
 
 
