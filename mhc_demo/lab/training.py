@@ -33,10 +33,12 @@ SCORED = 16384
 """The most tokens of the validation set on which the score is measured."""
 
 
-def training(settings: Settings) -> Generator[Step | Summary, None, None]:
-    """`mhc_demo.lab.train`, for checked settings."""
+def training(
+    settings: Settings, network: Network | None = None
+) -> Generator[Step | Summary, None, None]:
+    """`mhc_demo.lab.train`, for checked settings; of `network`, which a caller wants to keep."""
     data = TASKS[settings.task].data(settings.seed)
-    network = _network(settings, data)
+    network = network or untrained(settings, data)
     groups = parameter_groups(network, WEIGHT_DECAY)
     optimiser = OPTIMISERS[settings.optimiser].build(groups, settings.learning_rate)
     factor = SCHEDULES[settings.schedule].factor
@@ -67,7 +69,8 @@ def training(settings: Settings) -> Generator[Step | Summary, None, None]:
     yield record.summed_up("finished", score, parameters=parameters)
 
 
-def _network(settings: Settings, data: Data) -> Network:
+def untrained(settings: Settings, data: Data) -> Network:
+    """The network that a run starts from."""
     # Weights that `networks` does not set, of a branch of your own, come from PyTorch's generator.
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(settings.seed)
