@@ -42,6 +42,8 @@ from ...figures.scale import gain_range as scaled
 from ...figures.scale import set_full
 from ...figures.signal import carried_columns, layers_shipped
 from ...figures.slices import PLOTTED, gain_columns, table
+from ...lab.jacobian import recorded_jacobians
+from ...lab.whole import jacobian_figures, jacobian_legend, jacobian_note
 from ...numerics.half_steps import half_steps
 from ...numerics.mixing import sample_mixing
 from ...numerics.projections import PROJECTIONS
@@ -418,6 +420,23 @@ class Benchmarks(Plot):
 
     def note(self, i: int) -> str:
         return BENCHMARKS_NOTE
+
+
+class Jacobian(Plot):
+    """The derivative of the lab's networks, branches included, beside H_res alone."""
+
+    name = "jacobian"
+    view = "jacobian"
+
+    def build(self) -> None:
+        self.found = recorded_jacobians()
+        self.figures = list(jacobian_figures(self.found).values())
+
+    def legend(self) -> list[words.Entry]:
+        return jacobian_legend()
+
+    def note(self, i: int) -> str:
+        return jacobian_note(self.found)
 
 
 def _together(surfaces: Sequence[Any]) -> Any:
