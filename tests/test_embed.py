@@ -146,7 +146,7 @@ def test_it_says_what_it_shows() -> None:
 @pytest.mark.parametrize("name", SCENES)
 def test_a_scene_is_shown_or_refused_with_the_views_that_can_be(name: str) -> None:
     view = SCENES[name].state.get("view")
-    if view in ("cost", "lab", "link"):
+    if view in ("cost", "lab"):
         with pytest.raises(
             ValueError, match=f"'{view}' cannot be exported; these can: signal, composite, "
         ):

@@ -37,11 +37,11 @@ def test_every_stage_ships_with_all_its_seeds() -> None:
 @pytest.mark.parametrize(("connection", "seed", "layers"), [("hc", 5, 6), ("mhc", 2, 4)])
 def test_pytorch_computes_what_ships(connection: str, seed: int, layers: int) -> None:
     torch = pytest.importorskip("torch")
-    from mhc_demo.lab.training import untrained
+    from mhc_demo.lab.training import Run
 
     settings = PRESETS["fails"].settings(connection=connection, seed=seed)
     data = TASKS[settings.task].data(seed)
-    network = untrained(settings, data)
+    network = Run(settings, data).network
     network.layers = network.layers[:layers]  # later ones have no part in it
     anew = measured(network, torch.tensor(data.validation.inputs[:EXAMPLES]))
     shipped = recorded_jacobians().norms["start"]
@@ -57,15 +57,13 @@ def test_pytorch_computes_what_ships(connection: str, seed: int, layers: int) ->
 def test_the_product_of_the_layers_is_the_jacobian_of_them_together(connection: str) -> None:
     torch = pytest.importorskip("torch")
     from mhc_demo import nn as mnn
-    from mhc_demo.lab.training import training, untrained
+    from mhc_demo.lab.training import trained
 
     settings = Settings(
         connection=connection, depth=3, width=4, streams=2, steps=2, learning_rate=0.03
     )
     data = TASKS[settings.task].data(0)
-    network = untrained(settings, data)
-    for _ in training(settings, network):
-        pass
+    network = trained(settings, data)
     inputs = torch.tensor(data.validation.inputs[:2])
     found = measured(network, inputs)
 

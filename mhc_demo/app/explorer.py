@@ -132,11 +132,13 @@ class Explorer(pn.viewable.Viewer):
         self.story = Story(
             scenes=[] if opened_by_first_page() else scenes_for_browser(),
             scene=self.state.param.scene,
+            way=self.state.param.way,
+            revealed=self.state.param.revealed,
             present=self.state.param.present,
             sizing_mode="stretch_width",
             margin=0,
         )
-        self.story.param.watch(self._story_moved, ["scene", "present"])
+        self.story.param.watch(self._story_moved, ["scene", "way", "revealed", "present"])
         self.story.param.watch(self._button_pressed, "wish")
         # The tag sends the table to the browser, whichever view is open.  (So would a jscallback,
         # but for that Panel walks the whole page with every change of a layout.)

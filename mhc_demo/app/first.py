@@ -161,6 +161,8 @@ def _html(state: State, live: LivePage) -> str:
         "live": vars(live),
         "query": state.query(),
         "scene": state.scene,
+        "way": state.way,
+        "revealed": state.revealed,
         "scenes": scenes_for_browser(),
         "view": state.view,
         "groups": groups(),

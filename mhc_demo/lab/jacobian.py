@@ -164,15 +164,12 @@ def measured_run(stage: str, connection: str, seed: int) -> dict[str, Floats]:
     import torch
 
     from .tasks import TASKS
-    from .training import training, untrained
+    from .training import Run, trained
 
-    preset, trained = STAGES[stage]
+    preset, after = STAGES[stage]
     settings = PRESETS[preset].settings(connection=connection, seed=seed)
     data = TASKS[settings.task].data(seed)
-    network = untrained(settings, data)
-    if trained:
-        for _ in training(settings, network):
-            pass
+    network = trained(settings, data) if after else Run(settings, data).network
     return measured(network, torch.tensor(data.validation.inputs[:EXAMPLES]))
 
 

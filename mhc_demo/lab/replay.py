@@ -28,9 +28,9 @@ from ..figures.contents import Column, Series, described, log10
 from ..figures.matrices import Heatmap, blocks
 from ..figures.slices import Position, follows, label, sliced, table
 from ..numerics.gains import DIRECTIONS
+from .colours import COLOURS, MARKERS, WIDTHS
 from .connections import COMPARED, CONNECTIONS, KINDS
 from .evidence import Replay, Runs
-from .figure import COLOURS, WIDTHS
 
 ALONG = "replay"
 """The slider: the step of training that is shown."""
@@ -40,8 +40,6 @@ PLOTS = {
     "loss": "Loss of the batch (nats)",
     "gradient_norm": "Gradient norm",
 }
-MARKERS = {"residual": "square", "hc": "triangle", "mhc": "circle"}
-"""By what a connection's name begins with."""
 
 
 class ReplayFigure:

@@ -11,6 +11,7 @@ from ..figures.contents import Column, Series, described, log10
 from ..figures.curves import gain_hover
 from ..figures.slices import depth_ticks
 from ..numerics.numbers import in_html
+from .colours import COLOURS
 from .connections import CONNECTIONS, KINDS
 from .evidence import recorded_runs
 from .jacobian import EXAMPLES, MEASURES, STAGES, Floats, Jacobians
@@ -22,7 +23,6 @@ TITLES = {
     "fails": "trained, “HC fails”",
 }
 WHOLE, ALONE = "jacobian", "composite"
-COLOURS = {"residual": style.IDENTITY, "hc": style.HC, "mhc": style.PROJECTED}
 SWATCHES = {"residual": "identity", "hc": "hc", "mhc": "projected"}
 DASHES: dict[str, tuple[int, ...]] = {WHOLE: (), ALONE: (7, 4)}
 SAID = {WHOLE: "whole network", ALONE: "H_res alone"}

@@ -309,11 +309,7 @@ def test_a_given_height_is_kept(tab: Callable[..., File], folder: Path) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    [
-        name
-        for name, scene in SCENES.items()
-        if scene.state.get("view") not in ("cost", "lab", "link")
-    ],
+    [name for name, scene in SCENES.items() if scene.state.get("view") not in ("cost", "lab")],
 )
 def test_each_scene_is_drawn(tab: Callable[..., File], folder: Path, name: str) -> None:
     scene = SCENES[name]

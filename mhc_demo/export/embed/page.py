@@ -68,14 +68,14 @@ def html(request: EmbedRequest) -> str:
     host = 'document.querySelector(".mhc-demo")'
     if request.fragment:
         host = "document.currentScript.previousElementSibling"
-    start = _in_script(f"{{\nconst host = {host};\n{scripts}\nmhc.embed(host, {data});\n}}")
+    start = in_script(f"{{\nconst host = {host};\n{scripts}\nmhc.embed(host, {data});\n}}")
     if request.fragment:
         return f"{part}<script>{start}</script>\n"
     return PAGE.format(
         title=escape(request.title or TITLE),
         scheme={"auto": "light dark"}.get(request.theme, request.theme),
         part=part,
-        bokeh=_in_script(_bokehjs()),
+        bokeh=in_script(bokehjs()),
         start=start,
     )
 
@@ -98,11 +98,13 @@ PAGE = """\
 """
 
 
-def _bokehjs() -> str:
+def bokehjs() -> str:
+    """BokehJS itself."""
     return (bokehjs_path() / "js" / "bokeh.min.js").read_text("utf-8")
 
 
-def _in_script(text: str) -> str:
+def in_script(text: str) -> str:
+    """A script's text such that nothing in it ends the script."""
     return text.replace("</script", "<\\/script")
 
 
@@ -114,6 +116,11 @@ def _body(request: EmbedRequest, plots: list[Plot], notes: list[str]) -> Iterato
     if request.title:
         yield f"<{heading}>{escape(request.title)}</{heading}>"
     yield request.lead
+    yield from stage(request, plots, notes)
+
+
+def stage(request: EmbedRequest, plots: list[Plot], notes: list[str]) -> Iterator[str]:
+    """The markup of what is drawn, and of the words about it."""
     if request.headline:
         yield '<div class="headline"></div>'
     controls = [f'<div class="range" data-name="{name}"></div>' for name in request.controls]

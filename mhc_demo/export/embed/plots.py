@@ -32,6 +32,7 @@ from ...figures import (
 from ...figures.benchmarks import NOTE as BENCHMARKS_NOTE
 from ...figures.benchmarks import benchmarks_figure
 from ...figures.composite import gain_range, theory_columns
+from ...figures.cost import activations_html, overhead_html, traffic_html
 from ...figures.histogram import BINS, histogram_columns
 from ...figures.layers import layer_range
 from ...figures.matrices import PANELS, matrix_columns
@@ -46,6 +47,7 @@ from ...lab.jacobian import recorded_jacobians
 from ...lab.whole import jacobian_figures, jacobian_legend, jacobian_note
 from ...numerics.half_steps import half_steps
 from ...numerics.mixing import sample_mixing
+from ...numerics.paper import TABLE_5
 from ...numerics.projections import PROJECTIONS
 from ...numerics.signal import signal_surface
 from ...numerics.surface import (
@@ -55,6 +57,7 @@ from ...numerics.surface import (
     member_matrices,
     mixing_surface,
 )
+from ...story.claims import claims_html
 
 if TYPE_CHECKING:
     from .request import EmbedRequest
@@ -437,6 +440,45 @@ class Jacobian(Plot):
 
     def note(self, i: int) -> str:
         return jacobian_note(self.found)
+
+
+class Cost(Plot):
+    """The paper's counts of what a layer moves and stores, for its 27B model.
+
+    The page also measures the projection on its server; a file has no machine to speak of.
+    """
+
+    name = "cost"
+    view = "cost"
+
+    def legend(self) -> list[words.Entry]:
+        return []
+
+    def html(self) -> str:
+        model = TABLE_5["27B"]
+        sizes = model.streams, model.width
+        tables = traffic_html(*sizes) + activations_html(*sizes, model.residual_layers, 2)
+        return f'<div class="counts">{tables}</div>{overhead_html()}'
+
+
+class Claims(Plot):
+    """What has been written about mHC, and what is true of it."""
+
+    name = "claims"
+    view = "claims"
+
+    def legend(self) -> list[words.Entry]:
+        return []
+
+    def html(self) -> str:
+        return claims_html(None)
+
+
+class Link(Claims):
+    """In place of the page's link, which a file does not have: what its reader may have read."""
+
+    name = "link"
+    view = "link"
 
 
 def _together(surfaces: Sequence[Any]) -> Any:
