@@ -51,7 +51,8 @@ COMMANDS = [
 
 
 def test_there_is_a_page_for_every_use() -> None:
-    uses = {"lecture", "blog", "notebooks", "research", "operate", "evidence", "performance"}
+    uses = {"lecture", "blog", "notebooks", "research", "operate"}
+    uses |= {"claims", "evidence", "performance"}
     assert {page.stem for page in PAGES} == {"README", *uses}
     for use in uses:
         assert f"(docs/{use}.md)" in PAGES[0].read_text("utf-8")

@@ -258,6 +258,13 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
+def made() -> str:
+    """With which versions and on which processor something is made here and now, in a line."""
+    versions = _versions()
+    said = [f"{name} {versions[name]}" for name in ("torch", "numpy", "python") if name in versions]
+    return f"{', '.join(said)}, processor {_processor()}; {datetime.now(UTC).date()}"
+
+
 def _versions() -> dict[str, str]:
     versions = {"python": platform.python_version(), "platform": platform.platform()}
     for package in ("mhc-demo", "torch", "numpy", "scikit-learn"):

@@ -49,6 +49,14 @@ def training(
     return _records(run, data, keeper)
 
 
+def trained(settings: Settings, data: Data) -> Network:
+    """The network that a run ends with."""
+    run = Run(settings, data)
+    for _ in _records(run, data, None):
+        pass
+    return run.network
+
+
 class Run:
     """What changes as a run goes on: its record, the network, the optimiser, and chance."""
 

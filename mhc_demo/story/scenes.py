@@ -31,6 +31,7 @@ from ..numerics.signal import signal_surface
 from ..numerics.surface import EXPERIMENT_PARAMETERS, Experiment, gain_surface, layer_gains
 from .formulas import FORMULAS
 from .glossary import explained
+from .measured import MEASURED
 
 NUMBER = re.compile(r"\{([^|{}]+)\|(\w+)\}")
 """A number as the reader sees it, and the function that computes it."""
@@ -120,7 +121,7 @@ SCENES: dict[str, Scene] = {
     "stream": Scene(
         title="One residual stream",
         text="This is what every deep network has done since ResNet. A layer adds its output to "
-        "the stream and takes nothing away: x + F(x). Through 64 layers the signal that entered "
+        "the stream: x + F(x). Through 64 layers the signal that entered "
         "keeps its size: a gain of {1.00|hc}.",
         formula="residual",
         question="What happens to the signal if a layer learns nothing at all?",
@@ -162,8 +163,9 @@ SCENES: dict[str, Scene] = {
         "mHC [26.0|Table 4].",
         question="So what is wrong with HC?",
         notes="Nobody wants to give the streams up. The paper prints benchmarks for 27B only, so "
-        "do not say that it holds at every size. The question is how to keep the gain in quality "
-        "and lose the jump at step 12,000.",
+        "do not say that it holds at every size. Of the [0.027|Table 1] by which HC lowers the "
+        "loss, H_res alone brings [0.022|Table 1]: it is the mixing that pays. The question is "
+        "how to keep the gain in quality and lose the jump at step 12,000.",
         state={"view": "benchmarks"},
         controls=(),
         headline=False,
@@ -359,10 +361,11 @@ SCENES: dict[str, Scene] = {
     ),
     "training": Scene(
         title="Three networks learn, or do not",
-        text="Of 16 seeds HC learned in [1|recorded runs], the plain residual network in "
-        "[10|recorded runs] and mHC in [15|recorded runs]: to an accuracy of "
-        "[28 %|recorded runs] or more, where guessing reaches 10 %. Every dot is a seed’s final "
-        "accuracy. One seed is replayed, and the thin lines are the other fifteen.",
+        text="Each was trained with 16 seeds. HC learned in {1|fails_learned_hc} of them, the "
+        "plain residual network in {10|fails_learned_residual} and mHC in {15|fails_learned_mhc}: "
+        "to an accuracy of {28 %|fails_enough} or more, where guessing reaches {10 "
+        "%|fails_chance}. Every dot is a seed’s final accuracy. One seed is replayed, and the "
+        "thin lines are the others.",
         question="Is it the seed, or is it the method?",
         notes="Press P: the run takes ten seconds. Watch HC’s gain leave the ground before its "
         "loss does. Then read the rates below the plots aloud, with their intervals. Show the "
@@ -399,6 +402,28 @@ SCENES: dict[str, Scene] = {
             ),
             plays=True,
         ),
+    ),
+    "whole": Scene(
+        title="The whole network",
+        text="The composite leaves out what the layers add. If that counts too, by how much "
+        "can a small change of the streams grow? Before training the composite’s norm is "
+        "{1.00|composite_start_hc} in all three networks, and the whole network’s is "
+        "{29.2|jacobian_start_residual} (residual), {56.1|jacobian_start_hc} (HC) and "
+        "{47.6|jacobian_start_mhc} (mHC). After training, where HC fails, they are "
+        "{137|jacobian_fails_residual}, {10^28.7|jacobian_fails_hc} and {197|jacobian_fails_mhc}.",
+        formula="jacobian",
+        question="So what does a composite of 1 promise, and what does it not?",
+        notes="It promises that the mixing adds no growth of its own. It does not promise a small "
+        "gradient, because the branches add theirs. Solid lines are the whole network, dashed ones "
+        "H_res alone, the medians of {12|jacobian_seeds} seeds. At the left HC’s line is the "
+        "highest, and mixing is not the reason: each of its layers reads one stream and writes to "
+        "all four. Copy one stream to all at the entry and average them at the exit, as the "
+        "network does, and all three give {29.2|through_start_hc}. In the middle HC has learned, "
+        "to {96 %|explodes_accuracy_hc}, though its network can grow a change by "
+        "{10^5.7|jacobian_explodes_hc}: a large number is a risk, not yet a loss.",
+        state={"view": "jacobian"},
+        controls=(),
+        headline=False,
     ),
     "real": Scene(
         title="The matrices of a trained model",
@@ -484,15 +509,18 @@ SCENES: dict[str, Scene] = {
     "home": Scene(
         title="To take home",
         text="Multiply matrices that nothing limits, and the signal explodes or vanishes: "
-        "{10^16.2|hc} after 64 layers. Let no entry be negative and let the sums be 1, and it "
-        "keeps its size at any depth: {1.13|projected}. Ask two things of your own model: the "
-        "gain of its composite in both directions, and how much it still mixes.",
+        "{10^16.2|hc} after 64 random layers. Let no entry be negative and every sum be 1, and "
+        "it keeps its size at any depth: {1.13|projected}. Ask two things of your own model: how "
+        "large is the gain of its composite, in both directions, and how much do its layers "
+        "still mix?",
         question="Which of the two will you look at first?",
-        notes="Leave this on the screen for the questions. The gain is of the residual mappings "
-        "alone; the whole network’s Jacobian also has the branches in it. Anybody can open this "
-        "page, and mhc-demo inspects the matrices of a model of one’s own.",
-        state={"view": "signal", "iterations": 1},
-        controls=("iterations", "depth"),
+        notes="Leave this on the screen for the questions: the code opens this page on their "
+        "phones. If it says that only this machine can reach the page, serve it to the hall next "
+        "time. What they may have read about all this is the view beside the link. To inspect a "
+        "model of their own they need the library, not the page.",
+        state={"view": "link", "iterations": 1},
+        controls=(),
+        headline=False,
     ),
 }
 """Every scene by its name, in the order of the story: a lecture of some twenty minutes."""
@@ -590,6 +618,7 @@ NUMBERS: dict[str, Callable[[Results], str]] = {
     "writes": lambda results: f"{_traffic_of_27b('written'):.1f}",
     "reads_fused": lambda results: f"{_traffic_of_27b('read', fused=True):.1f}",
     "writes_fused": lambda results: f"{_traffic_of_27b('written', fused=True):.1f}",
+    **MEASURED,
 }
 """The functions that compute the numbers in the texts, formatted as there."""
 
@@ -670,7 +699,7 @@ def scenes_for_browser() -> list[dict[str, Any]]:
             "text": explained(markup(scene.text)),
             "formula": FORMULAS[scene.formula].markup() if scene.formula else "",
             "question": explained(markup(scene.question)),
-            "notes": NUMBER.sub(lambda m: m[1], scene.notes),
+            "notes": plain(scene.notes),
             "in_short": name in SHORT,
             "hidden": scene.hidden,
         }
@@ -707,6 +736,11 @@ def markup(text: str) -> str:
         return f"<b>{_raised(m[1])}</b>{place}"
 
     return CITED.sub(cited, text)
+
+
+def plain(text: str) -> str:
+    """A scene's text without markup, numbers of a paper with their place."""
+    return CITED.sub(lambda m: f"{m[1]} ({m[2]})", NUMBER.sub(lambda m: m[1], text))
 
 
 def _raised(number: str) -> str:

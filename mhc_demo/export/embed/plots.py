@@ -45,8 +45,10 @@ from ...figures.scale import set_full
 from ...figures.signal import carried_columns, layers_shipped
 from ...figures.slices import PLOTTED, gain_columns, table
 from ...lab.evidence import recorded_runs, told
+from ...lab.jacobian import recorded_jacobians
 from ...lab.replay import ALONG, ReplayFigure
 from ...lab.verdict import rates, swatches, verdict
+from ...lab.whole import jacobian_figures, jacobian_legend, jacobian_note
 from ...numerics.half_steps import half_steps
 from ...numerics.mixing import sample_mixing
 from ...numerics.paper import TABLE_5
@@ -59,6 +61,7 @@ from ...numerics.surface import (
     member_matrices,
     mixing_surface,
 )
+from ...story.claims import claims_html
 
 if TYPE_CHECKING:
     from .request import EmbedRequest
@@ -432,6 +435,24 @@ class Benchmarks(Plot):
         return BENCHMARKS_NOTE
 
 
+class Jacobian(Plot):
+    """The derivative of the lab's networks, branches included, beside H_res alone."""
+
+    name = "jacobian"
+    view = "jacobian"
+    of_experiment = False
+
+    def build(self) -> None:
+        self.found = recorded_jacobians()
+        self.figures = list(jacobian_figures(self.found).values())
+
+    def legend(self) -> list[words.Entry]:
+        return jacobian_legend()
+
+    def note(self, i: int) -> str:
+        return jacobian_note(self.found)
+
+
 class Cost(Plot):
     """The paper's counts of what a layer moves and stores, for its 27B model.
 
@@ -496,6 +517,27 @@ class Replay(Plot):
         # A lecture has room for three.
         plots = '<div class="plot"></div>' * 3 + '<div class="plot beside"></div>' * 4
         return f'<div class="replay">{verdict(self.runs, self.replay)}{slider}</div>{plots}'
+
+
+class Claims(Plot):
+    """What has been written about mHC, and what is true of it."""
+
+    name = "claims"
+    view = "claims"
+    of_experiment = False
+
+    def legend(self) -> list[words.Entry]:
+        return []
+
+    def html(self) -> str:
+        return claims_html(None)
+
+
+class Link(Claims):
+    """In place of the page's link, which a file does not have: what its reader may have read."""
+
+    name = "link"
+    view = "link"
 
 
 def _together(surfaces: Sequence[Any]) -> Any:
