@@ -53,6 +53,7 @@ def test_it_is_small_and_asks_no_host() -> None:
     html = story("whole")
     assert len(gzip.compress(html.encode())) < 1_200_000
     ours = html.replace(in_script(bokehjs()), "")
+    ours = re.sub(r'\\u003ca href=\\"[^"\\]+', "", ours)  # a reader may follow a link
     hosts = set(re.findall(r"https?://[^\s\"'\\\\<]+", ours))
     assert {host for host in hosts if "w3.org" not in host} == set()
     assert not re.search(r"<(link|img|iframe|script [^>]*src)", ours)

@@ -137,6 +137,7 @@ SCENES: dict[str, Scene] = {
         },
         controls=("depth",),
         headline=False,
+        hidden=("signal-projected",),
     ),
     "widen": Scene(
         title="Four streams, and a matrix between them",
@@ -187,7 +188,7 @@ SCENES: dict[str, Scene] = {
         title="Sixty-four layers",
         text="{2.83|typical} to the power of 64 would be {10^28.9|power}. But signs cancel, and "
         "the largest rows do not line up: each layer multiplies by {1.75|factor}. Still, 64 "
-        "layers amplify by {10^16.2|hc}.",
+        "layers amplify by {10^16.2|hc}, in the median of 32 networks.",
         formula="composite",
         question="And a gradient, on its way back through the same layers?",
         notes="Drag Depth to both ends. Dashed is the backward direction: just as bad. The dotted "
