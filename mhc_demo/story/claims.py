@@ -125,7 +125,8 @@ CLAIMS: dict[str, Claim] = {
         verdict="false",
         answer="The paper’s Eq. 9 divides the columns first and the rows last. The order decides "
         "which direction is exact: with rows last the forward gain is 1, and what is left over "
-        "shows in the column sums, that is in the gradients.",
+        "shows in the column sums, that is in the gradients. (DeepSeek-V4’s released code does "
+        "divide rows first, and applies the matrices transposed.)",
         scene="work",
         sources=(NOTES, OLMOE),
     ),
@@ -134,8 +135,8 @@ CLAIMS: dict[str, Claim] = {
         "at any depth.",
         verdict="true",
         answer="It takes both halves of the definition. If entries may be negative, products still "
-        "have rows and columns that sum to 1, but that limits nothing: they amplify the worst "
-        "input by {10^10.7|signed}. And it says nothing of the layers’ own branches.",
+        "have rows and columns that sum to 1, but that does not limit the worst case: they amplify "
+        "it by {10^10.7|signed}. And it says nothing about the layers’ own branches.",
         scene="exp",
         sources=(REDDIT,),
     ),
@@ -144,15 +145,15 @@ CLAIMS: dict[str, Claim] = {
         "nothing is lost.",
         verdict="false",
         answer="It cannot grow. What all streams share is kept, and so is their mean. But the "
-        "difference between streams shrinks: after 5 layers of random matrices {0.02|difference} "
-        "of it is left.",
+        "difference between streams shrinks: after 5 layers of random matrices "
+        "{0.003|difference_median} of it is left, in the median of 2,000 networks.",
         scene="price",
         sources=(VICTORINO, GEOMETRY),
     ),
     "identity": Claim(
         text="mHC restores the identity mapping: the gain is 1 at any depth.",
         verdict="partly",
-        answer="It is so for what all streams share; a single stream is not passed on unchanged, "
+        answer="This holds for what all streams share; a single stream is not passed on unchanged, "
         "it becomes a weighted average of all. Forward the gain is 1 by construction. Backward it "
         "is near 1: the paper’s peaks near [1.6|Fig. 7b], and its printed column sums lie between "
         "{0.41|columns_least} and {1.50|columns_most}.",
@@ -161,40 +162,45 @@ CLAIMS: dict[str, Claim] = {
     ),
     "alike": Claim(
         text="The price of mHC is that all streams become alike.",
-        verdict="false",
-        answer="Products of HC’s matrices come near rank one as well, and sooner: of layers "
-        "[31 to 60|Fig. 8], {1.00|effective_hc} effective streams are left with HC and "
-        "{1.70|effective_mhc} with mHC. And every layer writes to the streams anew.",
+        verdict="partly",
+        answer="Mixing does bring streams together. But HC’s does so too: over all 60 layers the "
+        "printed composites [1 to 60|Fig. 8] have {1.00|effective_hc_whole} effective streams "
+        "with HC and {1.00|effective_mhc_whole} with mHC; over [31 to 60|Fig. 8], "
+        "{1.00|effective_hc} and {1.70|effective_mhc}. And every layer writes to the streams anew.",
         scene="collapse",
         sources=(REDDIT,),
     ),
     "gradients": Claim(
         text="A gain of 3000 means that gradients become 3000 times as large.",
         verdict="false",
-        answer="The gain is of the product of the H_res alone; the gradient also runs through the "
-        "branches. In the lab’s networks of 64 layers, before training, that gain is "
-        "{1.00|amax_start_hc} with HC. Yet a small change of the streams can grow "
-        "{56.1|jacobian_start_hc} times there, and {29.2|jacobian_start_residual} times in the "
-        "plain residual network.",
+        answer="The gain belongs to the product of the H_res alone; the gradient also runs "
+        "through the branches. In the lab’s networks of 64 layers, before training, that gain is "
+        "{1.00|amax_start_hc} with HC. Yet a small change of the streams can grow by a factor of "
+        "{56.1|jacobian_start_hc} there, and of {29.2|jacobian_start_residual} in the plain "
+        "residual network.",
         scene="whole",
         sources=(IMPLICATOR,),
     ),
     "diverged": Claim(
         text="The gain of 3000 is what made HC’s 27B model diverge.",
         verdict="unknown",
-        answer="The paper shows a large gain and a jump of the loss near step [12,000|Fig. 2], not "
-        "that one caused the other. And the model did not end there: it finished, and beats the "
-        "residual network in every row of Table 4. In the lab’s preset “HC explodes” the gain "
-        "reaches {10^4.9|explodes_gain_hc} and HC’s accuracy is {96 %|explodes_accuracy_hc}.",
+        answer="The paper shows a large gain and a jump of the loss near step [12,000|Fig. 2], "
+        "not that one caused the other. And the model did not end there: it finished, and beats "
+        "the residual network in every row of Table 4. In the lab’s preset “HC explodes” the gain "
+        "reaches {10^4.9|explodes_gain_hc} and HC’s accuracy is {96 %|explodes_accuracy_hc}. In "
+        "the harsher preset “HC fails” the control does name the mixing: HC learns in "
+        "{1|fails_learned_hc} of 16 seeds, and with its H_res held at the identity in "
+        "{15|ablation_learned_hc_identity}.",
         scene="training",
         sources=(INTROL, VICTORINO),
     ),
     "everywhere": Claim(
         text="mHC is better at 3B, 9B and 27B, by 2.1 % in reasoning.",
         verdict="partly",
-        answer="The paper prints benchmarks for the 27B model only. {2.1|bbh_over_hc} points are "
-        "its lead over HC on BBH; over the residual network it is {7.2|bbh_over_residual}. On MATH "
-        "HC is ahead, [26.4|Table 4] to [26.0|Table 4].",
+        answer="The paper prints benchmarks for the 27B model only; for the other sizes it shows "
+        "the loss. {2.1|bbh_over_hc} points are its lead over HC on BBH; over the residual "
+        "network it is {7.2|bbh_over_residual}. On MATH HC is ahead, [26.4|Table 4] to "
+        "[26.0|Table 4].",
         scene="bought",
         sources=(INTROL,),
     ),
@@ -202,9 +208,9 @@ CLAIMS: dict[str, Claim] = {
         text="mHC costs 6.7 %.",
         verdict="partly",
         answer="The paper measured [6.7 %|section 4.3] more training time, at n = 4, with fused "
-        "kernels, recomputing and overlapped communication; it does not say at which size. The "
-        "memory for what is kept is not in it, and without that work a layer reads "
-        "{10.5|reads} times as much as a residual connection.",
+        "kernels, recomputing and overlapped communication; it does not say at which size. It "
+        "does not count the extra memory for stored activations, and without that work a layer "
+        "reads {10.5|reads} times as much as a residual connection.",
         scene="cost",
         sources=(INTROL, META_QUANTUM),
     ),
@@ -213,8 +219,8 @@ CLAIMS: dict[str, Claim] = {
         verdict="false",
         answer="A residual network is cheaper. mHC takes [6.7 %|section 4.3] more time, and even "
         "with fused kernels a layer of the 27B model reads {6.5|reads_fused} times as many numbers "
-        "and writes {5.0|writes_fused} times as many. Fusing and recomputing win back a part of "
-        "what widening costs.",
+        "and writes {5.0|writes_fused} times as many. Fusing wins back a part "
+        "of the traffic that widening costs, and recomputing a part of the memory.",
         scene="cost",
         sources=(DATACAMP, INFOMLY),
     ),
@@ -232,7 +238,8 @@ CLAIMS: dict[str, Claim] = {
         verdict="true",
         answer="That was a guess in January, and DeepSeek-V4 has it. The released code differs in "
         "details from the paper: it ends on the columns, adds a small constant, and applies the "
-        "matrices transposed. The scene shows the paper’s 27B model, not V4.",
+        "matrices transposed, so that what acts on the streams still ends on rows. The scene "
+        "shows the paper’s 27B model, not V4.",
         scene="real",
         sources=(
             INTROL,

@@ -9,9 +9,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..lab.connections import COMPARED, KINDS
+from ..lab.connections import ABLATION, COMPARED, KINDS
 from ..lab.evidence import percent, recorded_runs
 from ..lab.jacobian import MEASURES, STAGES, recorded_jacobians
+from ..lab.settings import PRESETS
 from ..lab.table import LEARNED
 from ..numerics.numbers import in_text
 from ..numerics.paper import TABLE_4, TABLE_5
@@ -27,6 +28,11 @@ def _norm(stage: str, measure: str, connection: str) -> Number:
         return in_text(float(np.median(recorded_jacobians().last(stage, measure, connection))))
 
     return number
+
+
+def _end(stage: str, connection: str, of: Callable[..., float]) -> Number:
+    """The smallest or the largest of the seeds, of the whole network."""
+    return lambda _: in_text(float(of(recorded_jacobians().last(stage, "jacobian", connection))))
 
 
 def _largest_gain(preset: str, connection: str) -> Number:
@@ -84,6 +90,15 @@ MEASURED: dict[str, Number] = {
         }.items()
         for connection in COMPARED
     },
+    **{
+        f"ablation_learned_{connection.replace('-', '_')}": _learned("ablation", connection)
+        for connection in ABLATION
+    },
+    **{
+        f"{name}_fails_hc": _end("fails", "hc", of)
+        for name, of in (("least", np.min), ("most", np.max))
+    },
+    "explodes_learning_rate": lambda _: f"{PRESETS['explodes'].settings().learning_rate:g}",
     "fails_chance": lambda _: percent(recorded_runs("fails").chance),
     "fails_enough": _enough,
     "jacobian_seeds": lambda _: str(len(recorded_jacobians().seeds)),

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from ..numerics.costs import fused_traffic, hyper_connection_traffic, residual_traffic
 from ..numerics.gains import METRICS, log10_composite_gains
@@ -106,9 +107,9 @@ SCENES: dict[str, Scene] = {
     "surge": Scene(
         title="Something goes wrong at step 12,000",
         text="DeepSeek trained a 27B model with Hyper-Connections. Near step [12,000|Fig. 2] the "
-        "loss jumps up, and the size of the gradients with it. The picture is not that model, but "
-        "the same wiring with random weights: a signal of size 1 enters 4 streams at the left, and "
-        "runs through 64 layers. Its size at the end stands at the right.",
+        "loss jumps, and so do the gradients. The picture is not that model, but the same mixing "
+        "with random weights, without the layers’ own work: a signal of size 1 enters 4 streams "
+        "at the left, and runs through 64 layers. Its size at the end is shown at the right.",
         question="How large is the signal when it comes out?",
         notes="Give them five seconds with the picture before you say anything. The lanes grow "
         "taller: that is the signal. Do not give the number yet. Random matrices are where the "
@@ -120,14 +121,14 @@ SCENES: dict[str, Scene] = {
     ),
     "stream": Scene(
         title="One residual stream",
-        text="This is what every deep network has done since ResNet. A layer adds its output to "
-        "the stream: x + F(x). Through 64 layers the signal that entered "
-        "keeps its size: a gain of {1.00|hc}.",
+        text="This is what nearly every deep network has done since ResNet. A layer adds its "
+        "output to the stream: x + F(x). On this path the signal that entered keeps its size "
+        "through 64 layers: a gain of {1.00|hc}.",
         formula="residual",
-        question="What happens to the signal if a layer learns nothing at all?",
-        notes="Nothing happens to it, and that is why deep networks train at all. Drag Depth: the "
-        "lane does not change. Everything that follows is about keeping it like this while we "
-        "allow more than one stream.",
+        question="What happens to the signal if a layer adds nothing?",
+        notes="Nothing happens to it, and that is a large part of why deep networks train. Drag "
+        "Depth: the lane does not change. Everything that follows is about keeping it like this "
+        "while we allow more than one stream.",
         state={
             "view": "signal",
             "streams": 1,
@@ -155,40 +156,43 @@ SCENES: dict[str, Scene] = {
         short="Hyper-Connections (HC) keep n = 4 streams side by side. In every layer a learned 4 "
         "× 4 matrix mixes them. The ribbons are its weights: the wider, the larger, and dashed if "
         "negative. F is the layer’s own work, which we leave out here. Nothing limits the "
-        "weights, so the numbers at the right grow after a few layers already.",
+        "weights, and with these random ones the numbers at the right already grow after a few "
+        "layers.",
     ),
     "bought": Scene(
         title="What widening bought",
         text="It pays. In the 27B model HC beats the plain residual network on every benchmark "
-        "that the paper prints. mHC beats HC on all but one: MATH, where HC has [26.4|Table 4] and "
+        "that the paper prints. mHC beats HC on all but one: on MATH HC scores [26.4|Table 4] and "
         "mHC [26.0|Table 4].",
         question="So what is wrong with HC?",
-        notes="Nobody wants to give the streams up. The paper prints benchmarks for 27B only, so "
+        notes="Nobody wants to give up the streams. The paper prints benchmarks for 27B only, so "
         "do not say that it holds at every size. Of the [0.027|Table 1] by which HC lowers the "
-        "loss, H_res alone brings [0.022|Table 1]: it is the mixing that pays. The question is "
-        "how to keep the gain in quality and lose the jump at step 12,000.",
+        "loss, H_res alone already brings [0.022|Table 1]. The question is how to keep that "
+        "quality and lose the jump at step 12,000.",
         state={"view": "benchmarks"},
         controls=(),
         headline=False,
     ),
     "harmless": Scene(
         title="One layer",
-        text="How much can one such matrix amplify? Its Amax gain is its largest absolute row sum: "
-        "what leaves a stream when 1 enters all of them. For these layers it is {2.83|typical}, "
-        "typically.",
+        text="What does one such matrix do to a signal? Its Amax gain is its largest absolute row "
+        "sum: what leaves a stream when 1 enters all of them. For these layers it is "
+        "{2.83|typical}, typically.",
         formula="forward",
-        question="Put 64 of them in a row. What is the gain of all together?",
-        notes="Let the audience guess a number before you go on; most say a few hundred. Each dot "
-        "is a layer of one network, the line is the median of 32 networks.",
+        question="Stack 64 of these. What is the gain of the whole stack?",
+        notes="Each dot is a layer of one network, the line is the median of 32 networks. This "
+        "gain is what one input does, 1 in every stream; it is not the worst case, which is "
+        "{4.4|worst_layer}, typically. The next scene asks the audience for a number.",
         state={"view": "layers", "iterations": 0},
         controls=(),
         headline=False,
     ),
     "explosion": Scene(
         title="Sixty-four layers",
-        text="{2.83|typical} to the power of 64 would be {10^28.9|power}. But signs cancel, and "
-        "the largest rows do not line up: each layer multiplies by {1.75|factor}. Still, 64 "
-        "layers amplify by {10^16.2|hc}, in the median of 32 networks.",
+        text="{2.83|typical} to the power of 64 would be {10^28.9|power}. But signs cancel, and a "
+        "layer’s largest row seldom meets the input that drives it: on average each further layer "
+        "multiplies by {1.75|factor}, which makes some {10^15.7|stacked} of 64. In these 32 "
+        "networks the median is {10^16.2|hc}.",
         formula="composite",
         question="And a gradient, on its way back through the same layers?",
         notes="Drag Depth to both ends. Dashed is the backward direction: just as bad. The dotted "
@@ -199,25 +203,24 @@ SCENES: dict[str, Scene] = {
         state={"view": "composite", "iterations": 0},
         controls=("depth", "streams"),
         guess=Guess(
-            asks="One layer can make a signal at most {2.83|typical} times as large, typically: "
-            "we call that its gain. Now 64 such layers stand in a row, each with another matrix. "
-            "How large is the gain of all together?",
+            asks="Send 1 into all four streams. After one layer the largest of them is "
+            "{2.83|typical}, typically: we call this the layer’s gain. Now stack 64 such layers, "
+            "each with its own matrix. What is the gain of the whole stack?",
             answer="10^16.2",
             covers=("composite",),
             secret=True,
             mark="composite",
         ),
         hidden=("iterations", "headline-projected"),
-        short="It is not {2.83|typical} to the power of 64: signs cancel, and the largest rows do "
-        "not line up, so each further layer multiplies by about {1.75|factor}. Still, what comes "
-        "out of 64 layers can be {10^16.2|hc} times as large as what went in. A gradient on its "
-        "way back grows just as much.",
+        short="It is not {2.83|typical} to the power of 64: signs cancel, and on average each "
+        "further layer multiplies by {1.75|factor}. Still, 64 layers reach {10^16.2|hc}, in the "
+        "median of 32 such networks. A gradient on its way back grows just as much.",
     ),
     "dial": Scene(
         title="Turn the dial to 1",
-        text="mHC takes the exponential of every entry, divides each column by its sum, then each "
-        "row: one iteration of Sinkhorn and Knopp. The gain falls from {10^16.2|hc} to "
-        "{1.13|projected}.",
+        text="mHC takes the exponential of every entry. Then it divides each column by its sum, "
+        "and each row by its sum: that is one iteration of Sinkhorn and Knopp. The gain falls "
+        "from {10^16.2|hc} to {1.13|projected}.",
         formula="sinkhorn",
         question="After one iteration the columns are not yet right. Why is it enough?",
         notes="Start at 0 and turn slowly. The cliff is between 0 and 1, and after that hardly "
@@ -225,9 +228,9 @@ SCENES: dict[str, Scene] = {
         state={"view": "composite", "iterations": 1},
         controls=("iterations", "depth"),
         guess=Guess(
-            asks="mHC changes every matrix: it takes the exponential of each entry, then divides "
-            "each column by its sum, and each row. This is one iteration. Where will the gain of "
-            "{10^16.2|hc} go?",
+            asks="mHC changes every matrix. It takes the exponential of each entry; then it "
+            "divides each column by its sum, and each row by its sum. Dividing once like this is "
+            "one iteration. Where will the gain of {10^16.2|hc} go?",
             answer="1.13",
             before={"iterations": 0},
             covers=("iterations",),
@@ -236,8 +239,8 @@ SCENES: dict[str, Scene] = {
         short="Now no entry is negative, and each row sums to 1. So each stream becomes a "
         "weighted average of the four, and an average is never larger than what goes in: forward "
         "the gain is 1. Dividing the rows spoils the column sums a little, so backward it is "
-        "{1.13|projected}, and more iterations bring that to 1 as well. This is mHC; the "
-        "algorithm is Sinkhorn’s and Knopp’s.",
+        "{1.13|projected}, and more iterations bring that to 1 as well; the paper uses 20. This "
+        "is mHC, and the algorithm is Sinkhorn’s and Knopp’s.",
     ),
     "work": Scene(
         title="One iteration, step by step",
@@ -246,8 +249,9 @@ SCENES: dict[str, Scene] = {
         "spoils the columns a little: less each time.",
         question="How quickly does the error shrink?",
         notes="Press P, or Next half step. Watch the sums at the edges turn to 1.00. On the right "
-        "the error falls by the same factor in every iteration: the square of the limit’s second "
-        "singular value. So a matrix that hardly mixes takes long to normalise.",
+        "the error soon falls by nearly the same factor in every iteration: the square of the "
+        "limit’s second singular value. So if the limit hardly mixes, what error there is fades "
+        "slowly.",
         state={"view": "sinkhorn", "iterations": 20},
         controls=(),
         headline=False,
@@ -256,14 +260,14 @@ SCENES: dict[str, Scene] = {
         title="Rows alone",
         text="Here only the rows are divided, so each sums to 1. Then the rows of every product "
         "sum to 1 as well: the forward gain is {1.00|member_forward} at any depth. All entries of "
-        "the composite add up to n = 4, and none is negative. So no column can hold more than 4; "
-        "the backward gain is {1.74|member_backward}.",
+        "the composite add up to n = 4, and none is negative. So no column can sum to more than "
+        "4; the backward gain is {1.74|member_backward}.",
         formula="closed",
         question="What happens if columns are divided instead of rows?",
-        notes="Point at the row sums of the composite: all 1.00. Then at its column sums: they add "
-        "up to 4. Say both conditions aloud, the sum and the sign; the next scene shows that it "
-        "takes both. Choose “Columns only” to answer the question. They will say that the two "
-        "directions swap, and they are right.",
+        notes="Point at the row sums of the composite: all 1.00. Then at its column sums: they "
+        "add up to 4. Say both conditions aloud, the sum and the sign; the next scene shows that "
+        "it takes both. Choose “Columns only” to answer the question. They will say that the two "
+        "directions swap, and they are right, though the number is another one.",
         state={"projection": "rows", "view": "matrices"},
         controls=("depth", "projection"),
         headline=False,
@@ -271,23 +275,23 @@ SCENES: dict[str, Scene] = {
         short="Why does it hold? Here only the rows are divided. At the right of each matrix "
         "stand its row sums: all 1.00, in one layer and in the product of 64, so forward nothing "
         "grows. All entries of the product add up to n = 4, and none is negative, so no column "
-        "can sum to more than 4. The largest sums to {1.74|member_backward}: by so much a "
+        "can sum to more than 4. The largest sums to {1.74|member_backward}: that is how much a "
         "gradient can grow. mHC divides the columns too, which brings this near 1.",
     ),
     "exp": Scene(
         title="The sign and the sum",
-        text="An iteration does two things: the exponential makes every entry positive, and "
+        text="mHC does two things: the exponential, taken once, makes every entry positive, and "
         "division fixes the sums. Neither is enough. With the exponential alone the gain is "
         "{10^50.8|projected}. And if entries may be negative, matrices whose rows and columns all "
         "sum to 1 still amplify the worst input by {10^10.7|signed}.",
-        question="Why does a sum of 1 limit nothing if entries may be negative?",
+        question="Why does a sum of 1 not limit the worst case if entries may be negative?",
         notes="Because large entries of both signs can add up to 1. The second number is computed "
         "from 200 networks of random matrices whose rows and columns were shifted to sum to 1, "
         "in the worst-case definition of the gain. The paper’s own gain is exactly 1 for them.",
         state={"view": "composite", "projection": "exp"},
         controls=("depth", "projection"),
         guess=Guess(
-            asks="Take the exponential alone, and divide nothing. Every entry is positive then, as "
+            asks="Take only the exponential, with no division. Every entry is positive then, as "
             "with mHC. What is the gain of 64 layers?",
             answer="10^50.8",
             covers=("composite", "iterations"),
@@ -302,9 +306,9 @@ SCENES: dict[str, Scene] = {
     ),
     "others": Scene(
         title="The other nineteen iterations",
-        text="The paper uses 20 iterations. After one the larger gain is {1.13|after_1}, after 20 "
-        "it is {1.00|projected}. The explosion is over after the first. The others bring the "
-        "column sums to 1 too.",
+        text="The paper uses 20 iterations. After one iteration the larger of the two gains is "
+        "{1.13|after_1}, after 20 it is {1.00|projected}. The explosion is over after the first. "
+        "The others bring the column sums to 1 too.",
         question="Would you pay for all of them?",
         notes="The right-hand plot is the dial: nearly everything happens before 1. How much is "
         "left to gain depends on the logits, which is the next scene.",
@@ -314,8 +318,8 @@ SCENES: dict[str, Scene] = {
     "sharp": Scene(
         title="When one is not enough",
         text="Sharper logits need more. At spread 5 one iteration leaves a backward gain of "
-        "{1.80|projected}, and 20 iterations leave {1.02|after_20}. That is far below 4, but it is "
-        "not 1.",
+        "{1.80|projected}, and 20 iterations leave {1.02|after_20}. Both are far below 4, but "
+        "neither is 1.",
         formula="gaussian",
         question="Would you expect such logits in a trained network?",
         notes="Turn the dial: now it takes many iterations to come down. This is what the authors "
@@ -325,35 +329,38 @@ SCENES: dict[str, Scene] = {
     ),
     "alike": Scene(
         title="Layers that resemble each other",
-        text="So far every layer was drawn for itself, and what one leaves uneven the next evens "
-        "out. Let the layers share most of their matrix, and it adds up. After 20 iterations the "
-        "median backward gain is {1.00|projected}; but one network in a hundred reaches "
-        "{1.89|alike}. The paper’s own model peaks near [1.6|Fig. 7b].",
+        text="So far each layer was drawn independently, and the next layer evens out what one "
+        "leaves uneven. Let the layers share most of their matrix, and it can add up. In the "
+        "median network it does not: {1.00|projected}, backward, after 20 iterations. But one in "
+        "a hundred reaches {1.89|alike}, where independent layers reach {1.05|independent}. The "
+        "paper’s own model peaks near [1.6|Fig. 7b].",
         question="What could make the layers of a trained network resemble each other?",
-        notes="This is one way to get there, not proof that it is the paper’s. Independent layers "
-        "of the same spread stay near 1. Drag Depth, then turn the dial down to 1 and see the "
-        "band widen. The hundredth network is computed from 2,000.",
+        notes="This is one way to get there, not proof that it is the paper’s. Drag Depth, then "
+        "turn the dial down to 1 and see the band widen. The hundredth network is computed from "
+        "2,000, of either kind, at the same spread.",
         state={"view": "composite", "init": "alike", "spread": 4.0, "iterations": 20},
         controls=("iterations", "depth"),
     ),
     "drift": Scene(
         title="Away from the identity",
-        text="Nobody trains with random mixing. Training starts at the identity, where every "
-        "stream keeps to itself, and drifts. Here HC’s matrices and mHC’s have moved equally far, "
-        "by {0.79|distance_moved}. After 64 layers HC’s gain is {16.8|hc}, and mHC’s is "
-        "{1.00|projected}.",
+        text="Nobody starts training from random mixing. Training starts at the identity, where "
+        "every stream keeps to itself, and drifts. Here HC’s matrices and mHC’s have moved "
+        "equally far, by {0.79|distance_moved}. After 64 layers HC’s gain is {16.8|hc}, and mHC’s "
+        "is {1.00|projected}.",
         formula="drift",
         question="How little drift is safe for HC?",
         notes="Drag Spread from 0: HC leaves 1 slowly, then all at once. The formula gives the "
-        "rate; it predicts {12.9|safe} here, on average over directions. Equally far means the "
-        "same Frobenius distance from the identity, layer by layer. The explosion is something "
-        "that training does, not something that is there at the start.",
+        "rate for a typical input; it predicts {12.9|safe}. The gain is the largest of four sums, "
+        "which is more: {20.5|drift_median} in the median of 2,000 networks, of which these 32 "
+        "are a sample. Equally far means the same Frobenius distance from the identity, layer by "
+        "layer. The explosion is something that training can do, not something that is there at "
+        "the start.",
         state={"view": "composite", "init": "equal-drift", "spread": 0.2, "iterations": 20},
         controls=("iterations", "spread"),
         guess=Guess(
-            asks="Nobody trains with random mixing. Training starts at the identity, where every "
-            "stream keeps to itself, and drifts. Let HC’s matrices move away from it by "
-            "{0.79|distance_moved} each. How large is the gain of 64 of them?",
+            asks="Nobody starts training from random mixing. Training starts at the identity, "
+            "where every stream keeps to itself, and drifts. Let HC’s matrices move away from it "
+            "by {0.79|distance_moved} each. How large is the gain of 64 of them?",
             answer="16.8",
             covers=("composite", "iterations"),
             secret=True,
@@ -362,17 +369,22 @@ SCENES: dict[str, Scene] = {
     ),
     "training": Scene(
         title="Three networks learn, or do not",
-        text="Each was trained with 16 seeds. HC learned in {1|fails_learned_hc} of them, the "
-        "plain residual network in {10|fails_learned_residual} and mHC in {15|fails_learned_mhc}: "
-        "to an accuracy of {28 %|fails_enough} or more, where guessing reaches {10 "
+        text="Each was trained with 16 seeds. HC ended at an accuracy of {28 %|fails_enough} or "
+        "more in {1|fails_learned_hc} of them, the plain residual network in "
+        "{10|fails_learned_residual} and mHC in {15|fails_learned_mhc}; guessing reaches {10 "
         "%|fails_chance}. Every dot is a seed’s final accuracy. One seed is replayed, and the "
         "thin lines are the others.",
-        question="Is it the seed, or is it the method?",
-        notes="Press P: the run takes ten seconds. Watch HC’s gain leave the ground before its "
-        "loss does. Then read the rates below the plots aloud, with their intervals. Show the "
-        "surprising seed too: choose the other one under “Seed replayed”. And say that at a lower "
-        "learning rate HC learns as well as mHC, with a gain that is large too: it is a risk, and "
-        "not yet a loss.",
+        question="Is it the seed, or is it the mixing?",
+        notes="Press P: the run takes ten seconds. HC’s gain takes off in the first steps; its "
+        "loss then stays near guessing, or, with other seeds, falls and comes back. Read the "
+        "rates below the plots aloud. Then answer the question with the controls: hold HC’s H_res "
+        "at the identity, and it learns in {15|ablation_learned_hc_identity} of 16; set mHC’s "
+        "free, and it learns in {5|ablation_learned_mhc_free}. So it is the mixing that makes "
+        "them fail. But mHC without any mixing learns in {15|ablation_learned_mhc_identity} as "
+        "well: that a network is stable does not show what its mixing is worth. Show the "
+        "surprising seed too, under “Seed replayed”. And at 32 layers and a learning rate of "
+        "{0.01|explodes_learning_rate} HC learns as well as mHC, with a gain that is large too: "
+        "it is a risk, and not yet a loss.",
         state={
             "view": "lab",
             "replay": 1,
@@ -383,7 +395,7 @@ SCENES: dict[str, Scene] = {
         headline=False,
         guess=Guess(
             asks="A plain residual network, HC and mHC learn handwritten digits: 64 layers, at a "
-            "high learning rate of 0.03. All three start from the same seed, and the whole is "
+            "high learning rate of 0.03. All three start from the same seed, and all of it is "
             "repeated with 16 seeds. How often does HC learn?",
             answer="1",
             covers=(
@@ -406,21 +418,24 @@ SCENES: dict[str, Scene] = {
     ),
     "whole": Scene(
         title="The whole network",
-        text="The composite leaves out what the layers add. If that counts too, by how much "
-        "can a small change of the streams grow? Before training the composite’s norm is "
+        text="The composite leaves out what the layers add. Count that too: by how much can a "
+        "small change of the streams grow? Before training the composite’s norm is "
         "{1.00|composite_start_hc} in all three networks, and the whole network’s is "
         "{29.2|jacobian_start_residual} (residual), {56.1|jacobian_start_hc} (HC) and "
-        "{47.6|jacobian_start_mhc} (mHC). After training, where HC fails, they are "
-        "{137|jacobian_fails_residual}, {10^28.7|jacobian_fails_hc} and {197|jacobian_fails_mhc}.",
+        "{47.6|jacobian_start_mhc} (mHC). After training with the settings at which HC fails they "
+        "are {137|jacobian_fails_residual}, {10^28.7|jacobian_fails_hc} and "
+        "{197|jacobian_fails_mhc}; HC’s composite alone is {10^27.6|composite_fails_hc}.",
         formula="jacobian",
         question="So what does a composite of 1 promise, and what does it not?",
         notes="It promises that the mixing adds no growth of its own. It does not promise a small "
-        "gradient, because the branches add theirs. Solid lines are the whole network, dashed ones "
-        "H_res alone, the medians of {12|jacobian_seeds} seeds. At the left HC’s line is the "
+        "gradient, because the branches add theirs. Solid lines are the whole network, dashed "
+        "ones H_res alone, the medians of {12|jacobian_seeds} seeds; HC’s lie between "
+        "{10^9.1|least_fails_hc} and {10^33.3|most_fails_hc} at the right, and one of these seeds "
+        "learned. Nearly all of that growth is the mixing’s. At the left HC’s line is the "
         "highest, and mixing is not the reason: each of its layers reads one stream and writes to "
-        "all four. Copy one stream to all at the entry and average them at the exit, as the "
-        "network does, and all three give {29.2|through_start_hc}. In the middle HC has learned, "
-        "to {96 %|explodes_accuracy_hc}, though its network can grow a change by "
+        "all four, and mHC’s nearly so. Copy one stream to all at the entry and average them at "
+        "the exit, as the network does, and all three give {29.2|through_start_hc}. In the middle "
+        "HC has learned, to {96 %|explodes_accuracy_hc}, though its network can grow a change by "
         "{10^5.7|jacobian_explodes_hc}: a large number is a risk, not yet a loss.",
         state={"view": "jacobian"},
         controls=(),
@@ -430,13 +445,13 @@ SCENES: dict[str, Scene] = {
         title="The matrices of a trained model",
         text="DeepSeek printed some matrices of its 27B models, averaged over tokens. HC’s "
         "composite gain peaks near [3000|Fig. 3b], mHC’s near [1.6|Fig. 7b]. Look at the columns: "
-        "the largest sum of an HC composite is {489|columns_hc}; those of mHC lie between "
-        "{0.41|columns_least} and {1.50|columns_most}.",
+        "the largest absolute sum of an HC composite is {489|columns_hc}; those of mHC lie "
+        "between {0.41|columns_least} and {1.50|columns_most}.",
         question="Which stream lost most, and does the gain tell you?",
         notes="mHC’s rows sum to 1 by construction, so they prove nothing: its columns are what "
         "to look at. A maximum hides what is lost. Figure 3 averages gains over tokens and Figure "
-        "8 averages matrices, so the first number and the third are not the same quantity. HC’s "
-        "single layers are not gentle either: the first and the last have gains of "
+        "8 averages matrices, so [3000|Fig. 3b] and {489|columns_hc} are not the same quantity. "
+        "HC’s single layers are not gentle either: the first and the last have gains of "
         "{18.7|first_layer} and {22.5|last_layer}.",
         state={"view": "figure8"},
         controls=(),
@@ -446,12 +461,13 @@ SCENES: dict[str, Scene] = {
         title="What is kept, and what fades",
         text="Row sums of 1 keep what all streams share, and column sums of 1 keep their mean. "
         "What fades is the difference between streams. Here +1 enters one stream and −1 another: "
-        "after 5 layers {0.02|difference} of it is left.",
+        "after 5 layers {0.02|difference} of the difference is left in this network, and "
+        "{0.003|difference_median} in the median of 2,000.",
         formula="uniform",
         question="If the streams end up alike, what are they for?",
         notes="Random matrices mix fast; trained ones mix less in each layer. Switch on “Layers "
         "write” for half of the answer: every layer writes to the streams anew, and not to all "
-        "alike. The paper calls this mixing and names it as a good.",
+        "alike. The paper calls this mixing and counts it as a benefit.",
         state={
             "view": "signal",
             "enters": "difference",
@@ -462,9 +478,9 @@ SCENES: dict[str, Scene] = {
         controls=("iterations", "depth"),
         headline=False,
         guess=Guess(
-            asks="Row sums of 1 keep what all streams share, and column sums of 1 keep their mean. "
-            "Here +1 enters one stream and −1 another. How much of that difference is left after "
-            "5 layers?",
+            asks="Row sums of 1 keep what all streams share, and column sums of 1 keep their "
+            "mean. Here +1 enters one stream and −1 another. How much of that difference is left "
+            "in this network after 5 layers?",
             answer="0.02",
             before={"depth": 1},
             choices=(
@@ -477,16 +493,17 @@ SCENES: dict[str, Scene] = {
     ),
     "collapse": Scene(
         title="Is that the price of mHC?",
-        text="HC’s streams become alike too. In the trained models the composite of layers "
-        "[31 to 60|Fig. 8] has {1.00|effective_hc} effective streams with HC, and "
-        "{1.70|effective_mhc} with mHC. A product of many matrices comes near rank one, bounded or "
-        "not.",
+        text="HC’s streams come to be multiples of one as well. Over all 60 layers the printed "
+        "composites have {1.00|effective_hc_whole} effective streams with HC and "
+        "{1.00|effective_mhc_whole} with mHC; over layers [31 to 60|Fig. 8], {1.00|effective_hc} "
+        "and {1.70|effective_mhc}. A long product of matrices that mix comes near rank one, "
+        "bounded or not.",
         formula="distance",
         question="So what should you measure beside the gain?",
         notes="The plot on the right shows both networks; the metrics on the left compare with a "
-        "stochastic matrix and say nothing of HC. A network that does not mix at all is stable as "
-        "well, and proves nothing: always ask for both numbers. And the composite is not the "
-        "streams: layers write to them.",
+        "stochastic matrix and say nothing about HC. The printed matrices are averages over "
+        "tokens. A network that does not mix at all is stable as well, and proves nothing: always "
+        "ask for both numbers. And the composite is not the streams: layers write to them.",
         state={"view": "mixing", "iterations": 20, "depth": 5},
         controls=("iterations", "depth"),
         headline=False,
@@ -495,8 +512,8 @@ SCENES: dict[str, Scene] = {
         title="What it costs",
         text="In the 27B model a layer of HC reads {10.5|reads} times as many numbers as a plain "
         "residual connection, and writes {13.0|writes} times as many. Fused kernels cut that to "
-        "{6.5|reads_fused} and {5.0|writes_fused}, recomputing saves memory, and overlap hides "
-        "communication. The paper measured [6.7 %|section 4.3] more training time.",
+        "{6.5|reads_fused} and {5.0|writes_fused}, recomputing saves memory, and overlapping "
+        "hides the communication. The paper measured [6.7 %|section 4.3] more training time.",
         formula="traffic",
         question="What would you pay for a gain of 1 at any depth?",
         notes="The counts are Table 2’s, for n = 4, the layer’s own work left out. mHC stores "
@@ -509,16 +526,16 @@ SCENES: dict[str, Scene] = {
     ),
     "home": Scene(
         title="To take home",
-        text="Multiply matrices that nothing limits, and the signal explodes or vanishes: "
-        "{10^16.2|hc} after 64 random layers. Let no entry be negative and every sum be 1, and "
-        "it keeps its size at any depth: {1.13|projected}. Ask two things of your own model: how "
-        "large is the gain of its composite, in both directions, and how much do its layers "
-        "still mix?",
+        text="Multiply random matrices that nothing limits, and the signal explodes, to "
+        "{10^16.2|hc} after 64 layers, or vanishes. Let no entry be negative and every row and "
+        "column sum to 1, and it cannot grow at any depth; one iteration already brings the gain "
+        "to {1.13|projected}. Ask two things of your own model: how large is the gain of its "
+        "composite, in both directions, and how much do its layers still mix?",
         question="Which of the two will you look at first?",
         notes="Leave this on the screen for the questions: the code opens this page on their "
         "phones. If it says that only this machine can reach the page, serve it to the hall next "
-        "time. What they may have read about all this is the view beside the link. To inspect a "
-        "model of their own they need the library, not the page.",
+        "time. The view beside the link lists popular claims about mHC, and what is true of each. "
+        "To inspect a model of their own they need the library, not the page.",
         state={"view": "link", "iterations": 1},
         controls=(),
         headline=False,
@@ -573,6 +590,11 @@ class Results:
         layers = layer_gains(self.experiment).sel(iterations=0, series="median")
         return float(layers.mean())
 
+    def stacked(self) -> float:
+        """log10 of what theory makes of a stack whose first layer has the typical gain."""
+        rate = gaussian_growth(self.experiment.streams)[0]
+        return self.typical() + (int(self.values["depth"]) - 1) * rate
+
     def slope(self) -> float:
         """By how many decades a layer HC's median composite gain grows, the mean of both ways."""
         median = self.surface.sel(iterations=0, series="median")
@@ -598,23 +620,34 @@ NUMBERS: dict[str, Callable[[Results], str]] = {
     "member_backward": lambda results: in_text(results.gain(series="member", direction="backward")),
     "typical": lambda results: in_text(results.typical()),
     "power": lambda results: in_text(results.values["depth"] * results.typical()),
+    "stacked": lambda results: in_text(results.stacked()),
+    "worst_layer": lambda results: f"{10 ** _worst_layer(results.experiment):.1f}",
     "rate": lambda results: f"{gaussian_growth(results.experiment.streams)[0]:.3f}",
     "factor": lambda results: f"{10 ** gaussian_growth(results.experiment.streams)[0]:.2f}",
     "slope": lambda results: f"{results.slope():.3f}",
     "signed": lambda results: in_text(_signed(results.experiment, results.values["depth"])),
     "alike": lambda results: in_text(_hundredth(results.experiment, results.values)),
+    "independent": lambda results: in_text(
+        _hundredth(results.experiment, results.values, init="gaussian")
+    ),
     "distance_moved": lambda results: f"{_distance_moved(results.experiment):.2f}",
     "low": lambda results: in_text(results.gain(0, "q05", least=True)),
     "high": lambda results: in_text(results.gain(0, "q95")),
     "first_layer": lambda results: f"{_printed_gain('layer_1'):.1f}",
     "last_layer": lambda results: f"{_printed_gain('layer_60'):.1f}",
     "safe": lambda results: f"{_drift_of_hc(results.experiment, results.values['depth']):.1f}",
+    "drift_median": lambda results: in_text(_median(results.experiment, results.values)),
     "difference": lambda results: f"{results.difference_left():.2f}",
+    "difference_median": lambda results: (
+        f"{_difference_left(results.experiment, results.values):.3f}"
+    ),
     "columns_hc": lambda results: f"{_printed_columns('hc')[1]:.0f}",
     "columns_least": lambda results: f"{_printed_columns('mhc')[0]:.2f}",
     "columns_most": lambda results: f"{_printed_columns('mhc')[1]:.2f}",
     "effective_hc": lambda results: f"{_effective('hc'):.2f}",
     "effective_mhc": lambda results: f"{_effective('mhc'):.2f}",
+    "effective_hc_whole": lambda results: f"{_effective('hc', 'composite_1_60'):.2f}",
+    "effective_mhc_whole": lambda results: f"{_effective('mhc', 'composite_1_60'):.2f}",
     "reads": lambda results: f"{_traffic_of_27b('read'):.1f}",
     "writes": lambda results: f"{_traffic_of_27b('written'):.1f}",
     "reads_fused": lambda results: f"{_traffic_of_27b('read', fused=True):.1f}",
@@ -637,13 +670,41 @@ def _signed(experiment: Experiment, depth: int) -> float:
     return float(np.median(gains[..., -1], axis=-1).max())
 
 
-def _hundredth(experiment: Experiment, values: Mapping[str, Any]) -> float:
-    """log10 of the backward gain that one network in a hundred reaches, of 2,000."""
+def _many(experiment: Experiment, depth: int, **options: Any) -> NDArray[Any]:
+    """The matrices, or the logits, of 2,000 networks of an experiment."""
     drawn = {"init": experiment.init, "spread": experiment.spread, "seed": experiment.seed}
-    logits = sample_mixing(values["depth"], experiment.streams, 2000, logits=True, **drawn)
+    return sample_mixing(depth, experiment.streams, 2000, **{**drawn, **options})
+
+
+def _hundredth(experiment: Experiment, values: Mapping[str, Any], **options: Any) -> float:
+    """log10 of the backward gain that one network in a hundred reaches, of 2,000."""
+    logits = _many(experiment, values["depth"], logits=True, **options)
     projected = project(logits, experiment.projection, values["iterations"])
     gains = log10_composite_gains(projected, "forward", gains=("backward",))
     return float(np.quantile(gains[0][..., -1], 0.99))
+
+
+def _median(experiment: Experiment, values: Mapping[str, Any]) -> float:
+    """log10 of HC's gain, the median of 2,000 networks, in the larger direction."""
+    gains = log10_composite_gains(_many(experiment, values["depth"]), "forward")
+    return float(np.median(gains[..., -1], axis=-1).max())
+
+
+def _worst_layer(experiment: Experiment) -> float:
+    """log10 of what one layer of HC makes of its worst input, by the largest entry: the median."""
+    gains = log10_composite_gains(_many(experiment, 1), "forward", "worst-case")
+    return float(np.median(gains[0]))
+
+
+def _difference_left(experiment: Experiment, values: Mapping[str, Any]) -> float:
+    """As `Results.difference_left`, the median of 2,000 networks."""
+    logits = _many(experiment, values["depth"], logits=True)
+    signal = np.zeros((len(logits), experiment.streams, 1))
+    signal[:, 0], signal[:, 1] = 1, -1
+    for layer in range(values["depth"]):
+        mixed = project(logits[:, layer], experiment.projection, values["iterations"])
+        signal = mixed @ signal
+    return float(np.median(np.linalg.norm(signal, axis=(-2, -1)))) / math.sqrt(2)
 
 
 def _distance_moved(experiment: Experiment) -> float:
@@ -676,9 +737,9 @@ def _printed_gain(key: str) -> float:
     return float(np.abs([*panel.row_sums, *panel.column_sums]).max())
 
 
-def _effective(method: str) -> float:
-    """The effective number of streams of Figure 8's composite 31-60."""
-    panel = next(each for each in _composites(method) if each.key == "composite_31_60")
+def _effective(method: str, key: str = "composite_31_60") -> float:
+    """The effective number of streams of one of Figure 8's composites."""
+    panel = next(each for each in _composites(method) if each.key == key)
     return float(METRICS["effective_streams"](panel.matrix))
 
 
