@@ -26,6 +26,7 @@ PAGE = (
     "compare.js",
     "plots.js",
     "connection.js",
+    "follow.js",
     "story.js",
     "terms.js",
     "widgets.js",

@@ -22,6 +22,7 @@ mhc.first = (() => {
   let story = null;
   let first = null; // {doc, ...} of the picture
   let now = {}; // depth and iterations
+  let begun = null; // what they were at first
   let moved = 0;
   let moved_on = false; // to another view or scene
   let held = false; // whether a finger or a button is down
@@ -78,6 +79,7 @@ mhc.first = (() => {
     first = await drawn;
     mhc.listen(first.doc, (state) => {
       now = {...state};
+      begun ??= now;
       moved = performance.now();
       setTimeout(write, 200);
     });
@@ -205,8 +207,10 @@ mhc.first = (() => {
 
   // Does on the live page what was done on the first one since its session was asked for.
   function take_over(live, known) {
+    // A page that follows a lecture opens where that is by now, and stays unless it was moved.
+    const own = (name) => name in now && !(data.follow && now[name] === begun[name]);
     for (const slider of models(live, "Slider"))
-      if (slider.state_name in now && slider.value !== now[slider.state_name]) slider.value = now[slider.state_name];
+      if (own(slider.state_name) && slider.value !== now[slider.state_name]) slider.value = now[slider.state_name];
     const fresh = (name) => name in wishes && wishes[name] !== known[name];
     const [page] = models(live, "Page");
     if (fresh("theme"))
@@ -218,7 +222,7 @@ mhc.first = (() => {
     for (const controls of models(live, "SignalControls"))
       for (const name of ["zoom", ...CHOICES]) if (fresh(name)) controls[name] = wishes[name];
     for (const control of models(live, "ScaleControl"))
-      if (now.scale && control.scale !== now.scale) control.scale = now.scale;
+      if (own("scale") && now.scale && control.scale !== now.scale) control.scale = now.scale;
     if (fresh("view")) models(live, "Doors")[0].view = wishes.view;
   }
 
@@ -255,6 +259,7 @@ mhc.first = (() => {
     if (host) {
       await draw();
       await painted();
+      wanted = data.follow || Boolean(mhc.lecture.key);
     } else {
       wanted = true;
     }

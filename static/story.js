@@ -9,6 +9,7 @@ mhc.story = (() => {
     ["V", "play slower or faster"],
     ["R", "back to where the scene begins"],
     ["S", "shuffle: another seed"],
+    ["C", "clear what was guessed in this scene", () => mhc.lecture.leads],
     ["B", "blank the screen"],
     ["N", "speaker notes in a window of their own"],
     ["F", "full screen"],
@@ -57,7 +58,7 @@ mhc.story = (() => {
 
   /* `scenes`: [{name, title, text, formula, question, notes}], with text, formula and question as
      HTML.  `present()` returns the present {scene, presenting, title}, the view's.  `ask(what)` is called for a change:
-     {scene}, {presenting}, "reset", "shuffle", "play" or "faster". */
+     {scene}, {presenting}, "reset", "shuffle", "clear", "play" or "faster". */
   return function story(el, {scenes, present, ask}) {
     el.classList.add("mhc-story");
     const root = document.documentElement;
@@ -134,6 +135,7 @@ mhc.story = (() => {
       element("h2", "", section, {textContent: title});
       const nav = element("nav", "", section, {ariaLabel: "Presenter's view", inert: mhc.connection.lost});
       button(nav, "▶ The story", () => go(0));
+      mhc.lecture.count(nav);
       button(nav, "Keys", help);
       button(nav, "Leave", () => ask({presenting: false}));
     }
@@ -149,6 +151,7 @@ mhc.story = (() => {
       button(nav, "◀ Back", () => step(-1), "back").disabled = i === 0;
       element("span", "where", nav, {textContent: `${i + 1} / ${scenes.length}`});
       button(nav, "Next ▶", () => step(1), "main").disabled = i === scenes.length - 1;
+      mhc.lecture.count(nav);
       if (presenting) {
         button(nav, "Keys", help);
         button(nav, "Leave", () => ask({presenting: false}));
@@ -183,7 +186,8 @@ mhc.story = (() => {
       if (cover) return uncover();
       cover = element("div", "mhc-cover help", document.body, {role: "dialog", ariaLabel: "Keys"});
       const list = element("dl", "", cover);
-      for (const [key, meaning] of KEYS) {
+      for (const [key, meaning, offered] of KEYS) {
+        if (offered && !offered()) continue;
         element("dt", "", list, {textContent: key});
         element("dd", "", list, {textContent: meaning});
       }
@@ -230,6 +234,7 @@ mhc.story = (() => {
       v: () => ask("faster"),
       r: () => ask("reset"),
       s: () => ask("shuffle"),
+      c: () => ask("clear"),
       b: blank,
       h: help,
       "?": help,
@@ -257,7 +262,8 @@ mhc.story = (() => {
       if (event.key === "ArrowRight") return () => step(1);
       if (event.key === "ArrowLeft") return () => step(-1);
       if (event.key === "Escape") return cover ? uncover : () => ask({presenting: false});
-      return ACTIONS[event.key.toLowerCase()];
+      const letter = event.key.toLowerCase();
+      return letter === "c" && !mhc.lecture.leads ? null : ACTIONS[letter];
     }
 
     function on_key(event) {

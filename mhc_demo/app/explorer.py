@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 from urllib.parse import parse_qs
@@ -25,11 +26,12 @@ from ..numerics.devices import DEVICES
 from ..numerics.paper import MHC
 from ..numerics.projections import PROJECTIONS
 from ..story.scenes import SCENES, scenes_for_browser
-from . import faults, static
+from . import faults, lecture, static
 from ._panel import hold
 from .components import BrowserWindow, Headline, Slider, Story
 from .computing import Key, Request, device_of, line_for, surface_of
 from .controls import CONTROLS, Controls, for_a_lecture
+from .following import Following
 from .latest import Latest
 from .opening import opened_by_first_page
 from .saving import Saving
@@ -126,6 +128,7 @@ class Explorer(pn.viewable.Viewer):
             query=self.state.query(), embed=self.state.embed, theme=self.state.param.theme
         )
         self._returning = False
+        self._brought: Mapping[str, Any] | None = None
         self.saving: Saving | None = None
         self.way_out = note()
         self._show_way_out()
@@ -138,6 +141,9 @@ class Explorer(pn.viewable.Viewer):
         )
         self.story.param.watch(self._story_moved, ["scene", "present"])
         self.story.param.watch(self._button_pressed, "wish")
+        self.following = Following(self, lecture.hall, _computed) if lecture.hall else None
+        if self.following is None:
+            self.state.follow = False
         # The tag sends the table to the browser, whichever view is open.  (So would a jscallback,
         # but for that Panel walks the whole page with every change of a layout.)
         self.headline = Headline(
@@ -179,6 +185,7 @@ class Explorer(pn.viewable.Viewer):
             ),
             self.stage.doors,
             self.stage.place,
+            *([self.following.bar] if self.following else []),
             stylesheets=[PRINTED],
             styles=UNLIMITED,
             sizing_mode="stretch_width",
@@ -205,6 +212,9 @@ class Explorer(pn.viewable.Viewer):
     def _button_pressed(self, event: param.parameterized.Event) -> None:
         if event.new.startswith("reset"):
             self.state.reset()
+        elif event.new.startswith("clear"):
+            if self.following:
+                self.following.clear()
         else:
             self.state.shuffle()
 
@@ -254,6 +264,8 @@ class Explorer(pn.viewable.Viewer):
     def _settle(self, slider: Slider, event: param.parameterized.Event) -> None:
         """Take over what the browser shows, if a move of its own crossed one of ours."""
         _, _, value = event.new.partition(" ")
+        if self.state.follow:  # the lecturer's last move is on its way to the browser
+            return
         if value in map(str, range(slider.start, slider.end + 1)):  # a browser may send anything
             setattr(self.state, slider.state_name, int(value))
 
@@ -273,6 +285,25 @@ class Explorer(pn.viewable.Viewer):
                 self.window.param.update(returned=int(count), query=self.state.query())
         finally:
             self._returning = False
+
+    # ---- following a lecture ----------------------------------------------------------------
+
+    def go(self, values: Mapping[str, Any], request: Request, computed: Any) -> None:
+        """Show a place of a lecture, with what was computed for all who go there."""
+        if computed is not None:
+            self._latest.keep(request, computed)
+            self._brought = request.position
+        self._returning = True
+        try:
+            self.state.param.update(**values, notices=[])
+        finally:
+            self._returning = False
+            self._brought = None
+
+    def prepare(self, request: Request, computed: Any) -> None:
+        """Build a view before it is opened, with what was computed for all who will."""
+        self._latest.keep(request, computed)
+        self._build_ahead(request)
 
     # ---- following the state ----------------------------------------------------------------
 
@@ -330,7 +361,7 @@ class Explorer(pn.viewable.Viewer):
             if self.stage.view:
                 self.stage.view.describe()
             if not self.stage.holds(self._displayed):
-                self._compute(anew=True)
+                self._compute(anew=self._brought != self.state.position())
 
     def _open_view(self, *_: Any) -> None:
         """Show the view that the state names, at once if it holds what is to be shown."""
@@ -377,7 +408,7 @@ class Explorer(pn.viewable.Viewer):
             self.computing = False
         if not self.stage.holds(self._displayed):  # the sliders have moved beyond it meanwhile
             self._compute(anew=True)
-        elif self.state.scene:
+        elif self.state.scene and not self.state.follow:  # for those who follow, one does for all
             pn.state.execute(self._look_ahead)
 
     def _give_way(self, failed: Request) -> None:

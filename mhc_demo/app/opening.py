@@ -26,7 +26,7 @@ from tornado.routing import PathMatches, Rule
 from tornado.web import authenticated
 
 from .faults import report
-from .first import FirstPage, FirstPages, arguments_of, live_page
+from .first import FirstPage, FirstPages, arguments_of, live_page, where_the_lecture_is
 
 TURNS = "turns to build a session"
 """Key in a server's settings: its `Turns`."""
@@ -119,7 +119,8 @@ class FirstPageHandler(DocHandler):
         settings = self.settings
         if PAGES not in settings:
             settings[PAGES] = FirstPages(live_page(self.application))
-        self._page = await settings[PAGES].get(arguments_of(self.request.arguments))
+        arguments = arguments_of(self.request.arguments)
+        self._page = await settings[PAGES].get(where_the_lecture_is(arguments))
         self.set_header("Content-Type", "text/html; charset=utf-8")
         self.set_header("Cache-Control", "no-cache")  # to be kept, but asked for again
         self.write(self._page.html)

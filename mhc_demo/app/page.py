@@ -12,6 +12,7 @@ from ..story import TITLE
 from ._panel import hold, never_busy
 from .controls import Controls
 from .explorer import Explorer
+from .following import bring
 from .state import State
 
 THEME = {
@@ -66,6 +67,7 @@ def create(state: State | None = None) -> pmui.Page:
     if state is None:
         state = State()
         state.read(pn.state.session_args)
+        bring(state)
     # Panel sets this when it writes the page.  With several processes another one may have written
     # it; then this one, which has only the websocket, would load style sheets from another host.
     if pn.state.curdoc is not None:
