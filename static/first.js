@@ -52,6 +52,7 @@ mhc.first = (() => {
 
   async function draw() {
     const picture = read("mhc-first-picture");
+    host.classList.toggle("closed", data.follow);
     find(".theme").addEventListener("click", () => {
       const system = matchMedia("(prefers-color-scheme: dark)").matches;
       const dark = !(host.dataset.theme === "auto" ? system : host.dataset.theme === "dark");
@@ -166,9 +167,11 @@ mhc.first = (() => {
       const [asked, known] = [wanted, {...wishes}];
       let again = AGAIN;
       try {
-        const headers = {"Mhc-Wanted": asked ? "1" : "0"};
+        const dark = matchMedia("(prefers-color-scheme: dark)").matches;
+        const headers = {"Mhc-Wanted": asked ? "1" : "0", "Mhc-Dark": dark ? "1" : "0"};
         const answer = await fetch(here + query(), {headers, cache: "no-store"});
-        const {token, seconds} = await answer.json();
+        const {token, seconds, follows} = await answer.json();
+        if (follows) mhc.lecture.follow();
         if (token) return {token, known};
         again = 1000 * seconds;
       } catch {}
@@ -202,13 +205,13 @@ mhc.first = (() => {
   const models = (doc, type) => [...doc.all_models].filter((model) => new RegExp(`^${type}\\d+$`).test(model.type));
 
   // The controls come after the live page's first picture, and maybe more of the ensemble.
-  const stands = (live) => live.is_idle && models(live, "Share").length > 0
+  const stands = (live) => live.is_idle && (mhc.lecture.follows || models(live, "Share").length > 0)
     && !models(live, "Headline")[0].computing;
 
   // Does on the live page what was done on the first one since its session was asked for.
   function take_over(live, known) {
     // A page that follows a lecture opens where that is by now, and stays unless it was moved.
-    const own = (name) => name in now && !(data.follow && now[name] === begun[name]);
+    const own = (name) => name in now && !(mhc.lecture.follows && now[name] === begun[name]);
     for (const slider of models(live, "Slider"))
       if (own(slider.state_name) && slider.value !== now[slider.state_name]) slider.value = now[slider.state_name];
     const fresh = (name) => name in wishes && wishes[name] !== known[name];

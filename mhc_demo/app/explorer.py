@@ -125,10 +125,12 @@ class Explorer(pn.viewable.Viewer):
         self.dial = self._slider("iterations")
         self.depth = self._slider("depth")
         self.window = BrowserWindow(
-            query=self.state.query(), embed=self.state.embed, theme=self.state.param.theme
+            query=self.state.query(),
+            embed=self.state.embed,
+            theme=self.state.param.theme,
+            replaces=self.state.follow,
         )
         self._returning = False
-        self._brought: Mapping[str, Any] | None = None
         self.saving: Saving | None = None
         self.way_out = note()
         self._show_way_out()
@@ -141,7 +143,7 @@ class Explorer(pn.viewable.Viewer):
         )
         self.story.param.watch(self._story_moved, ["scene", "present"])
         self.story.param.watch(self._button_pressed, "wish")
-        self.following = Following(self, lecture.hall, _computed) if lecture.hall else None
+        self.following = Following(self, lecture.hall) if lecture.hall else None
         if self.following is None:
             self.state.follow = False
         # The tag sends the table to the browser, whichever view is open.  (So would a jscallback,
@@ -264,8 +266,6 @@ class Explorer(pn.viewable.Viewer):
     def _settle(self, slider: Slider, event: param.parameterized.Event) -> None:
         """Take over what the browser shows, if a move of its own crossed one of ours."""
         _, _, value = event.new.partition(" ")
-        if self.state.follow:  # the lecturer's last move is on its way to the browser
-            return
         if value in map(str, range(slider.start, slider.end + 1)):  # a browser may send anything
             setattr(self.state, slider.state_name, int(value))
 
@@ -288,22 +288,13 @@ class Explorer(pn.viewable.Viewer):
 
     # ---- following a lecture ----------------------------------------------------------------
 
-    def go(self, values: Mapping[str, Any], request: Request, computed: Any) -> None:
-        """Show a place of a lecture, with what was computed for all who go there."""
-        if computed is not None:
-            self._latest.keep(request, computed)
-            self._brought = request.position
+    def go(self, values: Mapping[str, Any]) -> None:
+        """Show the place of a lecture with these values of the state."""
         self._returning = True
         try:
             self.state.param.update(**values, notices=[])
         finally:
             self._returning = False
-            self._brought = None
-
-    def prepare(self, request: Request, computed: Any) -> None:
-        """Build a view before it is opened, with what was computed for all who will."""
-        self._latest.keep(request, computed)
-        self._build_ahead(request)
 
     # ---- following the state ----------------------------------------------------------------
 
@@ -361,7 +352,7 @@ class Explorer(pn.viewable.Viewer):
             if self.stage.view:
                 self.stage.view.describe()
             if not self.stage.holds(self._displayed):
-                self._compute(anew=self._brought != self.state.position())
+                self._compute(anew=True)
 
     def _open_view(self, *_: Any) -> None:
         """Show the view that the state names, at once if it holds what is to be shown."""
@@ -408,7 +399,7 @@ class Explorer(pn.viewable.Viewer):
             self.computing = False
         if not self.stage.holds(self._displayed):  # the sliders have moved beyond it meanwhile
             self._compute(anew=True)
-        elif self.state.scene and not self.state.follow:  # for those who follow, one does for all
+        elif self.state.scene:
             pn.state.execute(self._look_ahead)
 
     def _give_way(self, failed: Request) -> None:

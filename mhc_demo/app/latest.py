@@ -78,7 +78,7 @@ class Latest(Generic[Request, Result]):
         """Keep the result of what will probably be wanted; if it fails, it fails when it is."""
         if request not in self._kept:
             with contextlib.suppress(Exception):
-                self.keep(request, await self._on_a_thread(request))
+                self._keep(request, await self._on_a_thread(request))
 
     async def _run(self) -> None:
         while True:
@@ -94,7 +94,7 @@ class Latest(Generic[Request, Result]):
             if request == self._wanted():
                 break
         self.running = False
-        self.keep(request, result)
+        self._keep(request, result)
         # Scheduled, so that it runs with the document's lock: else what it adds to the page and
         # what it changes there may reach the browser in another order.
         self._execute(partial(self._done, request, result), schedule=True)
@@ -114,8 +114,7 @@ class Latest(Generic[Request, Result]):
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._executor(request), self._compute, request)
 
-    def keep(self, request: Request, result: Result) -> None:
-        """Keep a result, maybe one that somebody else has computed."""
+    def _keep(self, request: Request, result: Result) -> None:
         self._kept[request] = result
         if len(self._kept) > self._most_kept:
             del self._kept[next(iter(self._kept))]

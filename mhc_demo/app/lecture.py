@@ -16,10 +16,13 @@ import secrets
 import time
 from asyncio import TimerHandle, get_running_loop
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..story.scenes import SCENES
 from .faults import UnwantedError
+
+if TYPE_CHECKING:
+    from .mirror import Mirrors
 
 KEY = re.compile(r"[A-Za-z0-9_-]{16,128}")
 """What a key may be: what needs no quoting in a link, and is too long to be guessed."""
@@ -44,8 +47,32 @@ GONE = 15.0
 
 Message = Mapping[str, Any]
 
+
+class Look(NamedTuple):
+    """What can differ between pages that follow."""
+
+    theme: str
+    dark: bool
+
+
+LOOKS = (Look("auto", False), Look("auto", True), Look("light", False), Look("dark", True))
+
+
+def look_of(theme: str, system_dark: bool) -> Look:
+    """How a page looks whose link asks for a theme, on a system that may be dark.
+
+    >>> look_of("dark", False), look_of("", True)
+    (Look(theme='dark', dark=True), Look(theme='auto', dark=True))
+    """
+    dark = theme == "dark" if theme in ("light", "dark") else system_dark
+    return Look(theme if theme in ("light", "dark") else "auto", dark)
+
+
 hall: Hall | None = None
 """The lecture of this process's server; `mhc-demo serve --hall` sets it."""
+
+mirrors: Mirrors | None = None
+"""The pages that those who follow see; likewise."""
 
 
 def new_name() -> str:

@@ -25,8 +25,10 @@ from tornado.process import task_id
 from tornado.routing import PathMatches, Rule
 from tornado.web import authenticated
 
+from . import lecture
 from .faults import report
 from .first import FirstPage, FirstPages, arguments_of, live_page, where_the_lecture_is
+from .lecture import look_of
 
 TURNS = "turns to build a session"
 """Key in a server's settings: its `Turns`."""
@@ -45,6 +47,10 @@ OPENED_BY = "first-page"
 
 WANTED = "Mhc-Wanted"
 """The header by which `static/first.js` says whether a visitor waits for the session."""
+
+
+DARK = "Mhc-Dark"
+"""The header by which it says whether the visitor's system is dark."""
 
 
 def opened_by_first_page() -> bool:
@@ -137,6 +143,12 @@ class TokenHandler(DocHandler):
     async def get(self, *args: Any, **kwargs: Any) -> None:
         """Send a token; if there is no time, tell a page that can wait when to ask again."""
         self.set_header("Cache-Control", "no-store")
+        if self.get_argument("follow", "") == "1" and (mirrors := lecture.mirrors) is not None:
+            dark = self.request.headers.get(DARK) == "1"
+            look = look_of(self.get_argument("theme", ""), dark)
+            token = mirrors.token(look, self.application, {OPENED_BY: "1"})
+            self.write({"token": token, "follows": True})
+            return
         turns: Turns = self.settings[TURNS]
         if self.request.headers.get(WANTED) != "1":
             seconds = turns.busy_for()

@@ -14,6 +14,7 @@ from .controls import Controls
 from .explorer import Explorer
 from .following import bring
 from .state import State
+from .views.base import note
 
 THEME = {
     theme: {"palette": {"primary": {"main": blue}}, "typography": {"fontFamily": style.FONT}}
@@ -62,6 +63,10 @@ FRAME = {
 }
 
 
+THEIRS = "The settings are the lecturer’s. To change them, explore on your own."
+"""What stands in their place while one follows."""
+
+
 def create(state: State | None = None) -> pmui.Page:
     """The page for one visitor, by default with the state of the link that they opened."""
     if state is None:
@@ -79,7 +84,7 @@ def create(state: State | None = None) -> pmui.Page:
         def add_controls(*_: object) -> None:
             if not sidebar.objects:
                 with hold():
-                    sidebar.append(Controls(explorer))
+                    sidebar.append(note(THEIRS) if state.follow else Controls(explorer))
 
         explorer.window.param.watch(add_controls, "first_picture")
     page = pmui.Page(
@@ -88,7 +93,7 @@ def create(state: State | None = None) -> pmui.Page:
         main=[explorer.main],
         sidebar_width=300,
         sidebar_resizable=False,
-        sidebar_open=not (state.present or state.embed),
+        sidebar_open=not (state.present or state.embed or state.follow),
         busy_indicator=None,
         dark_theme=state.dark,
         theme_config=THEME,

@@ -264,6 +264,7 @@ def _serve(options: argparse.Namespace, state: Mapping[str, object]) -> int:
 
     from ..app import building, guard, lecture, training
     from ..app._panel import http_server, tornado_application
+    from ..app.mirror import Mirrors
     from ..numerics.surface import compile_kernels
 
     # A container or a service manager sends SIGTERM where a person presses Ctrl-C.
@@ -278,6 +279,9 @@ def _serve(options: argparse.Namespace, state: Mapping[str, object]) -> int:
         lecture.hall = lecture.Hall(options.hall_key)
         opens = {n: v for n, v in state.items() if n != "present"} | {"follow": 1}
     opening = urlsplit(page_url("localhost", 0, opens)).query
+    guarded = guard.options(options.frame_ancestors)
+    if lecture.hall is not None:
+        lecture.mirrors = Mirrors(lecture.hall, guarded["secret_key"])
     try:
         server = pn.serve(
             {"app": building.opened},
@@ -295,7 +299,7 @@ def _serve(options: argparse.Namespace, state: Mapping[str, object]) -> int:
             show=False,
             start=False,
             verbose=False,
-            **guard.options(options.frame_ancestors),
+            **guarded,
         )
     except OSError as error:
         print(f"mhc-demo: {_why_not_listening(options, error)}", file=sys.stderr)
