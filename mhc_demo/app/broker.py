@@ -18,7 +18,7 @@ from typing import Any
 
 from ..story.scenes import SCENES
 from .faults import UnwantedError, one_line
-from .lecture import MOST_GUESSES, Hall, Message
+from .lecture import MOST_GUESSES, Hall, Message, new_name
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +54,7 @@ class Broker:
         from redis.asyncio import from_url
 
         self.hall = hall
+        hall.name = new_name()  # the server's processes begin as copies of one
         name = hashlib.sha256(key.encode()).hexdigest()[:24]
         self._channel = f"mhc-demo:{name}"
         self._client = from_url(url, socket_connect_timeout=AGAIN, health_check_interval=20)

@@ -79,6 +79,9 @@ DEEPEST = 64
 MOST_PARTS = 100_000
 """Numbers, texts, lists and so on in a patch."""
 
+READERS_LEVEL = 3
+"""Of compression, for those who follow a lecture: half the time of 6, for a fifth more bytes."""
+
 MOST_ORIGIN = 300
 """Characters of an origin; Bokeh repeats it in the log."""
 
@@ -326,6 +329,13 @@ class LastingHandler(SessionHandler):
             return signed and time.time() < get_token_payload(token)["session_expiry"]
         except Exception:  # a malformed token raises all kinds of errors
             return False
+
+    def get_compression_options(self) -> dict[str, Any] | None:
+        """How frames are compressed: those that two hundred get, with less effort for each."""
+        options = super().get_compression_options()
+        if options and lecture.mirrors is not None and lecture.mirrors.shows(self._token):
+            options["compression_level"] = READERS_LEVEL
+        return options
 
     def select_subprotocol(self, subprotocols: list[str]) -> str | None:
         """Accept: the token was checked before."""

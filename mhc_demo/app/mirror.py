@@ -253,15 +253,20 @@ class Mirrors:
             extra_payload={"page": new_name(), "arguments": {}, "headers": headers},
         )
 
+    def shows(self, token: str) -> bool:
+        """Whether a token opens one of these."""
+        return get_session_id(token) in self.looks
+
     async def of(self, handler: Any, token: str) -> Mirror | None:
         """The one that a token opens, which is built if nobody has come before; None for others."""
-        name = get_session_id(token)
-        if name not in self.looks:
+        if not self.shows(token):
             return None
+        name = get_session_id(token)
         async with self._building:
             if name not in self._mirrors:
                 context = handler.application_context
                 session = await context.create_session_if_needed(name, handler.request, token)
-                self._mirrors[name] = mirror = Mirror(self, session, context)
+                mirror = Mirror(self, session, context)
                 await mirror.complete()
+                self._mirrors[name] = mirror
         return self._mirrors[name]
