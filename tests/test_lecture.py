@@ -216,7 +216,8 @@ def test_who_comes_late_opens_the_page_of_the_present_scene(
     hall.show("?depth=64&scene=dial")
     there = (("depth", b"64"), ("follow", b"1"), ("scene", b"dial"), ("theme", b"dark"))
     assert where_the_lecture_is(link) == there
-    assert where_the_lecture_is(link[:1]) == link[:1]
+    for other in (link[:1], (*link, ("embed", b"1")), (("follow", b"0"),)):
+        assert where_the_lecture_is(other) == other
 
 
 # ---- over a websocket ----------------------------------------------------------------------------
@@ -283,8 +284,9 @@ def test_those_who_follow_go_where_the_lecturer_goes_and_nobody_else_steers(addr
             for wrong in ("x" * len(KEY), KEY[:-1]):
                 await stranger.set(BAR, "key", wrong)
             await until(lambda: stranger.refused)
-            await stranger.set(BAR, "role", "leads")  # its browser may write anything
             await leads(lecturer)
+            await until(lambda: stranger.values[BAR] == "explores")
+            await stranger.set(BAR, "role", "leads")  # its browser may write anything
             await until(lambda: lecturer.values.get(f"{BAR}.followers") == 2)
             await lecturer.set(SEED, "scene", SECOND)
             for each in followers:

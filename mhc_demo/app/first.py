@@ -109,12 +109,17 @@ def arguments_of(given: Mapping[str, list[bytes]]) -> Arguments:
     return tuple(sorted((name, values[-1]) for name, values in given.items() if values))
 
 
+def follows(arguments: Arguments) -> bool:
+    """Whether a link is that of one who follows a lecture; a frame on another page never does."""
+    given = dict(arguments)
+    return lecture.hall is not None and given.get("follow") == b"1" and given.get("embed") != b"1"
+
+
 def where_the_lecture_is(arguments: Arguments) -> Arguments:
     """The arguments of the page for who follows a lecture; those of any other link as they are."""
-    given = dict(arguments)
-    if lecture.hall is None or given.get("follow") != b"1" or not lecture.hall.place:
+    if lecture.hall is None or not lecture.hall.place or not follows(arguments):
         return arguments
-    own = {name: value for name, value in given.items() if name not in PLACE_PARAMETERS}
+    own = {name: value for name, value in arguments if name not in PLACE_PARAMETERS}
     there = parse_qsl(lecture.hall.place.removeprefix("?"))
     return tuple(sorted({**own, **{name: value.encode() for name, value in there}}.items()))
 
@@ -170,7 +175,7 @@ def _html(state: State, live: LivePage) -> str:
     data: dict[str, Any] = {
         "live": vars(live),
         "query": state.query(),
-        "follow": state.follow and lecture.hall is not None,
+        "follow": state.follow and not state.embed and lecture.hall is not None,
         "scene": state.scene,
         "scenes": scenes_for_browser(),
         "view": state.view,

@@ -27,7 +27,7 @@ from tornado.web import authenticated
 
 from . import lecture
 from .faults import report
-from .first import FirstPage, FirstPages, arguments_of, live_page, where_the_lecture_is
+from .first import FirstPage, FirstPages, arguments_of, follows, live_page, where_the_lecture_is
 from .lecture import look_of
 
 TURNS = "turns to build a session"
@@ -143,10 +143,10 @@ class TokenHandler(DocHandler):
     async def get(self, *args: Any, **kwargs: Any) -> None:
         """Send a token; if there is no time, tell a page that can wait when to ask again."""
         self.set_header("Cache-Control", "no-store")
-        if self.get_argument("follow", "") == "1" and (mirrors := lecture.mirrors) is not None:
+        if follows(arguments_of(self.request.arguments)) and lecture.mirrors is not None:
             dark = self.request.headers.get(DARK) == "1"
             look = look_of(self.get_argument("theme", ""), dark)
-            token = mirrors.token(look, self.application, {OPENED_BY: "1"})
+            token = lecture.mirrors.token(look, self.application, {OPENED_BY: "1"})
             self.write({"token": token, "follows": True})
             return
         turns: Turns = self.settings[TURNS]
