@@ -1,10 +1,11 @@
 """One page for all who follow: what the lecturer shows is built, moved and written once.
 
-Two hundred pages of their own would take twenty seconds of processor for a change of scene.  So
-those who follow share a session of Bokeh's for each theme and process, and see what happens in it.
-Its one connection (`Mirror`) passes each message on to the lines of all of them.  Nothing that
-their browsers say reaches that session: they ask for its document when they come, and may guess;
-whatever else they do, they do on a page of their own (`static/follow.js`).
+Two hundred pages of their own took eighteen seconds of processor for a change of scene (2026-11),
+most of it for views that are built anew.  So those who follow share a session of Bokeh's, one for
+each theme and process, and see what happens in it.  Its one connection (`Mirror`) passes each
+message on to the lines of all of them.  Nothing that their browsers say reaches that session: they
+ask for its document when they come, and may guess; whatever else they do, they do on a page of
+their own (`static/follow.js`).
 
 The session's name is the same in all processes, for whichever of them gave the token, any may get
 the websocket.  In each it is another session.
@@ -79,6 +80,7 @@ class Mirror:
         self._document: tuple[int, list[Fragment]] | None = None
         self._news = asyncio.Event()
         self.connection = ServerConnection(Protocol(), self, context, session)
+        _by_connection[self.connection] = self
         mirrors.hall.on_place.append(self._news.set)
         self._walk = asyncio.create_task(self._go_along(), context=Context())
 
@@ -207,6 +209,10 @@ def fragments_of(message: Message[Any]) -> list[Fragment]:
     return fragments
 
 
+_by_connection: dict[ServerConnection, Mirror] = {}
+"""Those that Panel writes to; they last as long as the process."""
+
+
 def _dispatch(
     connection: ServerConnection, events: list[Any] | None = None, msg: Message[Any] | None = None
 ) -> list[Any]:
@@ -214,7 +220,7 @@ def _dispatch(
     if msg is None and events:
         msg = connection.protocol.create("PATCH-DOC", events)
     if msg is not None:
-        connection._socket.send(msg)
+        _by_connection[connection].send(msg)
     return []
 
 
