@@ -169,10 +169,6 @@ class Hall:
         """What was guessed in a scene, a number for each page."""
         return list(self._guesses.get(scene, {}).values())
 
-    def guesses_by_page(self, scene: str) -> dict[str, float]:
-        """The same, by page."""
-        return dict(self._guesses.get(scene, {}))
-
     @property
     def followers(self) -> int:
         """How many pages follow, in all processes."""
