@@ -110,7 +110,7 @@ mhc.lecture = (() => {
     mhc.connection.write();
     const query = new URLSearchParams(location.search);
     if (changes.scene) // a scene says itself where it begins
-      for (const name of [...query.keys()]) if (name !== "theme") query.delete(name);
+      for (const name of [...query.keys()]) if (!["theme", "way"].includes(name)) query.delete(name);
     query.delete("follow");
     for (const [name, value] of Object.entries(changes)) {
       if (value === "" || value === false) query.delete(name);
@@ -132,7 +132,7 @@ mhc.lecture = (() => {
 
   // By the page's models: what they pass on to one's own page, by its name in a link.
   const PASSED = {
-    Story: {scene: "scene", present: "present"},
+    Story: {scene: "scene", way: "way", revealed: "revealed", present: "present"},
     Doors: {view: "view", present: "present"},
     ScaleControl: {scale: "scale"},
     SignalControls: {enters: "enters", direction: "direction", writes: "writes", zoom: "zoom"},

@@ -30,7 +30,10 @@ MOST_ARGUMENTS = 100
 """In a place's query; the page's own have half as many."""
 
 MOVES = 0.2
-"""Seconds between two moves of the lecturer's that are passed on; another scene is at once."""
+"""Seconds between two moves of the lecturer's that are passed on."""
+
+AT_ONCE = {"scene", "view", "revealed"}
+"""What is passed on without waiting: another scene, another view, the answer to a guess."""
 
 NUMBERS = 0.25
 """Seconds between two times that the lecturer's page is told of guesses and followers."""
@@ -167,7 +170,7 @@ class Following:
     def _moved(self, *events: param.parameterized.Event) -> None:
         if self.leads:
             names = {event.name for event in events}
-            self._tell_place(at_once=bool(names & {"scene", "view"}))
+            self._tell_place(at_once=bool(names & AT_ONCE))
             if "scene" in names:
                 self._tell_numbers()
 
