@@ -97,7 +97,7 @@ mhc.connection = (() => {
     }
 
     send(frame) {
-      if (mhc.lecture?.follows && !mhc.lecture.passes(frame)) return;
+      if (mhc.hall?.follows && !mhc.hall.passes(frame)) return;
       if (!this.lasting) return this.wire.send(frame);
       this.sent += 1;
       this.kept.push(frame);

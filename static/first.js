@@ -171,7 +171,7 @@ mhc.first = (() => {
         const headers = {"Mhc-Wanted": asked ? "1" : "0", "Mhc-Dark": dark ? "1" : "0"};
         const answer = await fetch(here + query(), {headers, cache: "no-store"});
         const {token, seconds, follows} = await answer.json();
-        if (follows) mhc.lecture.follow();
+        if (follows) mhc.hall.follow();
         if (token) return {token, known};
         again = 1000 * seconds;
       } catch {}
@@ -205,13 +205,13 @@ mhc.first = (() => {
   const models = (doc, type) => [...doc.all_models].filter((model) => new RegExp(`^${type}\\d+$`).test(model.type));
 
   // The controls come after the live page's first picture, and maybe more of the ensemble.
-  const stands = (live) => live.is_idle && (mhc.lecture.follows || models(live, "Share").length > 0)
+  const stands = (live) => live.is_idle && (mhc.hall.follows || models(live, "Share").length > 0)
     && !models(live, "Headline")[0].computing;
 
   // Does on the live page what was done on the first one since its session was asked for.
   function take_over(live, known) {
     // A page that follows a lecture opens where that is by now, and stays unless it was moved.
-    const own = (name) => name in now && !(mhc.lecture.follows && now[name] === begun[name]);
+    const own = (name) => name in now && !(mhc.hall.follows && now[name] === begun[name]);
     for (const slider of models(live, "Slider"))
       if (own(slider.state_name) && slider.value !== now[slider.state_name]) slider.value = now[slider.state_name];
     const fresh = (name) => name in wishes && wishes[name] !== known[name];
@@ -262,7 +262,7 @@ mhc.first = (() => {
     if (host) {
       await draw();
       await painted();
-      wanted = data.follow || Boolean(mhc.lecture.key);
+      wanted = data.follow || Boolean(mhc.hall.key);
     } else {
       wanted = true;
     }

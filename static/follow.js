@@ -9,7 +9,7 @@
    they do, but for their guesses.  Whoever does something else gets a page of their own, opened with
    that. */
 "use strict";
-mhc.lecture = (() => {
+mhc.hall = (() => {
   const {element, text} = mhc;
   const KEPT = "mhc-lead";
   const RECENT = 3000; // milliseconds in which something may follow from a touch or a key

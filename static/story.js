@@ -9,7 +9,7 @@ mhc.story = (() => {
     ["V", "play slower or faster"],
     ["R", "back to where the scene begins"],
     ["S", "shuffle: another seed"],
-    ["C", "clear what was guessed in this scene", () => mhc.lecture?.leads],
+    ["C", "clear what was guessed in this scene", () => mhc.hall?.leads],
     ["B", "blank the screen"],
     ["N", "speaker notes in a window of their own"],
     ["F", "full screen"],
@@ -135,7 +135,7 @@ mhc.story = (() => {
       element("h2", "", section, {textContent: title});
       const nav = element("nav", "", section, {ariaLabel: "Presenter's view", inert: mhc.connection.lost});
       button(nav, "▶ The story", () => go(0));
-      mhc.lecture?.count(nav);
+      mhc.hall?.count(nav);
       button(nav, "Keys", help);
       button(nav, "Leave", () => ask({presenting: false}));
     }
@@ -151,7 +151,7 @@ mhc.story = (() => {
       button(nav, "◀ Back", () => step(-1), "back").disabled = i === 0;
       element("span", "where", nav, {textContent: `${i + 1} / ${scenes.length}`});
       button(nav, "Next ▶", () => step(1), "main").disabled = i === scenes.length - 1;
-      mhc.lecture?.count(nav);
+      mhc.hall?.count(nav);
       if (presenting) {
         button(nav, "Keys", help);
         button(nav, "Leave", () => ask({presenting: false}));
@@ -263,7 +263,7 @@ mhc.story = (() => {
       if (event.key === "ArrowLeft") return () => step(-1);
       if (event.key === "Escape") return cover ? uncover : () => ask({presenting: false});
       const letter = event.key.toLowerCase();
-      return letter === "c" && !mhc.lecture?.leads ? null : ACTIONS[letter];
+      return letter === "c" && !mhc.hall?.leads ? null : ACTIONS[letter];
     }
 
     function on_key(event) {

@@ -66,11 +66,11 @@ class LectureBar(JSComponent):
       const host = document.createElement("div")
       el.append(host)
       const doc = view.model.document
-      const stop = mhc.lecture.join(host, () => model)
-      for (const name of ["role", "followers", "guessed"]) model.on(name, mhc.lecture.draw)
-      model.on("refused", mhc.lecture.forget)
+      const stop = mhc.hall.join(host, () => model)
+      for (const name of ["role", "followers", "guessed"]) model.on(name, mhc.hall.draw)
+      model.on("refused", mhc.hall.forget)
       // What Python answers before the page stands, Panel does not send.
-      const prove = () => { if (mhc.lecture.key) model.key = mhc.lecture.key }
+      const prove = () => { if (mhc.hall.key) model.key = mhc.hall.key }
       if (doc.is_idle) prove()
       else doc.idle.connect(prove)
       model.on("remove", stop)
