@@ -15,6 +15,7 @@ SECTIONS = (
     "memory",
     "lab",
     "training",
+    "sweep",
     "lab_memory",
     "kernels",
     "recompute",

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from . import lab, nn
     from .app import Explorer
     from .export.embed import export_html
+    from .export.story import export_story
     from .numerics.comparison import compare, distance_from_doubly_stochastic, phase_map
     from .numerics.devices import DEVICES
     from .numerics.gains import METRICS, Composite, amax_gain, compose
@@ -37,6 +38,7 @@ _HOMES = {
     "numerics.comparison": ("compare", "distance_from_doubly_stochastic", "phase_map"),
     "numerics.devices": ("DEVICES",),
     "export.embed": ("export_html",),
+    "export.story": ("export_story",),
     "numerics.gains": ("METRICS", "Composite", "amax_gain", "compose"),
     "numerics.half_steps": ("half_steps",),
     "numerics.mixing": ("INITS", "gaussian_growth", "sample_mixing"),
@@ -71,6 +73,7 @@ __all__ = [
     "compose",
     "distance_from_doubly_stochastic",
     "export_html",
+    "export_story",
     "figure8",
     "gain_surface",
     "gaussian_growth",

@@ -14,6 +14,9 @@ PLOT = ("numbers.js", "slices.js", "scale.js", "signal.js")
 FILE = (*PLOT, "dom.js", "pointer.js", "dial.js", "sinkhorn.js", "plots.js", "embed.js")
 """The standalone file."""
 
+STORY = (*FILE[:-1], "guess.js", "story.js", "terms.js", "embed.js", "lecture.js")
+"""The story as a file."""
+
 PAGE = (
     "alone.js",
     *PLOT,
@@ -27,6 +30,7 @@ PAGE = (
     "plots.js",
     "connection.js",
     "follow.js",
+    "guess.js",
     "story.js",
     "terms.js",
     "widgets.js",

@@ -48,8 +48,8 @@ mhc.embed = (() => {
 
   const rule_of = (model) => (model.tags.length === 1 ? model.tags[0] : null);
 
-  async function start(host, data) {
-    const root = host.shadowRoot;
+  // Draws `data` into the elements that Python has written into `root`.
+  async function start(host, data, root = host.shadowRoot) {
     const find = (selector) => [...root.querySelectorAll(selector)];
     const doc = Bokeh.require("document").Document.from_json(data.doc);
     let shown = data.variants[data.first];
@@ -58,7 +58,7 @@ mhc.embed = (() => {
       if (typeof rule_of(model) === "object" && get(rule_of(model) ?? {}, "select")) mhc.cut(model);
 
     const themes = [matchMedia("(prefers-color-scheme: dark)"), matchMedia("print")];
-    const paint = () => colour(doc, getComputedStyle(root.querySelector("article")));
+    const paint = () => colour(doc, getComputedStyle(host.shadowRoot.querySelector("article")));
     paint();
     for (const theme of themes) theme.addEventListener("change", paint);
 
@@ -85,11 +85,16 @@ mhc.embed = (() => {
     for (const figure of rest) doc.remove_root(figure);
     const spaces = doc.roots().map((model) => (model.type === "Figure" ? place : null));
     await Bokeh.embed.add_document_standalone(doc, root, [...spaces, ...places]);
+    host.querySelector(".mhc-still")?.remove();
     await new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
     for (const figure of rest) doc.add_root(figure);
     for (const el of find(".steps")) mhc.stepper(el, doc);
     mhc.refresh(doc, "depth", "iterations");
-    return {doc, paint, stop: mhc.describe(doc)};
+    const silence = mhc.describe(doc);
+    return {doc, paint, stop() {
+      silence();
+      for (const theme of themes) theme.removeEventListener("change", paint);
+    }};
   }
 
   // The controls of the picture of a signal: those that need no server, or (the first page) all.
@@ -115,7 +120,7 @@ mhc.embed = (() => {
   }
 
   // Returns a promise of {doc; paint, for another theme; stop}, or nothing if BokehJS comes later.
-  return (host, data) => {
+  const embed = (host, data) => {
     if (!host.shadowRoot) { // by an older browser, or by a host's script
       host.attachShadow({mode: "open"}).append(host.querySelector("template").content);
     }
@@ -127,4 +132,5 @@ mhc.embed = (() => {
     if (document.readyState === "complete") return begin();
     addEventListener("load", begin, {once: true});
   };
+  return Object.assign(embed, {start});
 })();

@@ -89,11 +89,20 @@ mhc.first = (() => {
   }
 
   function tell_story() {
-    const {scenes, scene} = data;
+    const {scenes, scene, way, revealed} = data;
+    const present = {scene, way, revealed, presenting: false};
     story = mhc.story(find(".story"), {
       scenes,
-      present: () => ({scene, presenting: false}),
-      ask: (what) => { if (typeof what === "object") want(what); },
+      present: () => present,
+      ask: (what) => {
+        if (typeof what !== "object") return;
+        const {run, ...wish} = what;
+        if (!("guess" in what || "revealed" in what)) return want(wish);
+        Object.assign(wishes, wish); // the live page takes it over when it comes
+        Object.assign(present, wish);
+        if (run) mhc.run(first.doc, run);
+        story.draw();
+      },
     });
   }
 
@@ -112,7 +121,7 @@ mhc.first = (() => {
     const chosen = new URLSearchParams(data.query);
     for (const [name, value] of Object.entries(now)) chosen.set(name, value);
     if (now.scale === "full") chosen.delete("scale"); // as links leave out what is usual
-    for (const name of ["view", "scene", "theme", "zoom", ...CHOICES])
+    for (const name of ["view", "scene", "way", "revealed", "theme", "zoom", ...CHOICES])
       if (name in wishes) chosen.set(name, in_link(wishes[name]));
     if (wishes.theme === "auto") chosen.delete("theme");
     if (wishes.presenting) chosen.set("present", 1);
@@ -220,7 +229,8 @@ mhc.first = (() => {
       page.dark_theme = wishes.theme === "auto" ? matchMedia("(prefers-color-scheme: dark)").matches : wishes.theme === "dark";
     if ("sidebar" in wishes && page.sidebar_open !== wishes.sidebar) page.sidebar_open = wishes.sidebar;
     const [story] = models(live, "Story");
-    if (fresh("scene")) story.scene = wishes.scene;
+    for (const name of ["way", "scene", "revealed"]) if (fresh(name)) story[name] = wishes[name];
+    if ("guess" in wishes) story.guess = wishes.guess; // no link has it
     if (fresh("presenting")) story.present = wishes.presenting;
     for (const controls of models(live, "SignalControls"))
       for (const name of ["zoom", ...CHOICES]) if (fresh(name)) controls[name] = wishes[name];

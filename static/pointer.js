@@ -16,6 +16,25 @@ Object.assign(mhc, (() => {
     sliders.get(doc)[name] = {input, take};
   }
 
+  /* Moves sliders to the values that `to` names, step by step, or at once if the system asks for
+     reduced motion.  A hand on one of them ends that. */
+  const RUN = 1500; // milliseconds
+  function run(doc, to) {
+    for (const [name, end] of Object.entries(to)) {
+      const {input, take} = sliders.get(doc)?.[name] ?? {};
+      if (!input) continue;
+      let now = input.valueAsNumber;
+      const pace = RUN / Math.max(1, Math.abs(end - now));
+      const step = () => {
+        if (input.valueAsNumber !== now || now === end) return;
+        take(now += Math.sign(end - now));
+        setTimeout(step, pace);
+      };
+      if (matchMedia("(prefers-reduced-motion: reduce)").matches) take(end);
+      else step();
+    }
+  }
+
   function view_of(target) {
     if (!figures.has(target)) {
       const [view] = Bokeh.index.query(({model, canvas_view}) =>
@@ -72,5 +91,5 @@ Object.assign(mhc, (() => {
   addEventListener("pointerup", let_go, true);
   addEventListener("pointercancel", let_go, true); // the page scrolls
 
-  return {offer};
+  return {offer, run};
 })());

@@ -3,7 +3,7 @@
 "use strict";
 mhc.story = (() => {
   const KEYS = [
-    ["Page Down, →", "next scene"],
+    ["Page Down, →", "the answer to a guess, then the next scene"],
     ["Page Up, ←", "previous scene"],
     ["P", "play, or stop"],
     ["V", "play slower or faster"],
@@ -24,7 +24,10 @@ mhc.story = (() => {
       --mhc-half: 1; --mhc-halves: 120px; --mhc-least: 150px; --mhc-cost: 100vh;
       --mhc-heatmap: clamp(150px, calc(100vh - var(--mhc-rest, 500px)), 36vw);
     }
+    .mhc-single { --mhc-second: none; --mhc-columns: 1fr; }
+    .mhc-lone { --mhc-half: 1; } /* one half of the signal has the room of both */
     .mhc-told { --mhc-lead: none; }
+    .mhc-secret { --mhc-secret: hidden; --mhc-asks: block; }
     @media (max-width: 599.95px) { .mhc-told { --mhc-doors: none; } }
     .mhc-embedded { --mhc-bar: none; --mhc-rest: calc(100vh - 380px); }
     @media (max-width: 1500px) { .mhc-presenting { --mhc-type: 1.25; } }
@@ -42,6 +45,7 @@ mhc.story = (() => {
   document.head.append(Object.assign(document.createElement("style"), {textContent: SHEET}));
 
   const {element} = mhc;
+  const HIDING = 240; // frames in which a scene's plots should have come
 
   function button(parent, label, action, className = "") {
     const node = element("button", className, parent, {type: "button", textContent: label});
@@ -56,27 +60,71 @@ mhc.story = (() => {
       + "[role=menuitem], [role=listbox], [contenteditable]");
   }
 
-  /* `scenes`: [{name, title, text, formula, question, notes}], with text, formula and question as
-     HTML.  `present()` returns the present {scene, presenting, title}, the view's.  `ask(what)` is called for a change:
-     {scene}, {presenting}, "reset", "shuffle", "clear", "play" or "faster". */
-  return function story(el, {scenes, present, ask}) {
+  /* `scenes`: [{name, title, text, formula, question, notes, in_short, short?, guess?}], texts as HTML.
+     `present()` returns the present {scene, way, revealed, presenting, title, others}, the title that
+     of the view.  `ask(what)` is called for a change: {scene, way}, {guess}, {revealed, run},
+     {presenting}, "reset", "shuffle", "clear", "play" or "faster".  Without a page around it, `served` is
+     false: there is no other seed, and no page to return to. */
+  return function story(el, {scenes: every, present, ask, served = true}) {
     el.classList.add("mhc-story");
     const root = document.documentElement;
     const column = el.getRootNode().host?.getRootNode(); // contains this, headline and plots
     let shown = null;
     let notes = null;
     let cover = null;
+    let guess = null; // {scene, ...} what covers the plots of a scene whose answer is to be guessed
+    const guesses = {}; // of this visit, by the scene's name
 
+    // The scenes of the way; all of them if a link names one beside it.
+    function way() {
+      const short = every.filter((s) => s.in_short);
+      const {scene, way} = present();
+      return way === "short" && (!scene || short.some((s) => s.name === scene)) ? short : every;
+    }
+    let scenes = every;
     const at = () => scenes.findIndex((s) => s.name === present().scene);
     const go = (i) => ask({scene: scenes[Math.min(Math.max(i, 0), scenes.length - 1)].name});
     const step = (by) => (at() < 0 ? go(0) : go(at() + by));
+    const asks = (scene) => scene?.guess && present().revealed !== scene.name;
+    const forward = () => (asks(scenes[at()]) ? reveal(scenes[at()]) : step(1));
+
+    function hide(node, hidden) {
+      if (!hidden && !node.dataset.hidden) return;
+      node.style.display = hidden ? "none" : "";
+      node.dataset.hidden = hidden ? "1" : "";
+    }
+
+    // Plots that a scene is not about leave their room to the others.  A plot may come later.
+    let hiding = 0;
+    function hide_plots() {
+      cancelAnimationFrame(hiding);
+      const names = scenes[at()]?.hidden ?? [];
+      root.classList.toggle("mhc-lone", names.includes("signal-projected"));
+      root.classList.toggle("mhc-single", names.includes("headline-projected"));
+      let left = 0;
+      const look = () => {
+        for (const {model, el, parent} of Bokeh.index.query(({model}) => model.type === "Figure")) {
+          const place = parent?.el ?? el.parentElement;
+          if (!place?.parentNode) continue; // it is about to leave, or to come
+          hide(place, names.includes(model.name));
+          const beside = [...place.parentNode.children].filter((each) => !each.matches("style, link"));
+          const pair = place.parentNode.host ?? place.parentNode;
+          if (!pair.matches(".mhc-stage, .mhc-demo")) hide(pair, beside.every((each) => each.dataset.hidden));
+        }
+        if (names.length && left++ < HIDING) hiding = requestAnimationFrame(look);
+      };
+      look();
+    }
 
     function draw() {
-      const {scene, presenting, title} = present();
+      const {scene, presenting, title, revealed, way: chosen} = present();
+      scenes = way();
       root.classList.toggle("mhc-presenting", presenting);
       root.classList.toggle("mhc-told", at() >= 0); // the scene says what the numbers are
       const i = at();
-      const wanted = [scene, presenting, i < 0 && presenting && title].join();
+      watch_guess(scenes[i]);
+      hide_plots();
+      const wanted = [scene, chosen, revealed === scene, presenting, i < 0 && presenting && title].join();
       if (shown !== wanted) {
         shown = wanted;
         el.replaceChildren();
@@ -86,6 +134,90 @@ mhc.story = (() => {
       }
       update_notes();
       requestAnimationFrame(measure);
+    }
+
+    // ---- guesses --------------------------------------------------------------------------------
+
+    // Covers what the answer would show, and draws it when there is one.
+    function watch_guess(scene) {
+      if (guess && guess.scene !== scene) {
+        guess.stop();
+        guess = null;
+      }
+      if (!asks(scene)) {
+        if (guess && !guess.revealed) {
+          guess.revealed = true;
+          guess.reveal(() => {});
+        }
+        return;
+      }
+      if (guess?.revealed) guess.stop(); // back to where the scene begins
+      else if (guess) return;
+      guess = {scene, revealed: false, ...mhc.guess(scene.guess, {
+        given: () => guesses[scene.name],
+        take: (value) => take(scene, value),
+        type: () => parseFloat(getComputedStyle(el.querySelector("p") ?? el).fontSize),
+      })};
+      guess.compare(present().others ?? []);
+    }
+
+    function take(scene, value) {
+      guesses[scene.name] = value;
+      ask({guess: {scene: scene.name, value}});
+      const hint = el.querySelector(".hint");
+      if (hint) hint.textContent = HINT_GIVEN;
+    }
+
+    function reveal(scene) {
+      ask({revealed: scene.name, run: scene.guess.then});
+      if (scene.guess.plays) setTimeout(() => ask("play"), 2000);
+    }
+
+    const HINT = "Drag the mark in the plot to your guess.";
+    const HINT_GIVEN = "Then see the answer.";
+
+    // What is asked in place of the scene's text.
+    function ask_first(section, {name, guess: {asks, choices}}) {
+      element("p", "text", section, {innerHTML: asks});
+      if (!choices.length) {
+        element("p", "hint", section, {textContent: name in guesses ? HINT_GIVEN : HINT});
+        return;
+      }
+      const group = element("div", "choices", section, {role: "radiogroup", ariaLabel: "Your guess"});
+      choices.forEach((title, i) => {
+        const choice = button(group, title, () => {
+          take(scenes[at()], i);
+          for (const each of group.children) each.ariaChecked = String(each === choice);
+        });
+        choice.role = "radio";
+        choice.ariaChecked = String(guesses[name] === i);
+        element("span", "votes", choice);
+      });
+      count_votes();
+    }
+
+    // What was guessed, beside what is so.
+    function compare_guess(section, {name, guess: {answer, choices, right}}) {
+      if (!(name in guesses)) return;
+      const value = guesses[name];
+      const line = element("p", "compared", section, {role: "status"});
+      if (!choices.length) line.innerHTML = `You guessed ${mhc.in_html(value)}; it is <b>${answer}</b>.`;
+      else if (value === right) line.textContent = `You guessed right: “${choices[right]}”.`;
+      else line.textContent = `You guessed “${choices[value]}”; it is “${choices[right]}”.`;
+    }
+
+    // How many of the others chose each.
+    function count_votes() {
+      const others = present().others ?? [];
+      el.querySelectorAll(".choices .votes").forEach((node, i) => {
+        const votes = others.filter((value) => value === i).length;
+        node.textContent = votes ? ` ${votes}` : "";
+      });
+    }
+
+    function compare() {
+      guess?.compare(present().others ?? []);
+      count_votes();
     }
 
     // The plots get the height that everything else leaves, which is known only after layout.
@@ -126,7 +258,9 @@ mhc.story = (() => {
 
     function begin() {
       const bar = element("div", "begin", el, {inert: mhc.connection.lost});
-      button(bar, `▶ The story, in ${scenes.length} scenes`, () => go(0), "main");
+      const tell = (way) => ask({way, scene: every[0].name});
+      button(bar, "▶ The story", () => tell("short"), "main").title = "In two minutes";
+      button(bar, "As a lecture", () => tell("whole")).title = `All ${every.length} scenes`;
     }
 
     // A view that is presented without a scene.
@@ -143,14 +277,21 @@ mhc.story = (() => {
     function tell(scene, i, presenting) {
       const section = element("section", presenting ? "scene presenting" : "scene", el, {ariaLabel: `Scene ${i + 1} of ${scenes.length}`});
       element("h2", "", section, {textContent: scene.title});
-      element("p", "text", section, {innerHTML: scene.text});
-      const more = matchMedia("(max-width: 600px)").matches ? folded(section) : section;
-      if (scene.formula) element("div", "formula", more, {innerHTML: scene.formula});
-      element("p", "question", more, {innerHTML: scene.question});
+      const short = scenes !== every;
+      const open = asks(scene);
+      if (open) ask_first(section, scene);
+      else {
+        element("p", "text", section, {innerHTML: (short && scene.short) || scene.text});
+        if (scene.guess) compare_guess(section, scene);
+        if (!short) tell_more(section, scene);
+      }
       const nav = element("nav", "", section, {ariaLabel: "Story", inert: mhc.connection.lost});
       button(nav, "◀ Back", () => step(-1), "back").disabled = i === 0;
       element("span", "where", nav, {textContent: `${i + 1} / ${scenes.length}`});
-      button(nav, "Next ▶", () => step(1), "main").disabled = i === scenes.length - 1;
+      if (open) button(nav, "Answer ▶", forward, "main").ariaLabel = "Show the answer";
+      else if (i < scenes.length - 1) button(nav, "Next ▶", forward, "main");
+      else if (every.length > scenes.length) button(nav, "The whole lecture ▶", () => ask({way: "whole", scene: every[0].name}), "main");
+      else button(nav, "Next ▶", forward, "main").disabled = true;
       mhc.hall?.count(nav);
       if (presenting) {
         button(nav, "Keys", help);
@@ -158,8 +299,15 @@ mhc.story = (() => {
       } else {
         button(nav, "Present", () => ask({presenting: true}), "wide");
         button(nav, "Notes", open_notes, "wide");
-        button(nav, "Close the story", () => ask({scene: ""}), "close").ariaLabel = "Close the story";
+        if (served) button(nav, "Close the story", () => ask({scene: ""}), "close");
       }
+    }
+
+    // What the short way leaves out.
+    function tell_more(section, {formula, question}) {
+      const more = matchMedia("(max-width: 600px)").matches ? folded(section) : section;
+      if (formula) element("div", "formula", more, {innerHTML: formula});
+      element("p", "question", more, {innerHTML: question});
     }
 
     // On a phone the plot comes first: what can wait opens on a touch.
@@ -187,7 +335,7 @@ mhc.story = (() => {
       cover = element("div", "mhc-cover help", document.body, {role: "dialog", ariaLabel: "Keys"});
       const list = element("dl", "", cover);
       for (const [key, meaning, offered] of KEYS) {
-        if (offered && !offered()) continue;
+        if ((key === "S" && !served) || (offered && !offered())) continue;
         element("dt", "", list, {textContent: key});
         element("dd", "", list, {textContent: meaning});
       }
@@ -256,10 +404,10 @@ mhc.story = (() => {
     }
 
     function action_of(event) {
-      if (event.key === "PageDown") return () => step(1);
+      if (event.key === "PageDown") return forward;
       if (event.key === "PageUp") return () => step(-1);
       if (takes_keys(event.composedPath()[0])) return null;
-      if (event.key === "ArrowRight") return () => step(1);
+      if (event.key === "ArrowRight") return forward;
       if (event.key === "ArrowLeft") return () => step(-1);
       if (event.key === "Escape") return cover ? uncover : () => ask({presenting: false});
       const letter = event.key.toLowerCase();
@@ -287,8 +435,10 @@ mhc.story = (() => {
     });
     return {
       draw,
+      compare,
       stop() {
         stop_listening();
+        guess?.stop();
         window.removeEventListener("keydown", on_key, true);
         window.removeEventListener("pointerdown", first_gesture, true);
         sized.disconnect();

@@ -38,6 +38,9 @@ def blocks(page: Path, language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
 
 
+WRITTEN = "html|csv|parquet|nc|json|jsonl|png|svg|pt"
+"""The suffixes of what commands write."""
+
 COMMANDS = [
     pytest.param(line.split("  #")[0].strip(), id=f"{page.stem}: {line}")
     for page in PAGES
@@ -48,7 +51,8 @@ COMMANDS = [
 
 
 def test_there_is_a_page_for_every_use() -> None:
-    uses = {"lecture", "blog", "notebooks", "research", "operate", "evidence", "performance"}
+    uses = {"lecture", "blog", "notebooks", "research", "operate"}
+    uses |= {"claims", "evidence", "performance"}
     assert {page.stem for page in PAGES} == {"README", *uses}
     for use in uses:
         assert f"(docs/{use}.md)" in PAGES[0].read_text("utf-8")
@@ -113,7 +117,9 @@ def test_every_command_works(command: str, tmp_path: Path, monkeypatch: pytest.M
         monkeypatch.chdir(tmp_path)
         assert exit_code(words) == 0
         for name in words:  # the file it was to write is there, maybe several with such names
-            if found := re.fullmatch(r"([\w-]+)\.(html|csv|parquet|nc|json|jsonl|png|svg)", name):
+            if found := re.fullmatch(
+                r"([\w-]+)\.(html|csv|parquet|nc|json|jsonl|png|svg|pt)", name
+            ):
                 written = list(tmp_path.glob(f"{found[1]}*.{found[2]}"))
                 assert written
                 assert all(path.stat().st_size > 0 for path in written)

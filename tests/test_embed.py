@@ -17,6 +17,7 @@ import mhc_demo as mhc
 from mhc_demo.app.state import State
 from mhc_demo.cli import main
 from mhc_demo.export.embed import page as embed_page
+from mhc_demo.export.embed import plots_of
 from mhc_demo.figures import style
 from mhc_demo.figures.packed import GAINS, PER_UNIT, PLAIN, pack
 from mhc_demo.figures.slices import SLIDERS
@@ -128,12 +129,12 @@ def test_it_links_to_no_other_host_and_escapes_its_title(fragment: bool) -> None
     html = mhc.export_html(FEW, title=HOSTILE, fragment=fragment)
     assert "<img" not in html
     assert html.count("</script") == (1 if fragment else 2)
-    ours = html.replace(embed_page._in_script(embed_page._bokehjs()), "")
+    ours = html.replace(embed_page.in_script(embed_page.bokehjs()), "")
     assert re.findall(r"https?://[^\s\"']+", ours) == ["http://www.w3.org/2000/svg"] * ours.count(
         "http://www.w3.org/2000/svg"
     )
     assert not re.search(r"<(link|img|iframe|script [^>]*src)", ours)
-    assert (embed_page._bokehjs()[:1000] in html) is not fragment
+    assert (embed_page.bokehjs()[:1000] in html) is not fragment
 
 
 def test_it_says_what_it_shows() -> None:
@@ -143,20 +144,20 @@ def test_it_says_what_it_shows() -> None:
     assert f"{MHC_PAPER}. Made with mhc-demo {mhc.__version__}." in html
 
 
+@pytest.mark.parametrize("view", ["compare", "formulas"])
+def test_a_view_that_needs_the_server_is_refused_with_those_that_do_not(view: str) -> None:
+    message = f"'{view}' cannot be exported; these can: signal, composite, "
+    with pytest.raises(ValueError, match=message):
+        plots_of(view)
+
+
 @pytest.mark.parametrize("name", SCENES)
-def test_a_scene_is_shown_or_refused_with_the_views_that_can_be(name: str) -> None:
-    view = SCENES[name].state.get("view")
-    if view in ("cost", "lab"):
-        with pytest.raises(
-            ValueError, match=f"'{view}' cannot be exported; these can: signal, composite, "
-        ):
-            mhc.export_html(scene=name)
-        return
+def test_each_scene_is_shown(name: str) -> None:
     html = mhc.export_html(scene=name, fragment=True)
     assert SCENES[name].title.replace("'", "&#x27;") in html
     data = data_of(html)
     wanted = [n for n in SLIDERS if n in SCENES[name].controls]
-    assert list(data["sliders"]) == wanted
+    assert list(data["sliders"]) == wanted + ["replay"] * (name == "training")
 
 
 def test_a_scene_s_words_are_left_out_where_they_would_not_be_true() -> None:
@@ -261,7 +262,8 @@ def test_the_command_opens_a_scene_in_the_state_of_the_story(
         ("--controls seed", "argument --controls: 'seed' is not one of iterations, depth, none"),
         ("--height 9", "argument --height: 9 is out of range (300 to 4000)"),
         ("--theme sepia", "argument --theme: 'sepia' is not one of auto, light, dark"),
-        ("--scene cost", "argument --scene: the view 'cost' cannot be exported; these can: "),
+        ("--story long", "argument --story: 'long' is not one of whole, short"),
+        ("--story short --depth 3", "argument --depth: not with --story"),
         ("--view phase", "argument --view: the view 'phase' cannot be exported; these can: "),
         ("--max-depth 20 --depth 60", "depth must be between 1 and 20, not 60"),
     ],

@@ -5,6 +5,7 @@ import itertools
 import json
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from mhc_demo import lab
 from mhc_demo.app import training as training_of_a_page
 from mhc_demo.app.snippet import lab_snippet
 from mhc_demo.app.views.lab import preset_of
+from mhc_demo.app.views.lab_words import results
 from mhc_demo.cli import main
 from mhc_demo.lab import tasks, training
 from mhc_demo.lab.figure import LabFigure
@@ -471,6 +473,22 @@ def test_settings_are_recognised_as_a_preset_whatever_their_seed(name):
     values = lab.PRESETS[name].settings(seed=5).values_by_name()
     assert preset_of(values) == name
     assert preset_of(values | {"depth": 7}) not in lab.PRESETS
+
+
+def test_the_table_of_a_training_says_how_many_parameters_each_network_learns():
+    records = [trained(name, **SMALL) for name in lab.COMPARED]
+    cancelled = lab.Record(records[0].settings, steps=records[0].steps)
+    cancelled.summary = cancelled.summed_up("cancelled")
+    shown = results([*records, cancelled])
+    heads = re.findall(r'<th scope="col">(.*?)</th>', shown)
+    rows = [re.findall(r"<t[hd].*?>(.*?)</t[hd]>", row) for row in shown.split("<tr>")[2:]]
+    assert all(len(row) == len(heads) for row in rows)
+    data = lab.TASKS["digits"].data(0)
+    networks = [Network(each.settings, data) for each in records]
+    counts = [sum(p.numel() for p in network.parameters()) for network in networks]
+    assert len(set(counts)) == 3
+    column = [row[heads.index("Parameters")] for row in rows]
+    assert column == [*(f"{count:,}" for count in counts), "—"]
 
 
 def test_a_run_copied_as_python_prints_its_results(capsys):

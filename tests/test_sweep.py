@@ -25,6 +25,12 @@ def without_times(path):
     return steps, replace(record.summary, seconds_per_step=0.0)
 
 
+def recorded(settings, path):
+    """Train in this process, with a record."""
+    for _ in lab.recorded(lab.train(settings), settings, path):
+        pass
+
+
 def written(folder):
     """When each record of a folder was last written to."""
     return {path.name: path.stat().st_mtime_ns for path in folder.glob("*.jsonl")}
@@ -113,23 +119,47 @@ def test_bad_options_are_named(options, message, capsys):
 # Local processes
 
 
-def test_a_run_in_a_sweep_equals_the_same_run_alone(tmp_path, one_thread):
-    values = SMALL | {"connection": ["mhc", "hc-sinkhorn"]}
-    paths = lab.sweep(tmp_path / "runs", processes=2, **values)
-    for path, settings in zip(paths, lab.grid(**values), strict=True):
-        alone = tmp_path / "alone.jsonl"
-        for _ in lab.recorded(lab.train(settings), settings, alone):
-            pass
-        assert without_times(path) == without_times(alone)
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory):
+    """A sweep on two processes, of which one was killed: its runs, and how often one was killed.
+
+    To start a process that trains takes seconds, so this one sweep tells of all that follows.
+    """
+    folder, killed = tmp_path_factory.mktemp("swept"), []
+
+    def kill_once(state):
+        if not killed and state.ended == 0:
+            workers = [p for p in psutil.Process().children() if "worker" in " ".join(p.cmdline())]
+            killed.append(workers[0].pid)
+            workers[0].kill()
+
+    values = SMALL | {"steps": 60, "connection": ["mhc", "hc-sinkhorn", "residual"]}
+    paths = lab.sweep(folder, processes=2, checkpoint_every=10, progress=kill_once, **values)
+    return dict(zip(paths, lab.grid(**values), strict=True)), len(killed)
+
+
+def test_a_killed_process_costs_its_own_run_another_try_and_nothing_else(swept):
+    runs, killed = swept
+    assert killed == 1
+    assert [lab.read_record(path).outcome for path in runs] == ["finished"] * 3
+    assert all(len(lab.read_record(path).steps) == 60 for path in runs)
+    assert not list(next(iter(runs)).parent.glob(".*.pt"))  # checkpoints go when their runs end
+
+
+def test_a_run_in_a_sweep_equals_the_same_run_alone(swept, tmp_path, one_thread):
+    for path, settings in swept[0].items():
+        recorded(settings, tmp_path / "alone.jsonl")
+        assert without_times(path) == without_times(tmp_path / "alone.jsonl")
         record = lab.read_record(path)
         assert record.machine["threads"] == "1"
         network = lab.networks.Network(settings, lab.TASKS["digits"].load(0))
         assert record.summary.parameters == sum(p.numel() for p in network.parameters())
 
 
-def test_what_has_ended_is_not_run_again_and_what_is_half_is(tmp_path):
-    paths = lab.sweep(tmp_path, processes=1, seed=range(4), **SMALL)
-    whole, half, cancelled, diverged = paths
+def test_what_has_ended_is_not_run_again_and_what_is_half_is(tmp_path, monkeypatch):
+    for each in lab.grid(seed=range(4), **SMALL):
+        recorded(each, tmp_path / lab.record_name(each))
+    whole, half, cancelled, diverged = sorted(tmp_path.iterdir())
     half.write_text("".join(half.read_text().splitlines(keepends=True)[:3]) + '{"step":')
     lines = cancelled.read_text().replace('"finished"', '"cancelled"')
     cancelled.write_text(lines)
@@ -137,6 +167,13 @@ def test_what_has_ended_is_not_run_again_and_what_is_half_is(tmp_path):
     other = lab.Settings(seed=9, **SMALL)
     whole.replace(tmp_path / lab.record_name(other))  # a record of other settings than its name's
     before = written(tmp_path)
+
+    def at_once(due, *options):  # what is run does not depend on where
+        for path, settings in due.items():
+            recorded(settings, path)
+            yield path, {"outcome": "finished"}
+
+    monkeypatch.setattr(local, "events", at_once)
     heard = []
     again = lab.sweep(
         tmp_path,
@@ -151,31 +188,16 @@ def test_what_has_ended_is_not_run_again_and_what_is_half_is(tmp_path):
     assert all(lab.read_record(path).outcome in ("finished", "diverged") for path in again)
 
 
-def test_a_killed_process_costs_its_own_run_another_try_and_nothing_else(tmp_path):
-    killed = []
-
-    def kill_once(state):
-        if not killed and state.ended == 0:
-            workers = [p for p in psutil.Process().children() if "worker" in " ".join(p.cmdline())]
-            killed.append(workers[0].pid)
-            workers[0].kill()
-
-    values = SMALL | {"steps": 120}
-    paths = lab.sweep(tmp_path, processes=2, seed=range(3), progress=kill_once, **values)
-    assert killed
-    assert [lab.read_record(path).outcome for path in paths] == ["finished"] * 3
-    assert all(len(lab.read_record(path).steps) == 120 for path in paths)
-
-
 def test_a_run_whose_process_always_dies_does_not_stop_the_others(tmp_path, monkeypatch):
+    recorded(lab.Settings(seed=0, **SMALL), tmp_path / "trained.jsonl")
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "deadly.py").write_text(
-        "import os, sys\n"
+        "import os, shutil, sys\n"
         "from mhc_demo.lab import worker\n"
-        "train_into = worker.train_into\n"
-        "def deadly(file, values, told):\n"
+        "def deadly(file, values, *options):\n"
         "    os._exit(7) if values['seed'] == 1 else None\n"
-        "    return train_into(file, values, told)\n"
+        f"    shutil.copy({str(tmp_path / 'trained.jsonl')!r}, file)\n"
+        "    return 'finished'\n"
         "if 'pytest' not in sys.modules:\n"
         "    worker.train_into = deadly\n"
     )
@@ -187,37 +209,35 @@ def test_a_run_whose_process_always_dies_does_not_stop_the_others(tmp_path, monk
     ]
 
 
-def command(folder, *options):
-    words = ["--depth", "4", "--width", "8", "--batch", "16", "--processes", "1", *options]
-    return [sys.executable, "-m", "mhc_demo.cli", "sweep", *words, "-o", str(folder)]
-
-
 @pytest.mark.parametrize(
     "number", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.long)]
 )
-def test_a_sweep_that_was_stopped_goes_on_where_it_was(tmp_path, number):
-    start = command(tmp_path, "--seed", "0:2", "--steps", "300")
-    process = subprocess.Popen(start, stdout=subprocess.PIPE, text=True)
+def test_a_sweep_that_was_stopped_goes_on_where_it_was(tmp_path, number, capsys):
+    words = ["--depth", "2", "--width", "8", "--batch", "16", "--steps", "200", "--processes", "1"]
+    start = ["sweep", "--seed", "0:2", *words, "-o", str(tmp_path)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mhc_demo.cli", *start], stdout=subprocess.PIPE, text=True
+    )
     assert "finished" in process.stdout.readline()  # the first run
-    second = tmp_path / lab.record_name(lab.Settings(depth=4, width=8, batch=16, steps=300, seed=1))
-    while not second.exists():
+    values = SMALL | {"steps": 200}
+    whole, half = (tmp_path / lab.record_name(each) for each in lab.grid(seed=range(2), **values))
+    while not half.exists():
         assert process.poll() is None
         time.sleep(0.01)
     workers = psutil.Process(process.pid).children()
     process.send_signal(number)
     assert process.wait() == (-number if number == signal.SIGKILL else 128 + number)
     psutil.wait_procs(workers, timeout=60)  # they end with it
-    assert lab.read_record(second).outcome == "interrupted"
+    assert lab.read_record(half).outcome == "interrupted"
     before = written(tmp_path)
-    done = subprocess.run(start, stdout=subprocess.PIPE, text=True, check=True).stdout
-    first, last = done.splitlines()
-    name = "mhc-depth=4-width=8-steps=300-batch=16-seed=1"
-    assert first.startswith(f"2/2, 00:00 left: {name}: finished, accuracy ")
+    assert main(start) == 0
+    first, last = capsys.readouterr().out.splitlines()
+    assert first.startswith(f"2/2, 00:00 left: {half.stem}: finished, accuracy ")
     assert last == f"2 runs have ended: {tmp_path}"
-    assert [name for name, when in written(tmp_path).items() if when == before[name]] == [
-        lab.record_name(lab.Settings(depth=4, width=8, batch=16, steps=300, seed=0))
-    ]
-    assert lab.read_record(second).outcome == "finished"
+    changed = {name for name, when in written(tmp_path).items() if when != before[name]}
+    assert changed == {half.name}
+    assert lab.read_record(half).outcome == "finished"
+    assert len(lab.read_record(whole).steps) == 200
 
 
 def test_two_sweeps_are_not_at_work_in_one_folder(tmp_path, capsys):
@@ -253,8 +273,7 @@ def test_a_sweep_on_a_cluster_survives_the_death_of_a_worker(cluster, tmp_path, 
     assert killed == [1]
     assert [lab.read_record(path).outcome for path in paths] == ["finished"] * 6
     settings = lab.Settings(seed=5, **values)
-    for _ in lab.recorded(lab.train(settings), settings, tmp_path / "alone"):
-        pass
+    recorded(settings, tmp_path / "alone")
     assert without_times(paths[5]) == without_times(tmp_path / "alone")
     before = written(tmp_path)
     lab.sweep(tmp_path, scheduler=address, seed=range(6), **values)

@@ -163,7 +163,7 @@ class ScaleControl(JSComponent):
 class Story(JSComponent):
     """The present scene, and the presenter's keys: see `static/story.js`.
 
-    The browser sets `scene` and `present` to change the scene or enter the presenter's view.
+    The browser sets `scene`, `way`, `revealed` and `present` when it moves on.
     """
 
     scenes = param.List(
@@ -171,6 +171,8 @@ class Story(JSComponent):
     )
     scene = param.String(doc="Name of the present scene, or empty.")
     title = param.String(doc="Of the view, which is presented where there is no scene.")
+    way = param.String(doc="The way through the story: a value of `WAYS`.")
+    revealed = param.String(doc="Name of the scene whose answer is shown, where one guesses first.")
     present = param.Boolean(default=False, doc="Whether this is the presenter's view.")
     wish = param.String(
         doc='"reset", "shuffle" or "clear", with a count so that two in a row differ.'
@@ -207,22 +209,30 @@ class Story(JSComponent):
       const here = ["play", "faster"] // these need no server
       const story = mhc.story(host, {
         scenes: model.scenes.length ? model.scenes : mhc.first.scenes,
-        present: () => ({scene, presenting: model.present, title: model.title}),
+        present: () => ({
+          scene, way: model.way, revealed: model.revealed, presenting: model.present,
+          title: model.title, others: model.others,
+        }),
         ask: (what) => {
           if (mhc.connection.lost && !here.includes(what)) return
           if (what === "play") mhc.play(doc)
           else if (what === "faster") mhc.faster(doc)
           else if (typeof what === "string") model.wish = `${what} ${++wishes}`
-          else if ("scene" in what) go(what.scene)
-          else model.present = what.presenting
+          else {
+            const {scene: to, presenting, run, ...rest} = what
+            Object.assign(model, rest) // the way, a guess, its answer
+            if (run) mhc.run(doc, run)
+            if (to !== undefined) go(to)
+            if (presenting !== undefined) model.present = presenting
+          }
         },
       })
       model.on("scene", () => {
         if (timer === null) scene = model.scene
         story.draw()
       })
-      model.on("present", story.draw)
-      model.on("title", story.draw)
+      for (const name of ["present", "title", "way", "revealed"]) model.on(name, story.draw)
+      model.on("others", story.compare)
       model.on("remove", story.stop)
     }
     """

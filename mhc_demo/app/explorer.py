@@ -137,11 +137,13 @@ class Explorer(pn.viewable.Viewer):
         self.story = Story(
             scenes=[] if opened_by_first_page() else scenes_for_browser(),
             scene=self.state.param.scene,
+            way=self.state.param.way,
+            revealed=self.state.param.revealed,
             present=self.state.param.present,
             sizing_mode="stretch_width",
             margin=0,
         )
-        self.story.param.watch(self._story_moved, ["scene", "present"])
+        self.story.param.watch(self._story_moved, ["scene", "way", "revealed", "present"])
         self.story.param.watch(self._button_pressed, "wish")
         self.following = Following(self, lecture.hall) if lecture.hall else None
         if self.following is None:

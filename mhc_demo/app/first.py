@@ -177,6 +177,8 @@ def _html(state: State, live: LivePage) -> str:
         "query": state.query(),
         "follow": state.follow and not state.embed and lecture.hall is not None,
         "scene": state.scene,
+        "way": state.way,
+        "revealed": state.revealed,
         "scenes": scenes_for_browser(),
         "view": state.view,
         "groups": groups(),
@@ -249,6 +251,7 @@ def _picture(state: State, content: Content) -> str:
     notes = "".join(f'<p class="words">{explained(note)}</p>' for note in content.notes[0][:-1])
     return PICTURE_HTML.format(
         theme=state.theme,
+        still=content.still(),
         styles=styles,
         title=escape(TITLE),
         menu=MENU,
@@ -304,13 +307,14 @@ PAGE_HTML = """\
 {scripts}</head>
 <body>
 <script type="esms-options">{{"shimMode": true}}</script>
-{picture}{data}<noscript>This page needs JavaScript.</noscript>
+{picture}{data}<noscript>The page that moves needs JavaScript.</noscript>
 </body>
 </html>
 """
 
 PICTURE_HTML = """\
-<div class="mhc-first" data-theme="{theme}"><template shadowrootmode="open"><style>{styles}</style>
+<div class="mhc-first" data-theme="{theme}">{still}
+<template shadowrootmode="open"><style>{styles}</style>
 <header><button type="button" class="icon menu" aria-label="Toggle sidebar">{menu}</button>
 <h1>{title}</h1>
 <button type="button" class="icon theme" aria-label="Toggle theme">{sun}{moon}</button></header>
@@ -321,7 +325,7 @@ PICTURE_HTML = """\
 <div class="dials"><div class="range" data-name="iterations"></div>
 <div class="range" data-name="depth"></div></div>
 <div class="doors"></div>
-<div class="mhc-stage">{legend}<div class="plots">{plots}</div>{notes}</div>
+<div class="mhc-stage"><slot></slot>{legend}<div class="plots">{plots}</div>{notes}</div>
 <p class="waiting" role="status"></p>
 </article></template></div>
 """

@@ -38,7 +38,10 @@ class Stage:
             lambda event: setattr(context.state, "present", event.new), "present"
         )
         self.place = pn.Column(
-            sizing_mode="stretch_width", margin=0, css_classes=["mhc-stage"], styles=UNLIMITED
+            sizing_mode="stretch_width",
+            margin=0,
+            css_classes=["mhc-stage"],
+            styles={**UNLIMITED, "visibility": "var(--mhc-veil, visible)"},  # static/guess.js
         )
 
     def _door_opened(self, event: param.parameterized.Event) -> None:

@@ -25,7 +25,7 @@ from ..numerics.paper import TABLE_5
 from ..numerics.projections import PROJECTIONS
 from ..numerics.signal import ENTERING
 from ..numerics.surface import EXPERIMENT_PARAMETERS, MAX_DEPTH, MAX_ITERATIONS, Experiment
-from ..story.scenes import SCENES
+from ..story.scenes import SCENES, WAYS, beginning, scenes_of
 from .computing import Key, Request
 from .values import SquareMatrix, understood, written
 from .views import VIEWS
@@ -155,6 +155,18 @@ class State(Experiment):
         label="Scene",
         doc="Where in the story.",
     )
+    way = param.Selector(
+        default=next(iter(WAYS.values())),
+        objects=WAYS,
+        label="Way through the story",
+        doc="All scenes, or the few of the short way.",
+    )
+    revealed = param.Selector(
+        default="",
+        objects={"None": ""} | {s.title: name for name, s in SCENES.items() if s.guess},
+        label="Answer shown",
+        doc="The scene whose answer is shown, where the reader is asked to guess first.",
+    )
     present = param.Boolean(
         default=False, label="Presenter's view", doc="One thing at a time, in large type."
     )
@@ -216,7 +228,7 @@ class State(Experiment):
             if value is not None:
                 values[name] = value
         if "scene" in values:  # the rest of the link is what was changed in that scene
-            values = {**_beginning(values["scene"]), **values}
+            values = {**_beginning(values["scene"], values.get("revealed", "")), **values}
         reason = DEVICES[values.get("device", self.device)].missing()
         if reason is not None:
             values["device"] = self.param.device.default
@@ -237,11 +249,11 @@ class State(Experiment):
 
     def reset(self) -> None:
         """Return to the defaults, or to the start of the scene; theme and view stay."""
-        beginning = _beginning(self.scene)
+        values = _beginning(self.scene)
         if not self.scene:
-            beginning["view"] = self.view
+            values["view"] = self.view
         of_lab = {name: self.param[name].default for name in LAB_SETTINGS}
-        self.param.update(**beginning, **of_lab, notices=[])
+        self.param.update(**values, **of_lab, revealed="", notices=[])
 
     def shuffle(self) -> None:
         """Choose another seed, short enough to be read aloud."""
@@ -249,7 +261,7 @@ class State(Experiment):
 
     def show_scene(self) -> None:
         """Set what the present scene starts with."""
-        self.param.update(**_beginning(self.scene), notices=[])
+        self.param.update(**_beginning(self.scene, self.revealed), notices=[])
 
     def return_to(self, arguments: Mapping[str, Iterable[bytes | str]]) -> None:
         """Show what a link showed that this page has left; the theme stays."""
@@ -268,10 +280,11 @@ class State(Experiment):
 
     def next_scene(self) -> Request | None:
         """What the next scene shows; None after the last."""
-        names = list(SCENES)
+        names = scenes_of(self.way)
         if self.scene not in names[:-1]:
             return None
-        values = _beginning(names[names.index(self.scene) + 1]) | {"device": self.device}
+        then = names[names.index(self.scene) + 1]
+        values = _beginning(then, self.revealed) | {"device": self.device}
         key = tuple((name, values[name]) for name in COMPUTED_PARAMETERS)
         position = {name: values[name] for name in POSITION_PARAMETERS}
         return Request(key, values["view"], position)
@@ -296,7 +309,7 @@ COMPUTED_PARAMETERS = (*EXPERIMENT_PARAMETERS, "device")
 
 POSITION_PARAMETERS = ("depth", "iterations", *SIGNAL_PARAMETERS)
 
-STORY_PARAMETERS = ("scene", "present")
+STORY_PARAMETERS = ("scene", "way", "revealed", "present")
 
 HALL_PARAMETERS = ("follow",)
 
@@ -365,12 +378,12 @@ KEPT_PARAMETERS = (
 """The parameters that no scene changes."""
 
 
-def _beginning(scene: str) -> dict[str, Any]:
+def _beginning(scene: str, revealed: str = "") -> dict[str, Any]:
     """What a scene starts with: the defaults, and what it sets itself."""
     defaults = {
         name: State.param[name].default for name in URL_PARAMETERS if name not in KEPT_PARAMETERS
     }
-    return {**defaults, **(SCENES[scene].state if scene else {})}
+    return {**defaults, **(beginning(scene, revealed=revealed == scene) if scene else {})}
 
 
 def limits(values: Mapping[str, Any]) -> dict[str, tuple[int, str]]:

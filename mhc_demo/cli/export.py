@@ -52,9 +52,17 @@ def export(parser: argparse.ArgumentParser) -> Run:
     """
     from ..export.embed import HEIGHTS, PLOTS, THEMES, plots_of
     from ..figures.slices import SLIDERS
+    from ..story.scenes import WAYS
 
     declared = state_parameters()
     parser.add_argument("file", metavar="FILE.html", type=Path, help="what to write; - is stdout")
+    parser.add_argument(
+        "--story",
+        type=one_of(list(WAYS.values())),
+        metavar="WAY",
+        help=f"the story, scene by scene, with its presenter's view, in place of a view: one of "
+        f"{', '.join(WAYS.values())}. Of the other options it takes --title, --theme and --device",
+    )
     look = parser.add_argument_group("the file")
     look.add_argument(
         "--plots",
@@ -113,6 +121,8 @@ def export(parser: argparse.ArgumentParser) -> Run:
     def run(options: argparse.Namespace) -> int:
         given = {name: getattr(options, name) for name in SHOWN}
         state = {name: value for name, value in given.items() if value is not None}
+        if options.story:
+            return _write(options, _story(parser, options))
         for n in options.streams or [streams.default]:
             check_together(parser, {**_with_scene(state), "streams": n}, alone=True)
         view = _with_scene(state).get("view")
@@ -128,6 +138,26 @@ def export(parser: argparse.ArgumentParser) -> Run:
         return _write(options, text)
 
     return run
+
+
+def _story(parser: argparse.ArgumentParser, options: argparse.Namespace) -> str:
+    """The file of the story; an option that it would not heed is an error."""
+    from ..export.story import export_story
+
+    taken = {"file", "story", "title", "theme", "device"}
+    others = {
+        name: value
+        for name, value in vars(options).items()
+        if name not in taken and value != parser.get_default(name)
+    }
+    if others:
+        parser.error(f"argument --{next(iter(others)).replace('_', '-')}: not with --story")
+    given = {name: getattr(options, name) for name in ("title", "device")}
+    return export_story(
+        options.story,
+        theme=options.theme,
+        **{name: value for name, value in given.items() if value is not None},
+    )
 
 
 def _with_scene(state: dict[str, Any]) -> dict[str, Any]:

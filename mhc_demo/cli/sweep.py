@@ -48,6 +48,13 @@ def sweep(parser: argparse.ArgumentParser) -> Run:
         "local processes; its workers should have one thread each",
     )
     parser.add_argument(
+        "--checkpoint-every",
+        type=number(int, 1, None),
+        metavar="N",
+        help="Keep a checkpoint of every run after each N steps until it ends, from which a half "
+        "run goes on (default: none, and a half run is run again). Not on a cluster",
+    )
+    parser.add_argument(
         "--preset",
         type=several(one_of(list(PRESETS))),
         default=[None],
@@ -59,6 +66,8 @@ def sweep(parser: argparse.ArgumentParser) -> Run:
         add_several(group, name, Settings.param[name], groups.get(name))
 
     def run(options: argparse.Namespace) -> int:
+        if options.checkpoint_every and options.scheduler:
+            parser.error("argument --checkpoint-every: not allowed with argument --scheduler")
         given = {name: getattr(options, name) for name in SETTINGS}
         runs = _combinations(options.preset, {n: v for n, v in given.items() if v is not None})
         try:
@@ -120,6 +129,7 @@ def _sweep(options: argparse.Namespace, runs: list[Settings]) -> int:
                 runs,
                 processes=options.processes,
                 scheduler=options.scheduler,
+                checkpoint_every=options.checkpoint_every,
                 progress=show,
             )
         except OSError as error:

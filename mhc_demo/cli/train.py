@@ -10,11 +10,13 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .ending import tell
-from .options import Run, add_module, add_option, failed, one_of
+from .ending import complain, tell
+from .options import Run, add_module, add_option, failed, number, one_of
 
 if TYPE_CHECKING:
-    from ..lab import Settings, Summary
+    from collections.abc import Generator
+
+    from ..lab import Settings, Step, Summary
 
 
 def train(parser: argparse.ArgumentParser) -> Run:
@@ -22,11 +24,14 @@ def train(parser: argparse.ArgumentParser) -> Run:
 
     Each run writes a file of JSON lines, one for every step: with -o run.jsonl and the connections
     residual,hc,mhc they are run-residual.jsonl, run-hc.jsonl and run-mhc.jsonl.  An interrupted run
-    leaves the steps up to there.
+    leaves the steps up to there.  With --checkpoint the same command goes on from the last
+    checkpoint, and its record is the same as if nothing had happened.
     """
     import param
 
-    from ..lab import COMPARED, CONNECTIONS, PRESETS, Settings
+    from ..lab import COMPARED, CONNECTIONS, PRESETS, CheckpointError, Settings
+    from ..lab import train as training
+    from ..lab.checkpoints import EVERY
     from ..lab.settings import SETTINGS
     from ..lab.worker import few_threads
 
@@ -38,6 +43,19 @@ def train(parser: argparse.ArgumentParser) -> Run:
         metavar="FILE",
         help="what the files' names are made from; existing ones are replaced "
         "(default: %(default)s)",
+    )
+    parser.add_argument(
+        "--checkpoint",
+        type=_file,
+        metavar="FILE",
+        help="what the names of the checkpoints are made from: with run.pt they are run-hc.pt and "
+        "the like. A run whose checkpoint is there goes on from it (default: there is none)",
+    )
+    parser.add_argument(
+        "--checkpoint-every",
+        type=number(int, 1, None),
+        metavar="N",
+        help=f"Steps between two checkpoints (default: {EVERY})",
     )
     add_module(parser)
     shown = "; ".join(f"{name}: {preset.title}" for name, preset in PRESETS.items())
@@ -71,12 +89,23 @@ def train(parser: argparse.ArgumentParser) -> Run:
                 settings.check()
         except (ValueError, ImportError) as error:
             parser.error(str(error))
-        output = Path(options.output)
+        if options.checkpoint_every and not options.checkpoint:
+            parser.error("argument --checkpoint-every: --checkpoint must say where")
+        every = options.checkpoint_every or EVERY
         with few_threads(runs):
             for settings in runs:
-                path = output.with_stem(f"{output.stem}-{settings.connection}")
+                path = _named(options.output, settings)
+                checkpoint = options.checkpoint and _named(options.checkpoint, settings)
                 try:
-                    summary = _train(settings, path)
+                    records = training(settings, checkpoint=checkpoint, checkpoint_every=every)
+                except (OSError, ValueError) as error:
+                    complain(str(error))
+                    return 1
+                try:
+                    summary = _recorded(records, settings, path)
+                except CheckpointError as error:
+                    complain(str(error))
+                    return 1
                 except (OSError, ValueError) as error:
                     return failed(path, error)
                 tell(_summary(settings, summary, path))
@@ -91,11 +120,19 @@ def _file(text: str) -> str:
     return text
 
 
-def _train(settings: Settings, path: Path) -> Summary:
+def _named(file: str, settings: Settings) -> Path:
+    """The file of one run, whose name has its connection."""
+    path = Path(file)
+    return path.with_stem(f"{path.stem}-{settings.connection}")
+
+
+def _recorded(
+    records: Generator[Step | Summary, None, None], settings: Settings, path: Path
+) -> Summary:
+    """Train, with a record in the file `path`, and progress on a terminal."""
     from tqdm import tqdm
 
     from ..lab import CONNECTIONS, Summary, recorded
-    from ..lab import train as training
     from ..numerics.numbers import in_text
 
     progress = tqdm(
@@ -106,8 +143,8 @@ def _train(settings: Settings, path: Path) -> Summary:
         leave=False,
         file=sys.stderr,
     )
-    with closing(recorded(training(settings), settings, path)) as records, progress:
-        for record in records:
+    with closing(recorded(records, settings, path)) as all_recorded, progress:
+        for record in all_recorded:
             if isinstance(record, Summary):
                 return record
             gain = in_text(max(record.gain.values()))

@@ -25,8 +25,9 @@ Entry = tuple[str | Stroke, str]
 
 LAYER_AXIS = (
     "As in the paper’s Figures 3b and 7b: one network of L layers (the chosen depth). "
-    "Forward at layer l is the product of layers 1 … l; backward at layer l is the product "
-    "from the last layer L down to l, the gain of a gradient on its way back."
+    "Backward at layer l is the product from the last layer L down to l, the gain of a gradient on "
+    "its way back. Forward at layer l is the product of layers 1 … l: that is our reading, for the "
+    "paper defines its composite from the last layer down alone."
 )
 MATRICES = (
     "The first network of the ensemble: the layer at the chosen depth, and the product "

@@ -28,15 +28,11 @@ from ..figures.matrices import Heatmap
 from ..numerics._arrays import whole_number
 from ..numerics.gains import DIRECTIONS
 from ..numerics.numbers import entry, exact_entry
+from .colours import WIDTHS, colour_of
 from .connections import CONNECTIONS
 from .records import Record, Step
 from .settings import SETTINGS
 
-WIDTHS = {"residual": 6.0, "hc": 2.5, "mhc": 2.5}
-"""In pixels: mHC's line often lies on the residual network's, and both should be visible."""
-COLOURS = {"residual": style.IDENTITY, "hc": style.HC, "mhc": style.PROJECTED}
-OTHERS = ("#0b7285", "#a61e4d", "#5c940d", "#862e9c", "#e67700", "#364fc7")
-"""The colours of all other connections, in turn."""
 MOST_DECADES = 300
 """Gains beyond are drawn at 10^300, about the most that a browser's numbers can hold."""
 
@@ -186,14 +182,6 @@ class LabFigure:
             )
             p.add_layout(legend, "above")
         return described(p, f"{y_label} against the {along}", *series)
-
-
-def colour_of(connection: str) -> str:
-    """The colour of a connection's lines."""
-    others = [name for name in CONNECTIONS if name not in COLOURS]
-    if connection in COLOURS:
-        return COLOURS[connection]
-    return OTHERS[others.index(connection) % len(OTHERS)]
 
 
 def titles(records: Sequence[Record]) -> list[str]:

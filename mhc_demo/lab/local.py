@@ -35,9 +35,14 @@ def cores() -> int:
 
 
 def events(
-    due: Mapping[Path, Settings], processes: int, modules: Sequence[str]
+    due: Mapping[Path, Settings],
+    processes: int,
+    modules: Sequence[str],
+    checkpoint_every: int | None = None,
 ) -> Iterator[tuple[Path, Event]]:
     """Train all that is due; what happens to each run, as it happens.
+
+    With `checkpoint_every` a run is begun again from its last checkpoint, not from its beginning.
 
     Closing the iterator ends the processes, whatever they do.
     """
@@ -45,7 +50,7 @@ def events(
     happened: SimpleQueue[tuple[Path, Event]] = SimpleQueue()
     for path in due:
         jobs.put(path)
-    workers = [Worker(modules) for _ in range(min(processes, len(due)))]
+    workers = [Worker(modules, checkpoint_every) for _ in range(min(processes, len(due)))]
 
     def serve(worker: Worker) -> None:
         with suppress(Empty):
@@ -73,8 +78,8 @@ def events(
 class Worker:
     """A process that trains; one that has died is replaced when it is needed again."""
 
-    def __init__(self, modules: Sequence[str]) -> None:
-        self.modules = list(modules)
+    def __init__(self, modules: Sequence[str], checkpoint_every: int | None = None) -> None:
+        self.modules, self.checkpoint_every = list(modules), checkpoint_every
         self.process: subprocess.Popen | None = None
         self.closed = False
         self._how = ""
@@ -98,7 +103,11 @@ class Worker:
 
     def _answers(self, path: Path, settings: Settings) -> Iterator[Event]:
         """What the process says about a run; if it dies, the answers end without an outcome."""
-        request = {"file": str(path.absolute()), "settings": settings.values_by_name()}
+        request = {
+            "file": str(path.absolute()),
+            "settings": settings.values_by_name(),
+            "checkpoint_every": self.checkpoint_every,
+        }
         with suppress(OSError, ValueError):  # it dies while written to, or in the middle of a line
             process = self._started()
             _tell(process, request)

@@ -168,7 +168,7 @@ def recorded(
     """
     kept = Record(settings)
     with replacing(path) as part, open(part, "w", encoding="utf-8") as file:
-        _write(file, _opening(settings))
+        _write(file, opening(settings))
     with open(path, "a", encoding="utf-8") as file, closing(records):
         try:
             for record in records:
@@ -187,13 +187,13 @@ def read_ends(path: str | Path) -> Record:
     """
     with open(path, "rb") as file:
         try:
-            record = _record_of(_parsed(file.readline(LONGEST_LINE).decode(errors="replace")))
+            record = record_of(parsed(file.readline(LONGEST_LINE).decode(errors="replace")))
         except BAD as error:
             raise ValueError(f"{path} is no record of the lab: {error}") from None
         file.seek(max(file.tell(), file.seek(0, os.SEEK_END) - LONGEST_LINE))
         last = file.read().decode(errors="replace")
     try:
-        end = _step_or_summary(_parsed(last.rstrip("\n").rpartition("\n")[2]), record)
+        end = _step_or_summary(parsed(last.rstrip("\n").rpartition("\n")[2]), record)
     except BAD:
         return record
     if isinstance(end, Summary) and last.endswith("\n"):
@@ -211,12 +211,12 @@ def read_record(path: str | Path) -> Record:
     """
     with open(path, encoding="utf-8", errors="replace") as file:
         try:
-            record = _record_of(_parsed(next(file, "")))
+            record = record_of(parsed(next(file, "")))
         except BAD as error:
             raise ValueError(f"{path} is no record of the lab: {error}") from None
         for number, line in enumerate(file, start=2):
             try:
-                record.extend([_step_or_summary(_parsed(line), record)])
+                record.extend([_step_or_summary(parsed(line), record)])
             except BAD as error:
                 cut = "" if line.endswith("\n") else ", which was cut off"
                 record.damage = f"nothing is read from line {number} on{cut}: {error}"
@@ -234,7 +234,8 @@ FORMAT = 1
 """The version of the file format; a reader refuses any other."""
 
 
-def _opening(settings: Settings) -> dict[str, Any]:
+def opening(settings: Settings) -> dict[str, Any]:
+    """The first line of a record that begins now."""
     values = settings.values_by_name()
     machine = {"processor": _processor(), "cores": str(os.cpu_count())}
     if "torch" in sys.modules:
@@ -255,6 +256,13 @@ def _processor() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
+
+
+def made() -> str:
+    """With which versions and on which processor something is made here and now, in a line."""
+    versions = _versions()
+    said = [f"{name} {versions[name]}" for name in ("torch", "numpy", "python") if name in versions]
+    return f"{', '.join(said)}, processor {_processor()}; {datetime.now(UTC).date()}"
 
 
 def _versions() -> dict[str, str]:
@@ -286,7 +294,8 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _parsed(line: str) -> dict[str, Any]:
+def parsed(line: str) -> dict[str, Any]:
+    """The object that a line of JSON holds; raises ValueError if it holds none."""
     try:
         value = json.loads(line, parse_constant=_no_number)
     except (ValueError, RecursionError):
@@ -300,8 +309,8 @@ def _no_number(word: str) -> None:
     raise ValueError(f"{word} is not JSON")  # Python would take NaN and Infinity
 
 
-def _record_of(line: dict[str, Any]) -> Record:
-    """The record that a first line begins."""
+def record_of(line: dict[str, Any]) -> Record:
+    """The record that a first line begins; raises one of `BAD` if that is no such line."""
     if line.get("record") != FORMAT:
         raise ValueError(f"its format must be {FORMAT}, not {line.get('record')!r}")
     settings, versions = line.get("settings"), line.get("versions")

@@ -28,9 +28,9 @@ from ..figures.contents import Column, Series, described, log10
 from ..figures.matrices import Heatmap, blocks
 from ..figures.slices import Position, follows, label, sliced, table
 from ..numerics.gains import DIRECTIONS
+from .colours import COLOURS, MARKERS, WIDTHS
 from .connections import COMPARED, CONNECTIONS, KINDS
 from .evidence import Replay, Runs
-from .figure import COLOURS, WIDTHS
 
 ALONG = "replay"
 """The slider: the step of training that is shown."""
@@ -40,8 +40,6 @@ PLOTS = {
     "loss": "Loss of the batch (nats)",
     "gradient_norm": "Gradient norm",
 }
-MARKERS = {"residual": "square", "hc": "triangle", "mhc": "circle"}
-"""By what a connection's name begins with."""
 
 
 class ReplayFigure:
@@ -78,6 +76,11 @@ class ReplayFigure:
         self._fill()
         self._set_ranges()
         self._entitle()
+
+    @property
+    def tables(self) -> list[ColumnDataSource]:
+        """What the browser holds to move through the steps."""
+        return [self._layers, self._matrices]
 
     def colour(self, dark: bool) -> None:
         """Set the colours for a light or a dark page."""

@@ -1,9 +1,9 @@
 """Many runs: a grid of settings, each run with a record of its own in a folder.
 
 A record's name says its settings, so a folder is its own memory: a run whose record ends with a
-summary is never run again, any other is.  Each local process trains on one thread, because a small
-network is no faster on two; runs in processes of their own cannot disturb one another, and one that
-dies costs its own run a second try.
+summary is never run again, any other is, or goes on from its checkpoint if it has one.  Each local
+process trains on one thread, because a small network is no faster on two; runs in processes of
+their own cannot disturb one another, and one that dies costs its own run a second try.
 """
 
 from __future__ import annotations
@@ -111,6 +111,7 @@ def sweep(
     processes: int | None = None,
     scheduler: Any = None,
     modules: Sequence[str] = (),
+    checkpoint_every: int | None = None,
     progress: Callable[[Progress], None] | None = None,
     **settings: Any,
 ) -> list[Path]:
@@ -123,6 +124,9 @@ def sweep(
     again, by whatever version they were made; half ones are.  Each of `processes` (by default one
     for each core) trains one run at a time on one thread, and writes its record as it goes.
     `progress` hears of every run that ends, and a few times a second besides.
+
+    With `checkpoint_every` each run keeps a checkpoint beside its record after every so many steps,
+    until it ends, and a half run goes on from there.  That is worth it for runs of many minutes.
 
     Tasks, connections and the like of your own must be in a module that can be imported: its name
     may be among `modules`, and need not if it is imported already.
@@ -143,6 +147,13 @@ def sweep(
     if processes is not None and scheduler is not None:
         raise TypeError("processes and scheduler cannot both be given: a cluster has its own")
     import_all(modules)
+    if checkpoint_every is not None:
+        whole_number("checkpoint_every", checkpoint_every, 1)
+        if scheduler is not None:
+            raise TypeError(
+                "checkpoint_every and scheduler cannot both be given: a cluster has no folder for "
+                "checkpoints, and runs a half run again"
+            )
     if runs is None:
         chosen = grid(**settings)
     elif settings:
@@ -162,7 +173,7 @@ def sweep(
         due = {path: each for path, each in paths.items() if not has_ended(path, each)}
         state.ended = state.before = len(paths) - len(due)
         ledger = _Ledger(due, state)
-        with closing(_events(due, processes, scheduler, modules)) as events:
+        with closing(_events(due, processes, scheduler, modules, checkpoint_every)) as events:
             for path, event in events:
                 ledger.note(path, event)
                 if progress is not None:
@@ -187,7 +198,11 @@ def _modules(runs: Sequence[Settings], modules: Sequence[str]) -> list[str]:
 
 
 def _events(
-    due: Mapping[Path, Settings], processes: int | None, scheduler: Any, modules: Sequence[str]
+    due: Mapping[Path, Settings],
+    processes: int | None,
+    scheduler: Any,
+    modules: Sequence[str],
+    checkpoint_every: int | None,
 ) -> Generator[tuple[Path, Event], None, None]:
     if not due:
         return
@@ -197,7 +212,8 @@ def _events(
     if processes is None:
         on_gpu = any(each.device != "cpu" for each in due.values())
         processes = 1 if on_gpu else local.cores()
-    yield from local.events(due, whole_number("processes", processes, 1), modules)
+    processes = whole_number("processes", processes, 1)
+    yield from local.events(due, processes, modules, checkpoint_every)
 
 
 def has_ended(path: Path, settings: Settings) -> bool:

@@ -2,13 +2,16 @@
 
 Reading is not part of the step: it takes a separate forward pass, of a few fixed examples, which
 the step's time leaves out.  (Within the step it would slow down only those networks that have
-something to read, and the batch would add its noise.)
+something to read, and the batch would add its noise.)  What changes from step to step is a `Run`,
+which a checkpoint keeps.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from time import perf_counter
 
 import numpy as np
@@ -20,6 +23,7 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from ..nn import parameter_groups, record_mappings
 from ..numerics.gains import DIRECTIONS
+from .checkpoints import Keeper, read_checkpoint
 from .networks import Network
 from .optimising import OPTIMISERS, SCHEDULES
 from .records import Record, Step, Summary
@@ -33,45 +37,126 @@ SCORED = 16384
 """The most tokens of the validation set on which the score is measured."""
 
 
-def training(settings: Settings) -> Generator[Step | Summary, None, None]:
+def training(
+    settings: Settings, checkpoint: Path | None, every: int
+) -> Generator[Step | Summary, None, None]:
     """`mhc_demo.lab.train`, for checked settings."""
     data = TASKS[settings.task].data(settings.seed)
-    network = _network(settings, data)
-    groups = parameter_groups(network, WEIGHT_DECAY)
-    optimiser = OPTIMISERS[settings.optimiser].build(groups, settings.learning_rate)
+    run = Run(settings, data)
+    if checkpoint is not None and checkpoint.exists():
+        read_checkpoint(checkpoint).restore(run)
+    keeper = None if checkpoint is None else Keeper(checkpoint, every, run)
+    return _records(run, data, keeper)
+
+
+def trained(settings: Settings, data: Data) -> Network:
+    """The network that a run ends with."""
+    run = Run(settings, data)
+    for _ in _records(run, data, None):
+        pass
+    return run.network
+
+
+class Run:
+    """What changes as a run goes on: its record, the network, the optimiser, and chance."""
+
+    def __init__(self, settings: Settings, data: Data) -> None:
+        self.record = Record(settings)
+        self.randomness = Randomness(settings.seed, settings.device)
+        with self.randomness:  # weights that `networks` does not set, of a branch of your own
+            self.network = Network(settings, data).to(settings.device)
+        self.optimiser = self.new_optimiser()
+        self.parameters = sum(each.numel() for each in self.network.parameters())
+
+    def new_optimiser(self) -> torch.optim.Optimizer:
+        """An optimiser of the network, as it is before the first step."""
+        settings = self.record.settings
+        groups = parameter_groups(self.network, WEIGHT_DECAY)
+        return OPTIMISERS[settings.optimiser].build(groups, settings.learning_rate)
+
+    def end(self, outcome: str, score: float = math.nan) -> None:
+        """Sum up."""
+        self.record.summary = self.record.summed_up(outcome, score, parameters=self.parameters)
+
+
+class Randomness:
+    """PyTorch's generators for one run alone: in this context they go on where they were left.
+
+    Without it a branch that draws, such as one with dropout, would depend on what else draws in
+    this process, and a run that goes on from a checkpoint could not end as if it had never stopped.
+    """
+
+    def __init__(self, seed: int, device: str) -> None:
+        self._devices = [torch.cuda.current_device()] if device == "cuda" else []
+        with torch.random.fork_rng(devices=self._devices):
+            for each in self._generators():
+                each.manual_seed(seed)
+            self.states = [each.get_state() for each in self._generators()]
+
+    def _generators(self) -> list[torch.Generator]:
+        on_gpu = [torch.cuda.default_generators[each] for each in self._devices]
+        return [torch.default_generator, *on_gpu]
+
+    def __enter__(self) -> None:
+        self._others = [each.get_state() for each in self._generators()]
+        self._set(self.states)
+
+    def __exit__(self, *error: object) -> None:
+        self.states = [each.get_state() for each in self._generators()]
+        self._set(self._others)
+
+    def _set(self, states: list[Tensor]) -> None:
+        for generator, state in zip(self._generators(), states, strict=True):
+            generator.set_state(state)
+
+
+def _records(run: Run, data: Data, keeper: Keeper | None) -> Generator[Step | Summary, None, None]:
+    """The steps already done, the further ones, and the summary."""
+    record = run.record
+    yield from record.steps[:]
+    if record.summary is None:
+        yield from _further_steps(run, data, keeper)
+        if keeper is not None:
+            keeper.keep()
+    assert record.summary is not None
+    yield record.summary
+
+
+def _further_steps(run: Run, data: Data, keeper: Keeper | None) -> Generator[Step, None, None]:
+    """Train to the end."""
+    record, network, optimiser = run.record, run.network, run.optimiser
+    settings = record.settings
     factor = SCHEDULES[settings.schedule].factor
+    watch = _Watch(network, data.validation, settings.device)
     generator = np.random.default_rng(settings.seed)
-    record, watch = Record(settings), _Watch(network, data.validation, settings.device)
-    parameters = sum(each.numel() for each in network.parameters())
-    for step in range(1, settings.steps + 1):
-        start = perf_counter()
-        batch = generator.integers(len(data.train.inputs), size=settings.batch)
-        inputs, targets = _tensors(settings.device, data.train, batch)
-        loss = cross_entropy(network(inputs).flatten(0, -2), targets.flatten())
-        optimiser.zero_grad()
-        loss.backward()
-        gradient_norm = get_total_norm(p.grad for p in network.parameters() if p.grad is not None)
-        if settings.clip:
-            clip_grads_with_norm_(network.parameters(), settings.clip, gradient_norm)
-        for group in optimiser.param_groups:
-            group["lr"] = settings.learning_rate * factor(step, settings.steps)
-        optimiser.step()
-        numbers = loss.item(), gradient_norm.item()  # waits for a GPU
-        seconds = perf_counter() - start
-        record.extend([watch.step(step, *numbers, seconds, targets.numel() / seconds)])
+    for _ in record.steps:  # the batches of the steps that are done, so that the next ones follow
+        generator.integers(len(data.train.inputs), size=settings.batch)
+    for step in range(len(record.steps) + 1, settings.steps + 1):
+        with run.randomness:
+            start = perf_counter()
+            batch = generator.integers(len(data.train.inputs), size=settings.batch)
+            inputs, targets = _tensors(settings.device, data.train, batch)
+            loss = cross_entropy(network(inputs).flatten(0, -2), targets.flatten())
+            optimiser.zero_grad()
+            loss.backward()
+            norm = get_total_norm(p.grad for p in network.parameters() if p.grad is not None)
+            if settings.clip:
+                clip_grads_with_norm_(network.parameters(), settings.clip, norm)
+            for group in optimiser.param_groups:
+                group["lr"] = settings.learning_rate * factor(step, settings.steps)
+            optimiser.step()
+            numbers = loss.item(), norm.item()  # waits for a GPU
+            seconds = perf_counter() - start
+            record.extend([watch.step(step, *numbers, seconds, targets.numel() / seconds)])
+        if keeper is not None:
+            keeper.keep()
         yield record.steps[-1]
         if not math.isfinite(record.steps[-1].loss):
-            yield record.summed_up("diverged", parameters=parameters)
+            run.end("diverged")
             return
-    score = _score(network, data.validation, TASKS[settings.task].score, settings.device)
-    yield record.summed_up("finished", score, parameters=parameters)
-
-
-def _network(settings: Settings, data: Data) -> Network:
-    # Weights that `networks` does not set, of a branch of your own, come from PyTorch's generator.
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(settings.seed)
-        return Network(settings, data).to(settings.device)
+    with run.randomness:
+        score = _score(network, data.validation, TASKS[settings.task].score, settings.device)
+    run.end("finished", score)
 
 
 def _tensors(device: str, examples: Examples, rows: np.ndarray | slice) -> tuple[Tensor, Tensor]:
@@ -81,11 +166,20 @@ def _tensors(device: str, examples: Examples, rows: np.ndarray | slice) -> tuple
     return inputs, targets
 
 
-@torch.no_grad()
+@contextmanager
+def _evaluating(network: Network) -> Iterator[None]:
+    """In this context dropout, norms of batches and the like in a branch of your own are off."""
+    network.eval()
+    with torch.no_grad():
+        yield
+    network.train()
+
+
 def _score(network: Network, examples: Examples, score: str, device: str) -> float:
     tokens = examples.targets[0].size
     inputs, targets = _tensors(device, examples, slice(max(1, SCORED // tokens)))
-    logits = torch.cat([network(piece) for piece in inputs.split(max(1, 1024 // tokens))])
+    with _evaluating(network):
+        logits = torch.cat([network(piece) for piece in inputs.split(max(1, 1024 // tokens))])
     if score == "accuracy":
         return (logits.argmax(-1) == targets).double().mean().item()
     return cross_entropy(logits.flatten(0, -2), targets.flatten()).item() / math.log(2.0)
@@ -100,11 +194,10 @@ class _Watch:
         self.inputs, _ = _tensors(device, examples, slice(count))
         self.process = psutil.Process()
 
-    @torch.no_grad()
     def step(
         self, step: int, loss: float, gradient_norm: float, seconds: float, per_second: float
     ) -> Step:
-        with record_mappings(self.network) as mappings:
+        with _evaluating(self.network), record_mappings(self.network) as mappings:
             self.network(self.inputs)
         tokens = _layers_first(mappings.stack())
         off_diagonal = tokens.abs().sum((-2, -1)) - tokens.diagonal(dim1=-2, dim2=-1).abs().sum(-1)

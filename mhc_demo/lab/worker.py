@@ -10,15 +10,17 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
+from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .records import Step, Summary
     from .settings import Settings
 
 TOLD = 0.2
@@ -50,27 +52,55 @@ def few_threads(runs: Iterable[Settings]) -> Iterator[None]:
 
 
 def train_into(
-    file: str, values: Mapping[str, Any], told: Callable[[int], None] = lambda step: None
+    file: str,
+    values: Mapping[str, Any],
+    told: Callable[[int], None] = lambda step: None,
+    checkpoint_every: int | None = None,
 ) -> str:
     """Train on one thread, with a record in `file`; returns the outcome.
 
-    `told` hears the number of steps done, a few times a second.
+    `told` hears the number of steps done, a few times a second.  With `checkpoint_every` there is a
+    checkpoint beside the file until the run has ended, and the run goes on from one that is there.
     """
     import torch
 
-    from . import Settings, Step, recorded, train
+    from . import Settings, Step, recorded
 
     torch.set_num_threads(1)
     settings = Settings(**values)
+    checkpoint = checkpoint_beside(file)
     last, outcome = -TOLD, "interrupted"
-    for record in recorded(train(settings), settings, file):
+    for record in recorded(_going_on(settings, checkpoint, checkpoint_every), settings, file):
         if isinstance(record, Step):
             if monotonic() - last >= TOLD:
                 told(record.step)
                 last = monotonic()
         else:
             outcome = record.outcome
+    if checkpoint_every is not None:
+        checkpoint.unlink(missing_ok=True)
     return outcome
+
+
+def checkpoint_beside(record: str | Path) -> Path:
+    """The checkpoint of a run in a sweep, by the file of its record."""
+    path = Path(record)
+    return path.with_name(f".{path.stem}.pt")
+
+
+def _going_on(
+    settings: Settings, checkpoint: Path, every: int | None
+) -> Generator[Step | Summary, None, None]:
+    """The run, from its checkpoint on if there is one of use."""
+    from . import CheckpointError, train
+
+    if every is None:
+        return train(settings)
+    try:
+        return train(settings, checkpoint=checkpoint, checkpoint_every=every)
+    except CheckpointError:  # it is of another version, say: then a half run is run again
+        checkpoint.unlink()
+        return train(settings, checkpoint=checkpoint, checkpoint_every=every)
 
 
 def import_all(modules: Sequence[str]) -> None:
@@ -108,7 +138,10 @@ def main() -> None:
         request = requests.get()
         try:
             outcome = train_into(
-                request["file"], request["settings"], lambda step: answer(step=step)
+                request["file"],
+                request["settings"],
+                lambda step: answer(step=step),
+                request["checkpoint_every"],
             )
             answer(outcome=outcome)
         except Exception as error:  # a run that fails must not cost the others

@@ -86,6 +86,16 @@ FORMULAS: dict[str, Formula] = {
         "What the residual path does to the streams through all layers together.",
         MHC_PAPER + ", section 3.1",
     ),
+    "jacobian": Formula(
+        "Jacobian of the whole network",
+        r"<jacobian> = \frac{\partial <x>_{<L>+1}}{\partial <x>_1} = \prod_{<l>=<L>}^{1}"
+        r"\left( <h_res>_l + (<h_post>_l)^{\top} <F>'_l \, <h_pre>_l + \cdots \right)",
+        "J, the derivative of the last streams by the first, is the product over the layers of "
+        "H res plus H post transposed times the derivative of F times H pre, and so on",
+        "The composite is what is left without the branches. The dots are derivatives of the "
+        "mappings, which depend on x as well.",
+        "Derivative of Eq. 3",
+    ),
     "forward": Formula(
         "Amax gain, forward",
         r"<forward> = \max_i \left| \sum_{j=1}^{<n>} A_{ij} \right|",
@@ -110,6 +120,17 @@ FORMULAS: dict[str, Formula] = {
         "sum to n, and no column sum can exceed n: one exact direction caps the other, at any "
         "depth.",
         MHC_PAPER + ", section 4.1, for doubly stochastic matrices",
+    ),
+    "spectral": Formula(
+        "Why no input grows",
+        r"\lVert <h_res> \rVert_2 \;\le\; \sqrt{\lVert <h_res> \rVert_1 \, "
+        r"\lVert <h_res> \rVert_{\infty}} \;\le\; 1",
+        "the spectral norm of H res is at most the square root of its largest column sum times its "
+        "largest row sum, which is at most 1",
+        "For entries that are not negative, with rows and columns that sum to 1: the weighted "
+        "averages of the permutation matrices, or Birkhoff polytope. If only the rows sum to 1, "
+        "the norm can reach √n.",
+        MHC_PAPER + ", section 4.1",
     ),
     "gaussian": Formula(
         "Random logits",

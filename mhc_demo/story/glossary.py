@@ -41,8 +41,7 @@ TERMS: dict[str, Term] = {
     "x": Term("Residual stream", "What all layers read from and add to.", "x"),
     "stream": Term(
         "Residual stream",
-        "What runs through the whole network: every layer reads from it and adds to it, and takes "
-        "nothing away.",
+        "What runs through the whole network: every layer reads from it and adds to it.",
         words=("residual stream", "residual connection"),
     ),
     "streams": Term(
@@ -123,8 +122,9 @@ TERMS: dict[str, Term] = {
     ),
     "sinkhorn": Term(
         "Sinkhorn–Knopp",
-        "Divide each column by its sum, then each row by its sum, and again: a positive matrix "
-        "comes to be doubly stochastic (Sinkhorn and Knopp 1967; mHC paper, Eq. 9).",
+        "Divide each column by its sum, then each row, and again: a positive matrix comes to be "
+        "doubly stochastic, the one nearest to it by Kullback–Leibler divergence (1967; mHC paper, "
+        "Eq. 9). It takes logits: applied to its own result it changes it again.",
         r"\text{SK}",
         ("Sinkhorn–Knopp", "Sinkhorn and Knopp"),
     ),
@@ -146,7 +146,7 @@ TERMS: dict[str, Term] = {
     "doubly_stochastic": Term(
         "Doubly stochastic",
         "No entry is negative, and every row and every column sums to 1: each stream becomes a "
-        "weighted average of all, and none is lost.",
+        "weighted average of all.",
         words=("doubly stochastic",),
     ),
     "ones": Term(
@@ -162,7 +162,8 @@ TERMS: dict[str, Term] = {
     "amax": Term(
         "Amax gain magnitude",
         "Forward, the largest absolute row sum of a matrix; backward, its largest absolute column "
-        "sum: how much it amplifies what all streams share (mHC paper, section 3.1).",
+        "sum: how much it amplifies what all streams share (mHC paper, section 3.1). A product’s "
+        "may exceed the product of the gains.",
         words=("composite Amax gain", "Amax gain", "gains", "gain"),
     ),
     "forward": Term(
@@ -186,6 +187,13 @@ TERMS: dict[str, Term] = {
         "Column sum",
         "The same for gradients: what reaches one stream from all of them.",
         words=("column sums", "column sum"),
+    ),
+    "jacobian": Term(
+        "Jacobian",
+        "All derivatives of what leaves a network by what enters it. Its norm says by how much a "
+        "small change can grow on the way.",
+        "D",
+        ("Jacobian",),
     ),
     "decade": Term("Decade", "A factor of ten.", words=("decades", "decade")),
     # The experiment

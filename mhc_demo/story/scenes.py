@@ -31,11 +31,49 @@ from ..numerics.signal import signal_surface
 from ..numerics.surface import EXPERIMENT_PARAMETERS, Experiment, gain_surface, layer_gains
 from .formulas import FORMULAS
 from .glossary import explained
+from .measured import MEASURED
 
 NUMBER = re.compile(r"\{([^|{}]+)\|(\w+)\}")
 """A number as the reader sees it, and the function that computes it."""
 CITED = re.compile(r"\[([^|\[\]]+)\|([^|\[\]]+)\]")
 """A number that a paper printed, and where."""
+
+
+@dataclass(frozen=True)
+class Guess:
+    """What the reader guesses before a scene tells it; whoever goes on is told without a guess."""
+
+    asks: str
+    """In place of the scene's text, until the answer is shown."""
+    answer: str
+    """The number that is guessed, as the scene's text has it."""
+    before: Mapping[str, int] = field(default_factory=dict)
+    """Where sliders stand until then; the answer moves them to where the scene has them."""
+    covers: tuple[str, ...] = ()
+    """The names of the figures that would tell."""
+    secret: bool = False
+    """Whether the numbers in huge type and what is written below the plots would tell too."""
+    mark: str = ""
+    """The figure on whose axis of gains the reader drags a mark, at the scene's depth."""
+    choices: tuple[tuple[str, float], ...] = ()
+    """Else what there is to choose, each with the largest number for which it is right."""
+    plays: bool = False
+    """Whether the answer is played, as by the key P."""
+
+    def right(self) -> int:
+        """Which of the choices is right."""
+        answer = value_of(self.answer)
+        return next(i for i, (_, most) in enumerate(self.choices) if answer <= most)
+
+
+def value_of(number: str) -> float:
+    """The value of a number that is written in a text.
+
+    >>> value_of("10^2"), value_of("1.13")
+    (100.0, 1.13)
+    """
+    base, caret, power = number.partition("^")
+    return float(base) ** float(power) if caret else float(number.replace(",", ""))
 
 
 @dataclass(frozen=True)
@@ -56,15 +94,21 @@ class Scene:
     """What the presenter's view keeps at hand."""
     headline: bool = True
     """Whether to show the two huge numbers, which would give away the point of "harmless"."""
+    hidden: tuple[str, ...] = ()
+    """The names of the view's figures that the scene is not about."""
+    guess: Guess | None = None
+    """What the audience guesses first."""
+    short: str = ""
+    """The text in the short way, where it has to say more or less."""
 
 
 SCENES: dict[str, Scene] = {
     "surge": Scene(
         title="Something goes wrong at step 12,000",
         text="DeepSeek trained a 27B model with Hyper-Connections. Near step [12,000|Fig. 2] the "
-        "loss jumps up, and the size of the gradients with it. This picture shows what such wiring "
-        "can do: a signal of size 1 enters 4 streams at the left, and runs through 64 layers of "
-        "random mixing.",
+        "loss jumps up, and the size of the gradients with it. The picture is not that model, but "
+        "the same wiring with random weights: a signal of size 1 enters 4 streams at the left, and "
+        "runs through 64 layers. Its size at the end stands at the right.",
         question="How large is the signal when it comes out?",
         notes="Give them five seconds with the picture before you say anything. The lanes grow "
         "taller: that is the signal. Do not give the number yet. Random matrices are where the "
@@ -72,11 +116,12 @@ SCENES: dict[str, Scene] = {
         state={"view": "signal", "iterations": 0},
         controls=("depth",),
         headline=False,
+        hidden=("signal-projected",),  # the same as HC's at 0 iterations
     ),
     "stream": Scene(
         title="One residual stream",
         text="This is what every deep network has done since ResNet. A layer adds its output to "
-        "the stream and takes nothing away: x + F(x). Through 64 layers the signal that entered "
+        "the stream: x + F(x). Through 64 layers the signal that entered "
         "keeps its size: a gain of {1.00|hc}.",
         formula="residual",
         question="What happens to the signal if a layer learns nothing at all?",
@@ -92,6 +137,7 @@ SCENES: dict[str, Scene] = {
         },
         controls=("depth",),
         headline=False,
+        hidden=("signal-projected",),
     ),
     "widen": Scene(
         title="Four streams, and a matrix between them",
@@ -105,6 +151,11 @@ SCENES: dict[str, Scene] = {
         state={"view": "signal", "iterations": 0, "depth": 4, "zoom": 4},
         controls=("depth",),
         headline=False,
+        hidden=("signal-projected",),
+        short="Hyper-Connections (HC) keep n = 4 streams side by side. In every layer a learned 4 "
+        "× 4 matrix mixes them. The ribbons are its weights: the wider, the larger, and dashed if "
+        "negative. F is the layer’s own work, which we leave out here. Nothing limits the "
+        "weights, so the numbers at the right grow after a few layers already.",
     ),
     "bought": Scene(
         title="What widening bought",
@@ -113,8 +164,9 @@ SCENES: dict[str, Scene] = {
         "mHC [26.0|Table 4].",
         question="So what is wrong with HC?",
         notes="Nobody wants to give the streams up. The paper prints benchmarks for 27B only, so "
-        "do not say that it holds at every size. The question is how to keep the gain in quality "
-        "and lose the jump at step 12,000.",
+        "do not say that it holds at every size. Of the [0.027|Table 1] by which HC lowers the "
+        "loss, H_res alone brings [0.022|Table 1]: it is the mixing that pays. The question is "
+        "how to keep the gain in quality and lose the jump at step 12,000.",
         state={"view": "benchmarks"},
         controls=(),
         headline=False,
@@ -136,7 +188,7 @@ SCENES: dict[str, Scene] = {
         title="Sixty-four layers",
         text="{2.83|typical} to the power of 64 would be {10^28.9|power}. But signs cancel, and "
         "the largest rows do not line up: each layer multiplies by {1.75|factor}. Still, 64 "
-        "layers amplify by {10^16.2|hc}.",
+        "layers amplify by {10^16.2|hc}, in the median of 32 networks.",
         formula="composite",
         question="And a gradient, on its way back through the same layers?",
         notes="Drag Depth to both ends. Dashed is the backward direction: just as bad. The dotted "
@@ -146,6 +198,20 @@ SCENES: dict[str, Scene] = {
         "signal vanishes instead: try Streams.",
         state={"view": "composite", "iterations": 0},
         controls=("depth", "streams"),
+        guess=Guess(
+            asks="One layer can make a signal at most {2.83|typical} times as large, typically: "
+            "we call that its gain. Now 64 such layers stand in a row, each with another matrix. "
+            "How large is the gain of all together?",
+            answer="10^16.2",
+            covers=("composite",),
+            secret=True,
+            mark="composite",
+        ),
+        hidden=("iterations", "headline-projected"),
+        short="It is not {2.83|typical} to the power of 64: signs cancel, and the largest rows do "
+        "not line up, so each further layer multiplies by about {1.75|factor}. Still, what comes "
+        "out of 64 layers can be {10^16.2|hc} times as large as what went in. A gradient on its "
+        "way back grows just as much.",
     ),
     "dial": Scene(
         title="Turn the dial to 1",
@@ -158,6 +224,20 @@ SCENES: dict[str, Scene] = {
         "anything happens. Do not explain it yet: the next two scenes do.",
         state={"view": "composite", "iterations": 1},
         controls=("iterations", "depth"),
+        guess=Guess(
+            asks="mHC changes every matrix: it takes the exponential of each entry, then divides "
+            "each column by its sum, and each row. This is one iteration. Where will the gain of "
+            "{10^16.2|hc} go?",
+            answer="1.13",
+            before={"iterations": 0},
+            covers=("iterations",),
+            mark="composite",
+        ),
+        short="Now no entry is negative, and each row sums to 1. So each stream becomes a "
+        "weighted average of the four, and an average is never larger than what goes in: forward "
+        "the gain is 1. Dividing the rows spoils the column sums a little, so backward it is "
+        "{1.13|projected}, and more iterations bring that to 1 as well. This is mHC; the "
+        "algorithm is Sinkhorn’s and Knopp’s.",
     ),
     "work": Scene(
         title="One iteration, step by step",
@@ -187,6 +267,12 @@ SCENES: dict[str, Scene] = {
         state={"projection": "rows", "view": "matrices"},
         controls=("depth", "projection"),
         headline=False,
+        hidden=("matrix-layer-hc", "matrix-composite-hc"),
+        short="Why does it hold? Here only the rows are divided. At the right of each matrix "
+        "stand its row sums: all 1.00, in one layer and in the product of 64, so forward nothing "
+        "grows. All entries of the product add up to n = 4, and none is negative, so no column "
+        "can sum to more than 4. The largest sums to {1.74|member_backward}: by so much a "
+        "gradient can grow. mHC divides the columns too, which brings this near 1.",
     ),
     "exp": Scene(
         title="The sign and the sum",
@@ -200,6 +286,19 @@ SCENES: dict[str, Scene] = {
         "in the worst-case definition of the gain. The paper’s own gain is exactly 1 for them.",
         state={"view": "composite", "projection": "exp"},
         controls=("depth", "projection"),
+        guess=Guess(
+            asks="Take the exponential alone, and divide nothing. Every entry is positive then, as "
+            "with mHC. What is the gain of 64 layers?",
+            answer="10^50.8",
+            covers=("composite", "iterations"),
+            secret=True,
+            choices=(
+                ("It stays near 1", 10.0),
+                ("Between that and HC’s", 1e15),
+                ("As large as HC’s", 1e18),
+                ("Far larger than HC’s", math.inf),
+            ),
+        ),
     ),
     "others": Scene(
         title="The other nineteen iterations",
@@ -251,12 +350,23 @@ SCENES: dict[str, Scene] = {
         "that training does, not something that is there at the start.",
         state={"view": "composite", "init": "equal-drift", "spread": 0.2, "iterations": 20},
         controls=("iterations", "spread"),
+        guess=Guess(
+            asks="Nobody trains with random mixing. Training starts at the identity, where every "
+            "stream keeps to itself, and drifts. Let HC’s matrices move away from it by "
+            "{0.79|distance_moved} each. How large is the gain of 64 of them?",
+            answer="16.8",
+            covers=("composite", "iterations"),
+            secret=True,
+            mark="composite",
+        ),
     ),
     "training": Scene(
-        title="The same data, the same seed, three networks",
-        text="Three small networks learn handwritten digits: the plain residual network, HC and "
-        "mHC, 64 layers deep, at a learning rate of 0.03. One seed is replayed; the thin lines "
-        "are the other fifteen. At the right every dot is a seed’s final accuracy.",
+        title="Three networks learn, or do not",
+        text="Each was trained with 16 seeds. HC learned in {1|fails_learned_hc} of them, the "
+        "plain residual network in {10|fails_learned_residual} and mHC in {15|fails_learned_mhc}: "
+        "to an accuracy of {28 %|fails_enough} or more, where guessing reaches {10 "
+        "%|fails_chance}. Every dot is a seed’s final accuracy. One seed is replayed, and the "
+        "thin lines are the others.",
         question="Is it the seed, or is it the method?",
         notes="Press P: the run takes ten seconds. Watch HC’s gain leave the ground before its "
         "loss does. Then read the rates below the plots aloud, with their intervals. Show the "
@@ -269,6 +379,50 @@ SCENES: dict[str, Scene] = {
             "lab_depth": 64,
             "lab_learning_rate": 0.03,
         },
+        controls=(),
+        headline=False,
+        guess=Guess(
+            asks="A plain residual network, HC and mHC learn handwritten digits: 64 layers, at a "
+            "high learning rate of 0.03. All three start from the same seed, and the whole is "
+            "repeated with 16 seeds. How often does HC learn?",
+            answer="1",
+            covers=(
+                "runs-gain",
+                "runs-loss",
+                "runs-gradient_norm",
+                "runs-layers",
+                "runs-score",
+                "runs-ablation",
+            ),
+            secret=True,
+            choices=(
+                ("Never", 0.0),
+                ("In 1 to 5 of 16", 5.0),
+                ("In 6 to 11 of 16", 11.0),
+                ("In 12 or more", 16.0),
+            ),
+            plays=True,
+        ),
+    ),
+    "whole": Scene(
+        title="The whole network",
+        text="The composite leaves out what the layers add. If that counts too, by how much "
+        "can a small change of the streams grow? Before training the composite’s norm is "
+        "{1.00|composite_start_hc} in all three networks, and the whole network’s is "
+        "{29.2|jacobian_start_residual} (residual), {56.1|jacobian_start_hc} (HC) and "
+        "{47.6|jacobian_start_mhc} (mHC). After training, where HC fails, they are "
+        "{137|jacobian_fails_residual}, {10^28.7|jacobian_fails_hc} and {197|jacobian_fails_mhc}.",
+        formula="jacobian",
+        question="So what does a composite of 1 promise, and what does it not?",
+        notes="It promises that the mixing adds no growth of its own. It does not promise a small "
+        "gradient, because the branches add theirs. Solid lines are the whole network, dashed ones "
+        "H_res alone, the medians of {12|jacobian_seeds} seeds. At the left HC’s line is the "
+        "highest, and mixing is not the reason: each of its layers reads one stream and writes to "
+        "all four. Copy one stream to all at the entry and average them at the exit, as the "
+        "network does, and all three give {29.2|through_start_hc}. In the middle HC has learned, "
+        "to {96 %|explodes_accuracy_hc}, though its network can grow a change by "
+        "{10^5.7|jacobian_explodes_hc}: a large number is a risk, not yet a loss.",
+        state={"view": "jacobian"},
         controls=(),
         headline=False,
     ),
@@ -307,6 +461,19 @@ SCENES: dict[str, Scene] = {
         },
         controls=("iterations", "depth"),
         headline=False,
+        guess=Guess(
+            asks="Row sums of 1 keep what all streams share, and column sums of 1 keep their mean. "
+            "Here +1 enters one stream and −1 another. How much of that difference is left after "
+            "5 layers?",
+            answer="0.02",
+            before={"depth": 1},
+            choices=(
+                ("A fiftieth or less", 0.02),
+                ("About a tenth", 0.2),
+                ("About half", 0.7),
+                ("Nearly all of it", 1.0),
+            ),
+        ),
     ),
     "collapse": Scene(
         title="Is that the price of mHC?",
@@ -343,18 +510,38 @@ SCENES: dict[str, Scene] = {
     "home": Scene(
         title="To take home",
         text="Multiply matrices that nothing limits, and the signal explodes or vanishes: "
-        "{10^16.2|hc} after 64 layers. Let no entry be negative and let the sums be 1, and it "
-        "keeps its size at any depth: {1.13|projected}. Ask two things of your own model: the "
-        "gain of its composite in both directions, and how much it still mixes.",
+        "{10^16.2|hc} after 64 random layers. Let no entry be negative and every sum be 1, and "
+        "it keeps its size at any depth: {1.13|projected}. Ask two things of your own model: how "
+        "large is the gain of its composite, in both directions, and how much do its layers "
+        "still mix?",
         question="Which of the two will you look at first?",
-        notes="Leave this on the screen for the questions. The gain is of the residual mappings "
-        "alone; the whole network’s Jacobian also has the branches in it. Anybody can open this "
-        "page, and mhc-demo inspects the matrices of a model of one’s own.",
-        state={"view": "signal", "iterations": 1},
-        controls=("iterations", "depth"),
+        notes="Leave this on the screen for the questions: the code opens this page on their "
+        "phones. If it says that only this machine can reach the page, serve it to the hall next "
+        "time. What they may have read about all this is the view beside the link. To inspect a "
+        "model of their own they need the library, not the page.",
+        state={"view": "link", "iterations": 1},
+        controls=(),
+        headline=False,
     ),
 }
 """Every scene by its name, in the order of the story: a lecture of some twenty minutes."""
+
+SHORT = ("surge", "widen", "explosion", "dial", "why", "training")
+"""The short way through it, for a reader who is alone: some two minutes."""
+WAYS = {"The whole lecture": "whole", "The story in two minutes": "short"}
+"""The ways through the story, by their names in links."""
+
+
+def scenes_of(way: str) -> tuple[str, ...]:
+    """The scenes of a way through the story, in their order."""
+    return SHORT if way == "short" else tuple(SCENES)
+
+
+def beginning(name: str, *, revealed: bool) -> dict[str, Any]:
+    """The state that a scene begins with, which differs until a guess has its answer."""
+    scene = SCENES[name]
+    before = scene.guess.before if scene.guess and not revealed else {}
+    return {**scene.state, **before}
 
 
 class Results:
@@ -432,6 +619,7 @@ NUMBERS: dict[str, Callable[[Results], str]] = {
     "writes": lambda results: f"{_traffic_of_27b('written'):.1f}",
     "reads_fused": lambda results: f"{_traffic_of_27b('read', fused=True):.1f}",
     "writes_fused": lambda results: f"{_traffic_of_27b('written', fused=True):.1f}",
+    **MEASURED,
 }
 """The functions that compute the numbers in the texts, formatted as there."""
 
@@ -503,7 +691,7 @@ def _traffic_of_27b(kind: str, *, fused: bool = False) -> float:
 
 
 @cache
-def scenes_for_browser() -> list[dict[str, str]]:
+def scenes_for_browser() -> list[dict[str, Any]]:
     """All scenes as the browser gets them: what the audience reads as HTML, the rest as text."""
     return [
         {
@@ -512,17 +700,48 @@ def scenes_for_browser() -> list[dict[str, str]]:
             "text": explained(markup(scene.text)),
             "formula": FORMULAS[scene.formula].markup() if scene.formula else "",
             "question": explained(markup(scene.question)),
-            "notes": NUMBER.sub(lambda m: m[1], scene.notes),
+            "notes": plain(scene.notes),
+            "in_short": name in SHORT,
+            "hidden": scene.hidden,
         }
+        | ({"short": explained(markup(scene.short))} if scene.short else {})
+        | ({"guess": _for_browser(scene, scene.guess)} if scene.guess else {})
         for name, scene in SCENES.items()
     ]
 
 
+def _for_browser(scene: Scene, guess: Guess) -> dict[str, Any]:
+    return {
+        "asks": explained(markup(guess.asks)),
+        "answer": _raised(guess.answer),
+        "covers": guess.covers,
+        "secret": guess.secret,
+        "mark": guess.mark,
+        "depth": scene.state.get("depth", 64),
+        "choices": [title for title, _ in guess.choices],
+        "right": guess.right() if guess.choices else None,
+        "before": dict(guess.before),
+        "then": {name: scene.state[name] for name in guess.before},
+        "plays": guess.plays,
+    }
+
+
 def markup(text: str) -> str:
-    """A scene's text as HTML: numbers in bold, those of a paper with their place."""
+    """A scene's text as HTML: numbers in bold, the last of those from one place with the place."""
     text = html.escape(text, quote=False)
     text = NUMBER.sub(lambda m: f"<b>{_raised(m[1])}</b>", text)
-    return CITED.sub(lambda m: f"<b>{_raised(m[1])}</b> <cite>({m[2]})</cite>", text)
+    last = {m[2]: m.end() for m in CITED.finditer(text)}
+
+    def cited(m: re.Match[str]) -> str:
+        place = f" <cite>({m[2]})</cite>" if m.end() == last[m[2]] else ""
+        return f"<b>{_raised(m[1])}</b>{place}"
+
+    return CITED.sub(cited, text)
+
+
+def plain(text: str) -> str:
+    """A scene's text without markup, numbers of a paper with their place."""
+    return CITED.sub(lambda m: f"{m[1]} ({m[2]})", NUMBER.sub(lambda m: m[1], text))
 
 
 def _raised(number: str) -> str:

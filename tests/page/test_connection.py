@@ -315,4 +315,4 @@ def test_after_a_restart_the_page_is_opened_anew_as_it_was(
 
     comparing.eventually(as_it_was)
     presenting.page.keyboard.press("PageDown")
-    expect(presenting.page).not_to_have_url(re.compile("scene=dial"))
+    expect(presenting.page).to_have_url(re.compile("revealed=dial"))

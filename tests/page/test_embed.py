@@ -307,22 +307,22 @@ def test_a_given_height_is_kept(tab: Callable[..., File], folder: Path) -> None:
     expect(file.page.locator(".caption")).to_be_in_viewport()
 
 
-@pytest.mark.parametrize(
-    "name",
-    [name for name, scene in SCENES.items() if scene.state.get("view") not in ("cost", "lab")],
-)
+@pytest.mark.parametrize("name", SCENES)
 def test_each_scene_is_drawn(tab: Callable[..., File], folder: Path, name: str) -> None:
     scene = SCENES[name]
     file = tab().show(exported(folder, f"scene-{name}", scene=name))
     page = file.page
     expect(page.get_by_role("heading", level=1)).to_have_text(scene.title)
-    steps = scene.state.get("view") == "sinkhorn"  # it has a slider of its own
+    steps = scene.state.get("view") in ("sinkhorn", "lab")  # they have a slider of their own
     expect(page.get_by_role("slider")).to_have_count(
         len({"iterations", "depth"} & set(scene.controls)) + steps
     )
     expect(page.locator(".mhc-headline")).to_have_count(int(scene.headline))
     if scene.state.get("view") == "figure8":
         expect(page.locator(".fig8-matrix")).to_have_count(12)
+        return
+    if scene.state.get("view") == "cost":
+        expect(page.locator(".cost-table")).to_have_count(2)
         return
     plots = page.locator(".plot").filter(visible=True)
     expect(page.get_by_role("img").filter(visible=True)).to_have_count(plots.count())

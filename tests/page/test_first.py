@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from .conftest import JOINED, Explorer, serve
 
@@ -89,6 +89,17 @@ def test_the_picture_and_both_sliders_need_no_session(explorer: Explorer, addres
     expect(explorer.page.locator(JOINED)).to_be_attached()
     expect(explorer.slider("Depth (layers)")).to_have_value("120")
     assert explorer.gain(1) == explorer.gain(0)
+
+
+def test_without_scripts_there_is_a_picture_with_its_numbers(
+    browser: Browser, address: str
+) -> None:
+    with browser.new_context(java_script_enabled=False) as context:
+        page = context.new_page()
+        page.goto(f"{address}?depth=64&iterations=1")
+        picture = page.locator("figure.mhc-still")
+        expect(picture.locator("svg")).to_be_visible()
+        expect(picture.locator("figcaption b")).to_have_text(["1016.2", "1.13"])
 
 
 @pytest.mark.parametrize(

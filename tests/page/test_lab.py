@@ -13,8 +13,9 @@ import pytest
 from playwright.sync_api import Locator, expect
 
 from mhc_demo.app.lasting import LASTS
-from mhc_demo.lab import COMPARED, CONNECTIONS, Settings, read_record, recorded, train
+from mhc_demo.lab import COMPARED, CONNECTIONS, TASKS, Settings, read_record, recorded, train
 from mhc_demo.lab.evidence import recorded_runs
+from mhc_demo.lab.networks import Network
 
 from .conftest import Explorer, serve
 
@@ -74,10 +75,12 @@ def test_three_networks_train_and_what_came_out_stays(address: str, new_explorer
     press(explorer, "Train it here")
     expect(status(explorer)).to_have_text("Done.", timeout=PATIENCE)
     table = explorer.page.locator(".lab-results table")
-    for title in map(CONNECTIONS.get, COMPARED):
-        expect(table.get_by_role("row", name=re.compile(f"^{title}"))).to_contain_text(
-            f"finished, {steps} steps"
-        )
+    task = TASKS["digits"].data(0)
+    for name in COMPARED:
+        row = table.get_by_role("row", name=re.compile(f"^{CONNECTIONS[name]}"))
+        network = Network(Settings(connection=name, depth=4), task)
+        count = sum(each.numel() for each in network.parameters())
+        expect(row).to_contain_text(f"{count:,}finished, {steps} steps")
     drawn = explorer.plotted("lab-gain")
     assert set(drawn) == {
         f"{t}, {d}" for t in map(CONNECTIONS.get, COMPARED) for d in ("forward", "backward")

@@ -47,14 +47,21 @@ def test_a_lecture_fits_small_projectors_in_one_type(explorer: Explorer, address
     page.set_viewport_size({"width": 1920, "height": 1080})
     # The first key makes a lecture fill the screen, whose size Playwright then cannot change.
     page.add_init_script("Element.prototype.requestFullscreen = async () => {}")
-    explorer.open(address, "?scene=explosion&present=1", controls=False)
+    explorer.open(address, "?scene=others&present=1", controls=False)
     fits(explorer, 2, type_="20.0px")
+    page.goto(f"{address}?scene=explosion&revealed=explosion&present=1")
+    fits(explorer, 1, type_="20.0px")
     for width, height in ((1280, 720), (1366, 768), (1024, 768)):
         page.set_viewport_size({"width": width, "height": height})
-        fits(explorer, 2)
+        fits(explorer, 1)
     for scene in ("dial", "work", "why"):
         page.keyboard.press("PageDown")
         expect(page).to_have_url(re.compile(f"scene={scene}"))
+        if SCENES[scene].guess:
+            page.keyboard.press("PageDown")
+            expect(page).to_have_url(re.compile(f"revealed={scene}"))
+    fits(explorer, 2)  # those that the scene is about
+    page.goto(f"{address}?view=matrices&present=1")
     fits(explorer, 4, rows=2)  # never one alone in a row
     page.set_viewport_size({"width": 1280, "height": 720})
     fits(explorer, 4)
@@ -117,7 +124,7 @@ def test_any_view_is_presented_from_the_page_by_keyboard(explorer: Explorer, add
 
 def test_neither_play_nor_haste_parts_page_and_link(explorer: Explorer, address: str) -> None:
     page = explorer.page
-    explorer.open(address, "?scene=explosion&present=1", controls=False)
+    explorer.open(address, "?scene=explosion&revealed=explosion&present=1", controls=False)
     depth = explorer.slider("Depth (layers)")
     page.keyboard.press("p")
     expect(depth).to_have_value(re.compile("^(6[7-9]|[7-9].)$"))

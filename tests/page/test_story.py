@@ -36,6 +36,10 @@ def test_the_whole_story_can_be_told_with_a_clicker(
         page.keyboard.press("PageDown")
         expect(title(page)).to_have_text(scene.title)
         expect(page).to_have_url(re.compile(f"scene={name}"))
+        expect(page.locator(".mhc-story .question")).to_have_count(0 if scene.guess else 1)
+        if scene.guess:
+            page.keyboard.press("PageDown")  # the answer
+            expect(page.locator(".mhc-story .question")).to_have_count(1)
         expect(page.locator(".mhc-headline")).to_be_visible(visible=scene.headline)
         for control in ("Sinkhorn iterations", "Depth (layers)", "Spread", "Projection"):
             role = "combobox" if control == "Projection" else "slider"
@@ -90,9 +94,11 @@ def figure_8_fits_one_screen(explorer: Explorer) -> None:
 
 def test_a_scene_sets_the_page_and_its_sliders_stay_live(shared: Explorer, address: str) -> None:
     explorer, page = shared, shared.page
-    page.get_by_role("button", name=re.compile("The story")).click()
-    expect(title(page)).to_have_text(TITLES[0])
-    for _ in range(NAMES.index("sharp")):
+    page.get_by_role("button", name="As a lecture").click()
+    for name in NAMES[: NAMES.index("sharp")]:
+        expect(title(page)).to_have_text(SCENES[name].title)
+        if SCENES[name].guess:
+            page.get_by_role("button", name="Show the answer").click()
         page.get_by_role("button", name="Next ▶", exact=True).click()
     expect(title(page)).to_have_text(SCENES["sharp"].title)
     expect(explorer.number(1)).to_have_text("1.80")
@@ -113,7 +119,7 @@ def test_a_scene_sets_the_page_and_its_sliders_stay_live(shared: Explorer, addre
 
 def test_each_key_of_the_presenter(explorer: Explorer, address: str) -> None:
     page = explorer.page
-    explorer.open(address, "?scene=dial&present=1&iterations=0", controls=False)
+    explorer.open(address, "?scene=dial&revealed=dial&present=1&iterations=0", controls=False)
     label = re.compile("^Composite Amax gain against depth")
     expect(page.get_by_role("img", name=label)).to_be_visible()
     expect(page.locator(".mhc-plots")).to_be_hidden()  # no files in front of an audience
@@ -129,7 +135,9 @@ def test_each_key_of_the_presenter(explorer: Explorer, address: str) -> None:
     expect(page.locator(".mhc-cover")).to_have_count(0)
     page.keyboard.press("p")
     expect(explorer.slider("Sinkhorn iterations")).not_to_have_value(re.compile("^[01]$"))
-    page.keyboard.press("r")
+    page.keyboard.press("r")  # also to the guess with which the scene begins
+    expect(explorer.slider("Sinkhorn iterations")).to_have_value("0")
+    page.keyboard.press("PageDown")
     expect(explorer.slider("Sinkhorn iterations")).to_have_value("1")
     page.keyboard.press("s")
     expect(page).not_to_have_url(re.compile("seed=42"))

@@ -25,6 +25,9 @@ from . import figure8
 from . import benchmarks
 from . import formulas
 from . import lab
+from . import jacobian
+from . import claims
+from . import link
 # isort: on
 
 
@@ -48,15 +51,18 @@ __all__ = [
     "VIEWS",
     "View",
     "benchmarks",
+    "claims",
     "compare",
     "composite",
     "cost",
     "figure8",
     "formulas",
     "groups",
+    "jacobian",
     "lab",
     "layer_axis",
     "layers",
+    "link",
     "matrices",
     "mixing",
     "phase",

@@ -36,6 +36,7 @@ QUESTIONS = {
     "Real models": "Is it so in a model that was trained?",
     "Training": "What does it do to a network while it learns?",
     "Formulas": "What exactly is computed?",
+    "Take home": "What is true of what you have read, and where is this page?",
 }
 """The groups of views in their order, each with the question that it answers."""
 

@@ -9,29 +9,23 @@ do with the experiment of the other views.
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Mapping
 from functools import partial
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import panel as pn
 import panel_material_ui as pmui
 import param
 from bokeh.plotting import figure
 
-from ...figures import style
-from ...lab.connections import COMPARED, CONNECTIONS
-from ...lab.evidence import Replay, Runs, ablated, has_runs, percent, recorded_runs, told
-from ...lab.figure import LabFigure, colour_of, titles
+from ...lab.connections import COMPARED
+from ...lab.evidence import Replay, Runs, ablated, has_runs, recorded_runs, told
+from ...lab.figure import LabFigure
 from ...lab.records import Record
 from ...lab.replay import ALONG, ReplayFigure, Scores
 from ...lab.settings import PRESETS, SETTINGS, Settings
-from ...lab.table import LEARNED, wilson
-from ...lab.tasks import TASKS
-from ...numerics.numbers import in_html
-from ...numerics.paper import MHC_PAPER, TRAINING_OVERHEAD
+from ...lab.verdict import rates, swatches, verdict
 from .. import icons
 from .._panel import hold
 from ..components import Slider
@@ -41,6 +35,7 @@ from ..fields import typed
 from ..snippet import lab_snippet
 from ..training import Training
 from .base import UNLIMITED, WIDE, View, html, legend, note, paragraph, plots
+from .lab_words import progress, results
 
 if TYPE_CHECKING:
     from ..state import State
@@ -61,8 +56,6 @@ LAST_REPLAYED = Settings().steps
 """Where the replay stands at first: the end of most recorded runs."""
 REPLAY_PARAMETERS = ("replay",)
 """The page's parameters of the recorded runs."""
-COLOURS = {"residual": "identity", "hc": "hc", "mhc": "projected"}
-"""The swatch of each connection in a legend."""
 ABLATED = "fails"
 """The preset with whose settings the ablation was trained."""
 ABLATION = (
@@ -110,7 +103,7 @@ class LabView(View):
         )
         self.preset.param.watch(self._take_preset, "value")
         state.param.watch(lambda *_: self.describe(), list(LAB_SETTINGS))
-        self.introduction = note()
+        self.introduction = _untold(note())
         self.seed = pmui.Select(
             label="Seed replayed",
             options=[],
@@ -131,7 +124,7 @@ class LabView(View):
         self.layer.param.watch(self._show_layer, "value")
         self.pictures = pn.Column(styles=UNLIMITED, sizing_mode="stretch_width", margin=0)
         self.replayed = pn.Column(styles=UNLIMITED, sizing_mode="stretch_width", margin=0)
-        self.verdict, self.rates = html(""), note()
+        self.verdict, self.rates = html(""), _untold(note())
         self.table = html("", "lab-table")
         self._pieces = Pieces()
         self.drop = RecordDrop(sizing_mode="stretch_width", margin=(2, 14))
@@ -226,7 +219,7 @@ class LabView(View):
         self.slider.param.watch(lambda event: setattr(state, ALONG, event.new), "value")
         f = shown.figures
         row = partial(plots, height=HEIGHT)
-        entries = [(COLOURS[name], CONNECTIONS[name]) for name in runs.connections]
+        entries = swatches(runs.connections)
         self.replayed[:] = [
             self.verdict,
             self.slider,
@@ -243,9 +236,9 @@ class LabView(View):
                 map(
                     _beside,
                     (
-                        note(f"{ABLATION} {ablated(crossed)}"),
+                        _untold(note(f"{ABLATION} {ablated(crossed)}")),
                         row(self.ablation.figure),
-                        note(rates(crossed)),
+                        _untold(note(rates(crossed))),
                     ),
                 )
             )
@@ -370,7 +363,7 @@ class LabView(View):
             self._draw(records)
             opened = f"{len(records)} record{'' if len(records) == 1 else 's'}"
             self.status.object = f'<p role="status">Opened {opened}.</p>'
-            self.table.object = _results(records)
+            self.table.object = results(records)
 
     # ---- showing ----------------------------------------------------------------------------
 
@@ -381,7 +374,7 @@ class LabView(View):
         self.layer.param.update(end=max(2, depth), value=shown.layer)
         f = shown.figures
         row = partial(plots, height=HEIGHT)
-        entries = _entries(records)
+        entries = swatches(each.settings.connection for each in records)
         self.pictures[:] = [
             html(legend([*entries, ("forward", "forward"), ("backward", "backward")])),
             row(f["gain"], f["loss"], f["gradient_norm"]),
@@ -394,7 +387,7 @@ class LabView(View):
         if training is not self.training:
             return
         with hold():
-            self.status.object = _progress(training)
+            self.status.object = progress(training)
             if self.plots is not None:
                 self.plots.update()
 
@@ -415,7 +408,13 @@ class LabView(View):
             done = sum(len(record.steps) for record in training.records)
             outcome = f"Cancelled after {done:,} steps." if training.cancelled else "Done."
         self.status.object = f'<p role="status">{outcome}</p>'
-        self.table.object = _results(training.records)
+        self.table.object = results(training.records)
+
+
+def _untold(pane: pn.pane.HTML) -> pn.pane.HTML:
+    """A pane that is hidden while a scene has the audience guess (static/guess.js)."""
+    pane.css_classes = [*pane.css_classes, "untold"]
+    return pane
 
 
 def preset_of(settings: Mapping[str, Any]) -> str:
@@ -436,45 +435,6 @@ def _beside(content: Any) -> Any:
     return content
 
 
-def verdict(runs: Runs, replay: Replay) -> str:
-    """How the replayed seed ended with HC and with mHC, in huge type."""
-    at = runs.seed_index(replay.seed)
-    sides = ""
-    for name in ("hc", "mhc"):
-        gain, score = (runs.total(each, name)[at] for each in ("largest_gain", "score"))
-        colour = "projected" if name == "mhc" else "hc"
-        sides += (
-            f'<div class="{colour}"><span>{CONNECTIONS[name]}, seed {replay.seed}</span>'
-            f"<b>{percent(score)}</b>"
-            f"<span>accuracy; gain up to {in_html(float(gain))}</span></div>"
-        )
-    return f'<div class="lab-verdict">{sides}</div>'
-
-
-def rates(runs: Runs) -> str:
-    """How often it ends like that, in a sentence or two."""
-    learned, scores, parameters = [], [], []
-    for name in runs.connections:
-        parameters.append(f"{CONNECTIONS[name]} {runs.total('parameters', name).max():,.0f}")
-        count, of = runs.learned(name), len(runs.seeds)
-        low, high = wilson(count, of)
-        learned.append(
-            f"{CONNECTIONS[name]} {count} of {of} ({100 * low:.0f} to {100 * high:.0f} %)"
-        )
-        found = np.nan_to_num(runs.total("score", name))
-        scores.append(
-            f"{CONNECTIONS[name]} {percent(float(np.median(found)))} "
-            f"({percent(found.min())} to {percent(found.max())})"
-        )
-    enough = runs.chance + LEARNED * (1 - runs.chance)
-    return (
-        f"Seeds that learned, to an accuracy of {percent(enough)} or more: {'; '.join(learned)}. "
-        "In brackets is the 95 % interval of the share (Wilson). Median accuracy over the seeds, "
-        f"smallest and largest: {'; '.join(scores)}. Guessing (dotted) reaches "
-        f"{percent(runs.chance)}. Parameters: {'; '.join(parameters)}. Recorded with {runs.made}."
-    )
-
-
 def _field(state: State, own: str, name: str) -> Any:
     """The control of a setting; its label need not say that it is of the lab."""
     parameter = state.param[own]
@@ -482,68 +442,3 @@ def _field(state: State, own: str, name: str) -> Any:
     if isinstance(parameter, param.Selector):
         return pmui.Select.from_param(parameter, **options)
     return typed(state, own, **options)
-
-
-def _progress(training: Training) -> str:
-    if training.before:
-        others = "another training" if training.before == 1 else f"{training.before} trainings"
-        return f'<p role="status">Waiting in line: {others} of this server must end before.</p>'
-    done, most = training.steps
-    if not done:
-        return "<p>Starting …</p>"
-    left = training.seconds_left
-    rest = f"{math.ceil(left)} s left" if math.isfinite(left) else ""
-    return (
-        f'<p><progress aria-label="Training" value="{done}" max="{most}"></progress> '
-        f"{done} of {most} steps, {rest}</p>"
-    )
-
-
-def _entries(records: list[Record]) -> list[Any]:
-    """The connections of runs, as a legend has them."""
-    names = dict.fromkeys(each.settings.connection for each in records)
-    return [
-        (COLOURS[n] if n in COLOURS else style.Stroke(colour_of(n)), CONNECTIONS[n]) for n in names
-    ]
-
-
-def _results(records: list[Record]) -> str:
-    """A table of the results, and below it what the paper measured."""
-    named = zip(titles(records), records, strict=True)
-    finished = [(title, each.summary) for title, each in named if each.summary]
-    if not finished:
-        return ""
-    plain = next((r.summary for r in records if r.settings.connection == "residual"), None)
-    task = TASKS[records[0].settings.task]
-    rows = ""
-    for name, end in finished:
-        times = end.seconds_per_step / plain.seconds_per_step if plain else math.nan
-        rows += (
-            f'<tr><th scope="row">{escape(name)}</th><td>{end.outcome}, {end.steps} steps</td>'
-            f"<td>{_number(end.loss)}</td><td>{_score(end.score, task.score)}</td>"
-            f"<td>{in_html(end.largest_gain)}</td>"
-            f"<td>{_number(end.largest_gradient_norm)}</td>"
-            f"<td>{1e3 * end.seconds_per_step:.3g} ms</td><td>{_number(times)} ×</td></tr>"
-        )
-    return (
-        '<div class="lab-results"><table class="cost-table"><thead><tr><th scope="col">Network</th>'
-        '<th scope="col">Outcome</th><th scope="col">Last loss</th>'
-        f'<th scope="col">{task.score.capitalize()} (validation)</th>'
-        '<th scope="col">Largest composite gain</th><th scope="col">Largest gradient norm</th>'
-        '<th scope="col">Time per step</th><th scope="col">of the residual network’s</th>'
-        f"</tr></thead><tbody>{rows}</tbody></table>"
-        "<p>Times are medians as measured here, on this machine, of networks this small, taking "
-        f"turns. The paper measured {100 * TRAINING_OVERHEAD:.1f} % more training time for mHC at "
-        "n = 4, with fused kernels, recomputation and overlapped communication at large scale "
-        f"({escape(MHC_PAPER)}, section 4.3).</p></div>"
-    )
-
-
-def _score(score: float, kind: str) -> str:
-    if not math.isfinite(score):
-        return "—"
-    return f"{100 * score:.1f} %" if kind == "accuracy" else f"{score:.3f}"
-
-
-def _number(value: float) -> str:
-    return f"{value:.3g}" if math.isfinite(value) else "—"

@@ -18,6 +18,7 @@ from ...figures import style, words
 from ...figures.packed import PER_UNIT, pack
 from ...figures.signal import ZOOMS
 from ...figures.slices import SLIDERS
+from ...figures.still import still
 from ...numerics.paper import MHC_PAPER
 from ...numerics.projections import PROJECTIONS
 from ...numerics.surface import Experiment
@@ -43,6 +44,12 @@ class Content:
         self.notes = [_notes(request, self.plots, i) for i in range(len(request.experiments))]
         """For each number of streams the plots' notes, and last the caption."""
 
+    def still(self) -> str:
+        """What stands there without scripts: nothing of an experiment that the file hides."""
+        if not any(plot.of_experiment for plot in self.plots):
+            return ""
+        return still(self._shared.surfaces[self.request.first], self.request.position)
+
     def data(self, dress: Callable[[figure], None] | None = None) -> str:
         """The argument of `mhc.embed`, as JSON that may stand in a script.
 
@@ -59,7 +66,7 @@ def html(request: EmbedRequest) -> str:
     height = f' style="height:{request.height}px"' if request.height else ""
     styles = style.css() + text_of(*STYLES)
     part = (
-        f'<div class="mhc-demo" data-theme="{request.theme}"{height}>'
+        f'<div class="mhc-demo" data-theme="{request.theme}"{height}>{content.still()}'
         f'<template shadowrootmode="open"><style>{styles}</style>'
         f"<article>{body}</article></template></div>\n"
     )
@@ -68,14 +75,14 @@ def html(request: EmbedRequest) -> str:
     host = 'document.querySelector(".mhc-demo")'
     if request.fragment:
         host = "document.currentScript.previousElementSibling"
-    start = _in_script(f"{{\nconst host = {host};\n{scripts}\nmhc.embed(host, {data});\n}}")
+    start = in_script(f"{{\nconst host = {host};\n{scripts}\nmhc.embed(host, {data});\n}}")
     if request.fragment:
         return f"{part}<script>{start}</script>\n"
     return PAGE.format(
         title=escape(request.title or TITLE),
         scheme={"auto": "light dark"}.get(request.theme, request.theme),
         part=part,
-        bokeh=_in_script(_bokehjs()),
+        bokeh=in_script(bokehjs()),
         start=start,
     )
 
@@ -98,11 +105,13 @@ PAGE = """\
 """
 
 
-def _bokehjs() -> str:
+def bokehjs() -> str:
+    """BokehJS itself."""
     return (bokehjs_path() / "js" / "bokeh.min.js").read_text("utf-8")
 
 
-def _in_script(text: str) -> str:
+def in_script(text: str) -> str:
+    """A script's text such that nothing in it ends the script."""
     return text.replace("</script", "<\\/script")
 
 
@@ -114,6 +123,12 @@ def _body(request: EmbedRequest, plots: list[Plot], notes: list[str]) -> Iterato
     if request.title:
         yield f"<{heading}>{escape(request.title)}</{heading}>"
     yield request.lead
+    yield "<slot></slot>"  # what stands there without scripts
+    yield from stage(request, plots, notes)
+
+
+def stage(request: EmbedRequest, plots: list[Plot], notes: list[str]) -> Iterator[str]:
+    """The markup of what is drawn, and of the words about it."""
     if request.headline:
         yield '<div class="headline"></div>'
     controls = [f'<div class="range" data-name="{name}"></div>' for name in request.controls]
@@ -160,12 +175,12 @@ def _choice(request: EmbedRequest) -> str:
 def _notes(request: EmbedRequest, plots: list[Plot], i: int) -> list[str]:
     """The plots' notes at the i-th number of streams, and last the caption of all."""
     notes = [note for plot in plots if (note := plot.note(i))]
-    return [*notes, _caption(request.experiments[i], any(plot.figures for plot in plots))]
+    return [*notes, _caption(request.experiments[i], any(plot.of_experiment for plot in plots))]
 
 
-def _caption(experiment: Experiment, measured: bool) -> str:
+def _caption(experiment: Experiment, shown: bool) -> str:
     source = f"Source: {MHC_PAPER}. Made with mhc-demo {version()}."
-    if not measured:
+    if not shown:
         return source
     networks = "1 network" if experiment.members == 1 else f"{experiment.members:,} networks"
     titles = {
@@ -215,7 +230,10 @@ def _data(
         "bokeh": bokeh.__version__,
         "whole": not request.fragment,
         "projected": {"projection": chosen.title, "iterative": chosen.iterative},
-        "sliders": {name: _slider(name, request.limits[name]) for name in request.controls},
+        "sliders": {
+            **{name: _slider(name, request.limits[name]) for name in request.controls},
+            **{name: each for plot in plots for name, each in plot.sliders.items()},
+        },
         "first": request.first,
         "signal": {"chosen": dict(request.signal), "offered": {"zooms": list(ZOOMS)}},
         "per_unit": PER_UNIT,

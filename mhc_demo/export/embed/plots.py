@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
 import xarray as xr
 from bokeh.models import ColumnDataSource
 from bokeh.plotting import figure
@@ -32,6 +33,7 @@ from ...figures import (
 from ...figures.benchmarks import NOTE as BENCHMARKS_NOTE
 from ...figures.benchmarks import benchmarks_figure
 from ...figures.composite import gain_range, theory_columns
+from ...figures.cost import activations_html, overhead_html, traffic_html
 from ...figures.histogram import BINS, histogram_columns
 from ...figures.layers import layer_range
 from ...figures.matrices import PANELS, matrix_columns
@@ -42,8 +44,14 @@ from ...figures.scale import gain_range as scaled
 from ...figures.scale import set_full
 from ...figures.signal import carried_columns, layers_shipped
 from ...figures.slices import PLOTTED, gain_columns, table
+from ...lab.evidence import recorded_runs, told
+from ...lab.jacobian import recorded_jacobians
+from ...lab.replay import ALONG, ReplayFigure
+from ...lab.verdict import rates, swatches, verdict
+from ...lab.whole import jacobian_figures, jacobian_legend, jacobian_note
 from ...numerics.half_steps import half_steps
 from ...numerics.mixing import sample_mixing
+from ...numerics.paper import TABLE_5
 from ...numerics.projections import PROJECTIONS
 from ...numerics.signal import signal_surface
 from ...numerics.surface import (
@@ -53,6 +61,7 @@ from ...numerics.surface import (
     member_matrices,
     mixing_surface,
 )
+from ...story.claims import claims_html
 
 if TYPE_CHECKING:
     from .request import EmbedRequest
@@ -122,6 +131,8 @@ class Plot:
     share: ClassVar[int] = 1
     """Its part of the width beside other plots."""
     square: ClassVar[bool] = False
+    of_experiment: ClassVar[bool] = True
+    """Whether it shows the experiment, so that the caption says which."""
     of_gains: ClassVar[bool] = False
     """Whether its axis of gains has two scales: see `figures.scale`."""
 
@@ -131,6 +142,8 @@ class Plot:
     def __init__(self, shared: Shared) -> None:
         self.shared, self.request = shared, shared.request
         self.packed: list[PackedSource] = []
+        self.sliders: dict[str, Any] = {}
+        """Those of the plot's own, beside depth and iterations."""
         self.figures: list[figure] = []
         self.build()
 
@@ -396,6 +409,7 @@ class Figure8(Plot):
 
     name = "figure8"
     view = "figure8"
+    of_experiment = False
 
     def legend(self) -> list[words.Entry]:
         return []
@@ -409,6 +423,7 @@ class Benchmarks(Plot):
 
     name = "benchmarks"
     view = "benchmarks"
+    of_experiment = False
 
     def build(self) -> None:
         self.figures = [benchmarks_figure()]
@@ -418,6 +433,111 @@ class Benchmarks(Plot):
 
     def note(self, i: int) -> str:
         return BENCHMARKS_NOTE
+
+
+class Jacobian(Plot):
+    """The derivative of the lab's networks, branches included, beside H_res alone."""
+
+    name = "jacobian"
+    view = "jacobian"
+    of_experiment = False
+
+    def build(self) -> None:
+        self.found = recorded_jacobians()
+        self.figures = list(jacobian_figures(self.found).values())
+
+    def legend(self) -> list[words.Entry]:
+        return jacobian_legend()
+
+    def note(self, i: int) -> str:
+        return jacobian_note(self.found)
+
+
+class Cost(Plot):
+    """The paper's counts of what a layer moves and stores, for its 27B model.
+
+    The page also measures the projection on its server; a file has no machine to speak of.
+    """
+
+    name = "cost"
+    view = "cost"
+    of_experiment = False
+
+    def legend(self) -> list[words.Entry]:
+        return []
+
+    def html(self) -> str:
+        model = TABLE_5["27B"]
+        sizes = model.streams, model.width
+        tables = traffic_html(*sizes) + activations_html(*sizes, model.residual_layers, 2)
+        return f'<div class="counts">{tables}</div>{overhead_html()}'
+
+
+class Replay(Plot):
+    """Recorded runs of the lab, one of which a slider of its own replays."""
+
+    name = "replay"
+    view = "lab"
+    of_experiment = False
+    preset = "fails"
+    """That of the story."""
+
+    def build(self) -> None:
+        self.runs = recorded_runs(self.preset)
+        self.replay = self.runs.replays[0]
+        position = {**self.request.position, ALONG: 1}
+        shown = ReplayFigure(self.runs, self.replay, position, layer=2)
+        for source, cells in zip(shown.tables, (GAINS, PLAIN), strict=True):
+            columns = {name: np.asarray(c, float) for name, c in source.data.items()}
+            self.pack(source, [columns], *cells)
+        names = ("gain", "loss", "score", "gradient_norm", "layers")
+        self.figures = [shown.figures[each] for each in names]
+        self.figures += [each.figure for each in shown.matrices]
+        last = len(shown.steps)
+        marks = [1, *(last * k // 5 for k in range(1, 6))]
+        self.sliders = {
+            ALONG: {
+                "label": "Step of training",
+                "start": 1,
+                "end": last,
+                "marks": marks,
+                "of_view": True,
+            }
+        }
+
+    def legend(self) -> list[words.Entry]:
+        entries = swatches(self.runs.connections)
+        return [*entries, ("forward", "forward"), ("backward", "backward")]
+
+    def note(self, i: int) -> str:
+        return f"{told(self.preset)} {rates(self.runs)}"
+
+    def html(self) -> str:
+        slider = f'<div class="range" data-name="{ALONG}"></div>'
+        # A lecture has room for three.
+        plots = '<div class="plot"></div>' * 3 + '<div class="plot beside"></div>' * 4
+        return f'<div class="replay">{verdict(self.runs, self.replay)}{slider}</div>{plots}'
+
+
+class Claims(Plot):
+    """What has been written about mHC, and what is true of it."""
+
+    name = "claims"
+    view = "claims"
+    of_experiment = False
+
+    def legend(self) -> list[words.Entry]:
+        return []
+
+    def html(self) -> str:
+        return claims_html(None)
+
+
+class Link(Claims):
+    """In place of the page's link, which a file does not have: what its reader may have read."""
+
+    name = "link"
+    view = "link"
 
 
 def _together(surfaces: Sequence[Any]) -> Any:

@@ -1,0 +1,127 @@
+"""The story as one HTML file: every scene with its plots, for a disk, a frame or any host.
+
+It is the live page's story without a server.  The same scripts tell it (`static/story.js`,
+`guess.js`), each scene's plots are those of a standalone file (`embed/`), and `static/lecture.js`
+exchanges them.  Many scenes show the same experiment, so a packed column is written once and named
+by its number wherever it is used.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+from html import escape
+from typing import Any
+
+from ..figures import style
+from ..figures.signal import USUAL
+from ..figures.still import still
+from ..numerics._arrays import choice
+from ..numerics.surface import Experiment, gain_surface
+from ..scripts import STATIC, STORY, text_of
+from ..story import TITLE
+from ..story.glossary import explained
+from ..story.scenes import SCENES, WAYS, beginning, markup, scenes_for_browser, scenes_of
+from .embed.page import PAGE, STYLES, Content, bokehjs, in_script, stage
+from .embed.plots import plots_of
+from .embed.request import START, THEMES, checked
+
+
+def export_story(
+    story: str = "whole", *, title: str = TITLE, theme: str = "auto", device: str = "numpy"
+) -> str:
+    """The story as one HTML file that asks nothing of any host.
+
+    - `story`: "whole", the lecture, or "short", the way for a reader who is alone.
+    - `title`: of the page.
+    - `theme`: "light", "dark", or "auto", which follows the reader's system.
+    - `device`: what computes it, of `mhc_demo.DEVICES`.
+
+    A link to a scene is the file's address and the scene's name: `story.html#explosion`.
+
+    Raises ValueError or TypeError that names the argument for what cannot be shown.
+    """
+    way = choice("story", story, tuple(WAYS.values()))
+    choice("theme", theme, THEMES)
+    if not isinstance(title, str):
+        raise TypeError(f"title must be a text, not {title!r}")
+    names = scenes_of(way)
+    pool: dict[str, int] = {}
+    parts = {name: _part(name, device, pool) for name in names}
+    told = still(gain_surface(Experiment(), device=device), START) + "".join(map(_told, names))
+    data = {
+        "scenes": [scene for scene in scenes_for_browser() if scene["name"] in names],
+        "way": way,
+        "parts": parts,
+    }
+    written = json.dumps(data, separators=(",", ":"), allow_nan=False)
+    columns = f"[{','.join(pool)}]"
+    # No "<" in a script may be read as a tag.
+    packed = f'{written[:-1]},"columns":{columns}}}'.replace("<", "\\u003c")
+    body = (
+        f"<style>{_font()}</style>"
+        f'<div class="mhc-demo" data-theme="{theme}"><div class="mhc-still">{told}</div>'
+        f'<template shadowrootmode="open"><style>{style.css()}{text_of(*STYLES, "lecture.css")}'
+        '</style><article><slot></slot><div class="story"></div><div class="mhc-stage"></div>'
+        "</article></template></div>\n"
+    )
+    start = f"{text_of(*STORY)}\nmhc.lecture(document.querySelector('.mhc-demo'), {packed});"
+    return PAGE.format(
+        title=escape(title),
+        scheme={"auto": "light dark"}.get(theme, theme),
+        part=body,
+        bokeh=in_script(bokehjs()),
+        start=in_script(start),
+    )
+
+
+def _font() -> str:
+    """The font of formulas (`static/terms.js`), which not every system has."""
+    written = base64.b64encode((STATIC / "math.woff2").read_bytes()).decode()
+    address = f"data:font/woff2;base64,{written}"
+    return f'@font-face {{ font-family: "mhc math"; src: url("{address}") format("woff2"); }}'
+
+
+def _told(name: str) -> str:
+    """A scene for who reads without scripts."""
+    scene = SCENES[name]
+    return f"<h2>{escape(scene.title)}</h2><p>{markup(scene.text)}</p>"
+
+
+def _part(name: str, device: str, pool: dict[str, int]) -> dict[str, Any]:
+    """What a scene draws: its markup, and the data that `mhc.embed.start` reads."""
+    state = beginning(name, revealed=False)
+    content = Content(
+        checked(
+            None,
+            scene=name,
+            depth=state.get("depth"),
+            iterations=state.get("iterations"),
+            streams=(),
+            plots=plots_of(state.get("view", "composite")),
+            controls=None,
+            max_depth=128,
+            max_iterations=30,
+            title="",
+            theme="auto",
+            height=None,
+            fragment=True,
+            device=device,
+            signal={key: state[key] for key in USUAL if key in state},
+        )
+    )
+    notes = [explained(note) for note in content.notes[0][:-1]] + content.notes[0][-1:]
+    html = "".join(stage(content.request, content.plots, notes))
+    data = json.loads(content.data())
+    for variant in data["variants"]:
+        variant["tables"] = {
+            source: dict(_pooled(columns, pool)) for source, columns in variant["tables"].items()
+        }
+    return {"html": html, "data": data}
+
+
+def _pooled(columns: dict[str, Any], pool: dict[str, int]) -> Iterator[tuple[str, int]]:
+    for name, packed in columns.items():
+        text = json.dumps(packed, separators=(",", ":"), allow_nan=False)
+        yield name, pool.setdefault(text, len(pool))

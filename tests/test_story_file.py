@@ -1,0 +1,84 @@
+"""The story as a file: all of it, once, in a size that a reader on a train can load."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+from functools import cache
+from typing import Any
+
+import pytest
+
+import mhc_demo as mhc
+from mhc_demo.cli import main
+from mhc_demo.export.embed.page import bokehjs, in_script
+from mhc_demo.story.scenes import SCENES, SHORT, scenes_of
+
+HOSTILE = "</script></title><img src=x onerror=alert(1)>'\"&{}"
+
+
+@cache
+def story(way: str) -> str:
+    return mhc.export_story(way)
+
+
+def data_of(html: str) -> dict[str, Any]:
+    """The data of the file's script."""
+    start = html.index("document.querySelector('.mhc-demo'), ") + len(
+        "document.querySelector('.mhc-demo'), "
+    )
+    return json.loads(html[start : html.rindex(");</script>")])
+
+
+@pytest.mark.parametrize("way", ["whole", "short"])
+def test_it_has_every_scene_of_its_way_and_each_column_once(way: str) -> None:
+    data = data_of(story(way))
+    assert [scene["name"] for scene in data["scenes"]] == list(scenes_of(way))
+    assert list(data["parts"]) == list(scenes_of(way))
+    columns = [json.dumps(each) for each in data["columns"]]
+    assert len(set(columns)) == len(columns)
+    used = [
+        at
+        for part in data["parts"].values()
+        for variant in part["data"]["variants"]
+        for names in variant["tables"].values()
+        for at in names.values()
+    ]
+    assert set(used) == set(range(len(columns)))
+    assert len(used) > 1.5 * len(columns)  # scenes share experiments
+
+
+def test_it_is_small_and_asks_no_host() -> None:
+    html = story("whole")
+    assert len(gzip.compress(html.encode())) < 1_200_000
+    ours = html.replace(in_script(bokehjs()), "")
+    ours = re.sub(r'\\u003ca href=\\"[^"\\]+', "", ours)  # a reader may follow a link
+    hosts = set(re.findall(r"https?://[^\s\"'\\\\<]+", ours))
+    assert {host for host in hosts if "w3.org" not in host} == set()
+    assert not re.search(r"<(link|img|iframe|script [^>]*src)", ours)
+
+
+def test_a_guess_begins_before_its_answer() -> None:
+    parts = data_of(story("short"))["parts"]
+    for name in SHORT:
+        guess = SCENES[name].guess
+        if guess and "iterations" in guess.before:
+            doc = json.dumps(parts[name]["data"]["doc"])
+            found = re.search(r'"state", .*?"iterations", (\d+)', doc)
+            assert found
+            assert int(found[1]) == guess.before["iterations"]
+
+
+def test_a_title_is_escaped_and_a_bad_argument_named(tmp_path: Any) -> None:
+    html = mhc.export_story("short", title=HOSTILE)
+    assert "<img" not in html
+    assert html.count("</script") == 2
+    with pytest.raises(ValueError, match="story must be one of 'whole', 'short', not 'long'"):
+        mhc.export_story("long")
+    with pytest.raises(ValueError, match="theme must be one of"):
+        mhc.export_story("short", theme="sepia")
+    with pytest.raises(TypeError, match="title must be a text, not 3"):
+        mhc.export_story("short", title=3)  # type: ignore[arg-type]
+    assert main(["export", str(tmp_path / "s.html"), "--story", "short", "--theme", "dark"]) == 0
+    assert 'data-theme="dark"' in (tmp_path / "s.html").read_text("utf-8")
