@@ -4,7 +4,8 @@
 #
 # Build arguments:
 #   BASE_IMAGE   any image with Python >= 3.11 and venv
-#   EXTRAS       extras of pyproject.toml.  None: NumPy computes, on the CPU.  "hall" adds
+#   EXTRAS       extras of pyproject.toml.  None: NumPy computes, on the CPU.  "broker" adds
+#                what several servers of a hall need that takes part (compose.yaml), "hall" also
 #                Numba, which computes a change in a fraction of the time; "lab" adds PyTorch and
 #                what else the view Lab needs.  "torch" adds PyTorch alone, for the Device control;
 #                with CUDA its kernels are compiled on first use, for which Triton needs a C compiler

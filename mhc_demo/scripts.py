@@ -29,6 +29,7 @@ PAGE = (
     "compare.js",
     "plots.js",
     "connection.js",
+    "follow.js",
     "guess.js",
     "story.js",
     "terms.js",

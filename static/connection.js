@@ -27,6 +27,7 @@ mhc.connection = (() => {
   const keepers = new Set(); // functions that bring the link up to date
   const here = document.currentScript.src; // an address of the server, whatever its path
   let leaving = false;
+  let latest = null; // the socket of the live page
   addEventListener("pagehide", () => { leaving = true; });
   addEventListener("pageshow", () => { leaving = false; });
 
@@ -39,6 +40,7 @@ mhc.connection = (() => {
         timer: null, watch: null, heard: performance.now(), failures: 0, refusals: 0,
         kept: [], sent: 0, received: 0, acknowledged: 0, bytes: 0, greeted: false,
       });
+      latest = this;
       this.connect();
       addEventListener("online", () => this.now());
       document.addEventListener("visibilitychange", () => { if (!document.hidden) this.now(); });
@@ -95,6 +97,7 @@ mhc.connection = (() => {
     }
 
     send(frame) {
+      if (mhc.hall?.follows && !mhc.hall.passes(frame)) return;
       if (!this.lasting) return this.wire.send(frame);
       this.sent += 1;
       this.kept.push(frame);
@@ -322,6 +325,10 @@ mhc.connection = (() => {
       listener(state);
       return () => listeners.delete(listener);
     },
+    // Sends a frame of our own, which the server knows.
+    say(frame) { latest?.send(frame); },
+    // Brings the link up to date.
+    write() { keepers.forEach((keep) => keep()); },
     // `keep` is called before the page is opened anew, and brings its link up to date.
     keep(keep) {
       keepers.add(keep);

@@ -22,6 +22,7 @@ mhc.first = (() => {
   let story = null;
   let first = null; // {doc, ...} of the picture
   let now = {}; // depth and iterations
+  let begun = null; // what they were at first
   let moved = 0;
   let moved_on = false; // to another view or scene
   let held = false; // whether a finger or a button is down
@@ -51,6 +52,7 @@ mhc.first = (() => {
 
   async function draw() {
     const picture = read("mhc-first-picture");
+    host.classList.toggle("closed", data.follow);
     find(".theme").addEventListener("click", () => {
       const system = matchMedia("(prefers-color-scheme: dark)").matches;
       const dark = !(host.dataset.theme === "auto" ? system : host.dataset.theme === "dark");
@@ -78,6 +80,7 @@ mhc.first = (() => {
     first = await drawn;
     mhc.listen(first.doc, (state) => {
       now = {...state};
+      begun ??= now;
       moved = performance.now();
       setTimeout(write, 200);
     });
@@ -173,9 +176,11 @@ mhc.first = (() => {
       const [asked, known] = [wanted, {...wishes}];
       let again = AGAIN;
       try {
-        const headers = {"Mhc-Wanted": asked ? "1" : "0"};
+        const dark = matchMedia("(prefers-color-scheme: dark)").matches;
+        const headers = {"Mhc-Wanted": asked ? "1" : "0", "Mhc-Dark": dark ? "1" : "0"};
         const answer = await fetch(here + query(), {headers, cache: "no-store"});
-        const {token, seconds} = await answer.json();
+        const {token, seconds, follows} = await answer.json();
+        if (follows) mhc.hall.follow();
         if (token) return {token, known};
         again = 1000 * seconds;
       } catch {}
@@ -209,13 +214,15 @@ mhc.first = (() => {
   const models = (doc, type) => [...doc.all_models].filter((model) => new RegExp(`^${type}\\d+$`).test(model.type));
 
   // The controls come after the live page's first picture, and maybe more of the ensemble.
-  const stands = (live) => live.is_idle && models(live, "Share").length > 0
+  const stands = (live) => live.is_idle && (mhc.hall.follows || models(live, "Share").length > 0)
     && !models(live, "Headline")[0].computing;
 
   // Does on the live page what was done on the first one since its session was asked for.
   function take_over(live, known) {
+    // A page that follows a lecture opens where that is by now, and stays unless it was moved.
+    const own = (name) => name in now && !(mhc.hall.follows && now[name] === begun[name]);
     for (const slider of models(live, "Slider"))
-      if (slider.state_name in now && slider.value !== now[slider.state_name]) slider.value = now[slider.state_name];
+      if (own(slider.state_name) && slider.value !== now[slider.state_name]) slider.value = now[slider.state_name];
     const fresh = (name) => name in wishes && wishes[name] !== known[name];
     const [page] = models(live, "Page");
     if (fresh("theme"))
@@ -228,7 +235,7 @@ mhc.first = (() => {
     for (const controls of models(live, "SignalControls"))
       for (const name of ["zoom", ...CHOICES]) if (fresh(name)) controls[name] = wishes[name];
     for (const control of models(live, "ScaleControl"))
-      if (now.scale && control.scale !== now.scale) control.scale = now.scale;
+      if (own("scale") && now.scale && control.scale !== now.scale) control.scale = now.scale;
     if (fresh("view")) models(live, "Doors")[0].view = wishes.view;
   }
 
@@ -265,6 +272,7 @@ mhc.first = (() => {
     if (host) {
       await draw();
       await painted();
+      wanted = data.follow || Boolean(mhc.hall.key);
     } else {
       wanted = true;
     }

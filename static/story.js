@@ -9,6 +9,7 @@ mhc.story = (() => {
     ["V", "play slower or faster"],
     ["R", "back to where the scene begins"],
     ["S", "shuffle: another seed"],
+    ["C", "clear what was guessed in this scene", () => mhc.hall?.leads],
     ["B", "blank the screen"],
     ["N", "speaker notes in a window of their own"],
     ["F", "full screen"],
@@ -62,7 +63,7 @@ mhc.story = (() => {
   /* `scenes`: [{name, title, text, formula, question, notes, in_short, short?, guess?}], texts as HTML.
      `present()` returns the present {scene, way, revealed, presenting, title, others}, the title that
      of the view.  `ask(what)` is called for a change: {scene, way}, {guess}, {revealed, run},
-     {presenting}, "reset", "shuffle", "play" or "faster".  Without a page around it, `served` is
+     {presenting}, "reset", "shuffle", "clear", "play" or "faster".  Without a page around it, `served` is
      false: there is no other seed, and no page to return to. */
   return function story(el, {scenes: every, present, ask, served = true}) {
     el.classList.add("mhc-story");
@@ -268,6 +269,7 @@ mhc.story = (() => {
       element("h2", "", section, {textContent: title});
       const nav = element("nav", "", section, {ariaLabel: "Presenter's view", inert: mhc.connection.lost});
       button(nav, "▶ The story", () => go(0));
+      mhc.hall?.count(nav);
       button(nav, "Keys", help);
       button(nav, "Leave", () => ask({presenting: false}));
     }
@@ -290,6 +292,7 @@ mhc.story = (() => {
       else if (i < scenes.length - 1) button(nav, "Next ▶", forward, "main");
       else if (every.length > scenes.length) button(nav, "The whole lecture ▶", () => ask({way: "whole", scene: every[0].name}), "main");
       else button(nav, "Next ▶", forward, "main").disabled = true;
+      mhc.hall?.count(nav);
       if (presenting) {
         button(nav, "Keys", help);
         button(nav, "Leave", () => ask({presenting: false}));
@@ -331,8 +334,8 @@ mhc.story = (() => {
       if (cover) return uncover();
       cover = element("div", "mhc-cover help", document.body, {role: "dialog", ariaLabel: "Keys"});
       const list = element("dl", "", cover);
-      for (const [key, meaning] of KEYS) {
-        if (key === "S" && !served) continue;
+      for (const [key, meaning, offered] of KEYS) {
+        if ((key === "S" && !served) || (offered && !offered())) continue;
         element("dt", "", list, {textContent: key});
         element("dd", "", list, {textContent: meaning});
       }
@@ -379,6 +382,7 @@ mhc.story = (() => {
       v: () => ask("faster"),
       r: () => ask("reset"),
       s: () => ask("shuffle"),
+      c: () => ask("clear"),
       b: blank,
       h: help,
       "?": help,
@@ -406,7 +410,8 @@ mhc.story = (() => {
       if (event.key === "ArrowRight") return forward;
       if (event.key === "ArrowLeft") return () => step(-1);
       if (event.key === "Escape") return cover ? uncover : () => ask({presenting: false});
-      return ACTIONS[event.key.toLowerCase()];
+      const letter = event.key.toLowerCase();
+      return letter === "c" && !mhc.hall?.leads ? null : ACTIONS[letter];
     }
 
     function on_key(event) {

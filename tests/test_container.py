@@ -86,7 +86,7 @@ def test_what_the_container_sets_are_options_of_the_server(
         main(["serve", "--help"])
     text = capsys.readouterr().out
     names = [n for n in {**settings(), **server["environment"]} if n.startswith("MHC_DEMO_")]
-    assert len(names) == 4
+    assert len(names) == 6
     for name in names:
         option = name.removeprefix("MHC_DEMO_SERVE_").lower().replace("_", "-")
         assert f"--{option} " in text
@@ -101,13 +101,14 @@ def test_compose_reads_its_file_and_the_proxy_its_own(tmp_path: Path) -> None:
             "ORIGIN": "demo.example.org",
             "PORT": "8080",
             "MEMORY": "3g",
+            "HALL_KEY": "k" * 16,
         },
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stderr
     services = json.loads(done.stdout)["services"]
-    proxy = services.pop("proxy")
+    proxy, broker = services.pop("proxy"), services.pop("broker")
     port = settings()["MHC_DEMO_SERVE_PORT"]
     assert proxy["environment"]["UPSTREAMS"].split() == [f"{name}:{port}" for name in services]
     assert proxy["ports"][0]["published"] == "8080"
@@ -120,6 +121,18 @@ def test_compose_reads_its_file_and_the_proxy_its_own(tmp_path: Path) -> None:
         assert float(each["cpus"]) <= 1  # an engine refuses more than its machine has
         assert each["mem_limit"] == each["memswap_limit"] == str(3 << 30)
         assert each["pids_limit"] > 0
+        assert each["environment"]["MHC_DEMO_SERVE_HALL_KEY"] == "k" * 16
+        assert each["environment"]["MHC_DEMO_SERVE_BROKER"] == "redis://broker:6379"
+        assert each["networks"].keys() == {"default", "hall"}
+        assert each["build"]["args"]["EXTRAS"] == "broker"
+    assert re.fullmatch(r"valkey/valkey:\d+\.\d+\.\d+-alpine", broker["image"])
+    assert broker["read_only"]
+    assert broker["cap_drop"] == ["ALL"]
+    assert broker["networks"].keys() == {"hall"}  # which nobody reaches but the servers
+    assert json.loads(done.stdout)["networks"]["hall"]["internal"]
+    assert "networks" not in proxy or proxy["networks"].keys() == {"default"}
+    assert "ports" not in broker
+    assert {"mem_limit", "cpus", "pids_limit"} <= broker.keys()
     assert re.fullmatch(r"caddy:\d+\.\d+\.\d+-alpine", proxy["image"])
     assert {name: on["condition"] for name, on in proxy["depends_on"].items()} == dict.fromkeys(
         services, "service_healthy"

@@ -20,7 +20,7 @@ from tornado.httpclient import AsyncHTTPClient, HTTPResponse
 from mhc_demo.app import guard
 from mhc_demo.app._panel import tornado_application
 from mhc_demo.app.first import first_page, live_page
-from mhc_demo.app.opening import TURNS, WANTED, Turns
+from mhc_demo.app.opening import DARK, TURNS, WANTED, Turns
 from mhc_demo.app.page import create
 from mhc_demo.app.state import State
 from mhc_demo.app.static import CSS
@@ -112,7 +112,8 @@ def test_a_session_that_nobody_waits_for_comes_when_there_is_time() -> None:
 
 
 def test_the_browser_says_by_the_same_header_whether_somebody_waits() -> None:
-    assert f'headers = {{"{WANTED}": asked ? "1" : "0"}}' in text_of("first.js")
+    assert f'"{WANTED}": asked ? "1" : "0"' in text_of("first.js")
+    assert f'"{DARK}": dark ? "1" : "0"' in text_of("first.js")
 
 
 def test_turns_are_taken_one_after_the_other() -> None:

@@ -19,6 +19,7 @@ from bokeh.server.tornado import BokehTornado
 
 from ._panel import document_of, session_of
 from .explorer import compute_first
+from .following import bring
 from .page import create
 from .state import State
 
@@ -43,6 +44,7 @@ class Ahead(Handler):
             with session_of(doc):
                 state = State()
                 state.read(pn.state.session_args)
+                bring(state)
             await asyncio.to_thread(compute_first, state)
             with session_of(doc):
                 _made[doc] = create(state)

@@ -174,7 +174,9 @@ class Story(JSComponent):
     way = param.String(doc="The way through the story: a value of `WAYS`.")
     revealed = param.String(doc="Name of the scene whose answer is shown, where one guesses first.")
     present = param.Boolean(default=False, doc="Whether this is the presenter's view.")
-    wish = param.String(doc='"reset" or "shuffle", with a count so that two in a row differ.')
+    wish = param.String(
+        doc='"reset", "shuffle" or "clear", with a count so that two in a row differ.'
+    )
     guess = param.Dict(
         default={}, doc="{scene, value}: what the reader guesses in a scene; the browser sets it."
     )
@@ -287,6 +289,9 @@ class BrowserWindow(JSComponent):
     system_dark = param.Boolean(default=False, doc="Whether the visitor's system is dark.")
     first_picture = param.Boolean(default=False, doc="Whether the first picture stands.")
     embed = param.Boolean(default=False, doc="Whether the page is in an iframe of another page.")
+    replaces = param.Boolean(
+        default=False, doc="Whether another view or scene is no new entry: a lecture goes there."
+    )
 
     _esm = """
     export function render({model, view}) {
@@ -313,7 +318,7 @@ class BrowserWindow(JSComponent):
         const query = model.query.replace(
           /([?&])(depth|iterations)=\\d+/g, (_, before, name) => `${before}${name}=${now[name]}`)
         if (query && location.search !== query) {
-          const write = is_new(query) ? "pushState" : "replaceState"
+          const write = is_new(query) && !model.replaces ? "pushState" : "replaceState"
           history[write](history.state, "", query + location.hash)
         }
         written ||= Boolean(query)

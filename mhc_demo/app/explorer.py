@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 from urllib.parse import parse_qs
@@ -25,11 +26,12 @@ from ..numerics.devices import DEVICES
 from ..numerics.paper import MHC
 from ..numerics.projections import PROJECTIONS
 from ..story.scenes import SCENES, scenes_for_browser
-from . import faults, static
+from . import faults, lecture, static
 from ._panel import hold
 from .components import BrowserWindow, Headline, Slider, Story
 from .computing import Key, Request, device_of, line_for, surface_of
 from .controls import CONTROLS, Controls, for_a_lecture
+from .following import Following
 from .latest import Latest
 from .opening import opened_by_first_page
 from .saving import Saving
@@ -123,7 +125,10 @@ class Explorer(pn.viewable.Viewer):
         self.dial = self._slider("iterations")
         self.depth = self._slider("depth")
         self.window = BrowserWindow(
-            query=self.state.query(), embed=self.state.embed, theme=self.state.param.theme
+            query=self.state.query(),
+            embed=self.state.embed,
+            theme=self.state.param.theme,
+            replaces=self.state.follow,
         )
         self._returning = False
         self.saving: Saving | None = None
@@ -140,6 +145,9 @@ class Explorer(pn.viewable.Viewer):
         )
         self.story.param.watch(self._story_moved, ["scene", "way", "revealed", "present"])
         self.story.param.watch(self._button_pressed, "wish")
+        self.following = Following(self, lecture.hall) if lecture.hall else None
+        if self.following is None:
+            self.state.follow = False
         # The tag sends the table to the browser, whichever view is open.  (So would a jscallback,
         # but for that Panel walks the whole page with every change of a layout.)
         self.headline = Headline(
@@ -181,6 +189,7 @@ class Explorer(pn.viewable.Viewer):
             ),
             self.stage.doors,
             self.stage.place,
+            *([self.following.bar] if self.following else []),
             stylesheets=[PRINTED],
             styles=UNLIMITED,
             sizing_mode="stretch_width",
@@ -207,6 +216,9 @@ class Explorer(pn.viewable.Viewer):
     def _button_pressed(self, event: param.parameterized.Event) -> None:
         if event.new.startswith("reset"):
             self.state.reset()
+        elif event.new.startswith("clear"):
+            if self.following:
+                self.following.clear()
         else:
             self.state.shuffle()
 
@@ -273,6 +285,16 @@ class Explorer(pn.viewable.Viewer):
             with hold():
                 self.state.return_to(arguments)
                 self.window.param.update(returned=int(count), query=self.state.query())
+        finally:
+            self._returning = False
+
+    # ---- following a lecture ----------------------------------------------------------------
+
+    def go(self, values: Mapping[str, Any]) -> None:
+        """Show the place of a lecture with these values of the state."""
+        self._returning = True
+        try:
+            self.state.param.update(**values, notices=[])
         finally:
             self._returning = False
 

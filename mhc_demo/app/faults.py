@@ -105,7 +105,8 @@ class Trickle(logging.Filter):
 
 
 for _name in (
-    *(__name__, "mhc_demo.app.lasting", "bokeh.server.views.ws", "bokeh.server.protocol_handler"),
+    *(__name__, "mhc_demo.app.lasting", "mhc_demo.app.broker"),
+    *("bokeh.server.views.ws", "bokeh.server.protocol_handler"),
     *("asyncio", "tornado.access", "tornado.application", "tornado.general"),
 ):
     logging.getLogger(_name).addFilter(Trickle())

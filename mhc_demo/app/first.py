@@ -23,7 +23,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from html import escape
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote
 
 from bokeh.document import Document
 from bokeh.plotting import figure
@@ -42,9 +42,9 @@ from ..scripts import PAGE, text_of
 from ..story import TITLE
 from ..story.glossary import explained
 from ..story.scenes import scenes_for_browser
-from . import static
+from . import lecture, static
 from .controls import FOLDED, ORDER, SLIDING, unfolded
-from .state import State
+from .state import PLACE_PARAMETERS, State
 from .views import groups
 from .views.signal import offered
 
@@ -109,6 +109,21 @@ def arguments_of(given: Mapping[str, list[bytes]]) -> Arguments:
     return tuple(sorted((name, values[-1]) for name, values in given.items() if values))
 
 
+def follows(arguments: Arguments) -> bool:
+    """Whether a link is that of one who follows a lecture; a frame on another page never does."""
+    given = dict(arguments)
+    return lecture.hall is not None and given.get("follow") == b"1" and given.get("embed") != b"1"
+
+
+def where_the_lecture_is(arguments: Arguments) -> Arguments:
+    """The arguments of the page for who follows a lecture; those of any other link as they are."""
+    if lecture.hall is None or not lecture.hall.place or not follows(arguments):
+        return arguments
+    own = {name: value for name, value in arguments if name not in PLACE_PARAMETERS}
+    there = parse_qsl(lecture.hall.place.removeprefix("?"))
+    return tuple(sorted({**own, **{name: value.encode() for name, value in there}}.items()))
+
+
 class FirstPages:
     """The first pages of a server.  They are made one at a time, on a thread, and kept."""
 
@@ -160,6 +175,7 @@ def _html(state: State, live: LivePage) -> str:
     data: dict[str, Any] = {
         "live": vars(live),
         "query": state.query(),
+        "follow": state.follow and not state.embed and lecture.hall is not None,
         "scene": state.scene,
         "way": state.way,
         "revealed": state.revealed,

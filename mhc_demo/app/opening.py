@@ -25,8 +25,10 @@ from tornado.process import task_id
 from tornado.routing import PathMatches, Rule
 from tornado.web import authenticated
 
+from . import lecture
 from .faults import report
-from .first import FirstPage, FirstPages, arguments_of, live_page
+from .first import FirstPage, FirstPages, arguments_of, follows, live_page, where_the_lecture_is
+from .lecture import look_of
 
 TURNS = "turns to build a session"
 """Key in a server's settings: its `Turns`."""
@@ -45,6 +47,10 @@ OPENED_BY = "first-page"
 
 WANTED = "Mhc-Wanted"
 """The header by which `static/first.js` says whether a visitor waits for the session."""
+
+
+DARK = "Mhc-Dark"
+"""The header by which it says whether the visitor's system is dark."""
 
 
 def opened_by_first_page() -> bool:
@@ -119,7 +125,8 @@ class FirstPageHandler(DocHandler):
         settings = self.settings
         if PAGES not in settings:
             settings[PAGES] = FirstPages(live_page(self.application))
-        self._page = await settings[PAGES].get(arguments_of(self.request.arguments))
+        arguments = arguments_of(self.request.arguments)
+        self._page = await settings[PAGES].get(where_the_lecture_is(arguments))
         self.set_header("Content-Type", "text/html; charset=utf-8")
         self.set_header("Cache-Control", "no-cache")  # to be kept, but asked for again
         self.write(self._page.html)
@@ -136,6 +143,12 @@ class TokenHandler(DocHandler):
     async def get(self, *args: Any, **kwargs: Any) -> None:
         """Send a token; if there is no time, tell a page that can wait when to ask again."""
         self.set_header("Cache-Control", "no-store")
+        if follows(arguments_of(self.request.arguments)) and lecture.mirrors is not None:
+            dark = self.request.headers.get(DARK) == "1"
+            look = look_of(self.get_argument("theme", ""), dark)
+            token = lecture.mirrors.token(look, self.application, {OPENED_BY: "1"})
+            self.write({"token": token, "follows": True})
+            return
         turns: Turns = self.settings[TURNS]
         if self.request.headers.get(WANTED) != "1":
             seconds = turns.busy_for()

@@ -12,7 +12,9 @@ from ..story import TITLE
 from ._panel import hold, never_busy
 from .controls import Controls
 from .explorer import Explorer
+from .following import bring
 from .state import State
+from .views.base import note
 
 THEME = {
     theme: {"palette": {"primary": {"main": blue}}, "typography": {"fontFamily": style.FONT}}
@@ -61,11 +63,16 @@ FRAME = {
 }
 
 
+THEIRS = "The settings are the lecturer’s. To change them, explore on your own."
+"""What stands in their place while one follows."""
+
+
 def create(state: State | None = None) -> pmui.Page:
     """The page for one visitor, by default with the state of the link that they opened."""
     if state is None:
         state = State()
         state.read(pn.state.session_args)
+        bring(state)
     # Panel sets this when it writes the page.  With several processes another one may have written
     # it; then this one, which has only the websocket, would load style sheets from another host.
     if pn.state.curdoc is not None:
@@ -77,7 +84,7 @@ def create(state: State | None = None) -> pmui.Page:
         def add_controls(*_: object) -> None:
             if not sidebar.objects:
                 with hold():
-                    sidebar.append(Controls(explorer))
+                    sidebar.append(note(THEIRS) if state.follow else Controls(explorer))
 
         explorer.window.param.watch(add_controls, "first_picture")
     page = pmui.Page(
@@ -86,7 +93,7 @@ def create(state: State | None = None) -> pmui.Page:
         main=[explorer.main],
         sidebar_width=300,
         sidebar_resizable=False,
-        sidebar_open=not (state.present or state.embed),
+        sidebar_open=not (state.present or state.embed or state.follow),
         busy_indicator=None,
         dark_theme=state.dark,
         theme_config=THEME,

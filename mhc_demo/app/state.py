@@ -179,6 +179,9 @@ class State(Experiment):
         label="Controls",
         doc="Those of an embedded page, by their names.",
     )
+    follow = param.Boolean(
+        default=False, label="Follow the lecture", doc="Go where the lecturer goes."
+    )
     notices = param.List(default=[], doc="Sentences about what was corrected.", precedence=-1)
 
     @param.depends("theme", watch=True, on_init=True)
@@ -194,14 +197,15 @@ class State(Experiment):
         """Where in the experiment the page looks: what needs no other gain surface."""
         return {name: getattr(self, name) for name in POSITION_PARAMETERS}
 
-    def query(self, *, embedded: bool = True) -> str:
+    def query(self, *, embedded: bool = True, whole: bool = True) -> str:
         """The whole state as a URL's query string, "?" included.
 
         Parameters of the story and of single views are left out while at their defaults, and the
         theme while nobody has chosen one.  Without `embedded`, it opens the whole page where this
-        one is in an iframe.
+        one is in an iframe; if not `whole`, it says only what others are to see too.
         """
         names = [n for n in URL_PARAMETERS if embedded or n not in EMBED_PARAMETERS]
+        names = names if whole else list(PLACE_PARAMETERS)
         values = {name: getattr(self, name) for name in names}
         usual = {n: self.param[n].default for n in OPTIONAL_PARAMETERS}
         written_out = {n: v for n, v in values.items() if n not in usual or v != usual[n]}
@@ -263,9 +267,12 @@ class State(Experiment):
         """Show what a link showed that this page has left; the theme stays."""
         then = State()
         then.read(arguments)
-        stay = ("theme", *EMBED_PARAMETERS)
-        values = {name: getattr(then, name) for name in URL_PARAMETERS if name not in stay}
+        values = {name: getattr(then, name) for name in (*PLACE_PARAMETERS, "present")}
         self.param.update(**values, notices=then.notices)
+
+    def place(self) -> dict[str, Any]:
+        """What the page shows, without what each page chooses for itself."""
+        return {name: getattr(self, name) for name in PLACE_PARAMETERS}
 
     def lab_settings(self) -> dict[str, Any]:
         """The settings of the lab, by their names in `lab.Settings`."""
@@ -304,6 +311,8 @@ POSITION_PARAMETERS = ("depth", "iterations", *SIGNAL_PARAMETERS)
 
 STORY_PARAMETERS = ("scene", "way", "revealed", "present")
 
+HALL_PARAMETERS = ("follow",)
+
 EMBED_PARAMETERS = ("embed", "controls")
 
 OPTIONAL_PARAMETERS = (
@@ -315,6 +324,7 @@ OPTIONAL_PARAMETERS = (
     *REPLAY_PARAMETERS,
     "theme",
     *STORY_PARAMETERS,
+    *HALL_PARAMETERS,
     *EMBED_PARAMETERS,
 )
 """The parameters that a link leaves out while at their defaults."""
@@ -332,8 +342,16 @@ URL_PARAMETERS = (
     *REPLAY_PARAMETERS,
     "theme",
     *STORY_PARAMETERS,
+    *HALL_PARAMETERS,
     *EMBED_PARAMETERS,
 )
+
+PLACE_PARAMETERS = tuple(
+    name
+    for name in URL_PARAMETERS
+    if name not in ("theme", "present", *HALL_PARAMETERS, *EMBED_PARAMETERS)
+)
+"""The parameters that those who follow a lecture take over from it."""
 
 LINK_NAMES: dict[str, tuple[str, ...]] = {}
 """The names of a parameter in links where they are not its own: the present one, and former ones,
@@ -350,7 +368,13 @@ def parameters_by_link_name() -> dict[str, str]:
     return {linked: name for name in URL_PARAMETERS for linked in names_in_links(name)}
 
 
-KEPT_PARAMETERS = ("theme", "device", "scale", *LAB_SETTINGS, *STORY_PARAMETERS, *EMBED_PARAMETERS)
+KEPT_PARAMETERS = (
+    *("theme", "device", "scale"),
+    *LAB_SETTINGS,
+    *STORY_PARAMETERS,
+    *HALL_PARAMETERS,
+    *EMBED_PARAMETERS,
+)
 """The parameters that no scene changes."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import secrets
 from urllib.parse import urlsplit
 
 from . import processes
@@ -50,17 +51,38 @@ def check_hall(parser: argparse.ArgumentParser) -> Run:
         "random (default: %(default)g)",
     )
     parser.add_argument(
+        "--follow",
+        type=number(int, 0, 1000),
+        default=0,
+        metavar="N",
+        help="how often a lecturer then goes to another scene, whom all follow: needs a URL that "
+        "ends with the #lead=KEY of the server's own, or none (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--broker",
+        metavar="URL",
+        help="that of the server that is started, as for serve, if it follows with several "
+        "processes",
+    )
+    parser.add_argument(
         "--num-procs",
         type=number(int, 0, 1024),
         metavar="N",
         help="processes of the server that is started, as for serve (default: 1)",
     )
 
+    from ..hall.lecturer import page_of
+
     def run(options: argparse.Namespace) -> int:
         if options.url and options.num_procs is not None:
             parser.error(
                 "argument --num-procs: not allowed with a URL, whose server runs already; it is "
                 "for the server that is started without one"
+            )
+        if options.url and options.follow and not page_of(options.url)[1]:
+            parser.error(
+                "argument --follow: the URL must be the lecturer's, which the server printed when "
+                "it was started, and which ends with #lead=KEY"
             )
         if (why := _too_many(options.visitors)) is not None:
             parser.error(f"argument --visitors: {why}")
@@ -103,23 +125,39 @@ def _too_many(visitors: int) -> str | None:
 
 def _check(options: argparse.Namespace) -> int:
     from ..hall.account import account
+    from ..hall.browser import RefusedError
     from ..hall.check import check
     from ..hall.crowd import Plan
+    from ..hall.lecturer import follower_s, page_of
     from ..hall.server import Load, NoServerError, own_server
 
-    plan = {"visitors": options.visitors, "within": options.within, "play": options.play}
+    plan = {
+        "visitors": options.visitors,
+        "within": options.within,
+        "play": options.play,
+        "follow": options.follow,
+    }
     try:
         with contextlib.ExitStack() as stack:
             load, address = None, options.url
             if address is None:
                 count = "1" if options.num_procs is None else str(options.num_procs)
-                address, server = stack.enter_context(own_server("--num-procs", count))
+                words = ["--num-procs", count]
+                if options.follow:
+                    key = secrets.token_hex()
+                    words += ["--hall-key", key]
+                    words += ["--broker", options.broker] if options.broker else []
+                address, server = stack.enter_context(own_server(*words))
+                if options.follow:
+                    address += f"#lead={key}"
                 if (why := Load.missing()) is None:
                     load = stack.enter_context(Load(server.pid))
                 else:
                     tell(f"processor and memory are not measured: {why}")
-            found = check(Plan(address, **plan), load, tell)
-    except (NoServerError, RuntimeError) as error:
+            page, key = page_of(address)
+            visited = follower_s(page) if options.follow else page
+            found = check(Plan(visited, **plan), load, tell, lecturer=(page, key))
+    except (NoServerError, RefusedError, RuntimeError) as error:
         complain(str(error))
         return 1
     tell(account(found))

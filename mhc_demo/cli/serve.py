@@ -7,6 +7,7 @@ import contextlib
 import errno
 import ipaddress
 import re
+import secrets
 import signal
 import sys
 import threading
@@ -89,6 +90,27 @@ def serve(parser: argparse.ArgumentParser) -> Run:
         "takes a core or two, and 2 GB of memory at most; 0: none is trained "
         "(default: %(default)s)",
     )
+    hall = parser.add_argument_group("a hall that takes part")
+    hall.add_argument(
+        "--hall",
+        action="store_true",
+        help="pages opened with ?follow=1 go where the lecturer goes, and what they guess is told "
+        "to the lecturer, without names; a second link is printed, which leads",
+    )
+    hall.add_argument(
+        "--hall-key",
+        type=_key,
+        metavar="KEY",
+        help="what the lecturer's link ends with, the same for all servers of a hall; with it "
+        "--hall need not be given. 16 to 128 letters, digits, - or _ (default: one is drawn)",
+    )
+    hall.add_argument(
+        "--broker",
+        type=_broker,
+        metavar="URL",
+        help="Redis or Valkey, such as redis://localhost:6379, by which several processes or "
+        "servers of a hall know of each other (default: none, for one process)",
+    )
     opening = parser.add_argument_group("what the page opens with")
     declared = state_parameters()
     for name, parameter in declared.items():
@@ -98,6 +120,10 @@ def serve(parser: argparse.ArgumentParser) -> Run:
         given = {name: getattr(options, name) for name in declared}
         state = {name: value for name, value in given.items() if value is not None}
         check_together(parser, state, alone=options.num_procs == 1)
+        if options.hall or options.hall_key:
+            if (why := _no_hall(options)) is not None:
+                parser.error(why)
+            options.hall_key = options.hall_key or secrets.token_urlsafe()
         return _serve(options, state)
 
     return run
@@ -114,6 +140,49 @@ def page_url(address: str, port: int, state: Mapping[str, object], prefix: str =
         host = f"[{host.replace('%', '%25')}]"
     query = urlencode({name: plain(value) for name, value in state.items()})
     return f"http://{host}:{port}{prefix}/app" + (f"?{query}" if query else "")
+
+
+def _key(text: str) -> str:
+    from ..app.lecture import KEY
+
+    if not KEY.fullmatch(text):  # which is not repeated: it is a secret, if a bad one
+        raise argparse.ArgumentTypeError(
+            f"a key has 16 to 128 letters, digits, - or _; this one, of {len(text)} characters, "
+            "is too short or has others"
+        )
+    return text
+
+
+def _broker(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        allowed = (parts.scheme in ("redis", "rediss") and parts.hostname and parts.port != 0) or (
+            parts.scheme == "unix" and parts.path
+        )
+    except ValueError:
+        allowed = False
+    if not allowed:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not the address of a broker, such as redis://localhost:6379, "
+            "rediss://name:6379 or unix:///run/valkey.sock"
+        )
+    return text
+
+
+def _no_hall(options: argparse.Namespace) -> str | None:
+    """Why these options cannot have a hall that takes part, or None."""
+    from ..app import broker
+
+    if options.broker is not None:
+        why = broker.missing()
+        return why and f"argument --broker: {why}"
+    if options.num_procs == 1:
+        return None
+    return (
+        f"argument --hall: with --num-procs {options.num_procs} the processes need a broker to "
+        "know of each other: start Redis or Valkey and name it, such as --broker "
+        "redis://localhost:6379, or serve with --num-procs 1"
+    )
 
 
 EVERYWHERE = ("", "0.0.0.0", "::")
@@ -193,8 +262,9 @@ def _serve(options: argparse.Namespace, state: Mapping[str, object]) -> int:
     from panel.io.liveness import LivenessHandler
     from tornado.process import task_id
 
-    from ..app import building, guard, training
+    from ..app import building, guard, lecture, training
     from ..app._panel import http_server, tornado_application
+    from ..app.mirror import Mirrors
     from ..numerics.surface import compile_kernels
 
     # A container or a service manager sends SIGTERM where a person presses Ctrl-C.
@@ -204,7 +274,14 @@ def _serve(options: argparse.Namespace, state: Mapping[str, object]) -> int:
     with contextlib.suppress(ImportError):
         import numba  # noqa: F401  # here, so that the processes share it
     family = processes.Family()
-    opening = urlsplit(page_url("localhost", 0, state)).query
+    opens = state
+    if options.hall_key:
+        lecture.hall = lecture.Hall(options.hall_key)
+        opens = {n: v for n, v in state.items() if n != "present"} | {"follow": 1}
+    opening = urlsplit(page_url("localhost", 0, opens)).query
+    guarded = guard.options(options.frame_ancestors)
+    if lecture.hall is not None:
+        lecture.mirrors = Mirrors(lecture.hall, guarded["secret_key"])
     try:
         server = pn.serve(
             {"app": building.opened},
@@ -222,7 +299,7 @@ def _serve(options: argparse.Namespace, state: Mapping[str, object]) -> int:
             show=False,
             start=False,
             verbose=False,
-            **guard.options(options.frame_ancestors),
+            **guarded,
         )
     except OSError as error:
         print(f"mhc-demo: {_why_not_listening(options, error)}", file=sys.stderr)
@@ -250,14 +327,24 @@ def _serve(options: argparse.Namespace, state: Mapping[str, object]) -> int:
     if task_id() is not None:
         family.follow()
     if family.announces():
-        url = page_url(options.address, server.port, state, options.prefix)
+        url = page_url(options.address, server.port, opens, options.prefix)
         tell(f"The page is at {url}  (Ctrl-C stops it)")
+        if options.hall_key:
+            leads = {n: v for n, v in state.items() if n != "follow"}
+            url = page_url(options.address, server.port, leads, options.prefix)
+            url += f"#lead={options.hall_key}"
+            tell(f"The lecturer's is {url}")
         if options.show:
             import webbrowser
 
             server.io_loop.add_callback(webbrowser.open, url)
     processes.stop_by_signal(server.io_loop)
     server.start()
+    if lecture.hall is not None and options.broker:
+        from ..app.broker import Broker
+
+        relay = Broker(lecture.hall, options.broker, options.hall_key)
+        server.io_loop.add_callback(relay.run)
     # Beside the loop: unless an earlier server has kept the result, it takes ten seconds.
     threading.Thread(target=compile_kernels, daemon=True).start()
     server.io_loop.start()

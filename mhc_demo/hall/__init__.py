@@ -10,6 +10,7 @@ the hall knows only what goes over the wire, and whoever changes that has to say
     drawing.py   what a browser tells the server while it draws
     crowd.py     a process with many of them (`python -m mhc_demo.hall`)
     server.py    a server of our own, and what it takes of the machine
+    lecturer.py  whom they follow from scene to scene
     check.py     both together, beside somebody who asks all the while whether the server answers
     account.py   the answers as a table
 """

@@ -98,9 +98,37 @@ def _lines(found: Found) -> Iterator[str]:
             spent = 1e3 * found.processor_change
             yield _said("processor", f"{spent:.3g} ms of the server for each change")
         yield _said("longest silence", f"{1e3 * found.silence_playing:.3g} ms while they played")
+    if found.followed:
+        yield from _lines_of_a_lecture(found)
     if found.full is not None:
         yield _said("ran out", ", ".join(found.full) or "nothing")
     yield _said("the visitors", f"took {found.own_processor:.3g} s of processor themselves")
+
+
+def _lines_of_a_lecture(found: Found) -> Iterator[str]:
+    pages = sum(map(len, found.followed))
+    yield _said(
+        "scene changes",
+        f"{len(found.followed)}, seen by {len(found.moved)} of {pages} pages that follow",
+    )
+    # Who did not see it counts as one who waits for ever.
+    times = [each for change in found.followed for each in sorted_times(change)]
+    half, most, last = (1e3 * (quantile(times, share) or 0.0) for share in (0.5, 0.95, 1.0))
+    yield _said(
+        "a scene change",
+        f"{half:.3g} ms median, {most:.3g} ms 95th percentile, {last:.4g} ms longest",
+    )
+    worst = max((quantile(sorted_times(change), 0.95) or 0.0) for change in found.followed)
+    yield _said("the slowest", f"reached 95 % of the pages after {1e3 * worst:.3g} ms")
+    if found.processor_followed is not None:
+        spent = 1e3 * found.processor_followed
+        yield _said("processor", f"{spent:.3g} ms of the server for each page and change")
+    yield _said("longest silence", f"{1e3 * found.silence_following:.3g} ms while they followed")
+
+
+def sorted_times(change: Sequence[float | None]) -> list[float]:
+    """The seconds until each page saw a change, in order; who did not see it waits for ever."""
+    return sorted(math.inf if each is None else each for each in change)
 
 
 def _row(name: str, *cells: str | float | None) -> str:

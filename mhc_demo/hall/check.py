@@ -22,6 +22,7 @@ from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 from .crowd import Plan
+from .lecturer import Move, lead
 from .server import Load, NoServerError
 from .visitor import CHANGE_PATIENCE, Opening, Visitor
 
@@ -36,6 +37,9 @@ PROBED = 0.05
 
 GONE = 3.0
 """Seconds for which nothing may listen until the server is taken for gone."""
+
+EVERY = 10.0
+"""Seconds from one change of scene to the next, in which a server can prepare what comes."""
 
 SILENT = 60.0
 """Seconds that the answer to one such question may take."""
@@ -81,6 +85,12 @@ class Found:
     players: int = 0
     lost: list[str] = field(default_factory=list)
     """How connections were ended that had been there, one by one."""
+    followed: list[list[float | None]] = field(default_factory=list)
+    """For each of the lecturer's changes of scene the seconds until each follower's page was told
+    of it; None: it was not told, or only of a later one."""
+    processor_followed: float | None = None
+    """Seconds of the server's processor for each page that was moved."""
+    silence_following: float = 0.0
     resumed: int = 0
     """How often a page went on over another connection, for the one before was silent."""
     unseen: list[str] = field(default_factory=list)
@@ -112,6 +122,11 @@ class Found:
         return sorted(there, key=lambda each: each.number)
 
     @property
+    def moved(self) -> list[float]:
+        """The seconds of all pages that were moved, in all changes of scene."""
+        return [each for change in self.followed for each in change if each is not None]
+
+    @property
     def answered(self) -> list[float]:
         """The seconds of all changes that were answered."""
         return [each.seconds for each in self.changes if each.seconds is not None]
@@ -128,11 +143,16 @@ def parts_for(visitors: int) -> int:
 
 
 def check(
-    plan: Plan, load: Load | None = None, tell: Callable[[str], None] = lambda _: None
+    plan: Plan,
+    load: Load | None = None,
+    tell: Callable[[str], None] = lambda _: None,
+    *,
+    lecturer: tuple[str, str] | None = None,
 ) -> Found:
     """Fill the hall; `load` looks at the server, and `tell` is called with what happens now.
 
-    Raises NoServerError if the server cannot be reached or goes away meanwhile.
+    `lecturer`: the page and the key of whom they follow, if the plan says so.  Raises NoServerError
+    if the server cannot be reached or goes away meanwhile, RefusedError if nobody may lead.
     """
     found = Found(plan)
     found.first_opening, found.second_opening = asyncio.run(_nobody_else(plan))
@@ -184,6 +204,8 @@ def check(
                 spent = load.taken().processor - idle.processor
                 found.processor_change = spent / len(found.changes)
             last = [each for each in heard if each["what"] == "played"]
+        if lecturer and plan.follow and found.served:
+            last = _follow(found, crowds, probe, load, tell, lecturer)
         found.lost = [how for each in last for how in each["lost"]]
         found.resumed = sum(each["resumed"] for each in last)
         found.own_processor = sum(each["processor"] for each in last)
@@ -192,6 +214,48 @@ def check(
         with contextlib.suppress(NoServerError):  # that they leave in order is not measured
             crowds.hear("left", MARGIN)
     return found
+
+
+def _follow(
+    found: Found,
+    crowds: Crowds,
+    probe: Probe,
+    load: Load | None,
+    tell: Callable[[str], None],
+    lecturer: tuple[str, str],
+) -> list[dict[str, Any]]:
+    """Have all follow a lecturer; returns what the visitors' processes say at the end."""
+    plan = found.plan
+    if not plan.play:
+        tell(f"{len(found.served)} visitors want the live page")
+        crowds.tell("join")
+        heard = crowds.hear("joined", plan.every + plan.patience + MARGIN)
+        found.joined = [each["seconds"] for each in heard if each["what"] == "wanted"]
+        found.unseen += [each["why"] for each in heard if each["what"] == "unseen"]
+    tell(f"they follow a lecturer through {plan.follow} changes of scene, one every {EVERY:g} s")
+    started, idle = time.monotonic(), load.taken() if load else None
+
+    def begin() -> None:
+        nonlocal started, idle
+        crowds.tell("listen")
+        crowds.hear("listening", MARGIN)
+        started, idle = time.monotonic(), load.taken() if load else None
+
+    moves = asyncio.run(lead(*lecturer, moves=plan.follow, every=EVERY, tell=begin))
+    found.silence_following = probe.longest(started)
+    crowds.tell("tell")
+    heard = crowds.hear("told", MARGIN)
+    seen = [each["scenes"] for each in heard if each["what"] == "seen"]
+    found.followed = [[_seconds_until(move, scenes) for scenes in seen] for move in moves]
+    if load and idle and found.moved:
+        spent = load.taken().processor - idle.processor
+        found.processor_followed = spent / len(found.moved)
+    return [each for each in heard if each["what"] == "told"]
+
+
+def _seconds_until(move: Move, scenes: list[tuple[str, float]]) -> float | None:
+    times = [at - move.at for scene, at in scenes if scene == move.scene and at >= move.at]
+    return min(times, default=None)
 
 
 async def _nobody_else(plan: Plan) -> tuple[Opening, Opening]:

@@ -35,6 +35,8 @@ class Plan:
     """How many stay to play; None: all."""
     every: float = 10.0
     """Mean of the seconds from one change of a visitor's to the next."""
+    follow: int = 0
+    """How often a lecturer goes to another scene, whom all follow."""
     patience: float = PATIENCE
     """Seconds that each waits for the first picture."""
     alone: bool = False
@@ -82,6 +84,14 @@ class Crowd:
                     end = time.monotonic() + self.plan.play
                     await self._each(self._play(visitor, end) for visitor in self.there)
                     self._sum_up("played")
+                case "listen":
+                    for visitor in self.there:
+                        visitor.seen.clear()
+                    say("listening")
+                case "tell":
+                    for visitor in self.there:
+                        say("seen", scenes=visitor.seen)
+                    self._sum_up("told")
                 case "leave":
                     await self._each(self._leave(visitor) for visitor in self.there)
                     say("left")

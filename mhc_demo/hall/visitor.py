@@ -50,11 +50,13 @@ WANTED = "Mhc-Wanted"
 """The header by which a page says whether its visitor waits for the session."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Page:
     """What a page says of how it goes on."""
 
     answer: Answer
+    follows: bool = False
+    """Whether it shows what all see who follow a lecture; known with the token."""
 
     @property
     def has_picture(self) -> bool:
@@ -62,10 +64,15 @@ class Page:
         return PICTURE in self.answer.text
 
     @property
+    def data(self) -> dict[str, Any]:
+        """What the page brings for its scripts."""
+        found = DATA.search(self.answer.text)
+        return json.loads(found[1]) if found else {}
+
+    @property
     def live_files(self) -> list[str]:
         """The addresses of what the live page loads beside its own."""
-        found = DATA.search(self.answer.text)
-        live = json.loads(found[1])["live"] if found else {}
+        live = self.data.get("live", {})
         return [each for name in ("scripts", "modules", "styles") for each in live.get(name, ())]
 
     async def token(self, browser: Browser, *, wanted: bool) -> str | float:
@@ -80,6 +87,7 @@ class Page:
         answer = await browser.get(address, **{WANTED: str(int(wanted))})
         try:
             said = json.loads(answer.body)
+            self.follows = bool(said.get("follows"))
             return str(said["token"]) if "token" in said else float(said["seconds"])
         except (ValueError, LookupError, TypeError):
             raise RefusedError(f"{answer.url} answers with something else than a token") from None
@@ -162,6 +170,12 @@ SEED = "seed"
 WINDOW, TABLE = "window", "table"
 """What reports the first picture and holds the link, and what the plots are cut from."""
 
+SAYS = {"window": "query", "bar": "role"}
+"""The attribute that matters of a model, by its role, if it is not its value."""
+
+BAR = "bar"
+"""What takes the lecturer's key and says who leads, where a hall follows a lecture."""
+
 
 def role(model: dict[str, Any]) -> str:
     """Which of the models that a visitor knows this is, or empty; its class may have a number."""
@@ -170,6 +184,8 @@ def role(model: dict[str, Any]) -> str:
         return WINDOW
     if kind == "Story":
         return SEED
+    if kind == "LectureBar":
+        return BAR
     if kind == "ColumnDataSource" and attributes.get("name") == "surface":
         return TABLE
     return next((WIDGETS[kind, text] for text in _texts(attributes) if (kind, text) in WIDGETS), "")
@@ -211,6 +227,10 @@ class Visitor:
         self.line: Line | None = None
         self.answer: Message | None = None
         """The message that brought the table last asked for."""
+        self.seen: list[tuple[str, float]] = []
+        """The scenes that the page went to, and when it was told."""
+        self.refused = False
+        """Whether the key that it gave was wrong."""
         self._chance = random.Random(number)
         self._forget()
 
@@ -307,6 +327,8 @@ class Visitor:
         Raises RefusedError if the server does not take it, GoneError if it is gone.
         """
         assert self.line is not None
+        if self._page.follows:  # of which the server is not told what a browser does
+            return
         if WINDOW not in self.known:
             raise RefusedError(f"the page at {self.address} cannot be told of its first picture")
         window = self.known[WINDOW]
@@ -316,6 +338,18 @@ class Visitor:
             [changed(window, "first_picture", True)],
         ]
         await self._draw()
+
+    @property
+    def scenes(self) -> list[str]:
+        """The names of the story's scenes."""
+        return [each["name"] for each in self._page.data.get("scenes", ())]
+
+    async def set(self, what: str, attribute: str, value: object) -> None:
+        """Set a property of a model that the visitor knows.
+
+        Raises RefusedError if the server does not take it, GoneError if it is gone.
+        """
+        await self._patch(changed(self.known[what], attribute, value))
 
     async def leave(self) -> None:
         """Close the page and the browser."""
@@ -391,11 +425,23 @@ class Visitor:
         events = [event for event in message.content.get("events", ()) if "model" in event]
         if not self._complete.is_set():
             self._learn(events)
-            if self._new and (self._drawing is None or self._drawing.done()):
+            if (
+                self._new
+                and not self._page.follows
+                and (self._drawing is None or self._drawing.done())
+            ):
                 self._drawing = asyncio.create_task(self._draw_the_rest())
         for event in events:
             if self._is(event, WINDOW) and event.get("attr") == "query":
+                before = self.query.get("scene")
                 self.values[WINDOW] = event.get("new", "")
+                scene = self.query.get("scene", "")
+                if scene != before:
+                    self.seen.append((scene, time.monotonic()))
+            if self._is(event, BAR):
+                if event.get("attr") == "role":
+                    self.values[BAR] = event.get("new", "")
+                self.refused |= event.get("attr") == "refused"
         # Only a table that comes with or after the link that names the value is the answer.
         if self._asked is not None and not self._understood:
             name, value = self._asked
@@ -415,6 +461,6 @@ class Visitor:
             if what := role(model):
                 self.known[what] = model["id"]
                 attributes = model.get("attributes", {})
-                self.values[what] = attributes.get("query" if what == WINDOW else "value")
+                self.values[what] = attributes.get(SAYS.get(what, "value"))
         if {WINDOW, TABLE, SEED, *WIDGETS.values()} <= self.known.keys():
             self._complete.set()
