@@ -88,6 +88,7 @@ def test_what_ships_can_be_trained_again(connection: str) -> None:
     np.testing.assert_allclose(again, kept, rtol=0.01)
 
 
+@pytest.mark.long
 def test_a_calm_run_ends_as_recorded() -> None:
     """Two cells to the end, where nothing amplifies the last digits: the loss within 1 %."""
     runs = recorded_runs("still")

@@ -58,6 +58,7 @@ def test_in_the_calm_preset_every_network_learns(connection):
     assert record.summary.score > 0.9
 
 
+@pytest.mark.long
 def test_in_the_exploding_preset_hc_explodes_and_mhc_does_not():
     # With fewer samples in a step HC's gain grows in half of the preset's steps.
     hc, mhc = (trained(name, "explodes", steps=30, batch=16) for name in ("hc", "mhc"))
@@ -100,6 +101,7 @@ def test_the_first_layer_does_not_count_as_mixing():
     assert step.mean_mixing == pytest.approx(0.2)
 
 
+@pytest.mark.long
 def test_the_transformer_learns_characters():
     record = trained("mhc", task="text", depth=4, width=32, batch=8, steps=80, learning_rate=0.01)
     # Of 103 characters log2(103) = 6.7 bits at the start; single letters of English have some 4.5.

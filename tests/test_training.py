@@ -111,6 +111,7 @@ def test_every_preset_is_within_the_memory_of_a_page() -> None:
         Training([preset.settings(connection=name) for name in lab.COMPARED]).check()
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="only there does the system hold it to that")
 def test_a_training_that_takes_more_memory_than_it_gets_ends_with_a_sentence(
     monkeypatch: pytest.MonkeyPatch,
