@@ -47,9 +47,10 @@ Object.assign(mhc, (() => {
     root.classList.toggle("mhc-dark", dark);
     root.style.setProperty("--mhc-print-width", `${width}px`);
     root.style.setProperty("--mhc-print-zoom", Math.min(1, PAPER / width));
-    const figures = [...Bokeh.index.query(({model, el, parent}) =>
-      model.type === "Figure" && parent && el.checkVisibility())];
-    const heights = figures.map(({parent: {el}}) => [el.style, el.style.height, el.offsetHeight]);
+    const figures = [...Bokeh.index.query(({model, el}) =>
+      model.type === "Figure" && el.checkVisibility())];
+    const places = figures.map(({parent, el}) => parent?.el ?? el.parentElement);
+    const heights = places.map((el) => [el.style, el.style.height, el.offsetHeight]);
     for (const [style,, height] of heights) style.height = `${height}px`;
     return () => { for (const [style, before] of heights) style.height = before; };
   }

@@ -107,6 +107,25 @@ mhc.embed = (() => {
     show(chosen);
   }
 
+  // A page of its own is printed as it is drawn, made smaller; what is dark is turned over (dom.js).
+  function printable(host) {
+    let end = null;
+    addEventListener("beforeprint", () => {
+      const {theme} = host.dataset;
+      const dark = getComputedStyle(host).colorScheme === "dark";
+      const unprint = mhc.prepare_paper(host, dark);
+      if (dark) host.dataset.theme = "dark";
+      end ??= () => {
+        unprint();
+        host.dataset.theme = theme;
+      };
+    });
+    addEventListener("afterprint", () => {
+      end?.();
+      end = null;
+    });
+  }
+
   function missing(host, version) {
     const notice = element("p", "missing", host.shadowRoot.querySelector("article"));
     notice.textContent = `The plots need BokehJS ${version} (bokeh.min.js), which this page has not loaded.`;
@@ -125,6 +144,7 @@ mhc.embed = (() => {
       host.attachShadow({mode: "open"}).append(host.querySelector("template").content);
     }
     if (data.whole && parent === window) host.classList.add("alone");
+    if (data.whole) printable(host);
     if (data.whole && parent !== window) mhc.tell_height(host);
     if (is_there(data.bokeh)) return start(host, data);
     // A host may load BokehJS later than the fragment.
@@ -132,5 +152,5 @@ mhc.embed = (() => {
     if (document.readyState === "complete") return begin();
     addEventListener("load", begin, {once: true});
   };
-  return Object.assign(embed, {start});
+  return Object.assign(embed, {start, printable});
 })();

@@ -13,6 +13,7 @@ mhc.lecture = (host, {scenes, way, parts, columns}) => {
   let turn = 0;
   if (parent === window) host.classList.add("alone");
   else mhc.tell_height(host);
+  mhc.embed.printable(host);
 
   const scene_of = (name) => scenes.find((each) => each.name === name);
   const here = () => decodeURIComponent(location.hash.slice(1));

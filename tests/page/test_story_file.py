@@ -110,3 +110,26 @@ def test_it_lives_in_a_sandboxed_frame(tab: Explorer, folder: Path) -> None:
     frame.get_by_role("button", name="Next ▶", exact=True).click()
     expect(frame.locator(".mhc-story h2")).to_have_text(SCENES["widen"].title)
     expect(frame.get_by_role("img", name=re.compile("^A signal|^Signal"))).to_have_count(1)
+
+
+def test_a_scene_is_worth_printing(tab: Explorer, folder: Path) -> None:
+    page = tab.page
+    page.emulate_media(color_scheme="dark")
+    page.goto(f"{(folder / 'short.html').as_uri()}#surge")
+    expect(page.locator(".bk-Figure").first).to_be_visible()
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    page.emulate_media(media="print")
+    host = page.locator(".mhc-demo")
+    assert host.evaluate("(e) => getComputedStyle(e).filter").startswith("invert(1)")
+    assert host.evaluate("(e) => e.getBoundingClientRect().width") <= 1046  # of the paper
+    expect(page.locator(".mhc-story nav")).to_be_hidden()
+    plot = page.locator(".bk-Figure").filter(visible=True).bounding_box()
+    words = page.locator(".words").first.bounding_box()
+    assert plot
+    assert words
+    assert plot["height"] > 100
+    assert plot["y"] + plot["height"] <= words["y"]
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    page.emulate_media(media="screen", color_scheme="dark")
+    expect(page.locator(".mhc-story nav")).to_be_visible()
+    assert host.get_attribute("data-theme") == "auto"
