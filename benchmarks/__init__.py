@@ -11,6 +11,7 @@ SECTIONS = (
     "scenes",
     "opening",
     "load",
+    "follow",
     "embed",
     "memory",
     "lab",
