@@ -208,6 +208,8 @@ class State(Experiment):
         names = names if whole else list(PLACE_PARAMETERS)
         values = {name: getattr(self, name) for name in names}
         usual = {n: self.param[n].default for n in OPTIONAL_PARAMETERS}
+        if not self.scene:  # the way through a story that is closed
+            values |= {name: usual[name] for name in ("way", "revealed")}
         written_out = {n: v for n, v in values.items() if n not in usual or v != usual[n]}
         return "?" + urlencode(
             {names_in_links(n)[0]: written(value) for n, value in written_out.items()}, safe=","

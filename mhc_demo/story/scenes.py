@@ -189,10 +189,10 @@ SCENES: dict[str, Scene] = {
     ),
     "explosion": Scene(
         title="Sixty-four layers",
-        text="{2.83|typical} to the power of 64 would be {10^28.9|power}. But signs cancel, and a "
-        "layer’s largest row seldom meets the input that drives it: on average each further layer "
-        "multiplies by {1.75|factor}, which makes some {10^15.7|stacked} of 64. In these 32 "
-        "networks the median is {10^16.2|hc}.",
+        text="{2.83|typical} to the power of 64 would be {10^28.9|power}. But signs cancel, and "
+        "the largest rows seldom meet the inputs that drive them. On average each further layer "
+        "multiplies by {1.75|factor}: some {10^15.7|stacked} in all. The median of these 32 "
+        "networks is {10^16.2|hc}.",
         formula="composite",
         question="And a gradient, on its way back through the same layers?",
         notes="Drag Depth to both ends. Dashed is the backward direction: just as bad. The dotted "
