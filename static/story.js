@@ -32,7 +32,7 @@ mhc.story = (() => {
     .mhc-embedded { --mhc-bar: none; --mhc-rest: calc(100vh - 380px); }
     @media (max-width: 1500px) { .mhc-presenting { --mhc-type: 1.25; } }
     @media (max-width: 900px), (max-height: 800px) { .mhc-presenting { --mhc-type: 1; } }
-    @media (max-width: 600px) { :root { --mhc-dial: 150px; --mhc-least: 240px; } }
+    @media (max-width: 600px) { :root { --mhc-dial: 150px; --mhc-least: 230px; } }
     @media (min-width: 2800px) { .mhc-presenting { --mhc-type: 2.2; } }
     .mhc-cover { position: fixed; inset: 0; z-index: 5000; background: #000; cursor: pointer; }
     .mhc-cover.help {

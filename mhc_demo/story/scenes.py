@@ -190,22 +190,21 @@ SCENES: dict[str, Scene] = {
     "explosion": Scene(
         title="Sixty-four layers",
         text="{2.83|typical} to the power of 64 would be {10^28.9|power}. But signs cancel, and "
-        "the largest rows seldom meet the inputs that drive them. On average each further layer "
-        "multiplies by {1.75|factor}: some {10^15.7|stacked} in all. The median of these 32 "
-        "networks is {10^16.2|hc}.",
+        "the largest rows seldom meet the inputs that drive them: each further layer multiplies "
+        "by {1.75|factor}, on average. The median of these networks is {10^16.2|hc}.",
         formula="composite",
         question="And a gradient, on its way back through the same layers?",
         notes="Drag Depth to both ends. Dashed is the backward direction: just as bad. The dotted "
-        "line is theory (Newman 1986), {0.242|rate} decades for each layer; this ensemble grows "
-        "by {0.249|slope}. The number is the larger of two medians over 32 networks: nine in ten "
-        "of these networks lie between {10^13.6|low} and {10^18.2|high}. With one stream the "
-        "signal vanishes instead: try Streams.",
+        "line is theory (Newman 1986), {0.242|rate} decades for each layer, which makes some "
+        "{10^15.7|stacked} of 64; this ensemble grows by {0.249|slope}. The number is the larger "
+        "of two medians over 32 networks: nine in ten of these networks lie between {10^13.6|low} "
+        "and {10^18.2|high}. With one stream the signal vanishes instead: try Streams.",
         state={"view": "composite", "iterations": 0},
         controls=("depth", "streams"),
         guess=Guess(
-            asks="Send 1 into all four streams. After one layer the largest of them is "
-            "{2.83|typical}, typically: we call this the layer’s gain. Now stack 64 such layers, "
-            "each with its own matrix. What is the gain of the whole stack?",
+            asks="Send 1 into all four streams. After one layer the largest is {2.83|typical}, "
+            "typically: this is the layer’s gain. What is the gain of 64 such layers, each with "
+            "its own matrix?",
             answer="10^16.2",
             covers=("composite",),
             secret=True,
@@ -228,9 +227,8 @@ SCENES: dict[str, Scene] = {
         state={"view": "composite", "iterations": 1},
         controls=("iterations", "depth"),
         guess=Guess(
-            asks="mHC changes every matrix. It takes the exponential of each entry; then it "
-            "divides each column by its sum, and each row by its sum. Dividing once like this is "
-            "one iteration. Where will the gain of {10^16.2|hc} go?",
+            asks="mHC takes the exponential of each entry. Then it divides each column by its sum, "
+            "and each row by its sum: one iteration. Where will the gain of {10^16.2|hc} go?",
             answer="1.13",
             before={"iterations": 0},
             covers=("iterations",),
