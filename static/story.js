@@ -27,7 +27,7 @@ mhc.story = (() => {
     .mhc-single { --mhc-second: none; --mhc-columns: 1fr; }
     .mhc-lone { --mhc-half: 1; } /* one half of the signal has the room of both */
     .mhc-told { --mhc-lead: none; }
-    .mhc-secret { --mhc-secret: hidden; --mhc-asks: block; }
+    .mhc-secret { --mhc-secret: hidden; --mhc-asks: block; --mhc-untold: none; }
     @media (max-width: 599.95px) { .mhc-told { --mhc-doors: none; } }
     .mhc-embedded { --mhc-bar: none; --mhc-rest: calc(100vh - 380px); }
     @media (max-width: 1500px) { .mhc-presenting { --mhc-type: 1.25; } }
@@ -99,7 +99,7 @@ mhc.story = (() => {
     function hide_plots() {
       cancelAnimationFrame(hiding);
       const names = scenes[at()]?.hidden ?? [];
-      root.classList.toggle("mhc-lone", names.includes("signal-projected"));
+      root.classList.toggle("mhc-lone", names.some((name) => name.startsWith("signal-")));
       root.classList.toggle("mhc-single", names.includes("headline-projected"));
       let left = 0;
       const look = () => {

@@ -138,7 +138,7 @@ SCENES: dict[str, Scene] = {
         },
         controls=("depth",),
         headline=False,
-        hidden=("signal-projected",),
+        hidden=("signal-hc",),  # the same, and no HC
     ),
     "widen": Scene(
         title="Four streams, and a matrix between them",

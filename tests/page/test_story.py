@@ -32,6 +32,7 @@ def test_the_whole_story_can_be_told_with_a_clicker(
     expect(title(page)).to_have_text(TITLES[0])
     expect(page.get_by_role("banner")).to_be_hidden()
     expect(page.get_by_role("tab").first).to_be_hidden()
+    looked_at: set[str] = set()
     for name, scene in list(SCENES.items())[1:]:
         page.keyboard.press("PageDown")
         expect(title(page)).to_have_text(scene.title)
@@ -56,7 +57,9 @@ def test_the_whole_story_can_be_told_with_a_clicker(
             assert stage["height"] >= 400, name
 
         explorer.eventually(one_screen)
-        explorer.keeps_nobody_out(*RULES[theme])
+        if (view := scene.state["view"]) not in looked_at:
+            looked_at.add(view)
+            explorer.keeps_nobody_out(*RULES[theme])
         if name == "real":
             figure_8_fits_one_screen(explorer)
     page.keyboard.press("PageDown")  # there is no next one

@@ -47,7 +47,7 @@ LAB_SETTINGS = {
 }
 """The settings that all networks share, by their parameter in the page's state."""
 
-HEIGHT = "clamp(240px, 34vh, 520px)"
+HEIGHT = "clamp(240px, 34vh, 1200px)"
 OWN = "Your own settings"
 """What the list of presets shows for other settings."""
 START = "Train it here"
