@@ -1,9 +1,9 @@
-"""The groups of views, each with the question that it answers: the doors of the page and of a site."""
+"""The groups of views, each with the question that it answers: doors of the page and of a site."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Protocol
+from typing import Any
 
 QUESTIONS = {
     "Signal": "What becomes of a signal on its way through the layers?",
@@ -20,22 +20,18 @@ QUESTIONS = {
 """The groups of views in their order, each with the question that it answers."""
 
 
-class Titled(Protocol):
-    """A view, wherever it is shown."""
+def groups(views: Iterable[tuple[str, str, str]]) -> list[dict[str, Any]]:
+    """The groups that have views, as `static/doors.js` takes them.
 
-    title: str
-    group: str
-
-
-def groups(views: Iterable[tuple[str, type[Titled]]]) -> list[dict[str, Any]]:
-    """The groups of these named views that have any, as `static/doors.js` takes them."""
+    `views` are names, titles and groups.
+    """
     views = list(views)
     found = [
         {
             "title": title,
             "question": question,
             "views": [
-                {"name": name, "title": view.title} for name, view in views if view.group == title
+                {"name": name, "title": called} for name, called, group in views if group == title
             ],
         }
         for title, question in QUESTIONS.items()
