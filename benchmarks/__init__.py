@@ -12,6 +12,7 @@ SECTIONS = (
     "opening",
     "load",
     "embed",
+    "site",
     "memory",
     "lab",
     "training",

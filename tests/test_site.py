@@ -7,6 +7,10 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -135,3 +139,18 @@ def test_a_file_is_called_by_its_content_whatever_was_made_before() -> None:
         json.loads(gzip.decompress(first))["data"]["doc"]
     )
     assert digest(packed({"seed": 1})) != digest(packed({"seed": 2}))
+
+
+def test_the_web_server_s_configuration_is_valid(tmp_path: Path) -> None:
+    caddy = shutil.which(
+        "caddy", path=os.pathsep.join((str(Path(sys.executable).parent), os.defpath))
+    )
+    if caddy is None:
+        pytest.skip("caddy has no package for this machine")
+    done = subprocess.run(
+        [caddy, "validate", "--config", Path(__file__).parents[1] / "deploy" / "site.Caddyfile"],
+        env={"HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert "Valid configuration" in done.stderr + done.stdout
