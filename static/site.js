@@ -32,6 +32,13 @@ mhc.site = (() => {
     navigator.serviceWorker.controller.postMessage({seen});
   }
 
+  function why() {
+    if (location.protocol === "file:")
+      return "A site needs a web server, of any kind. The story as one file opens from a disk: mhc-demo export.";
+    if (!window.DecompressionStream) return "This page needs a browser of 2023 or later.";
+    return "What this page shows could not be loaded. Load it again when there is a network.";
+  }
+
   async function start(host) {
     const {story, explore} = host.dataset;
     try {
@@ -40,8 +47,7 @@ mhc.site = (() => {
       else mhc.explore(host, data, read);
     } catch (error) {
       const root = host.shadowRoot ?? host;
-      element("p", "missing", root.querySelector("article") ?? root, {role: "status"}).textContent =
-        "What this page shows could not be loaded. Load it again when there is a network.";
+      element("p", "missing", root.querySelector("article") ?? root, {role: "status"}).textContent = why();
       throw error;
     }
   }

@@ -44,7 +44,8 @@ async function first_fetched(event, url) {
   event.waitUntil(fresh.catch(() => {}));
   if (!kept) return fresh.catch(() => (event.request.mode === "navigate" ? unseen() : Response.error()));
   const late = new Promise((done) => setTimeout(done, PATIENCE, kept));
-  return Promise.race([fresh.catch(() => kept), late]);
+  const good = fresh.then((answer) => (answer.status < 500 ? answer : kept), () => kept);
+  return Promise.race([good, late]);
 }
 
 async function keep(addresses) {

@@ -26,12 +26,12 @@ from ..story.doors import groups
 from ..story.glossary import explained
 from .embed.page import Content, stage
 from .embed.plots import PLOTS, Plot, plots_of
-from .embed.request import START, checked
+from .embed.request import START, EmbedRequest, checked
 
 VARIED = ("streams", "spread", "init", "projection", "seed")
 """The parameters of an experiment that a visitor of a site chooses."""
 
-LARGEST = 600_000
+LARGEST = 800_000
 """The most compressed bytes of a file: a reader on a phone fetches it for one look."""
 
 SUFFIX = ".json.gz"
@@ -171,7 +171,7 @@ def opening(index: dict[str, Any]) -> Iterator[str]:
     yield next(iter(index["files"].values()))[0]
 
 
-def _request(experiment: Experiment, view: str, device: str) -> Any:
+def _request(experiment: Experiment, view: str, device: str) -> EmbedRequest:
     request = checked(
         experiment,
         scene=None,
