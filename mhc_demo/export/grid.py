@@ -189,8 +189,8 @@ def _request(experiment: Experiment, view: str, device: str) -> EmbedRequest:
         device=device,
     )
     if not PLOTS[request.plots[0]].of_experiment:
-        return replace(request, controls=[], headline=False)
-    return request
+        request = replace(request, controls=[], headline=False)
+    return replace(request, scenes="index.html#")
 
 
 def _part(content: Content) -> tuple[bytes, str]:

@@ -22,6 +22,7 @@ import mhc_demo as mhc
 from mhc_demo.export.grid import digest
 from mhc_demo.export.site import PAGES
 from mhc_demo.numerics.numbers import in_text
+from mhc_demo.story.claims import CLAIMS
 from mhc_demo.story.scenes import SCENES, SHORT
 
 from .conftest import DESK, RULES, Explorer, nothing_went_wrong
@@ -191,6 +192,10 @@ def test_a_visitor_reads_explores_and_asks_no_other_host(
         tab.page.reload()
         expect(tab.slider("Sinkhorn iterations")).to_have_value("0")
         expect(tab.number(0)).to_have_text(gains(streams=8)[0])
+        tab.page.get_by_role("tab", name="Take home", exact=True).click()
+        claim = next(iter(CLAIMS.values()))
+        tab.page.get_by_role("link", name=SCENES[claim.scene].title).first.click()
+        expect(tab.page.locator(".mhc-story h2")).to_have_text(SCENES[claim.scene].title)
         tab.page.get_by_role("link", name="The short way").click()
         expect(tab.page.locator(".mhc-story .where")).to_have_text(f"1 / {len(SHORT)}")
         nothing_went_wrong(tab)

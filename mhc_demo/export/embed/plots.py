@@ -560,7 +560,8 @@ class Claims(Plot):
         return []
 
     def html(self) -> str:
-        return claims_html(None)
+        scenes = self.request.scenes
+        return claims_html((lambda name: f"{scenes}{name}") if scenes else None)
 
 
 class Link(Claims):
