@@ -13,6 +13,7 @@ SECTIONS = (
     "load",
     "follow",
     "embed",
+    "site",
     "memory",
     "lab",
     "training",

@@ -242,14 +242,18 @@ def behind_caddy() -> Served:
         command = [caddy, "run", "--config", str(ROOT / "deploy" / "Caddyfile")]
         proxy = subprocess.Popen(command, env=settings, stderr=subprocess.DEVNULL)
         try:
-            _wait_for(f"http://localhost:{port}/liveness")
+            wait_for(f"http://localhost:{port}/liveness")
             yield f"http://localhost:{port}/app", [one.pid, two.pid]
         finally:
             proxy.terminate()
             proxy.wait(20)
 
 
-def _wait_for(address: str) -> None:
+def wait_for(address: str) -> None:
+    """Wait until something answers.
+
+    Raises NoServerError if nothing does in a minute.
+    """
     end = time.monotonic() + 60
     while time.monotonic() < end:
         with contextlib.suppress(OSError):

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from . import lab, nn
     from .app import Explorer
     from .export.embed import export_html
+    from .export.site import export_site
     from .export.story import export_story
     from .numerics.comparison import compare, distance_from_doubly_stochastic, phase_map
     from .numerics.devices import DEVICES
@@ -38,6 +39,7 @@ _HOMES = {
     "numerics.comparison": ("compare", "distance_from_doubly_stochastic", "phase_map"),
     "numerics.devices": ("DEVICES",),
     "export.embed": ("export_html",),
+    "export.site": ("export_site",),
     "export.story": ("export_story",),
     "numerics.gains": ("METRICS", "Composite", "amax_gain", "compose"),
     "numerics.half_steps": ("half_steps",),
@@ -73,6 +75,7 @@ __all__ = [
     "compose",
     "distance_from_doubly_stochastic",
     "export_html",
+    "export_site",
     "export_story",
     "figure8",
     "gain_surface",

@@ -17,6 +17,9 @@ FILE = (*PLOT, "dom.js", "pointer.js", "dial.js", "sinkhorn.js", "plots.js", "em
 STORY = (*FILE[:-1], "guess.js", "story.js", "terms.js", "embed.js", "lecture.js")
 """The story as a file."""
 
+SITE = (*STORY, "doors.js", "explore.js", "site.js")
+"""All pages of a site; its service worker, `sw.js`, is a file of its own."""
+
 PAGE = (
     "alone.js",
     *PLOT,

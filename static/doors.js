@@ -36,7 +36,7 @@ mhc.doors = (() => {
   }
 
   /* `groups`: [{title, question, views: [{name, title}]}].  `choose(name)` is called for a view that
-     the reader opens, `present()` to present the one that is open.  Returns `show(name)`, which marks
+     the reader opens, `present()`, if given, to present the one that is open.  Returns `show(name)`, which marks
      the view that is open. */
   return function doors(el, {groups, choose, present}) {
     el.classList.add("mhc-doors");
@@ -44,8 +44,9 @@ mhc.doors = (() => {
     const line = element("div", "line", el);
     const question = element("p", "question", line);
     const inner = list_of(line, "inner", "Views of this group");
-    element("button", "present", line, {type: "button", textContent: "Present", ariaLabel: "Present this view"})
-      .addEventListener("click", present);
+    if (present)
+      element("button", "present", line, {type: "button", textContent: "Present", ariaLabel: "Present this view"})
+        .addEventListener("click", present);
     const last = new Map(groups.map((group) => [group, group.views[0].name])); // last open
     const heads = groups.map((group) => tab(outer, group.title, () => open(last.get(group))));
     let shown = null; // group

@@ -48,12 +48,13 @@ mhc.embed = (() => {
 
   const rule_of = (model) => (model.tags.length === 1 ? model.tags[0] : null);
 
-  // Draws `data` into the elements that Python has written into `root`.
-  async function start(host, data, root = host.shadowRoot) {
+  // Draws `data` into the elements that Python has written into `root`, with the sliders at `position`.
+  async function start(host, data, root = host.shadowRoot, position = {}) {
     const find = (selector) => [...root.querySelectorAll(selector)];
     const doc = Bokeh.require("document").Document.from_json(data.doc);
     let shown = data.variants[data.first];
     fill(doc, shown.tables, data.per_unit);
+    Object.assign(mhc.state_of(doc), position);
     for (const model of doc.all_models)
       if (typeof rule_of(model) === "object" && get(rule_of(model) ?? {}, "select")) mhc.cut(model);
 

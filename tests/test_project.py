@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -14,6 +15,8 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.version import Version
+
+from mhc_demo.cli import _parser
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
@@ -84,9 +87,21 @@ def test_the_workflows_run_what_developers_run(event: str, command: str) -> None
         yaml.safe_load(path.read_text("utf-8"))
         for path in (ROOT / ".github" / "workflows").glob("*.yml")
     ]
-    (workflow,) = [each for each in workflows if event in each[True]]  # YAML reads `on` as true
+    on = [(each, each[True]) for each in workflows]  # YAML reads `on` as true
+    (workflow,) = [each for each, when in on if event in when and "tags" not in (when[event] or {})]
     (job,) = workflow["jobs"].values()
     assert [step["run"] for step in job["steps"] if "run" in step] == [command]
+
+
+def test_a_tag_publishes_the_folder_that_the_site_was_written_to() -> None:
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "pages.yml").read_text("utf-8"))
+    assert workflow[True]["push"] == {"tags": ["v*"]}
+    build, publish = workflow["jobs"].values()
+    (command,) = [s["run"] for s in build["steps"] if s.get("run", "").startswith("mhc-demo")]
+    options = _parser(["site"]).parse_args(shlex.split(command)[1:])
+    assert build["steps"][-1]["with"]["path"] == options.folder
+    assert publish["needs"] == "build"
+    assert publish["permissions"] == {"pages": "write", "id-token": "write"}
 
 
 @pytest.fixture(scope="module")

@@ -21,13 +21,14 @@ from .options import Run, from_environment, import_modules
 from .plot import plot
 from .runs import runs
 from .serve import serve
+from .site import site
 from .surface import surface
 from .sweep import sweep
 from .train import train
 
 COMMANDS: dict[str, Callable[[argparse.ArgumentParser], Run]] = {
     each.__name__.replace("_", "-"): each
-    for each in (serve, export, plot, surface, train, sweep, runs, check_hall)
+    for each in (serve, export, site, plot, surface, train, sweep, runs, check_hall)
 }
 """Every subcommand by its name; the first line of its docstring is the summary in the help."""
 
@@ -50,6 +51,8 @@ examples:
       serve it to others, behind a proxy of that name
   mhc-demo export gains.html --streams 2,4,8,16
       write it as one HTML file for a blog post, which needs no server
+  mhc-demo site public --base-url https://example.org/mhc/
+      write the story and every view as a folder for any static host
   mhc-demo surface --streams 8 --members 256 -o gains.parquet
       write the gains that the page looks up; also .csv, .nc, .json
   mhc-demo plot fig3 --theme dark -o fig3.png

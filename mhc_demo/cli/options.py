@@ -217,18 +217,24 @@ def add_option(group: Any, name: str, parameter: Any) -> None:
 
 
 def add_several(
-    group: Any, name: str, parameter: Any, groups: Mapping[str, Sequence[str]] | None = None
+    group: Any,
+    name: str,
+    parameter: Any,
+    groups: Mapping[str, Sequence[str]] | None = None,
+    usual: Any = None,
 ) -> None:
     """Add the option of one parameter that takes several values, commas between.
 
     `groups` are names that stand for several values.  Whole numbers can be ranges as in Python:
-    0:16 is 0, 1, ..., 15, and 0:16:5 is 0, 5, 10, 15.
+    0:16 is 0, 1, ..., 15, and 0:16:5 is 0, 5, 10, 15.  `usual` is the default, if that is not the
+    parameter's.
     """
     import param
 
     parse, allowed, metavar = _values(parameter)
     whole = isinstance(parameter, param.Integer)
     text = f"{parameter.label}. {parameter.doc} {allowed.replace('One of', 'Any of')}"
+    default = plain(usual or parameter.default)
     ranges = ", or START:STOP" if whole else ""
     for each, members in (groups or {}).items():
         ranges += f"; {each} is {','.join(members)}"
@@ -237,9 +243,7 @@ def add_several(
         dest=name,
         type=spans(parse) if whole else _grouped(several(parse), groups or {}),
         metavar=f"{metavar},{metavar}",
-        help=f"{text}, commas between{ranges} (default: {plain(parameter.default)})".replace(
-            "%", "%%"
-        ),
+        help=f"{text}, commas between{ranges} (default: {default})".replace("%", "%%"),
     )
 
 

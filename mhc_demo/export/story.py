@@ -23,7 +23,7 @@ from ..scripts import STATIC, STORY, text_of
 from ..story import TITLE
 from ..story.glossary import explained
 from ..story.scenes import SCENES, WAYS, beginning, markup, scenes_for_browser, scenes_of
-from .embed.page import PAGE, STYLES, Content, bokehjs, in_script, stage
+from .embed.page import STYLES, Content, bokehjs, inlined, page, stage
 from .embed.plots import plots_of
 from .embed.request import START, THEMES, checked
 
@@ -46,40 +46,50 @@ def export_story(
     choice("theme", theme, THEMES)
     if not isinstance(title, str):
         raise TypeError(f"title must be a text, not {title!r}")
+    # No "<" in a script may be read as a tag.
+    data = story_data(way, device).replace("<", "\\u003c")
+    font = base64.b64encode((STATIC / "math.woff2").read_bytes()).decode()
+    part = story_part(way, theme, f"data:font/woff2;base64,{font}", device)
+    start = f"{text_of(*STORY)}\nmhc.lecture(document.querySelector('.mhc-demo'), {data});"
+    return page(title, theme, part, inlined(bokehjs(), start))
+
+
+def story_data(way: str, device: str) -> str:
+    """What `static/lecture.js` tells: the scenes and what each draws, as JSON."""
     names = scenes_of(way)
     pool: dict[str, int] = {}
     parts = {name: _part(name, device, pool) for name in names}
-    told = still(gain_surface(Experiment(), device=device), START) + "".join(map(_told, names))
     data = {
         "scenes": [scene for scene in scenes_for_browser() if scene["name"] in names],
         "way": way,
         "parts": parts,
     }
     written = json.dumps(data, separators=(",", ":"), allow_nan=False)
-    columns = f"[{','.join(pool)}]"
-    # No "<" in a script may be read as a tag.
-    packed = f'{written[:-1]},"columns":{columns}}}'.replace("<", "\\u003c")
-    body = (
-        f"<style>{_font()}</style>"
-        f'<div class="mhc-demo" data-theme="{theme}"><div class="mhc-still">{told}</div>'
+    return f'{written[:-1]},"columns":[{",".join(pool)}]}}'
+
+
+def story_part(
+    way: str, theme: str, font: str, device: str, *, top: str = "", styles: str = "", data: str = ""
+) -> str:
+    """The markup of the story, which is told without scripts too.
+
+    `font` is the address of the font of formulas; `top` stands above the story, `styles` are more
+    of them, and `data` says where the scripts find what they tell, if it is not with them.
+    """
+    told = still(gain_surface(Experiment(), device=device), START)
+    told += "".join(map(_told, scenes_of(way)))
+    where = f' data-story="{escape(data)}"' if data else ""
+    return (
+        f"<style>{font_face(font)}</style>"
+        f'<div class="mhc-demo" data-theme="{theme}"{where}><div class="mhc-still">{told}</div>'
         f'<template shadowrootmode="open"><style>{style.css()}{text_of(*STYLES, "lecture.css")}'
-        '</style><article><slot></slot><div class="story"></div><div class="mhc-stage"></div>'
-        "</article></template></div>\n"
-    )
-    start = f"{text_of(*STORY)}\nmhc.lecture(document.querySelector('.mhc-demo'), {packed});"
-    return PAGE.format(
-        title=escape(title),
-        scheme={"auto": "light dark"}.get(theme, theme),
-        part=body,
-        bokeh=in_script(bokehjs()),
-        start=in_script(start),
+        f'{styles}</style><article>{top}<slot></slot><div class="story"></div>'
+        '<div class="mhc-stage"></div></article></template></div>\n'
     )
 
 
-def _font() -> str:
+def font_face(address: str) -> str:
     """The font of formulas (`static/terms.js`), which not every system has."""
-    written = base64.b64encode((STATIC / "math.woff2").read_bytes()).decode()
-    address = f"data:font/woff2;base64,{written}"
     return f'@font-face {{ font-family: "mhc math"; src: url("{address}") format("woff2"); }}'
 
 

@@ -1,9 +1,10 @@
-"""Writing files whole or not at all: an interrupted write leaves the old file as it was."""
+"""Writing files and folders whole or not at all: an interrupted write leaves what was there."""
 
 from __future__ import annotations
 
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,3 +37,41 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def replacing_folder(path: str | os.PathLike[str], mark: str) -> Iterator[Path]:
+    """A new, empty folder beside `path`, which takes its place at the end.
+
+    A folder that is there is replaced if it is empty, or if it holds a file called `mark`, as one
+    that was written so before does.  If an exception leaves the block, Ctrl-C included, the new
+    folder is deleted and `path` is as it was.
+
+    Raises FileExistsError if there is something else at `path`, FileNotFoundError if the folder
+    around it is missing, and any other OSError if it cannot be written.
+    """
+    target = Path(path).resolve()
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"the folder {target.parent} does not exist")
+    if target.exists() and not (
+        target.is_dir() and ((target / mark).is_file() or not any(target.iterdir()))
+    ):
+        raise FileExistsError(
+            f"{path} is not empty and holds no {mark}, so it is not a site of ours: name another "
+            "folder, or delete that one"
+        )
+    part, old = (target.with_name(f".{target.name[:32]}-{secrets.token_hex(8)}") for _ in range(2))
+    try:
+        part.mkdir()
+        yield part
+        if target.exists():
+            target.rename(old)
+        try:
+            part.rename(target)
+        except BaseException:
+            if old.exists():
+                old.rename(target)
+            raise
+    finally:
+        for each in (part, old):
+            shutil.rmtree(each, ignore_errors=True)

@@ -11,7 +11,7 @@ from playwright.sync_api import expect
 
 import mhc_demo as mhc
 from mhc_demo.app.views import VIEWS
-from mhc_demo.app.views.base import QUESTIONS
+from mhc_demo.story.doors import QUESTIONS
 
 from .conftest import ORIENTATION, RULES, Explorer
 from .library import CLOSE

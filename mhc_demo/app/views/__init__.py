@@ -9,8 +9,10 @@ imports is that of the doors within a group.
 
 from typing import Any
 
+from ...story import doors
+
 # isort: off
-from .base import QUESTIONS, VIEWS, View
+from .base import VIEWS, View
 from . import signal
 from . import composite
 from . import layers
@@ -32,19 +34,8 @@ from . import link
 
 
 def groups() -> list[dict[str, Any]]:
-    """The groups of views, as `static/doors.js` takes them."""
-    return [
-        {
-            "title": title,
-            "question": question,
-            "views": [
-                {"name": view.name, "title": view.title}
-                for view in VIEWS.values()
-                if view.group == title
-            ],
-        }
-        for title, question in QUESTIONS.items()
-    ]
+    """The groups of the page's views, as `static/doors.js` takes them."""
+    return doors.groups((name, view.title, view.group) for name, view in VIEWS.items())
 
 
 __all__ = [

@@ -26,20 +26,6 @@ if TYPE_CHECKING:
 VIEWS: dict[str, type[View]] = {}
 """Every view by its name, in the order of the doors."""
 
-QUESTIONS = {
-    "Signal": "What becomes of a signal on its way through the layers?",
-    "Gain": "By what factor can it grow, layer after layer?",
-    "Matrices": "What is inside the matrices that mix the streams?",
-    "Mixing": "How alike do the streams become?",
-    "Compare": "What do other projections do, and where does it explode?",
-    "Cost": "What does stability cost?",
-    "Real models": "Is it so in a model that was trained?",
-    "Training": "What does it do to a network while it learns?",
-    "Formulas": "What exactly is computed?",
-    "Take home": "What is true of what you have read, and where is this page?",
-}
-"""The groups of views in their order, each with the question that it answers."""
-
 TALL = "clamp(var(--mhc-least, 300px), calc(100vh - var(--mhc-rest, 500px)), 1600px)"
 """Height of a plot: what story, headline, dial and doors leave of the window.  A lecture has no
 scroll bar, so there it may be less (see `static/story.js`)."""
@@ -79,7 +65,7 @@ class View:
     name: ClassVar[str]
     title: ClassVar[str]
     group: ClassVar[str]
-    """The title of its group, in `QUESTIONS`."""
+    """The title of its group, in `story.doors.QUESTIONS`."""
     of_experiment: ClassVar[bool] = True
     """Whether it shows the experiment that the controls, the dial and the headline are about."""
     parameters: ClassVar[tuple[str, ...]] = ()

@@ -9,6 +9,7 @@ from itertools import groupby
 from typing import Any
 
 import bokeh
+import xarray as xr
 from bokeh.document import Document
 from bokeh.models import ColumnDataSource
 from bokeh.plotting import figure
@@ -37,12 +38,18 @@ class Content:
     The live page's first picture is made of it too (`app/first.py`).
     """
 
-    def __init__(self, request: EmbedRequest) -> None:
+    def __init__(self, request: EmbedRequest, surfaces: Sequence[xr.Dataset] = ()) -> None:
+        """`surfaces`: the experiments' gain surfaces, if somebody has measured them already."""
         self.request = request
-        self._shared = Shared(request)
+        self._shared = Shared(request, surfaces)
         self.plots = [PLOTS[name](self._shared) for name in request.plots]
         self.notes = [_notes(request, self.plots, i) for i in range(len(request.experiments))]
         """For each number of streams the plots' notes, and last the caption."""
+
+    @property
+    def table(self) -> str:
+        """The id of the table of the gain surfaces, in the data."""
+        return self._shared.table.id
 
     def still(self) -> str:
         """What stands there without scripts: nothing of an experiment that the file hides."""
@@ -78,13 +85,7 @@ def html(request: EmbedRequest) -> str:
     start = in_script(f"{{\nconst host = {host};\n{scripts}\nmhc.embed(host, {data});\n}}")
     if request.fragment:
         return f"{part}<script>{start}</script>\n"
-    return PAGE.format(
-        title=escape(request.title or TITLE),
-        scheme={"auto": "light dark"}.get(request.theme, request.theme),
-        part=part,
-        bokeh=in_script(bokehjs()),
-        start=start,
-    )
+    return page(request.title or TITLE, request.theme, part, inlined(bokehjs(), start))
 
 
 PAGE = """\
@@ -95,14 +96,34 @@ PAGE = """\
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="{scheme}">
 <title>{title}</title>
-<style>body {{ margin: 0; }}</style>
+{head}<style>body {{ margin: 0; }}</style>
 </head>
 <body>
-{part}<script>{bokeh}</script>
-<script>{start}</script>
+{part}{scripts}
 </body>
 </html>
 """
+
+
+def page(title: str, theme: str, part: str, scripts: str, head: str = "") -> str:
+    """A whole page: a part of one, and the scripts that it needs, `inlined` or `linked`."""
+    return PAGE.format(
+        title=escape(title),
+        scheme={"auto": "light dark"}.get(theme, theme),
+        part=part,
+        scripts=scripts,
+        head=head,
+    )
+
+
+def inlined(*scripts: str) -> str:
+    """Scripts as a file holds them that is alone."""
+    return "\n".join(f"<script>{in_script(each)}</script>" for each in scripts)
+
+
+def linked(*addresses: str) -> str:
+    """Scripts that lie beside the page, and that other pages use too."""
+    return "\n".join(f'<script src="{escape(each)}" defer></script>' for each in addresses)
 
 
 def bokehjs() -> str:

@@ -61,7 +61,7 @@ from ...numerics.surface import (
     member_matrices,
     mixing_surface,
 )
-from ...story.claims import claims_html
+from ...story.claims import TITLE, claims_html
 
 if TYPE_CHECKING:
     from .request import EmbedRequest
@@ -79,9 +79,9 @@ class PackedSource:
 class Shared:
     """The gain surfaces of a request, and the table of them that plots and headline read."""
 
-    def __init__(self, request: EmbedRequest) -> None:
+    def __init__(self, request: EmbedRequest, surfaces: Sequence[xr.Dataset] = ()) -> None:
         self.request = request
-        self.surfaces = self.measure(gain_surface)
+        self.surfaces = list(surfaces) or self.measure(gain_surface)
         first = self.surfaces[0]
         columns = [gain_columns(each["log10_gain"], dtype=float) for each in self.surfaces]
         self.table = table(
@@ -126,6 +126,10 @@ class Plot:
     name: ClassVar[str]
     view: ClassVar[str]
     """The page's view that has it; the plots of one view stand side by side."""
+    title: ClassVar[str] = ""
+    """That of the view, by which a site has a door to it; of its plots the first has it."""
+    group: ClassVar[str] = ""
+    """The group of the view, in `story.doors.QUESTIONS`."""
     fixed: ClassVar[str] = ""
     """The part of the position that no slider may move, as the file holds one value of it."""
     share: ClassVar[int] = 1
@@ -176,6 +180,8 @@ class Signal(Plot):
 
     name = "signal"
     view = "signal"
+    title = "Signal"
+    group = "Signal"
 
     def build(self) -> None:
         request = self.request
@@ -218,6 +224,8 @@ class Composite(Plot):
 
     name = "composite"
     view = "composite"
+    title = "Composite gain"
+    group = "Gain"
     share = 2
     of_gains = True
 
@@ -255,6 +263,8 @@ class Layers(Plot):
 
     name = "layers"
     view = "layers"
+    title = "Single layers"
+    group = "Gain"
     share = 2
     of_gains = True
 
@@ -292,6 +302,8 @@ class LayerAxis(Plot):
 
     name = "layer-axis"
     view = "layer-axis"
+    title = "Paper’s axes"
+    group = "Gain"
     fixed = "depth"
     of_gains = True
 
@@ -316,6 +328,8 @@ class Matrices(Plot):
 
     name = "matrices"
     view = "matrices"
+    title = "Matrices"
+    group = "Matrices"
     square = True
 
     def build(self) -> None:
@@ -352,6 +366,8 @@ class Sinkhorn(Plot):
 
     name = "sinkhorn"
     view = "sinkhorn"
+    title = "Sinkhorn at work"
+    group = "Matrices"
 
     def build(self) -> None:
         request = self.request
@@ -385,6 +401,8 @@ class Mixing(Plot):
 
     name = "mixing"
     view = "mixing"
+    title = "Mixing"
+    group = "Mixing"
 
     def build(self) -> None:
         request = self.request
@@ -409,6 +427,8 @@ class Figure8(Plot):
 
     name = "figure8"
     view = "figure8"
+    title = "27B model"
+    group = "Real models"
     of_experiment = False
 
     def legend(self) -> list[words.Entry]:
@@ -423,6 +443,8 @@ class Benchmarks(Plot):
 
     name = "benchmarks"
     view = "benchmarks"
+    title = "What it bought"
+    group = "Real models"
     of_experiment = False
 
     def build(self) -> None:
@@ -440,6 +462,8 @@ class Jacobian(Plot):
 
     name = "jacobian"
     view = "jacobian"
+    title = "Whole network"
+    group = "Training"
     of_experiment = False
 
     def build(self) -> None:
@@ -461,6 +485,8 @@ class Cost(Plot):
 
     name = "cost"
     view = "cost"
+    title = "Cost"
+    group = "Cost"
     of_experiment = False
 
     def legend(self) -> list[words.Entry]:
@@ -478,6 +504,8 @@ class Replay(Plot):
 
     name = "replay"
     view = "lab"
+    title = "Lab"
+    group = "Training"
     of_experiment = False
     preset = "fails"
     """That of the story."""
@@ -524,13 +552,16 @@ class Claims(Plot):
 
     name = "claims"
     view = "claims"
+    title = TITLE
+    group = "Take home"
     of_experiment = False
 
     def legend(self) -> list[words.Entry]:
         return []
 
     def html(self) -> str:
-        return claims_html(None)
+        scenes = self.request.scenes
+        return claims_html((lambda name: f"{scenes}{name}") if scenes else None)
 
 
 class Link(Claims):
@@ -538,6 +569,7 @@ class Link(Claims):
 
     name = "link"
     view = "link"
+    title = ""  # no door of its own
 
 
 def _together(surfaces: Sequence[Any]) -> Any:
