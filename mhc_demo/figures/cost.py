@@ -365,13 +365,16 @@ def _table(
     )
 
 
-def overhead_html() -> str:
-    """The overhead that the paper measured, presented as the paper's and not as ours."""
+def overhead_html(*, timed: bool = True) -> str:
+    """The overhead that the paper measured, presented as the paper's and not as ours.
+
+    `timed`: whether times of the projection stand above it.
+    """
+    of_ours = ": the times above are of the projection alone" if timed else ""
     return (
         f'<aside class="cost-cited"><b>{100 * TRAINING_OVERHEAD:.1f} %</b>'
         "<p>more training time at n = 4: <em>the paper’s own measurement</em>, in its large-scale "
         "training with fused kernels, recomputation and overlapped communication; it does not say "
-        "at which model size. Nothing on this page measures that: the times above are of the "
-        "projection alone.</p>"
+        f"at which model size. Nothing on this page measures that{of_ours}.</p>"
         f'<p class="source">Source: {escape(MHC_PAPER)}, section 4.3.</p></aside>'
     )

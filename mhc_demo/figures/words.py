@@ -134,8 +134,10 @@ def signal() -> list[Entry]:
     ]
 
 
-def entering(enters: str, direction: str, writes: bool, members: int) -> str:
-    """What enters, and what the layers do to it."""
+def entering(
+    enters: str, direction: str, writes: bool, members: int, *, switch: bool = True
+) -> str:
+    """What enters, and what the layers do to it; `switch`: whether a control has them write."""
     kind = ENTERING[enters]
     said = [f"<b>{kind.title}</b>: {kind.note}"]
     if direction == "backward":
@@ -149,9 +151,10 @@ def entering(enters: str, direction: str, writes: bool, members: int) -> str:
             "random number, the same above and below, whatever F reads through H<sub>pre</sub>."
         )
     else:
+        more = "; switch on “Layers write” to see streams that are written to" if switch else ""
         said.append(
             "The layers’ branches F write nothing here, so this is what H<sub>res</sub> alone "
-            "does; switch on “Layers write” to see streams that are written to."
+            f"does{more}."
         )
     if members > 1:
         said.append(

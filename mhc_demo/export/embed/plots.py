@@ -212,7 +212,8 @@ class Signal(Plot):
     def note(self, i: int) -> str:
         signal = self.request.signal
         members = self.request.experiments[i].members
-        return words.entering(signal["enters"], signal["direction"], signal["writes"], members)
+        chosen = (signal["enters"], signal["direction"], signal["writes"])
+        return words.entering(*chosen, members, switch=False)
 
     def html(self) -> str:
         plots = '<div class="plot"></div>' * 2
@@ -496,7 +497,7 @@ class Cost(Plot):
         model = TABLE_5["27B"]
         sizes = model.streams, model.width
         tables = traffic_html(*sizes) + activations_html(*sizes, model.residual_layers, 2)
-        return f'<div class="counts">{tables}</div>{overhead_html()}'
+        return f'<div class="counts">{tables}</div>{overhead_html(timed=False)}'
 
 
 class Replay(Plot):
