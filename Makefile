@@ -26,7 +26,7 @@ endef
 # another's.  PYTEST_ARGS may select no test for one of the two: pytest's exit code 5.
 pytest = $(BIN)/python -m pytest -n auto --dist worksteal $(1) $(PYTEST_ARGS) || [ $$? = 5 ]
 
-.PHONY: help demo test test-all bench performance lint clean chromium
+.PHONY: help demo test test-all bench performance notebooks lint clean chromium
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -56,6 +56,9 @@ bench: chromium ## measure speed and memory, into benchmarks/results (BENCH: som
 
 performance: .venv/.dev ## write docs/performance.md from benchmarks/results
 	$(BIN)/python -m benchmarks --write
+
+notebooks: chromium ## run the notebooks, and store their outputs in them
+	$(BIN)/python notebooks/run.py
 
 clean: ## remove caches and builds (the environment stays: rm -rf .venv to start over)
 	rm -rf build dist test-results .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -39,6 +39,7 @@ UNPACK = """\
   const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
   const text = await new Response(stream).text();
   document.open(); document.write(text); document.close();
+  parent.postMessage({type: "mhc-there"}, "*"); // a frame out of sight has no height to tell yet
 })();
 </script>"""
 
@@ -48,10 +49,11 @@ FOLLOW = """\
   const frame = holder?.querySelector("iframe");
   const hear = ({source, data}) => {
     if (!frame.isConnected) return removeEventListener("message", hear);
-    if (source !== frame.contentWindow || data?.type !== "mhc-height") return;
-    frame.style.height = `${Math.min(Number(data.height), 5000)}px`;
+    if (source !== frame.contentWindow) return;
+    if (data?.type === "mhc-height")
+      frame.style.height = `${Math.min(Number(data.height), 5000)}px`;
     const still = holder.querySelector("figure");
-    if (still) still.hidden = true;
+    if (still && data?.type === "mhc-there") still.hidden = true;
   };
   if (frame) addEventListener("message", hear);
 })();"""
@@ -98,8 +100,10 @@ class Shown:
     ) -> None:
         if not isinstance(layout, LayoutDOM):
             raise TypeError(f"layout must be a Bokeh figure or layout, not {layout!r}")
-        if not isinstance(title, str) or not title:
-            raise ValueError(f"title must be a text that names the picture, not {title!r}")
+        if not isinstance(title, str):
+            raise TypeError(f"title must be a text, not {title!r}")
+        if not title:
+            raise ValueError("title must be a text that names the picture, not ''")
         self.layout, self.title = layout, title
         self.height = whole_number("height", height, *SIZES)
         self.width = whole_number("width", width, *SIZES)

@@ -16,9 +16,11 @@ from playwright.sync_api import Browser, Page, expect
 import mhc_demo as mhc
 from mhc_demo.numerics.numbers import in_text
 
-from .conftest import Explorer
+from .conftest import ROOT, Explorer
 
 pytestmark = pytest.mark.browser
+
+NOTEBOOKS = ROOT / "notebooks"
 
 
 @pytest.fixture(scope="module")
@@ -244,3 +246,20 @@ def test_where_no_script_runs_a_picture_and_its_numbers_stand(browser: Browser) 
         expect(picture).to_be_visible()
         assert picture.evaluate("(image) => image.naturalWidth") == 720
         expect(page.locator("figcaption b").first).to_have_text(hc.replace("^", ""))
+
+
+@pytest.mark.parametrize("name", ["1-explosion-and-cure", "3-figures-and-embeds"])
+def test_a_stored_frame_opens_without_a_kernel(page: Page, name: str) -> None:
+    notebook = nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4)
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    shown = [output.get("data", {}).get("text/html", "") for output in outputs]
+    seen = Explorer(page)
+    elsewhere(page, *(html for html in shown if "<iframe" in html))
+    frame = page.frame_locator("iframe")
+    slider = frame.get_by_role("slider", name="Sinkhorn iterations", exact=True)
+    expect(slider).to_have_value("0")
+    slider.press("ArrowRight")
+    expect(frame.locator(".mhc-headline .number").nth(1)).to_have_text("1.13")
+    expect(page.locator("figure")).to_be_hidden()
+    assert seen.problems == []
+    assert seen.hosts <= {"hub.test", ""}
