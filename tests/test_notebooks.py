@@ -9,11 +9,13 @@ import importlib.util
 import re
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import nbformat
 import pytest
 
 import mhc_demo as mhc
+from mhc_demo.app.views import VIEWS
 
 FOLDER = Path(__file__).resolve().parent.parent / "notebooks"
 NOTEBOOKS = sorted(path.name for path in FOLDER.glob("*.ipynb"))
@@ -112,6 +114,23 @@ def test_a_notebook_opens_with_what_it_needs(name: str) -> None:
     assert opening.source.startswith("# ")
     assert "**Needs**" in opening.source
     assert ".[notebooks]" in opening.source
+
+
+@pytest.mark.parametrize(
+    "state",
+    [{"view": "phase"}, {"view": "compare"}, {"view": "sinkhorn", "own": [1.0] * 16}],
+    ids=lambda state: state["view"],
+)
+def test_a_view_that_a_file_cannot_hold_says_so_and_shows_a_picture(state: dict[str, Any]) -> None:
+    view = VIEWS[state["view"]].title
+    shown = mhc.Explorer(live=False, members=1, **state)._repr_mimebundle_()["text/html"]
+    assert f"The view “{view}” needs a kernel that this browser reaches" in shown
+    assert "<iframe" not in shown
+    assert '<img src="data:image/svg+xml;' in shown
+
+
+def test_an_explorer_is_written_as_what_makes_it() -> None:
+    assert repr(mhc.Explorer(members=1, iterations=0)) == "Explorer(iterations=0, members=1)"
 
 
 def test_the_explosion_and_its_cure(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -10,10 +11,12 @@ from typing import Any
 
 import nbformat
 import pytest
+from bokeh.plotting import figure
 from nbclient import NotebookClient
 from playwright.sync_api import Browser, Page, expect
 
 import mhc_demo as mhc
+from mhc_demo.export.framed import Shown
 from mhc_demo.numerics.numbers import in_text
 
 from .conftest import ROOT, Explorer
@@ -263,3 +266,20 @@ def test_a_stored_frame_opens_without_a_kernel(page: Page, name: str) -> None:
     expect(page.locator("figure")).to_be_hidden()
     assert seen.problems == []
     assert seen.hosts <= {"hub.test", ""}
+
+
+def test_without_a_browser_to_draw_it_a_figure_comes_with_bokehjs(
+    page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    p = figure()
+    p.line([1, 2, 3], [1, 4, 9])
+    monkeypatch.setenv("MHC_BROWSER", "there-is-no-such-browser")
+    shown, _ = Shown(p, "Squares", 200)._repr_mimebundle_()
+    assert shown["text/plain"] == "Squares"
+    elsewhere(page, shown["text/html"])
+    plot = page.frame_locator("iframe[title=Squares]").locator(".bk-Figure")
+    expect(plot).to_have_css("height", "200px")
+    monkeypatch.delenv("MHC_BROWSER")
+    shown, sizes = Shown(p, "Squares", 200, 400)._repr_mimebundle_()
+    assert base64.b64decode(shown["image/png"])[1:4] == b"PNG"
+    assert sizes == {"image/png": {"width": 400, "height": 200}}
