@@ -7,6 +7,7 @@ ARGS ?=
 # Extras of pyproject.toml.  None: NumPy computes, and the Lab is off.
 EXTRAS ?= lab
 PYTEST_ARGS ?=
+TAG ?=
 BENCH ?=
 
 BIN := .venv/bin
@@ -26,7 +27,7 @@ endef
 # another's.  PYTEST_ARGS may select no test for one of the two: pytest's exit code 5.
 pytest = $(BIN)/python -m pytest -n auto --dist worksteal $(1) $(PYTEST_ARGS) || [ $$? = 5 ]
 
-.PHONY: help demo test test-all bench performance lint clean chromium
+.PHONY: help demo test test-all bench performance notebooks dist releasable lint clean chromium
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -56,6 +57,21 @@ bench: chromium ## measure speed and memory, into benchmarks/results (BENCH: som
 
 performance: .venv/.dev ## write docs/performance.md from benchmarks/results
 	$(BIN)/python -m benchmarks --write
+
+notebooks: chromium ## run the notebooks, and store their outputs in them
+	$(BIN)/python notebooks/run.py
+
+dist: .venv/.made ## build wheel and sdist into dist, and check what a registry would refuse
+	$(PIP_INSTALL) -e '.[release]'
+	rm -rf dist
+	$(BIN)/python -m build
+	$(BIN)/twine check --strict dist/*
+
+releasable: ## whether TAG, such as v0.1.0, can be released: it is the version, and the changelog knows it
+	@[ "$(TAG)" = "v$$(sed -n 's/^version = "\(.*\)"$$/\1/p' pyproject.toml)" ] || \
+	  { echo "TAG=$(TAG) is not v and the version in pyproject.toml" >&2; exit 1; }
+	@grep -q '^## \[$(TAG:v%=%)\]' CHANGELOG.md || \
+	  { echo "CHANGELOG.md has no section [$(TAG:v%=%)]" >&2; exit 1; }
 
 clean: ## remove caches and builds (the environment stays: rm -rf .venv to start over)
 	rm -rf build dist test-results .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -132,26 +132,57 @@ mhc.embed = (() => {
     notice.textContent = `The plots need BokehJS ${version} (bokeh.min.js), which this page has not loaded.`;
   }
 
-  // A later minor version reads the documents of an earlier one.
-  function is_there(version) {
-    const [[major, minor], [needed, least]] =
-      [window.Bokeh?.version ?? "0.0", version].map((text) => text.split(".").map(Number));
-    return major === needed && minor >= least;
+  // The BokehJS that draws the documents of `version`: it, or a later minor version.  A host may have
+  // loaded another one for its own plots; then ours stands in that one, under its number.
+  function loaded(version) {
+    const [major, least] = version.split(".").map(Number);
+    const first = window.Bokeh ?? {};
+    const numbers = Object.keys(first).filter((name) => /^\d+\.\d+\./.test(name));
+    return [first, ...numbers.map((name) => first[name])].find((each) => {
+      const [theirs, minor] = (each.version ?? "0.0").split(".").map(Number);
+      return theirs === major && minor >= least;
+    });
+  }
+
+  // The first part that has not begun, in the order of the document, in shadow roots too.
+  function next(root = document) {
+    for (const el of root.querySelectorAll("*")) {
+      if (el.matches(".mhc-demo:not([data-begun])")) return el;
+      const within = el.shadowRoot && next(el.shadowRoot);
+      if (within) return within;
+    }
+  }
+
+  // Keys that move a control are no one else's: slides, for example, turn by the same.  A host cannot
+  // see that a control has the focus, because a shadow root hides it.
+  const MOVING = /^(Arrow(Left|Right|Up|Down)|Home|End|Enter| )$/;
+  function keep_keys(host) {
+    host.addEventListener("keydown", (event) => {
+      const [target] = event.composedPath();
+      if (MOVING.test(event.key) && target.matches("input, select, button")) event.stopPropagation();
+    });
   }
 
   // Returns a promise of {doc; paint, for another theme; stop}, or nothing if BokehJS comes later.
   const embed = (host, data) => {
+    host.dataset.begun = "";
     if (!host.shadowRoot) { // by an older browser, or by a host's script
       host.attachShadow({mode: "open"}).append(host.querySelector("template").content);
     }
     if (data.whole && parent === window) host.classList.add("alone");
     if (data.whole) printable(host);
     if (data.whole && parent !== window) mhc.tell_height(host);
-    if (is_there(data.bokeh)) return start(host, data);
+    if (!data.whole) keep_keys(host);
+    const begin = () => {
+      const found = loaded(data.bokeh);
+      if (!found) return missing(host, data.bokeh);
+      Bokeh = found; // of these scripts alone: see `html` in mhc_demo/export/embed/page.py
+      return start(host, data);
+    };
+    if (loaded(data.bokeh)) return begin();
     // A host may load BokehJS later than the fragment.
-    const begin = () => (is_there(data.bokeh) ? start(host, data) : missing(host, data.bokeh));
     if (document.readyState === "complete") return begin();
     addEventListener("load", begin, {once: true});
   };
-  return Object.assign(embed, {start, printable});
+  return Object.assign(embed, {start, next, printable});
 })();

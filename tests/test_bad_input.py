@@ -9,8 +9,10 @@ import array_api_strict
 import numpy as np
 import pytest
 import torch
+from bokeh.plotting import figure
 
 import mhc_demo as mhc
+from mhc_demo.export.framed import Shown
 from mhc_demo.numerics.gains import METRICS, log10_composite_gains
 from mhc_demo.numerics.mixing import gaussian_growth, sample_noise
 from mhc_demo.numerics.projecting import iterates
@@ -296,3 +298,28 @@ def test_more_streams_than_the_projection_takes_are_refused(function):
 
 def test_exp_only_refuses_a_spread_that_would_overflow():
     refuse(lambda: mhc.project([[1e3]], "exp"), "'exp'", "float64", "709.8", "1000")
+
+
+# What a notebook shows
+
+
+@pytest.mark.parametrize("value", ["yes", 1, 0, [True]], ids=repr)
+def test_an_explorer_is_live_or_not_or_either(value):
+    refuse(lambda: mhc.Explorer(live=value), "live", repr(value), "None, False or True")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fragments"),
+    [
+        ((None, "A picture"), ("layout", "None")),
+        (("a figure", "A picture"), ("layout", "'a figure'")),
+        ((figure(), ""), ("title", "''")),
+        ((figure(), None), ("title", "None")),
+        ((figure(), "A picture", 49), ("height", "49", "50", "5000")),
+        ((figure(), "A picture", 300, 5001), ("width", "5001", "50", "5000")),
+        ((figure(), "A picture", 300.5), ("height", "300.5")),
+    ],
+    ids=str,
+)
+def test_what_a_notebook_cannot_show_is_refused(arguments, fragments):
+    refuse(lambda: Shown(*arguments), *fragments)

@@ -10,8 +10,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import markdown
 import numpy as np
 import pytest
+from markdown_it import MarkdownIt
 
 import mhc_demo as mhc
 from mhc_demo.app.state import State
@@ -303,3 +305,28 @@ def test_colours_and_font_are_defined_in_python_alone_and_every_variable_is_set(
     set_by_scripts = {"at", "share", "shade", "tall"}
     without_default = set(re.findall(r"var\(--([\w-]+)\)", written))
     assert without_default - set_by_scripts <= set(re.findall(r"--([\w-]+):", written))
+
+
+# ---- fragments in what writes a site ---------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def fragment() -> str:
+    plots = ["composite", "signal", "matrices", "claims"]
+    return mhc.export_html(mhc.Experiment(members=1), fragment=True, plots=plots, max_depth=8)
+
+
+def test_a_fragment_holds_nothing_that_a_template_would_replace(fragment: str) -> None:
+    """Jekyll's Liquid, Hugo's shortcodes and MkDocs' macros look for these in what they include."""
+    assert [mark for mark in ("{{", "{%", "{#") if mark in fragment] == []
+
+
+def test_a_fragment_pasted_into_markdown_stays_as_it_is(fragment: str) -> None:
+    post = f"Some *words*.\n\n{fragment}\nMore **words**.\n"
+    # Python-Markdown, as MkDocs has it; CommonMark, as most others have it.
+    by_mkdocs = markdown.markdown(post, extensions=["attr_list", "md_in_html"])
+    by_others = MarkdownIt("commonmark").render(post)
+    for html in (by_mkdocs, by_others):
+        assert fragment.strip() in html
+        assert "<em>words</em>" in html
+        assert "<strong>words</strong>" in html

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import shlex
 import subprocess
@@ -16,6 +17,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.version import Version
 
+import mhc_demo
 from mhc_demo.cli import _parser
 
 ROOT = Path(__file__).parents[1]
@@ -137,3 +139,88 @@ def test_the_wheel_says_that_it_is_typed_and_under_which_licence(wheel: set[str]
 
 def test_the_wheel_holds_nothing_but_the_package(wheel: set[str]) -> None:
     assert {name.split("/")[0].split("-")[0] for name in wheel} == {"mhc_demo"}
+
+
+# ---- releases ------------------------------------------------------------------------------
+
+RELEASE = yaml.safe_load((ROOT / ".github" / "workflows" / "release.yml").read_text("utf-8"))
+JOBS = RELEASE["jobs"]
+
+
+def test_only_what_was_tried_on_every_python_is_published() -> None:
+    assert [JOBS[name].get("needs") for name in ("build", "try", "publish", "announce")] == [
+        None,
+        "build",
+        "try",
+        "publish",
+    ]
+    pythons = JOBS["try"]["strategy"]["matrix"]["python"]
+    assert pythons[0] == PROJECT["requires-python"].removeprefix(">=")
+    assert pythons == [f"3.{minor}" for minor in range(11, 11 + len(pythons))]
+    built = [step["run"] for job in JOBS.values() for step in job["steps"] if "run" in step]
+    assert [command for command in built if "make dist" in command] == ["make dist"]
+
+
+def test_no_job_of_a_release_may_do_more_than_it_has_to() -> None:
+    assert RELEASE["permissions"] == {}
+    assert JOBS["publish"]["permissions"] == {"id-token": "write"}
+    assert "permissions" not in JOBS["try"]
+    text = (ROOT / ".github" / "workflows" / "release.yml").read_text("utf-8")
+    assert "secrets." not in text
+
+
+@pytest.mark.parametrize("tag", ["v99.0.0", "", PROJECT["version"], f"v{PROJECT['version']}"])
+def test_a_tag_is_released_only_if_version_and_changelog_know_it(tag: str) -> None:
+    made = subprocess.run(
+        ["make", "releasable", f"TAG={tag}"], cwd=ROOT, capture_output=True, text=True
+    )
+    version = PROJECT["version"]
+    changelog = (ROOT / "CHANGELOG.md").read_text("utf-8")
+    if tag != f"v{version}":
+        assert "is not v and the version in pyproject.toml" in made.stderr
+    elif f"## [{version}]" not in changelog:
+        assert f"CHANGELOG.md has no section [{version}]" in made.stderr
+    else:
+        assert made.returncode == 0
+
+
+def test_the_version_stands_in_one_place() -> None:
+    assert mhc_demo.__version__ == PROJECT["version"]
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
+    assert {"cff-version", "message", "title", "authors"} <= citation.keys()
+    assert not {"version", "date-released"} & citation.keys()
+    assert citation["license"] == PROJECT["license"]
+    assert citation["keywords"] == PROJECT["keywords"]
+
+
+def in_empty_environment(folder: Path, *installed: str) -> Path:
+    """The Python of a new environment with these packages, at the pinned versions."""
+    subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True, timeout=120)
+    python = folder / "bin" / "python"
+    command = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    command += ["-c", str(ROOT / "constraints.txt"), *installed]
+    subprocess.run(command, check=True, timeout=1200)
+    return python
+
+
+@pytest.mark.long
+def test_what_is_published_passes_the_registry_s_checks_and_works_on_its_own(
+    tmp_path: Path,
+) -> None:
+    """As `make dist` and the release workflow do, on this Python."""
+    tools = in_empty_environment(tmp_path / "tools", "build", "twine")
+    dist = tmp_path / "dist"
+    subprocess.run([str(tools), "-m", "build", "-o", str(dist), str(ROOT)], check=True, timeout=600)
+    files = sorted(map(str, dist.iterdir()))
+    wheel, sdist = files
+    assert wheel.endswith(".whl")
+    assert sdist.endswith(".tar.gz")
+    checked = [str(tools), "-m", "twine", "check", "--strict", *files]
+    subprocess.run(checked, check=True, timeout=120)
+    # Built from the sdist: what that leaves out would be missing here.
+    python = in_empty_environment(tmp_path / "installed", wheel)
+    script = ROOT / "tests" / "installed.py"
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    subprocess.run(
+        [str(python), str(script)], check=True, timeout=900, cwd=tmp_path, env=environment
+    )

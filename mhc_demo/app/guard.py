@@ -182,7 +182,7 @@ class Refused(Matcher):
         apps = NAME.sub("(?:", apps)  # for it is used twice below
         self.needed = re.compile(
             rf"{prefix}/?|{prefix}/favicon\.ico|({prefix})?/liveness"
-            rf"|{prefix}({apps})(/|/ws|/token)?|{prefix}({apps})?/static/.*"
+            rf"|{prefix}({apps})(/|/ws|/token|/liveness)?|{prefix}({apps})?/static/.*"
         )
 
     def match(self, request: HTTPServerRequest) -> dict[str, Any] | None:

@@ -1,4 +1,13 @@
-"""The explorer in a notebook: its page in a frame, served by the notebook's own process.
+"""The explorer in a notebook: a file in a frame, in whose place comes the page where it can.
+
+The page is served by the notebook's own process, which a browser often cannot reach: the kernel
+may be on another machine, or the notebook may be a saved one without a kernel.  So a cell's output
+holds the exported file (`export/framed.py`), and a script beside it asks for the page: on this
+machine, if the notebook was opened from it, and through the notebook's own server if that has the
+extension jupyter-server-proxy.  Only if the kernel answers does the page take the file's place.
+Panel's own way into notebooks, its comms, needs no address, but it needs an extension in each kind
+of notebook, puts the page's scripts and styles into the notebook's own document, and leaves nothing
+to see in a saved one.
 
 A frame, because a page writes the address bar, listens to keys and sets fonts, and must not do that
 to the notebook.  So the notebook needs no extension, explorers do not disturb each other, and no
@@ -10,6 +19,8 @@ a state of its own, since only its server's thread may touch it, and the two sta
 from __future__ import annotations
 
 import asyncio
+import json
+import re
 import secrets
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -21,14 +32,21 @@ from weakref import WeakKeyDictionary, ref
 import panel as pn
 import param
 from tornado.ioloop import IOLoop
+from tornado.web import RequestHandler
 
+from ..export.embed import export_html, plots_of
+from ..export.framed import HEIGHT, framed, still_figure
+from ..figures.signal import USUAL
+from ..figures.still import picture, told
+from ..numerics.surface import Experiment
 from . import explorer, guard
 from ._panel import http_server, tornado_application
 from .page import create
 from .state import URL_PARAMETERS, State
+from .views import VIEWS
 
-HEIGHT = 760
-"""The height of the frame, in pixels: enough for the headline, the dial and a plot."""
+TITLE = "Explorer of the gain of composite mappings"
+PICTURE = "Composite gain against depth"
 
 NAMES = list(URL_PARAMETERS)
 
@@ -62,32 +80,154 @@ _port: Future[int] | None = None
 class Explorer(explorer.Explorer):
     """The interactive explorer; shows itself in a notebook, `.servable()` in an app.
 
-    Keyword arguments are the parameters of `State`: `Explorer(depth=64, iterations=1)`.
+    Keyword arguments are the parameters of `State`: `Explorer(depth=64, iterations=1)`.  `live`
+    says what a notebook shows: None, a file in whose place comes the page where the browser reaches
+    the kernel; False, the file alone; True, the page on this machine, whether it is reached or not.
     """
+
+    def __init__(self, state: State | None = None, *, live: bool | None = None, **params: Any):
+        if live is not None and not isinstance(live, bool):
+            raise TypeError(f"live must be None, False or True, not {live!r}")
+        super().__init__(state, **params)
+        self.live = live
+
+    def __repr__(self) -> str:
+        state = self.state
+        given = {name: getattr(state, name) for name in NAMES}
+        changed = [f"{k}={v!r}" for k, v in given.items() if v != state.param[k].default]
+        return f"Explorer({', '.join(changed)})"
 
     def _repr_mimebundle_(self, *_: Any, **__: Any) -> dict[str, str]:
         """What a notebook displays."""
-        return {"text/plain": repr(self), "text/html": frame(self.state)}
+        if self.live:
+            return {"text/plain": repr(self), "text/html": frame(self.state)}
+        shown = self.surface, self.state.position()
+        words = told(*shown)
+        return {
+            "text/plain": f"{self!r}\n{_plain(words)}",
+            "text/html": _filed(self.state, words, picture(*shown), alone=self.live is False),
+            "image/svg+xml": picture(*shown),
+        }
 
 
 def frame(state: State) -> str:
     """HTML that shows the page with `state`, and keeps the two equal while the kernel runs.
 
-    A state has one address, however often it is shown.  Nothing here keeps the state alive:
-    without it, the frame goes on by itself.
-
     Raises RuntimeError where no event loop runs: it is for cells of a notebook.
+    """
+    return (
+        f'<iframe src="http://localhost:{_server_port()}{_path(state)}" width="100%" '
+        f'height="{HEIGHT}" style="border: 0" title="{TITLE}"></iframe>'
+    )
+
+
+def _filed(state: State, words: str, svg: str, *, alone: bool) -> str:
+    """HTML that shows a file of what an explorer shows, and the page if that is reached.
+
+    `alone`: the file, and never the page.  A view that needs the server has no file: then a picture
+    stands there, and says so.
+    """
+    script = "" if alone else _going_live(state)
+    page = _file(state)
+    if page is None:
+        view = VIEWS[state.view].title
+        missing = (
+            f"The view “{view}” needs a kernel that this browser reaches; here is the gain of the "
+            f"same matrices. {words}"
+        )
+        # An empty frame, of which the page takes the place.
+        return f"<div>{still_figure(svg, missing, PICTURE)}<script>{script}</script></div>"
+    instead = still_figure(svg, f"{words} In a notebook that runs scripts, it moves.", PICTURE)
+    return framed(page, title=TITLE, instead=instead, script=script)
+
+
+def _file(state: State) -> str | None:
+    """The page's view as a file, or None if a file cannot hold it."""
+    try:
+        plots = plots_of(state.view)
+    except ValueError:
+        return None
+    if state.view == "sinkhorn" and state.own:
+        return None
+    return export_html(
+        Experiment(**state.values_of_experiment()),
+        scene=state.scene or None,
+        depth=state.depth,
+        iterations=state.iterations,
+        plots=plots,
+        title=None if state.scene else "",
+        theme=state.theme,
+        device=state.device,
+        signal={name: getattr(state, name) for name in USUAL},
+        layer=state.layer,
+        scale=state.scale,
+    )
+
+
+def _plain(markup: str) -> str:
+    """A sentence without its tags; what is raised in it has a ^."""
+    return re.sub(r"<[^>]+>", "", markup.replace("<sup>", "^"))
+
+
+GO_LIVE = """\
+(async ({port, path}) => {
+  const holder = document.currentScript?.parentNode;
+  if (!holder) return;
+  const places = [];
+  // The address of this machine is asked only by notebooks of this machine: a saved one on another
+  // host must not try the ports of who reads it.
+  const here = /^(localhost|127\\.\\d+\\.\\d+\\.\\d+|\\[::1\\])$/.test(location.hostname);
+  if (here || location.protocol === "vscode-webview:") places.push(`http://localhost:${port}`);
+  const config = document.getElementById("jupyter-config-data"); // JupyterLab, Notebook 7
+  if (config) places.push(`${JSON.parse(config.textContent).baseUrl ?? "/"}proxy/${port}`);
+  for (const place of places) {
+    try {
+      const answer = await fetch(`${place}${path}/liveness`, {cache: "no-store"});
+      if ((await answer.json()).alive !== true) continue;
+    } catch {
+      continue; // nobody there, or somebody else
+    }
+    const live = document.createElement("iframe");
+    Object.assign(live, {src: `${place}${path}`, width: "100%", height: HEIGHT, title: TITLE});
+    live.style.border = 0;
+    holder.replaceChildren(live);
+    return;
+  }
+})(PLACE);"""
+
+
+def _going_live(state: State) -> str:
+    """The script that puts the page in the file's place; "" where no event loop runs."""
+    try:
+        place = {"port": _server_port(), "path": _path(state)}
+    except RuntimeError:
+        return ""
+    script = GO_LIVE.replace("PLACE", json.dumps(place))
+    return script.replace("HEIGHT", str(HEIGHT)).replace("TITLE", json.dumps(TITLE))
+
+
+def _path(state: State) -> str:
+    """The path of a state's page on our server.
+
+    A state has one, however often it is shown.  Nothing here keeps the state alive: without it, the
+    page goes on by itself.
+
+    Raises RuntimeError where no event loop runs.
     """
     kernel = asyncio.get_running_loop()
     key = _keys.setdefault(state, secrets.token_urlsafe())
     if key not in _shown:
         _shown[key] = Shown(ref(state), kernel, {name: getattr(state, name) for name in NAMES})
         state.param.watch(_shown[key].changed, NAMES)
-    return (
-        f'<iframe src="http://localhost:{_server_port()}/explorer/{key}" width="100%" '
-        f'height="{HEIGHT}" style="border: 0" '
-        'title="Explorer of the gain of composite mappings"></iframe>'
-    )
+    return f"/explorer/{key}"
+
+
+class Alive(RequestHandler):
+    """Says to any origin that knows a page's address whether this kernel has that page."""
+
+    def get(self, key: str) -> None:
+        self.set_header("Access-Control-Allow-Origin", "*")
+        self.write({"alive": key in _shown})
 
 
 def _server_port() -> int:
@@ -111,7 +251,12 @@ def _serve(port: Future[int]) -> None:
             verbose=False,
             **guard.options(frame_ancestors=None),  # any notebook's
         )
-        guard.protect(tornado_application(server))
+        application = tornado_application(server)
+        application.add_handlers(r".*", [(r"/explorer/([\w-]+)/liveness", Alive)])
+        # Behind a proxy the page has the notebook's origin, whatever that is.  Who does not know
+        # the page's address gets no token, and without one no websocket.
+        application.websocket_origins.add("*")
+        guard.protect(application)
         guard.keep_some_files(http_server(server))
         server.start()
     except BaseException as error:

@@ -29,6 +29,24 @@ DASHES = {"forward": "", "backward": ' stroke-dasharray="7 4"'}
 
 def still(surface: xr.Dataset, position: Position) -> str:
     """The median gains against depth at the position's iterations, as HTML with an SVG in it."""
+    return (
+        f'<figure class="mhc-still">{_svg(*_shown(surface, position))}<figcaption>'
+        f"{told(surface, position)} This picture stands still; the page that moves needs "
+        "JavaScript.</figcaption></figure>"
+    )
+
+
+def picture(surface: xr.Dataset, position: Position) -> str:
+    """The same picture as an SVG file, with a ground of its own, for whatever shows it."""
+    return _svg(
+        *_shown(surface, position),
+        head=f' xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT}"',
+        ground='<rect width="100%" height="100%" fill="#ffffff"/>',
+    )
+
+
+def told(surface: xr.Dataset, position: Position) -> str:
+    """What the picture says, in two sentences of HTML."""
     gains = surface["log10_gain"].sel(series="median")
     depth, iterations = position["depth"], position["iterations"]
     chosen = PROJECTIONS[surface.attrs["projection"]]
@@ -42,14 +60,20 @@ def still(surface: xr.Dataset, position: Position) -> str:
     )
     layers = f"{depth} layer{'s' * (depth != 1)}"
     return (
-        f'<figure class="mhc-still">{_svg(gains, depth, iterations, chosen.title)}<figcaption>'
         f"A signal of size 1 enters. After {layers} of Hyper-Connections it can be "
-        f"<b>{in_html(at[0])}</b> times as large{projected}. "
-        "This picture stands still; the page that moves needs JavaScript.</figcaption></figure>"
+        f"<b>{in_html(at[0])}</b> times as large{projected}."
     )
 
 
-def _svg(gains: xr.DataArray, depth: int, iterations: int, title: str) -> str:
+def _shown(surface: xr.Dataset, position: Position) -> tuple[xr.DataArray, int, int, str]:
+    gains = surface["log10_gain"].sel(series="median")
+    title = PROJECTIONS[surface.attrs["projection"]].title
+    return gains, position["depth"], position["iterations"], title
+
+
+def _svg(
+    gains: xr.DataArray, depth: int, iterations: int, title: str, head: str = "", ground: str = ""
+) -> str:
     depths = gains["depth"].values
     shown = gains.sel(iterations=[0, iterations]).values
     low, high = style.span_of(shown)
@@ -100,9 +124,9 @@ def _svg(gains: xr.DataArray, depth: int, iterations: int, title: str) -> str:
         )
 
     return (
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
+        f'<svg{head} viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
         'aria-label="Composite Amax gain against depth" font-family="sans-serif" font-size="13" '
-        f'fill="currentColor" style="max-width: 60em; width: 100%">{"".join(drawn())}</svg>'
+        f'fill="currentColor" style="max-width: 60em; width: 100%">{ground}{"".join(drawn())}</svg>'
     )
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import bokeh
 import numpy as np
 import pytest
 from bokeh.util.paths import bokehjs_path
@@ -18,7 +22,7 @@ from mhc_demo.figures.sinkhorn import sentences
 from mhc_demo.numerics.numbers import in_text
 from mhc_demo.story.scenes import SCENES
 
-from .conftest import Explorer
+from .conftest import Explorer, await_server, free_port
 
 pytestmark = pytest.mark.browser
 
@@ -262,6 +266,138 @@ def test_a_fragment_without_bokehjs_says_what_is_missing(
     page = tab().page
     page.goto(host.as_uri())
     expect(page.locator(".missing")).to_contain_text("The plots need BokehJS 3.")
+
+
+def another_bokehjs(folder: Path, version: str) -> str:
+    """A script that is BokehJS by all that a page can see, but has another version's number."""
+    text = (folder / "bokeh.min.js").read_text("utf-8")
+    own = bokeh.__version__
+    assert f'"{own}"' in text
+    (folder / f"bokeh-{version}.js").write_text(text.replace(f'"{own}"', f'"{version}"'), "utf-8")
+    return f'<script src="bokeh-{version}.js"></script>'
+
+
+OWN = '<script src="bokeh.min.js"></script>'
+
+
+@pytest.mark.parametrize("first", ["theirs", "ours"])
+def test_a_fragment_takes_its_own_bokehjs_beside_another_one(
+    tab: Callable[..., File], folder: Path, first: str
+) -> None:
+    part = mhc.export_html(mhc.Experiment(members=2), fragment=True)
+    scripts = [another_bokehjs(folder, "2.4.3"), OWN]
+    if first == "ours":
+        scripts.reverse()
+    host = folder / f"beside-{first}.html"
+    host.write_text(HOST.format("".join(scripts) + part))
+    file = tab()
+    file.page.goto(host.as_uri())
+    file.slider("Sinkhorn iterations").press("ArrowRight")
+    assert file.headline() == headline_of(gains(4, 2), 64, 2)
+    expect(file.page.locator(".bk-Figure")).to_have_count(2)
+    theirs = "2.4.3" if first == "theirs" else bokeh.__version__
+    assert file.page.evaluate("Bokeh.version") == theirs  # the host's plots keep what they had
+
+
+def test_a_fragment_is_drawn_in_a_shadow_root(tab: Callable[..., File], folder: Path) -> None:
+    """Of the document's own markup, or of a component that fills it later."""
+    written, filled = (
+        mhc.export_html(mhc.Experiment(members=2, streams=n), fragment=True) for n in (2, 8)
+    )
+    component = """<a-part></a-part><script>
+      const root = document.querySelector("a-part").attachShadow({mode: "open"});
+      root.innerHTML = PART;
+      for (const old of root.querySelectorAll("script")) {
+        const script = document.createElement("script"); // one that is parsed so does not run
+        script.textContent = old.textContent;
+        old.replaceWith(script);
+      }
+    </script>""".replace("PART", json.dumps(filled).replace("</", "<\\/"))
+    markup = f'<div><template shadowrootmode="open">{written}</template></div>'
+    host = folder / "shadow.html"
+    host.write_text(HOST.format(OWN + markup + component))
+    file = tab()
+    file.page.goto(host.as_uri())
+    sliders = file.page.get_by_role("slider", name="Sinkhorn iterations")
+    expect(sliders).to_have_count(2)
+    sliders.last.press("ArrowLeft")
+    assert file.headline() == headline_of(gains(2, 2), 64, 1) + headline_of(gains(8, 2), 64, 0)
+
+
+def test_the_keys_of_a_fragment_s_controls_do_not_turn_a_host_s_slides(
+    tab: Callable[..., File], folder: Path
+) -> None:
+    """Slides look whether an input has the focus, and cannot see one in a shadow root."""
+    heard = '<script>heard = []; addEventListener("keydown", ({key}) => heard.push(key))</script>'
+    part = mhc.export_html(mhc.Experiment(members=1), fragment=True)
+    host = folder / "slides.html"
+    host.write_text(HOST.format(heard + OWN + part))
+    file = tab()
+    file.page.goto(host.as_uri())
+    slider = file.slider("Depth (layers)")
+    for key in ("ArrowRight", "End", "PageUp", "Escape"):
+        slider.press(key)
+    expect(slider).not_to_have_value("64")
+    file.page.locator("p").first.click()
+    file.page.keyboard.press("ArrowRight")  # nothing has the focus
+    assert file.page.evaluate("heard") == ["PageUp", "Escape", "ArrowRight"]
+
+
+POST = """# A post
+
+Some *words*, and [another page](other.md).
+
+--8<-- "part.html"
+
+More **words**.
+"""
+
+MKDOCS = """site_name: A site
+theme: {name: material, font: false, features: [navigation.instant]}
+plugins: []
+extra_javascript: [bokeh.min.js]
+exclude_docs: part.html
+markdown_extensions:
+  - pymdownx.snippets: {base_path: [docs], check_paths: true}
+"""
+
+
+@pytest.mark.long
+def test_a_fragment_in_a_page_of_mkdocs_material(page: Page, folder: Path, tmp_path: Path) -> None:
+    """Opened by its address, and by a link, which exchanges the content without loading a page."""
+    subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "env")], check=True, timeout=120)
+    python = str(tmp_path / "env" / "bin" / "python")
+    install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "mkdocs-material"]
+    subprocess.run([python, *install], check=True, timeout=600)
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    shutil.copy(folder / "bokeh.min.js", docs)
+    part = mhc.export_html(mhc.Experiment(members=2), fragment=True)
+    (docs / "part.html").write_text(part, "utf-8")
+    (docs / "index.md").write_text("# Home\n\n[A post](post.md)\n", "utf-8")
+    (docs / "post.md").write_text(POST, "utf-8")
+    (docs / "other.md").write_text(POST, "utf-8")
+    (tmp_path / "mkdocs.yml").write_text(MKDOCS, "utf-8")
+    subprocess.run([python, "-m", "mkdocs", "build"], cwd=tmp_path, check=True, timeout=120)
+    file = File(page)
+    port = free_port()
+    command = [sys.executable, "-m", "http.server", str(port), "--bind", "127.0.0.1"]
+    server = subprocess.Popen([*command, "-d", str(tmp_path / "site")], stderr=subprocess.DEVNULL)
+    try:
+        home = f"http://127.0.0.1:{port}/"
+        await_server(server, home)
+        page.goto(f"{home}post/")
+        for _ in range(2):
+            file.slider("Sinkhorn iterations").press("ArrowRight")
+            assert file.headline() == headline_of(gains(4, 2), 64, 2)
+            expect(page.locator("article .bk-Figure")).to_have_count(2)
+            expect(page.locator("article strong", has_text="words")).to_be_visible()
+            page.get_by_role("link", name="another page").click()
+            expect(page).to_have_url(f"{home}other/")
+    finally:
+        server.terminate()
+        server.wait(20)
+    assert file.problems == []
 
 
 DARK, LIGHT = "rgb(18, 18, 18)", "rgb(255, 255, 255)"

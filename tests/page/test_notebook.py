@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import Any
 
 import nbformat
 import pytest
+from bokeh.plotting import figure
 from nbclient import NotebookClient
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
-from .conftest import Explorer
+import mhc_demo as mhc
+from mhc_demo.export.framed import Shown
+from mhc_demo.numerics.numbers import in_text
+
+from .conftest import ROOT, Explorer
 
 pytestmark = pytest.mark.browser
+
+NOTEBOOKS = ROOT / "notebooks"
 
 
 @pytest.fixture(scope="module")
@@ -35,9 +46,11 @@ def run(
 def test_the_explorer_in_a_notebook_and_python_tell_each_other_what_changes(
     page: Page, run: Callable[[str], nbformat.NotebookNode], explorer: Explorer
 ) -> None:
-    shown = run("import mhc_demo as mhc\nexplorer = mhc.Explorer(iterations=0)\nexplorer").outputs
+    shown = run(
+        "import mhc_demo as mhc\nexplorer = mhc.Explorer(iterations=0, live=True)\nexplorer"
+    ).outputs
     (display,) = [output for output in shown if "data" in output]  # and no BokehJS beside it
-    other = run("mhc.Explorer(streams=2, depth=32)").outputs[-1]
+    other = run("mhc.Explorer(streams=2, depth=32, live=True)").outputs[-1]
     html = display.data["text/html"] + other.data["text/html"]
     page.set_content(f"<main><h1>A notebook</h1>{html}</main>")
     first, second = (page.frame_locator("iframe").nth(i) for i in (0, 1))
@@ -71,7 +84,7 @@ def test_however_often_explorers_are_displayed_one_server_shows_them(
     # Not as the last expression of a cell, which IPython keeps.
     display = run("""import mhc_demo as mhc
 from IPython.display import display
-explorer = mhc.Explorer(depth=32)
+explorer = mhc.Explorer(depth=32, live=True)
 display(explorer)""").outputs[-1]
     html = display.data["text/html"]
     page.set_content(html)
@@ -80,7 +93,7 @@ display(explorer)""").outputs[-1]
     run("""import gc, threading, weakref
 before = threading.active_count()
 again = {explorer._repr_mimebundle_()["text/html"] for _ in range(3)}
-other = mhc.Explorer(depth=32)._repr_mimebundle_()["text/html"]
+other = mhc.Explorer(depth=32, live=True)._repr_mimebundle_()["text/html"]
 more = threading.active_count() - before
 state = weakref.ref(explorer.state)""")
     assert run("print(more, again)").outputs[0].text == f"0 {{{html!r}}}\n"
@@ -104,3 +117,169 @@ state = weakref.ref(explorer.state)""")
     expect(depth).to_have_value("49")
     page.set_content(html.replace(key, "x" * len(key)))
     expect(page.frame_locator("iframe").locator("body")).to_contain_text("run its cell again")
+
+
+TWO = """import mhc_demo as mhc
+usual, phase = (mhc.Explorer(iterations=0, view=view) for view in ("signal", "phase"))"""
+"""A view that a file can hold, and one that it cannot."""
+
+
+def in_document(*outputs: str) -> str:
+    return (
+        f'<!DOCTYPE html><meta charset="utf-8"><main><h1>A notebook</h1>{"".join(outputs)}</main>'
+    )
+
+
+@pytest.fixture
+def on_this_machine() -> Iterator[Callable[..., str]]:
+    """Serve a document on this machine, as a notebook's server does; returns its address."""
+    served = [""]
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html; charset=utf-8")
+            self.end_headers()
+            self.wfile.write(served[0].encode())
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    def show(*outputs: str) -> str:
+        served[0] = in_document(*outputs)
+        return f"http://localhost:{server.server_port}/"
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield show
+        server.shutdown()
+
+
+def elsewhere(page: Page, *outputs: str, base: str = "") -> None:
+    """Open a document on another machine; with `base`, JupyterLab's, which says that address."""
+    said = f'<script id="jupyter-config-data" type="json">{{"baseUrl": "{base}"}}</script>'
+    body = in_document(said if base else "", *outputs)
+    page.route("http://hub.test/", lambda route: route.fulfill(body=body, content_type="text/html"))
+    page.goto("http://hub.test/")
+
+
+def test_the_page_takes_the_place_of_the_file_if_the_kernel_answers(
+    page: Page, run: Callable[[str], nbformat.NotebookNode], on_this_machine: Callable[..., str]
+) -> None:
+    run(TWO)
+    usual, phase = (run(name).outputs[-1].data["text/html"] for name in ("usual", "phase"))
+    key = re.search(r"/explorer/([\w-]{40,})", usual)[1]
+    seen = Explorer(page)
+    page.goto(on_this_machine(usual.replace(key, "x" * len(key)), phase))  # of another kernel
+    file, live = (page.frame_locator(f"iframe{kind}") for kind in ("[srcdoc]", ":not([srcdoc])"))
+    expect(page.locator("figure")).to_have_count(1)  # the file's, not that of the view without one
+    expect(page.locator("figure")).to_be_hidden()
+    for shown in (file, live):
+        shown.get_by_role("slider", name="Sinkhorn iterations", exact=True).press("ArrowRight")
+        expect(shown.locator(".mhc-headline .number").nth(1)).to_have_text("1.13")
+
+    def python_knows() -> None:
+        said = run("print(usual.state.iterations, phase.state.iterations)").outputs[0].text
+        assert said == "0 1\n"
+
+    seen.eventually(python_knows)
+    assert seen.problems == []
+
+
+def test_from_another_machine_the_page_is_sought_behind_the_notebook_s_server(
+    page: Page, run: Callable[[str], nbformat.NotebookNode]
+) -> None:
+    """Its extension jupyter-server-proxy passes `proxy/PORT/` on to that port."""
+    run(TWO)
+    html = run("phase").outputs[-1].data["text/html"]
+    port = re.search(r'"port": (\d+)', html)[1]
+    behind = f"http://hub.test/user/x/proxy/{port}/"
+    page.route(f"{behind}**", lambda route: route.fulfill(body="the page"))
+    page.route(
+        f"{behind}**/liveness",
+        lambda route: route.fulfill(
+            response=route.fetch(url=route.request.url.replace(behind, f"http://localhost:{port}/"))
+        ),
+    )
+    elsewhere(page, html, base="/user/x/")
+    live = page.locator("iframe:not([srcdoc])")
+    expect(live).to_have_attribute("src", re.compile(rf"^/user/x/proxy/{port}/explorer/"))
+    expect(page.frame_locator("iframe").locator("body")).to_have_text("the page")
+    expect(page.locator("figure")).to_have_count(0)
+
+
+def test_elsewhere_and_without_a_kernel_the_file_stays(
+    page: Page, run: Callable[[str], nbformat.NotebookNode]
+) -> None:
+    run(TWO)
+    usual, phase = (run(name).outputs[-1].data["text/html"] for name in ("usual", "phase"))
+    requests: list[str] = []
+    page.on("request", lambda request: requests.append(request.url))
+    elsewhere(page, usual, phase)
+    frame = page.frame_locator("iframe")
+    frame.get_by_role("slider", name="Sinkhorn iterations", exact=True).press("ArrowRight")
+    expect(frame.locator(".mhc-headline .number").nth(1)).to_have_text("1.13")
+    assert [url for url in requests if url.startswith("http")] == ["http://hub.test/"]
+    height = page.locator("iframe").evaluate("(frame) => frame.clientHeight")
+    inside = page.frames[1].evaluate("document.documentElement.scrollHeight")
+    assert inside <= height < 1.5 * inside
+    # Not of the notebook's origin, whatever it holds.
+    assert page.frames[1].evaluate("origin") == "null"
+    first, second = (page.locator("figure").nth(i) for i in (0, 1))
+    expect(first).to_be_hidden()
+    expect(second).to_contain_text("The view “Phase map” needs a kernel")
+    expect(second.get_by_role("img", name="Composite gain against depth")).to_be_visible()
+
+
+def test_where_no_script_runs_a_picture_and_its_numbers_stand(browser: Browser) -> None:
+    shown = mhc.Explorer(live=False, members=4)._repr_mimebundle_()
+    gains = mhc.gain_surface(mhc.Experiment(members=4))["log10_gain"]
+    most = gains.sel(depth=64, series="median").max("direction")
+    hc, projected = (in_text(float(most.sel(iterations=t))) for t in (0, 1))
+    assert hc in shown["text/plain"]
+    assert projected in shown["text/plain"]
+    assert "<svg" in shown["image/svg+xml"]
+    assert "localhost" not in shown["text/html"]
+    # A code host removes frames and scripts.
+    safe = re.sub(r"<(iframe|script).*?</\1>", "", shown["text/html"], flags=re.DOTALL)
+    with browser.new_context(java_script_enabled=False) as context:
+        page = context.new_page()
+        page.set_content(in_document(safe))
+        picture = page.get_by_role("img")
+        expect(picture).to_be_visible()
+        assert picture.evaluate("(image) => image.naturalWidth") == 720
+        expect(page.locator("figcaption b").first).to_have_text(hc.replace("^", ""))
+
+
+@pytest.mark.parametrize("name", ["1-explosion-and-cure", "3-figures-and-embeds"])
+def test_a_stored_frame_opens_without_a_kernel(page: Page, name: str) -> None:
+    notebook = nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4)
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    shown = [output.get("data", {}).get("text/html", "") for output in outputs]
+    seen = Explorer(page)
+    elsewhere(page, *(html for html in shown if "<iframe" in html))
+    frame = page.frame_locator("iframe")
+    slider = frame.get_by_role("slider", name="Sinkhorn iterations", exact=True)
+    expect(slider).to_have_value("0")
+    slider.press("ArrowRight")
+    expect(frame.locator(".mhc-headline .number").nth(1)).to_have_text("1.13")
+    expect(page.locator("figure")).to_be_hidden()
+    assert seen.problems == []
+    assert seen.hosts <= {"hub.test", ""}
+
+
+def test_without_a_browser_to_draw_it_a_figure_comes_with_bokehjs(
+    page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    p = figure()
+    p.line([1, 2, 3], [1, 4, 9])
+    monkeypatch.setenv("MHC_BROWSER", "there-is-no-such-browser")
+    shown, _ = Shown(p, "Squares", 200)._repr_mimebundle_()
+    assert shown["text/plain"] == "Squares"
+    elsewhere(page, shown["text/html"])
+    plot = page.frame_locator("iframe[title=Squares]").locator(".bk-Figure")
+    expect(plot).to_have_css("height", "200px")
+    monkeypatch.delenv("MHC_BROWSER")
+    shown, sizes = Shown(p, "Squares", 200, 400)._repr_mimebundle_()
+    assert base64.b64decode(shown["image/png"])[1:4] == b"PNG"
+    assert sizes == {"image/png": {"width": 400, "height": 200}}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from html import escape
 from itertools import groupby
@@ -78,13 +79,17 @@ def html(request: EmbedRequest) -> str:
         f"<article>{body}</article></template></div>\n"
     )
     # Several fragments on a page share the scripts, and with them each document's state.
-    scripts = f"window.mhc?.embed || (() => {{\n{text_of(*FILE)}\n}})();"
+    # Theirs is a name of its own for BokehJS, of which a host may have another version.
+    own = f"let Bokeh = window.Bokeh;\n{text_of(*FILE)}"
+    scripts = f"window.mhc?.embed || (() => {{\n{own}\n}})();"
     host = 'document.querySelector(".mhc-demo")'
     if request.fragment:
-        host = "document.currentScript.previousElementSibling"
-    start = in_script(f"{{\nconst host = {host};\n{scripts}\nmhc.embed(host, {data});\n}}")
+        # Within a shadow root no script is the current one.
+        host = "document.currentScript?.previousElementSibling ?? mhc.embed.next()"
+    start = in_script(f"{{\n{scripts}\nconst host = {host};\nmhc.embed(host, {data});\n}}")
     if request.fragment:
-        return f"{part}<script>{start}</script>\n"
+        # In Markdown a blank line ends a block of HTML.
+        return re.sub(r"\n\s*\n", "\n", f"{part}<script>{start}</script>\n")
     return page(request.title or TITLE, request.theme, part, inlined(bokehjs(), start))
 
 
