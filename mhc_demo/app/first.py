@@ -20,7 +20,7 @@ import json
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from typing import Any
 from urllib.parse import parse_qsl, quote
@@ -211,26 +211,25 @@ def _html(state: State, live: LivePage) -> str:
 
 def _content(state: State) -> Content:
     experiment = Experiment(**{name: getattr(state, name) for name in EXPERIMENT_PARAMETERS})
-    return Content(
-        checked(
-            experiment,
-            scene=None,
-            depth=state.depth,
-            iterations=state.iterations,
-            streams=(),
-            plots=[name for name, plot in PLOTS.items() if plot.view == state.view],
-            controls=None,
-            max_depth=SLIDERS["depth"].end,
-            max_iterations=SLIDERS["iterations"].end,
-            title="",
-            theme=state.theme,
-            height=None,
-            fragment=True,
-            device=state.device,
-            signal={name: getattr(state, name) for name in USUAL},
-            scale=state.scale,
-        )
+    request = checked(
+        experiment,
+        scene=None,
+        depth=state.depth,
+        iterations=state.iterations,
+        streams=(),
+        plots=[name for name, plot in PLOTS.items() if plot.view == state.view],
+        controls=None,
+        max_depth=SLIDERS["depth"].end,
+        max_iterations=SLIDERS["iterations"].end,
+        title="",
+        theme=state.theme,
+        height=None,
+        fragment=True,
+        device=state.device,
+        signal={name: getattr(state, name) for name in USUAL},
+        scale=state.scale,
     )
+    return Content(replace(request, served=True))
 
 
 def _dress(p: figure) -> None:

@@ -213,7 +213,7 @@ class Signal(Plot):
         signal = self.request.signal
         members = self.request.experiments[i].members
         chosen = (signal["enters"], signal["direction"], signal["writes"])
-        return words.entering(*chosen, members, switch=False)
+        return words.entering(*chosen, members, switch=self.request.served)
 
     def html(self) -> str:
         plots = '<div class="plot"></div>' * 2

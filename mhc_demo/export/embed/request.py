@@ -55,6 +55,8 @@ class EmbedRequest:
     """Which scale the axes of gains open with: see `figures.scale.SCALES`."""
     layer: int = 1
     """The layer whose matrix is shown at work."""
+    served: bool = False
+    """Whether a page with all controls is about to take its place."""
     scenes: str = ""
     """The address of a scene, without its name at the end; empty where there is no story."""
 
