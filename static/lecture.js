@@ -71,7 +71,6 @@ mhc.lecture = (host, {scenes, way, parts, columns}) => {
       story.draw();
       show();
     },
-    shuffle() {},
   };
 
   const story = mhc.story(root.querySelector(".story"), {
@@ -79,7 +78,7 @@ mhc.lecture = (host, {scenes, way, parts, columns}) => {
     served: false,
     present: () => present,
     ask(what) {
-      if (typeof what === "string") return ACTIONS[what]();
+      if (typeof what === "string") return ACTIONS[what]?.(); // there is no other seed, and no hall
       const {scene, run, guess, ...rest} = what;
       Object.assign(present, rest);
       if (run && shown) mhc.run(shown.doc, run);

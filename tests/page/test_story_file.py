@@ -74,6 +74,8 @@ def test_it_is_told_with_a_clicker_from_a_disk(tab: Explorer, folder: Path) -> N
         assert page.url.endswith(f"#{name}") or name == next(iter(SCENES))
         page.keyboard.press("PageDown")
     expect(page.locator(".mhc-story h2")).to_have_text(list(SCENES.values())[-1].title)
+    for key in ("s", "c"):  # of the live page alone: nothing happens, and nothing breaks
+        page.keyboard.press(key)
     page.keyboard.press("Escape")
     expect(page.get_by_role("button", name="Present")).to_be_visible()
     tab.keeps_nobody_out()
