@@ -5,8 +5,9 @@ calls of several microseconds each, most of them in Sinkhorn-Knopp, which `layer
 Numba is installed.  A large layer is bound by memory: each call streams all nC numbers of every
 token.  So every operation here is one node of the graph and makes as few calls as possible.
 
-`mappings` and `layers` specify the mathematics, in code that runs on other devices and under
-`torch.compile`.  It is passed to each operation as `specified`, for second derivatives.
+`mappings` and `layers` specify the mathematics, in code that runs on other devices and under all
+of PyTorch's tools.  It is passed to each operation as `specified`, for second derivatives, and for
+a backward pass that a tool follows though the forward pass was none of its own.
 """
 
 from __future__ import annotations
@@ -17,10 +18,9 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from torch.autograd.forward_ad import unpack_dual
 
 from ..numerics.kernels import sinkhorn as operator
-from ..numerics.kernels._torch import transformed
+from ..numerics.kernels._torch import ordinary
 
 FEW = 2**13
 """Up to this many entries, the H_res of all tokens are computed by `layer_numba`."""
@@ -30,14 +30,16 @@ Kept = tuple[Tensor | None, ...]
 
 
 def fits(*inputs: Tensor) -> bool:
-    """Whether the operations here take these inputs: on a CPU, in one dtype, not transformed."""
+    """Whether the operations here take these inputs: on a CPU, in one dtype, followed by no tool.
+
+    Nor is anything kept here then that belongs to a tool, such as a tensor without numbers.
+    """
     return (
         inputs[0].is_cpu
         and not torch.compiler.is_compiling()
+        and ordinary(*inputs)
         and len({x.dtype for x in inputs}) == 1
         and inputs[0].numel() > 0
-        and not transformed()
-        and all(unpack_dual(x).tangent is None for x in inputs)
     )
 
 
@@ -60,12 +62,15 @@ class _Operation(torch.autograd.Function):
     def backward(cls, ctx: Any, *grads: Tensor) -> tuple:
         saved = ctx.saved_tensors
         inputs, kept = saved[: ctx.count], saved[ctx.count :]
-        if torch.is_grad_enabled():  # this gradient will itself be differentiated
-            wanted = [x for x in inputs if x.requires_grad]
+        again = torch.is_grad_enabled()  # this gradient will itself be differentiated
+        if again or not ordinary(*inputs, *grads):
+            with torch.enable_grad():
+                # Views, because one input may depend on another: the gradients are partial.
+                views = [x.view_as(x) for x in inputs]
+                outputs = ctx.specified(*views)
+            wanted = [x for x in views if x.requires_grad]
             found = iter(
-                torch.autograd.grad(
-                    ctx.specified(*inputs), wanted, grads, create_graph=True, allow_unused=True
-                )
+                torch.autograd.grad(outputs, wanted, grads, create_graph=again, allow_unused=True)
             )
             return None, None, *(next(found) if x.requires_grad else None for x in inputs)
         return None, None, *cls.derive(ctx.settings, inputs, kept, *grads)
