@@ -45,7 +45,12 @@ class Block:
                 self.again = iter(self.kept)
 
     def branch_output(
-        self, branch: Callable[..., tuple[Tensor, Any]], x: Tensor, *args: Any, **kwargs: Any
+        self,
+        branch: Callable[..., tuple[Tensor, Any]],
+        x: Tensor,
+        /,
+        *args: Any,
+        **kwargs: Any,
     ) -> Tensor:
         if self.again is not None:
             packed, differentiable = next(self.again)

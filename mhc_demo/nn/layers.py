@@ -103,7 +103,7 @@ class StreamLayer(nn.Module):
         return _merge(post, res, h, y)
 
     def _branch_output(
-        self, x: Tensor, *args: Any, **kwargs: Any
+        self, x: Tensor, /, *args: Any, **kwargs: Any
     ) -> tuple[Tensor, tuple[Any, ...] | None]:
         """F(x), and what else the branch returned, or None if it returned a tensor alone."""
         returned = self.branch(x, *args, **kwargs)

@@ -36,6 +36,11 @@ def ordinary(*tensors: Tensor) -> bool:
     )
 
 
+def known(tensor: Tensor) -> bool:
+    """Whether code may decide by the numbers of a tensor, which no tool traces."""
+    return not torch.compiler.is_compiling() and ordinary(tensor)
+
+
 def forward_mode() -> bool:
     """Whether derivatives are taken in forward mode: `torch.autograd.forward_ad._current_level`.
 
