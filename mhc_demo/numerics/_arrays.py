@@ -37,9 +37,9 @@ def as_floating(x: Any, name: str) -> tuple[ModuleType, Array]:
     xp = array_api_compat.array_namespace(x)
     if _is_narrow_numpy(x.dtype):
         return xp, x
-    if xp.isdtype(x.dtype, "integral"):
+    if _is_dtype(xp, x.dtype, "integral"):
         x = xp.astype(x, xp.float64)
-    if not xp.isdtype(x.dtype, "real floating"):
+    if not _is_dtype(xp, x.dtype, "real floating"):
         raise TypeError(f"{name} must hold real floating-point numbers, not {x.dtype}")
     if xp.finfo(x.dtype).bits > 64:  # NumPy's longdouble, for which there is no linear algebra
         raise TypeError(
@@ -69,6 +69,13 @@ def _from_python(x: Any, name: str) -> Array:
 
 def _is_number(x: Any) -> bool:
     return isinstance(x, Real) and not isinstance(x, bool)
+
+
+def _is_dtype(xp: ModuleType, dtype: Any, kind: str) -> bool:
+    try:
+        return xp.isdtype(dtype, kind)
+    except TypeError:  # of a dtype that another package added to NumPy
+        return False
 
 
 def _is_narrow_numpy(dtype: Any) -> bool:

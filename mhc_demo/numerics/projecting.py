@@ -26,15 +26,16 @@ def project(
     >>> bool(np.allclose(project(np.zeros((3, 4, 4)), "mhc-lite"), 1 / 4))
     True
 
-    A logit of -inf masks its entry, which is then 0.  Each row and column must keep an entry that
-    is not masked.
+    A logit of -inf masks its entry, which is then 0 (of "released", some eps).  Each row and
+    column must keep an entry that is not masked.
 
     JAX's arrays are projected under `jit`, `grad` and `vmap` too.
 
     Raises ValueError or TypeError for an unknown name, iterations < 0, matrices that are not
     square or neither finite nor masked, a row or column that is masked altogether, and more streams
     than the projection can take.  What is traced (`jax.jit`, `torch.compile`) or on a GPU is not
-    checked for that, nor a PyTorch tensor for NaN: there, NaN comes out.
+    checked for that, nor a PyTorch tensor for NaN.  There, such a matrix comes out as NaN or as
+    something that is not stochastic.
     """
     chosen = PROJECTIONS[choice("projection", projection, PROJECTIONS)]
     iterations = whole_number("iterations", iterations, 0)

@@ -16,8 +16,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.testing import assert_close
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.checkpoint import checkpoint, create_selective_checkpoint_contexts
 from torch.utils._pytree import tree_leaves, tree_map_only
+from torch.utils.checkpoint import checkpoint, create_selective_checkpoint_contexts
 from torch.utils.flop_counter import FlopCounterMode
 
 import mhc_demo as mhc
@@ -28,12 +28,12 @@ from .networks import EVERY, KINDS, compiling, network, randomised
 LONG = pytest.mark.long
 
 
-def layers(kind="mhc", depth=2, streams=4):
-    return randomised(network(kind, depth, 8, streams, lambda _: nn.Tanh()), 0.3).double()
+def layers(kind="mhc", depth=2):
+    return randomised(network(kind, depth, branch=lambda _: nn.Tanh()), 0.3).double()
 
 
-def streams_of(*shape, streams=4):
-    return torch.randn(*shape, streams, 8, dtype=torch.float64)
+def streams_of(*shape):
+    return torch.randn(*shape, 4, 8, dtype=torch.float64)
 
 
 # Derivatives of any kind
@@ -260,7 +260,6 @@ class Pair(torch.Tensor):
 
         seconds = iter(tree_leaves(part(1)))
         return tree_map_only(torch.Tensor, lambda first: Pair(first, next(seconds)), part(0))
-        return torch.utils._pytree.tree_map_only(torch.Tensor, lambda _: Pair(first, second), first)
 
 
 @EVERY
