@@ -1,7 +1,7 @@
 """The private parts of PyTorch that we use: in one file, and working as described there.
 
 A test that fails here after an upgrade names the part that PyTorch changed;
-`numerics/kernels/_torch.py` says what it is for.
+`numerics/_torch.py` says what it is for.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import mhc_demo
-from mhc_demo.numerics.kernels import _torch
+from mhc_demo.numerics import _torch
 
 PACKAGE = Path(mhc_demo.__file__).parent
-THE_FILE = PACKAGE / "numerics" / "kernels" / "_torch.py"
+THE_FILE = PACKAGE / "numerics" / "_torch.py"
 OF_TENSORS = {"_version", "_base", "_is_view", "_grad", "_backward_hooks"}
 
 

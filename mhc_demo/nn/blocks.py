@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..numerics.kernels._torch import version
+from ..numerics._torch import version
 
 
 class Block:

@@ -19,8 +19,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from ..numerics._torch import ordinary
 from ..numerics.kernels import sinkhorn as operator
-from ..numerics.kernels._torch import ordinary
 
 FEW = 2**13
 """Up to this many entries, the H_res of all tokens are computed by `layer_numba`."""

@@ -151,7 +151,7 @@ def known(xp: ModuleType, x: Array) -> bool:
     done with them.
     """
     if is_torch(xp):
-        from .kernels import _torch  # imports PyTorch, as the caller has already done
+        from . import _torch  # imports PyTorch, as the caller has already done
 
         return _torch.known(x)
     jax = sys.modules.get("jax")

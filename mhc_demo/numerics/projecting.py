@@ -112,7 +112,7 @@ def iterates(logits: Array, projection: str, count: int) -> Iterator[Array]:
             return
     wide = widened(xp, logits)
     if chosen.iterative:
-        results = islice(chosen.function(xp, wide), count)
+        results = chosen.function(xp, wide)
     else:
-        results = iter([chosen.function(xp, wide)] if count > 0 else [])
-    yield from (xp.astype(each, logits.dtype, copy=False) for each in results)
+        results = (chosen.function(xp, wide) for _ in range(1))
+    yield from (xp.astype(each, logits.dtype, copy=False) for each in islice(results, count))

@@ -233,17 +233,26 @@ def _mhc_lite(xp: ModuleType, logits: Array) -> Array:
     n = logits.shape[-1]
     vertices = xp.asarray(_permutation_matrices(n), dtype=logits.dtype, device=device(logits))
     flat = xp.reshape(logits, (*logits.shape[:-2], n * n))
+    sums = _weighted_sums(xp, flat, xp.permute_dims(vertices, (1, 0)), n)
+    weights = _softmax(xp, sums, -1)
+    return xp.reshape(weights @ vertices, logits.shape)
+
+
+def _weighted_sums(xp: ModuleType, flat: Array, vertices: Array, n: int) -> Array:
+    """The sum of each permutation's logits, (..., n * n) @ (n * n, n!); -inf is a mask."""
     # In place of -inf, because 0 times -inf is NaN: so low that its permutations get no weight.
-    low = -float(xp.finfo(logits.dtype).max) / (2 * n)
-    sums = xp.where(flat < low, low, flat) @ xp.permute_dims(vertices, (1, 0))
+    low = -float(xp.finfo(flat.dtype).max) / (2 * n)
+    can_raise = not is_torch(xp) and known(xp, flat)
+    if can_raise and not bool(xp.any(flat < low)):
+        return flat @ vertices
+    sums = xp.where(flat < low, low, flat) @ vertices
     none_left = xp.max(sums, axis=-1, keepdims=True) < low / 2
-    if not is_torch(xp) and known(xp, sums) and bool(xp.any(none_left)):
+    if can_raise and bool(xp.any(none_left)):
         raise ValueError(
             "logits must leave a permutation without a masked entry (-inf) for projection "
             "'mhc-lite', but there is a matrix without any"
         )
-    weights = _softmax(xp, xp.where(none_left, math.nan, sums), -1)
-    return xp.reshape(weights @ vertices, logits.shape)
+    return xp.where(none_left, math.nan, sums)
 
 
 @cache

@@ -21,9 +21,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .._torch import PLAIN, decomposed_by, forward_mode, functionalised, transformed
 from ..projections import tame_range
 from . import sinkhorn_torch
-from ._torch import PLAIN, decomposed_by, forward_mode, functionalised, transformed
 from .sinkhorn_torch import composed
 
 PIECE_BYTES = 2**20
@@ -74,7 +74,7 @@ class _SinkhornKnopp(torch.autograd.Function):
         ctx.settings = inputs[1:]
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:
         derivative = _derivative if forward_mode() else _Derivative.apply
         return derivative(*ctx.saved_tensors, *grads, *ctx.settings), None, None, None
 
@@ -100,7 +100,7 @@ class _Derivative(torch.autograd.Function):
         def derivative(logits: Tensor, grad: Tensor) -> Tensor:
             return _derivative(logits, grad, *ctx.settings)
 
-        _, pullback = torch.func.vjp(derivative, *ctx.saved_tensors)
+        pullback = torch.func.vjp(derivative, *ctx.saved_tensors)[1]
         return (*pullback(*grads), None, None, None)
 
     @staticmethod
@@ -116,7 +116,7 @@ class _Derivative(torch.autograd.Function):
 
 def _derivative(logits: Tensor, grad: Tensor, *settings: Any) -> Tensor:
     """dL/d logits in PyTorch's own operations."""
-    _, pullback = torch.func.vjp(lambda z: composed(z, *settings), logits)
+    pullback = torch.func.vjp(lambda z: composed(z, *settings), logits)[1]
     return pullback(grad)[0]
 
 

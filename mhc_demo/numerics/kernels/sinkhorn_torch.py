@@ -19,8 +19,8 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from .._torch import log_softmax_backward
 from ..projections import tame_range
-from ._torch import log_softmax_backward
 
 SCALED_FROM = 2**15
 """In pieces of at least this many numbers, iterating the scalings is faster."""
