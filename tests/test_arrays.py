@@ -7,6 +7,7 @@ import math
 from itertools import permutations
 
 import array_api_strict
+import ml_dtypes
 import numpy as np
 import pytest
 import torch
@@ -121,7 +122,6 @@ def test_a_matrix_that_is_no_logits_has_no_masks(call):
 
 
 def test_bfloat16_of_ml_dtypes_is_for_storage_as_in_pytorch():
-    ml_dtypes = pytest.importorskip("ml_dtypes")
     z = logits(5, 4, 4).astype(ml_dtypes.bfloat16)
     wide = z.astype(np.float32)
     as_torch = torch.from_numpy(wide).bfloat16()
@@ -141,7 +141,6 @@ def test_bfloat16_of_ml_dtypes_is_for_storage_as_in_pytorch():
 
 
 def test_whole_numbers_of_ml_dtypes_are_no_floating_point():
-    ml_dtypes = pytest.importorskip("ml_dtypes")
     with pytest.raises(TypeError, match=r"logits must hold real floating.*int4"):
         mhc.sinkhorn_knopp(np.zeros((4, 4), ml_dtypes.int4))
 

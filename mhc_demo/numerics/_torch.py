@@ -17,22 +17,36 @@ PLAIN = (Tensor, torch.nn.Parameter)
 
 
 def ordinary(*tensors: Tensor) -> bool:
-    """Whether code may compute with these tensors' memory, unseen by PyTorch's dispatcher.
+    """Whether nothing but these tensors' numbers is at stake: `plain` and `unseen`."""
+    return unseen() and plain(*tensors)
 
-    Not if a tensor is of a subclass, which may hold anything; not while a transform, forward mode,
-    `torch.jit.trace` or a dispatch mode sees every operation, which a result from elsewhere would
-    be lost to.  Modes are what make_fx, FakeTensorMode and FlopCounterMode are made of:
-    `torch._C._len_torch_dispatch_stack`, and before autograd, for `torch.export`,
+
+def plain(*tensors: Tensor) -> bool:
+    """Whether autograd alone follows what is done with these tensors.
+
+    It does not if one is of a subclass, which may hold anything, or while a transform of
+    `torch.func`, forward mode or `torch.jit.trace` is active.
+    """
+    return (
+        not transformed()
+        and not forward_mode()
+        and not torch.jit.is_tracing()
+        and all(type(each) in PLAIN for each in tensors)
+    )
+
+
+def unseen() -> bool:
+    """Whether no dispatch mode sees every operation, so that some may bypass the dispatcher.
+
+    Such modes are make_fx, FakeTensorMode and FlopCounterMode: what they do not see is missing
+    from what they record, and what is kept under one may have no numbers.
+    `torch._C._len_torch_dispatch_stack` counts them; before autograd, as for `torch.export`,
     `torch._ops._len_torch_dispatch_stack_pre_dispatch`.  PyTorch's public function tells whether
     one of a given class is active, and needs the class.
     """
     return (
         torch._C._len_torch_dispatch_stack() == 0
         and torch._ops._len_torch_dispatch_stack_pre_dispatch() == 0
-        and not transformed()
-        and not forward_mode()
-        and not torch.jit.is_tracing()
-        and all(type(each) in PLAIN for each in tensors)
     )
 
 
