@@ -112,6 +112,12 @@ state = weakref.ref(explorer.state)""")
     explorer.eventually(state_is_gone)
     depth.press("ArrowRight")
     expect(depth).to_have_value("49")
+    kept = f"from mhc_demo.app import notebook\nprint(notebook._shown[{key!r}].values['depth'])"
+
+    def server_has_heard() -> None:
+        assert run(kept).outputs[0].text == "49\n"
+
+    explorer.eventually(server_has_heard)
     page.reload()  # it goes on by itself, from where it is
     page.set_content(html)
     expect(depth).to_have_value("49")
