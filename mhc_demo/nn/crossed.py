@@ -168,9 +168,13 @@ class ProjectedMixing(_Half):
         self.b_res = nn.Parameter(diagonal * torch.eye(streams))
 
     def forward(self, h: Tensor) -> Tensor:
+        chosen = PROJECTIONS[self.projection]
+        return projected(array_torch, chosen, self.logits(h), self.iterations)
+
+    def logits(self, h: Tensor) -> Tensor:
+        """What H_res is the projection of, (..., n, C) -> (..., n, n)."""
         products = _over_streams(h.flatten(-2), self.phi).unflatten(-1, (self.streams,) * 2)
-        logits = _gated(products, self.alpha, self.b_res)
-        return projected(array_torch, PROJECTIONS[self.projection], logits, self.iterations)
+        return _gated(products, self.alpha, self.b_res)
 
 
 def _over_streams(x: Tensor, weight: Tensor) -> Tensor:

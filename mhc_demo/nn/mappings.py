@@ -162,12 +162,22 @@ class _ManifoldMappings(_LearnedMappings):
 
     def _specified(self, h: Tensor, phi: Tensor, alpha: Tensor, *static: Tensor) -> Mappings:
         """Eq. 7 and 8."""
+        return self._bounded(*self._before_bounds(h, phi, alpha, *static))
+
+    def _before_bounds(self, h: Tensor, phi: Tensor, alpha: Tensor, *static: Tensor) -> Mappings:
+        """Eq. 7."""
         n = self.streams
         x = h.flatten(-2)
         products = linear(x, phi.to(h.dtype)) * _reciprocal_rms(x)
         to_pre, to_post, to_res = products.split((n, n, n * n), dim=-1)
         dynamic = (to_pre, to_post, to_res.unflatten(-1, (n, n)))
-        return self._bounded(*_gated(dynamic, alpha, static))
+        return _gated(dynamic, alpha, static)
+
+    def logits(self, h: Tensor) -> Tensor:
+        """What H_res is the projection of, (..., n, C) -> (..., n, n), or (n, n) if static."""
+        if not self.dynamic:
+            return self.b_res.to(h.dtype)
+        return self._before_bounds(h, self.phi, self.alpha, *self.static_parts())[2]
 
     def _bounded(self, pre: Tensor, post: Tensor, res: Tensor) -> Mappings:
         """Eq. 8."""

@@ -26,6 +26,7 @@ def record_mappings(
     read: Read | None = None,
     transposed: bool | None = None,
     streams: bool = False,
+    logits: bool = False,
     every_call: bool = False,
     accumulate: bool = False,
 ) -> Iterator[RecordedMappings]:
@@ -48,7 +49,8 @@ def record_mappings(
     Each call of `model` replaces the record, unless `accumulate` is set: then the tokens of all
     calls are put together along one axis.  If a layer is called several times in one call of the
     model, the latest counts; with `every_call` each is a layer of its own.  `streams` adds
-    statistics of the streams that each layer is given.  Recomputation during a backward pass
+    statistics of the streams that each layer is given, `logits` what each H_res is the projection
+    of: how sharp they are says whether the iterations are enough.  Recomputation during a backward pass
     (activation checkpointing) is not recorded.  What torch.compile has compiled runs uncompiled
     while the context is open, because compiled code does not show its mappings.  Contexts may be
     nested.
@@ -57,14 +59,14 @@ def record_mappings(
     `where`, `read` and `transposed` do not go together.
     """
     sites = _sites(model, where, read, transposed)
-    record = RecordedMappings(sites, every_call, accumulate)
+    record = RecordedMappings(sites, every_call=every_call, accumulate=accumulate)
 
     def start(module: nn.Module, args: Any) -> None:
         if not in_backward():
             record._begin()
 
     def keep(index: int, seen: Seen) -> None:
-        record._keep(index, seen, streams)
+        record._keep(index, seen, streams, logits)
 
     handles: list[Any] = [model.register_forward_pre_hook(start)]
     try:
