@@ -22,8 +22,8 @@ from .mappings import (
     START_GATE,
     Mappings,
     _diagonal_logit,
-    _reciprocal_rms,
     _start_reading,
+    reciprocal_rms,
 )
 
 START_MIXING = 0.05
@@ -179,7 +179,7 @@ class ProjectedMixing(_Half):
 
 def _over_streams(x: Tensor, weight: Tensor) -> Tensor:
     """Weight x~, x~ being x over its RMS: (..., d), (rows, d) -> (..., rows)."""
-    return linear(x, weight.to(x.dtype)) * _reciprocal_rms(x)
+    return linear(x, weight.to(x.dtype)) * reciprocal_rms(x)
 
 
 def _gated(dynamic: Tensor, alpha: Tensor, static: Tensor) -> Tensor:

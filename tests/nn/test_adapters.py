@@ -11,7 +11,7 @@ from mhc_demo import nn as mnn
 from mhc_demo.nn import adapters
 
 from . import foreign
-from .networks import ALL_STARTS, FLOAT32, network, randomised
+from .networks import ALL_STARTS, FLOAT32, compiling, network, randomised
 
 pytestmark = pytest.mark.filterwarnings("error:.*mhc_demo")
 
@@ -146,11 +146,11 @@ def test_recording_leaves_hyper_connections_as_they_were():
 def test_variants_of_hyper_connections_that_are_not_understood_are_named():
     pytest.importorskip("hyper_connections")
     layers = foreign.hyper_connections("HC", num_fracs=2)
-    with pytest.raises(ValueError, match="'0'.*num_fracs=2"):
+    with pytest.raises(ValueError, match=r"'0'.*num_fracs=2"):
         recorded(layers, torch.zeros(1))
     from hyper_connections import hyper_connections_channel_first as variant
 
-    with pytest.raises(ValueError, match="channel_first.*other parameters"):
+    with pytest.raises(ValueError, match=r"channel_first.*other parameters"):
         recorded(variant.HyperConnections(4, dim=8), torch.zeros(1))
 
 
@@ -347,15 +347,14 @@ def test_a_model_that_was_compiled_before_is_recorded():
     model = randomised(network("mhc", depth=2))
     h = torch.randn(3, 4, 8)
     expected = recorded(model, h)
-    compiled = torch.compile(model, backend="eager")
-    with torch.no_grad():
+    with compiling(), torch.no_grad():
+        compiled = torch.compile(model, backend="eager")
         compiled(h)
-    for each in (compiled, model):
-        with torch.no_grad(), mnn.record_mappings(each) as maps:
-            compiled(h)
-        assert maps.names == ["0", "1"]
-        torch.testing.assert_close(maps.stack(), expected.stack())
-    torch.compiler.reset()
+        for each in (compiled, model):
+            with mnn.record_mappings(each) as maps:
+                compiled(h)
+            assert maps.names == ["0", "1"]
+            torch.testing.assert_close(maps.stack(), expected.stack())
 
 
 @pytest.mark.parametrize("reentrant", [False, True])
