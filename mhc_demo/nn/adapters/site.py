@@ -99,7 +99,8 @@ def is_named(module: nn.Module, ending: str) -> bool:
 
     FSDP gives a module a class of its own, derived from the original one.
     """
-    return _named(type(module), ending)
+    kind: Any = type(module)
+    return _named(kind, ending)
 
 
 @lru_cache(maxsize=4096)
