@@ -57,6 +57,7 @@ class RecordedMappings(Sequence[Tensor]):
         self._every_call, self._accumulate = every_call, accumulate
         self._batches: list[dict[tuple[int, int], Layer]] = []
         self._counts: dict[int, int] = {}
+        self._joined: dict[tuple[int, int], Layer] | None = None
 
     # How it is filled.
 
@@ -65,10 +66,12 @@ class RecordedMappings(Sequence[Tensor]):
             self._batches.clear()
         self._batches.append({})
         self._counts.clear()
+        self._joined = None
 
     def _keep(self, index: int, seen: Seen, statistics: bool, logits: bool) -> None:
         if not self._batches:  # layers that are called without the model
             self._begin()
+        self._joined = None
         call = self._counts.get(index, 0)
         self._counts[index] = call + 1
         call = call if self._every_call else 0
@@ -231,11 +234,13 @@ class RecordedMappings(Sequence[Tensor]):
         """The latest call of the model, or all of them one after the other."""
         if len(self._batches) < 2:
             return self._batches[0] if self._batches else {}
-        layers: dict[tuple[int, int], list[Layer]] = {}
-        for batch in self._batches:
-            for key, each in batch.items():
-                layers.setdefault(key, []).append(each)
-        return {key: _joined(each) for key, each in layers.items()}
+        if self._joined is None:
+            layers: dict[tuple[int, int], list[Layer]] = {}
+            for batch in self._batches:
+                for key, each in batch.items():
+                    layers.setdefault(key, []).append(each)
+            self._joined = {key: _joined(each) for key, each in layers.items()}
+        return self._joined
 
 
 def _copy(tensor: Tensor) -> Tensor:

@@ -376,3 +376,24 @@ def test_checkpointed_hyper_connections_are_recorded_once(kind):
     with mnn.record_mappings(layer, every_call=True) as maps:
         run(h).sum().backward()
     assert maps.calls == [1]
+
+
+def test_a_family_can_be_added_from_any_module():
+    class Foreign(nn.Module):
+        def forward(self, h):
+            return torch.eye(3).roll(1, 0)
+
+    @adapters.family("foreign")
+    def find(path, module):
+        if not isinstance(module, Foreign):
+            return None
+        read = adapters.on_output(module, lambda h, output: adapters.Seen(res=output, streams=h))
+        return adapters.Site(path, "foreign", module, read)
+
+    try:
+        maps = recorded(nn.Sequential(Foreign()), torch.randn(3, 8), streams=True)
+    finally:
+        del adapters.FAMILIES["foreign"]
+    assert (maps.names, maps.family) == (["0"], "foreign")
+    assert maps.H_pre == maps.H_post == [None]
+    assert maps.streams[0].read is None
