@@ -257,21 +257,21 @@ def _statistics(name: str, seen: Seen) -> StreamStatistics:
             "them: record it without streams=True"
         )
     h = seen.streams.detach()
-    h = h.to(torch.promote_types(h.dtype, torch.float32)).flatten(0, -3)
+    h = h.to(torch.promote_types(h.dtype, torch.float32)).reshape(-1, *h.shape[-2:])
     norms = torch.linalg.vector_norm(h, dim=-1)  # (tokens, n)
     unit = h / norms.clamp_min(torch.finfo(h.dtype).tiny).unsqueeze(-1)
     return StreamStatistics(
         norm=norms.mean(0),
         cosine=(unit @ unit.mT).mean(0),
-        read=None if seen.pre is None else _shares(seen.pre.flatten(0, -2).to(h.dtype), norms),
-        write=None if seen.post is None else _shares(seen.post.flatten(0, -2).to(h.dtype)),
+        read=None if seen.pre is None else _shares(seen.pre, norms),
+        write=None if seen.post is None else _shares(seen.post, torch.ones_like(norms)),
         tokens=len(h),
     )
 
 
-def _shares(weights: Tensor, norms: Tensor | float = 1.0) -> Tensor:
-    """Mean shares, (tokens, n) or (1, n) -> (n,); none if all weights are 0."""
-    parts = (weights.detach() * norms).abs()
+def _shares(weights: Tensor, norms: Tensor) -> Tensor:
+    """Mean shares of weights (..., n) or (n,) times norms (tokens, n), (n,); 0 if all are 0."""
+    parts = (weights.detach().to(norms.dtype).reshape(-1, norms.shape[-1]) * norms).abs()
     total = parts.sum(-1, keepdim=True)
     return (parts / total.clamp_min(torch.finfo(parts.dtype).tiny)).mean(0)
 

@@ -274,6 +274,13 @@ def test_statistics_of_the_streams_are_those_of_the_definition():
     torch.testing.assert_close(found.write, (post / post.sum(-1, keepdim=True)).mean((0, 1)))
     assert found.tokens == 10
     assert recorded(model, h).streams is None
+    for kind in ("hc-static", "residual"):  # mappings without token axes, streams with and without
+        model = randomised(network(kind, depth=1))
+        for given in (h, h[0, 0]):
+            (found,) = recorded(model, given, streams=True).streams
+            assert found.read.sum() == pytest.approx(1)
+            assert found.write.sum() == pytest.approx(1)
+    model = nn.Sequential(layer)
     with torch.no_grad():  # nothing divides by zero
         zero = recorded(model, torch.zeros(2, 4, 8), streams=True).streams[0]
     assert zero.cosine.abs().max() == 0
