@@ -293,9 +293,9 @@ def _joined(calls: list[Layer]) -> Layer:
 
 def _concatenated(parts: list[Tensor], axes: int) -> Tensor:
     """`parts` along one token axis; the last of them if they are static, with `axes` axes."""
-    if parts[-1].ndim == axes:
+    if all(each.ndim == axes for each in parts):
         return parts[-1]
-    return torch.cat([each.flatten(0, -axes - 1) for each in parts])
+    return torch.cat([each.reshape(-1, *each.shape[-axes:]) for each in parts])
 
 
 def _concatenated_or_none(parts: list[Tensor | None], axes: int) -> Tensor | None:
