@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from .site import Seen, Site, family, has, is_named, on_output
+from .site import Seen, Site, altered_output, family, has, is_named, on_output
 
 
 @family("deepseek_v4")
@@ -26,7 +26,15 @@ def find(path: str, module: nn.Module) -> Site | None:
         post, comb, _ = output
         return Seen(res=comb.mT, pre=_reading(module, streams), post=post, streams=streams)
 
-    return Site(path, "deepseek_v4", module, on_output(module, read))
+    return Site(
+        path,
+        "deepseek_v4",
+        module,
+        on_output(module, read),
+        alter=altered_output(module, read),
+        doubly_stochastic=True,
+        iterations=module.hc_sinkhorn_iters,
+    )
 
 
 def is_deepseek(module: nn.Module) -> bool:

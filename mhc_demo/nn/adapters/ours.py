@@ -6,8 +6,10 @@ from typing import Any
 
 from torch import nn
 
-from ..layers import StreamLayer
-from .site import Seen, Site, family, on_output
+from ..crossed import CrossedMappings, FreeMixing
+from ..layers import Residual, StreamLayer
+from ..mappings import _UnconstrainedMappings
+from .site import Seen, Site, altered_output, family, on_output
 
 
 @family("mhc_demo")
@@ -15,7 +17,31 @@ def find(path: str, module: nn.Module) -> Site | None:
     """`Residual`, `HyperConnection`, `ManifoldHyperConnection`, `CrossedConnection`."""
     if not isinstance(module, StreamLayer):
         return None
-    return Site(path, "mhc_demo", module, on_output(module.mappings, _read))
+    mappings = module.mappings
+    return Site(
+        path,
+        "mhc_demo",
+        module,
+        on_output(mappings, _read),
+        mixes=not isinstance(module, Residual),  # it adds, and multiplies with no identity
+        alter=altered_output(mappings, _read),
+        doubly_stochastic=_doubly_stochastic(mappings),
+        iterations=getattr(_mixing(mappings), "iterations", None),
+    )
+
+
+def _mixing(mappings: nn.Module) -> nn.Module:
+    """The module that computes H_res."""
+    return mappings.mixing if isinstance(mappings, CrossedMappings) else mappings
+
+
+def _doubly_stochastic(mappings: nn.Module) -> bool | None:
+    """Whether H_res is; None for mappings of somebody else's making."""
+    mixing = _mixing(mappings)
+    projection = getattr(mixing, "projection", None)
+    if projection is not None:
+        return projection not in ("rows", "columns")
+    return False if isinstance(mixing, (_UnconstrainedMappings, FreeMixing)) else None
 
 
 def _read(h: Any, output: Any) -> Seen:

@@ -1,0 +1,64 @@
+"""H_res is computed and never applied: the unmixed streams go on.
+
+Reported of `lucidrains/hyper-connections` (number 8) and
+`tokenbender/mHC-manifold-constrained-hyper-connections` (number 3).
+"""
+
+from __future__ import annotations
+
+from ..examination import Examination, Layer
+from ..registry import CannotTell, Check, Found, check, plain
+
+EFFECT = 1e-4
+"""Of the change that H_res + D must make to the next streams.  If it is applied, the change is all
+of D x (1); if it is not, nothing (0, exactly where the model computes the same twice).  Rounding
+of bfloat16 streams is 0.004 of x in single numbers, but the same in both runs if they are equal."""
+NOISE = 10.0
+"""A change of the output below this many times its change between two equal runs is none."""
+
+
+@check(
+    "not_applied",
+    "H_res computed, not applied",
+    "Return the mixed streams, H_res x + H_post^T F(H_pre x), and not x itself where the layer adds "
+    "what its branch returns.",
+)
+def not_applied(examination: Examination, check: Check) -> Found:
+    """Measures: what changes if H_res of one layer is replaced by H_res + D, D random.
+
+    Threshold: a layer does not apply H_res if neither the streams of the next layer change (by more
+    than `EFFECT` of D x) nor the output of the model (by more than `NOISE` times its noise).  An
+    intervention, so it holds whatever the streams are, equal ones included, unless they are zero.
+    A last layer alone is only doubtful: what reads its streams may read none that differ.
+    """
+    asked = [x for x in examination.mixing if x.response is not None]
+    if not asked:
+        raise CannotTell("no H_res could be replaced by another")
+    found = [layer for layer in asked if idle(layer)]
+    if not found:
+        return
+    worst = max(_effect(each) for each in found)
+    text = (
+        f"Another H_res in its place changes the model's output by {plain(worst)} of it, in "
+        f"{len(found)} of the {len(asked)} layers tried"
+    )
+    applied = [each for each in asked if each not in found]
+    if applied:
+        most = max(_effect(each) for each in applied)
+        text += f"; in the others by up to {plain(most)}"
+    if found == asked[-1:] and len(asked) > 1:
+        yield check.look(found, f"{text}. It is the last layer only.", change=worst)
+    else:
+        yield check.mistake(found, f"{text}.", change=worst)
+
+
+def idle(layer: Layer) -> bool:
+    """Whether another H_res in its place changes nothing."""
+    response = layer.response
+    if response is None or layer.energy == ():  # streams that are zero show nothing
+        return False
+    return response.output <= NOISE * response.noise and (response.size or 0.0) < EFFECT
+
+
+def _effect(layer: Layer) -> float:
+    return layer.response.output if layer.response else 0.0

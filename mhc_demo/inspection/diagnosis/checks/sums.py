@@ -1,0 +1,224 @@
+"""H_res is not doubly stochastic: three mistakes that show in its sums, told apart.
+
+What one looks at is the same for all three, so they share this file: how far the sums are from 1,
+and how much one more Sinkhorn-Knopp iteration would help.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..examination import Examination, Layer
+from ..measures import iterated, iterations_to, sums
+from ..registry import CannotTell, Check, Found, check, plain
+
+EXACT = 1e-3
+"""Sums within this of 1 are 1.  eps = 1e-6 in DeepSeek's iteration moves them by up to 1e-5, 20
+iterations of logits with spread 1 leave less than 1e-6, and 64 layers of 1.001 come to 1.07."""
+ROUGH = 0.01
+"""Sums within this of 1 may be so from rounding: bfloat16 makes errors of up to 0.004 in a sum,
+in the same direction at every token, which is worth a look and no more."""
+FAR = 0.1
+"""A sum this far from 1 is a gain of 1.1 in one layer."""
+SHARE = 0.01
+"""The share of matrices that must be `FAR` off for sharp logits to be a mistake: a few tokens of
+a thousand are, at logits with a standard deviation of 5, in a model that works."""
+SOME = 10.0
+"""The estimated count of iterations below which there were too few, whatever the logits.  For
+random 4 x 4 logits with standard deviations of 0.3 to 12 the median estimate is 0 to 0.6 where a
+softmax over one axis was all, 1.2, 3 and 5 after 1, 2 and 3 iterations, 28 and more after 20."""
+HALF = 0.8
+"""The estimate below which a single softmax was all there was."""
+SLOW = 0.9
+"""An iteration that leaves this much of the error is slow: more of them would help, but many."""
+MOST = 10_000
+
+
+@dataclass(frozen=True)
+class Defect:
+    """What is wrong with the sums of one layer."""
+
+    kind: str
+    """"negative", "both", "rounding", "one axis" or "sharp"."""
+    layer: Layer
+    rows: float
+    columns: float
+    """The largest |row sum - 1| and |column sum - 1| over tokens."""
+    estimate: float = 0.0
+    """About how many iterations seem to have been made."""
+    far: float = 0.0
+    """The share of matrices that are more than `FAR` off."""
+
+
+def defect(layer: Layer) -> Defect | None:
+    """The defect of a layer whose H_res is meant to be doubly stochastic, if it has one.
+
+    If one axis is exact and the other is not, it stopped too early, and the question is why.  Let E
+    be the error now and q the part of it that one more iteration leaves.  Had all iterations been
+    like the next one, ln(1 / E) / ln(1 / q) of them would have been made: `estimate`, the median
+    over the matrices that are off.  Few iterations of any logits have a small one, because the
+    next would still help much; sharp logits a large one.
+    """
+    H = layer.H_res
+    rows, columns = sums(H)
+    row, column = float(rows.max()), float(columns.max())
+    least = float(H.min())
+    if least < -EXACT:
+        return Defect("negative", layer, row, column)
+    if max(row, column) <= EXACT:
+        return None
+    if min(row, column) > EXACT:
+        kind = "rounding" if max(row, column) <= ROUGH else "both"
+        return Defect(kind, layer, row, column)
+    error = torch.maximum(rows, columns)
+    off = error > EXACT
+    left = torch.maximum(*sums(iterated(H[off]))) / error[off]
+    bounded = left.clamp(1e-12, 1.0 - 1e-12)
+    estimate = float((error[off].clamp(max=1.0).log() / bounded.log()).median())
+    slow = float(left.median()) > SLOW or estimate >= SOME
+    far = float((error > FAR).double().mean())
+    return Defect("sharp" if slow else "one axis", layer, row, column, estimate, far)
+
+
+def defects(examination: Examination) -> list[Defect]:
+    """Of all layers that are meant to be doubly stochastic; CannotTell if none is."""
+    layers = meant(examination)
+    if not layers:
+        raise CannotTell("no layer's H_res is meant to be doubly stochastic")
+    found = (defect(layer) for layer in layers)
+    return [each for each in found if each is not None]
+
+
+def meant(examination: Examination) -> list[Layer]:
+    """The layers whose H_res is doubly stochastic by their family, or by the look of it.
+
+    Where no family says so, an H_res counts that is non-negative in all layers, with the sums of
+    one axis 1 for all tokens of all layers, and that is not the identity: chance does not do that.
+    """
+    layers = [each for each in examination.mixing if each.doubly_stochastic]
+    unknown = [each for each in examination.mixing if each.doubly_stochastic is None]
+    if unknown and all(float(each.H_res.min()) >= 0.0 for each in unknown):
+        errors = [sums(each.H_res) for each in unknown]
+        for axis in (0, 1):
+            if all(float(each[axis].max()) <= EXACT for each in errors):
+                return layers + unknown
+    return layers
+
+
+def _range(found: list[Defect]) -> str:
+    rows, columns = max(each.rows for each in found), max(each.columns for each in found)
+    return f"row sums are off by up to {plain(rows)}, column sums by up to {plain(columns)}"
+
+
+@check(
+    "not_doubly_stochastic",
+    "Not doubly stochastic",
+    "Project the logits with Sinkhorn-Knopp (exp, then columns and rows in turn), in float32, as "
+    "the last thing before H_res is applied.",
+)
+def not_doubly_stochastic(examination: Examination, check: Check) -> Found:
+    """Measures: the smallest entry of H_res, and the errors of its row and column sums.
+
+    Threshold: an entry below -`EXACT`, or sums of which neither rows nor columns are 1 within
+    `EXACT`: every Sinkhorn iteration ends on one axis and leaves it exact.  Errors up to `ROUGH` are
+    worth a look only: half precision does that.
+    """
+    found = defects(examination)
+    for kind in ("negative", "both"):
+        some = [each for each in found if each.kind == kind]
+        if some:
+            least = min(float(each.layer.H_res.min()) for each in some)
+            text = f"{_range(some)}; the smallest entry is {plain(least)}."
+            yield check.mistake([each.layer for each in some], text.capitalize(), smallest=least)
+    rough = [each for each in found if each.kind == "rounding"]
+    if rough:
+        text = f"{_range(rough)}, as if computed in half precision.".capitalize()
+        yield check.look([each.layer for each in rough], text)
+
+
+@check(
+    "one_axis",
+    "Normalised along one axis only",
+    "Normalise columns and rows in turn, 20 times; and check the axes, dim=-2 is over the rows of a "
+    "column, dim=-1 over the columns of a row.",
+)
+def one_axis(examination: Examination, check: Check) -> Found:
+    """Measures: which sums are 1, and how many iterations seem to have been made (see `defect`).
+
+    Threshold: one axis exact, the other not, and an estimate below `SOME`.  The estimate is of all
+    matrices of a layer together, since single ones scatter.
+    """
+    found = [each for each in defects(examination) if each.kind == "one axis"]
+    for exact in ("rows", "columns"):
+        some = [each for each in found if (each.rows <= each.columns) == (exact == "rows")]
+        if not some:
+            continue
+        other = "columns" if exact == "rows" else "rows"
+        error = max(max(each.rows, each.columns) for each in some)
+        guess = sorted(each.estimate for each in some)[len(some) // 2]
+        if guess < HALF:
+            cause = f"as after a softmax over the {exact} alone"
+        else:
+            cause = f"as after about {max(1, round(guess / 1.6))} iterations"
+        direction = "backward" if exact == "rows" else "forward"
+        yield check.mistake(
+            [each.layer for each in some],
+            f"The {exact} of H_res sum to 1, its {other} are off by up to {plain(error)}, {cause}: "
+            f"nothing holds the {direction} gain at 1.",
+            error=error,
+            iterations=guess,
+        )
+
+
+@check(
+    "sharp",
+    "Logits too sharp for the iterations",
+    "Make the iterations as many as it takes, keep the logits smaller (a smaller alpha, no "
+    "temperature), or take a projection that is exact, such as mHC-lite.",
+)
+def sharp(examination: Examination, check: Check) -> Found:
+    """Measures: the error that is left, and how many more iterations take it below `EXACT`.
+
+    Iterating is continued from H_res itself, so the logits need not be known.
+
+    Threshold: one axis exact, the other not, and an estimate of `SOME` or more (see `defect`): the
+    iterations were made, but converge slowly.  A mistake if `SHARE` of a layer's matrices are `FAR`
+    off; else worth a look.
+    """
+    found = [each for each in defects(examination) if each.kind == "sharp"]
+    if not found:
+        return
+    for finding, some in (
+        (check.mistake, [each for each in found if each.far >= SHARE]),
+        (check.look, [each for each in found if each.far < SHARE]),
+    ):
+        if some:
+            error = max(max(each.rows, each.columns) for each in some)
+            layers = [each.layer for each in some]
+            text = f"{_range(some)}. {'; '.join(_needed(layers))}.".capitalize()
+            yield finding(layers, text, error=error)
+
+
+def _needed(layers: list[Layer]) -> Iterator[str]:
+    """How many iterations would be enough, in words."""
+    made = {each.iterations for each in layers}
+    after = f"after {made.pop()} iterations" if len(made) == 1 and None not in made else ""
+    matrices = torch.cat([each.H_res for each in layers if each.streams == layers[0].streams])
+    for share, of in ((0.5, "half of the matrices"), (1.0, "all")):
+        more = iterations_to(_easiest(matrices, share), EXACT, MOST)
+        count = f"over {MOST:,}" if more is None else f"{more:,}"
+        yield f"{count} more {after} bring {of} within {EXACT:g}".replace("  ", " ")
+        after = ""
+
+
+def _easiest(matrices: Tensor, share: float) -> Tensor:
+    """The share of the matrices with the smallest errors after some more iterations."""
+    trial = matrices
+    for _ in range(20):
+        trial = iterated(trial)
+    order = torch.maximum(*sums(trial)).argsort()
+    return matrices[order[: max(1, round(share * len(order)))]]
