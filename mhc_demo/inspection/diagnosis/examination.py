@@ -73,12 +73,15 @@ class Layer:
     energy: tuple[float, ...] | None = None
     """Each stream's share of the sum of squares of what the layer is given."""
     sensitivity: Mapping[str, float] | None = None
-    """For each parameter that H_res depends on, the largest derivative of a fixed random
-    combination of its entries; None if it was not measured, empty if there is no such parameter."""
+    """For each parameter that H_res depends on, the largest derivative of fixed random
+    combinations of its entries; None if it was not measured, empty if there is no such parameter."""
     slope: Tensor | None = None
     """The derivative of the loss with respect to H_res, (tokens, n, n)."""
     gradient: float | None = None
     """The largest gradient of the loss that reaches a parameter through H_res alone."""
+    softmax: tuple[float, float] | None = None
+    """How much the derivative of H_res by its static logits is that of a softmax over its rows, and
+    over its columns: the cosine between the two, 1 if it is one.  None if it has no such logits."""
     response: Response | None = None
     decay: Decay | None = None
 

@@ -23,6 +23,10 @@ from .running import SEED, Call, Runs, default_loss, floating
 
 Loss = Callable[[Any], Tensor]
 
+DIRECTIONS = 4
+"""In how many random directions H_res is differentiated: with one, 3 x 3 matrices and smaller ones
+can look like what they are not."""
+
 
 def examine(
     model: nn.Module,
@@ -91,9 +95,9 @@ def _finite(layer: Layer) -> bool:
     return all(bool(x.isfinite().all()) for x in parts)
 
 
-def _random(n: int, like: Tensor) -> Tensor:
+def _random(n: int, like: Tensor, seed: int = SEED) -> Tensor:
     """D: n x n normal numbers, the same in every run."""
-    D = torch.randn(n, n, generator=torch.Generator().manual_seed(SEED))
+    D = torch.randn(n, n, generator=torch.Generator().manual_seed(seed))
     return D.to(device=like.device, dtype=like.dtype)
 
 
@@ -171,13 +175,10 @@ def _derivatives(
             slopes = dict(zip(variables, found[len(weights) :], strict=True))
         changed = dict(layers)
         for call, H in matrices.items():
-            sensitivity, gradient = _through(runs, call, H, slopes.get(call))
             n = H.shape[-1]
             flat = slopes.get(call)
             changed[call] = replace(
-                layers[call],
-                sensitivity=sensitivity,
-                gradient=gradient,
+                _through(runs, call, layers[call], H, flat),
                 slope=None if flat is None else flat.detach().cpu().double().reshape(-1, n, n),
             )
     return changed, slope
@@ -195,26 +196,62 @@ def _gradients(of: Tensor, by: list[Tensor], weight: Tensor | None = None) -> li
     return [None if each is None else each.detach() for each in found]
 
 
-def _through(
-    runs: Runs, call: Call, H: Tensor, slope: Tensor | None
-) -> tuple[dict[str, float], float | None]:
-    """For each parameter behind H_res a derivative of H_res; the largest gradient that passes it."""
+def _through(runs: Runs, call: Call, layer: Layer, H: Tensor, slope: Tensor | None) -> Layer:
+    """The layer with derivatives of H_res by the parameters behind it, and the gradients there."""
     parameters = _parameters(runs, call)
     if not H.requires_grad or not parameters:
-        return {}, None
+        return replace(layer, sensitivity={})
     n = H.shape[-1]
-    tokens = H.numel() // (n * n)
-    weight = (_random(n, H) / tokens).expand(H.shape)
-    found = _gradients(H, list(parameters.values()), weight)
-    behind = {
-        name: float(each.abs().max())
-        for name, each in zip(parameters, found, strict=True)
-        if each is not None
-    }
-    if slope is None or not behind:
-        return behind, None
-    reached = _gradients(H, [parameters[name] for name in behind], slope)
-    return behind, max((float(x.abs().max()) for x in reached if x is not None), default=None)
+    directions = [_random(n, H, seed) for seed in range(DIRECTIONS)]
+    by: dict[str, Tensor] = {}
+    for W in directions:
+        weight = (W / (H.numel() // (n * n))).expand(H.shape)  # the mean over tokens of <W, H_res>
+        found = _gradients(H, list(parameters.values()), weight)
+        for name, each in zip(parameters, found, strict=True):
+            if each is not None:
+                by[name] = torch.cat([by[name], each[None]]) if name in by else each[None]
+    reached = []
+    if slope is not None and by:
+        reached = _gradients(H, [parameters[name] for name in by], slope)
+    return replace(
+        layer,
+        sensitivity={name: float(each.abs().max()) for name, each in by.items()},
+        gradient=max((float(x.abs().max()) for x in reached if x is not None), default=None),
+        softmax=_likeness(by.values(), layer.H_res, torch.stack(directions).cpu().double()),
+    )
+
+
+def _likeness(gradients: Iterable[Tensor], H: Tensor, W: Tensor) -> tuple[float, float] | None:
+    """`Layer.softmax`, from gradients of <W, H_res>, each (directions, ...), the W (directions, n, n).
+
+    The derivative of a softmax is a function of its result, so the logits need not be known.
+    """
+    n = H.shape[-1]
+    blocks = [block for each in gradients for block in _logits(each.cpu().double(), n)]
+    found = [each for each in blocks if bool(each.any())]
+    cosines = []
+    for axis in (-1, -2):
+        products = (W[:, None] * H).sum(axis, keepdim=True)
+        expected = (H * (W[:, None] - products)).mean(1)
+        if not found or not expected.any():
+            return None
+        # A model may keep the transpose of what acts.
+        likeness = [_cosine(each, expected) for block in found for each in (block, block.mT)]
+        cosines.append(max(likeness))
+    return cosines[0], cosines[1]
+
+
+def _cosine(a: Tensor, b: Tensor) -> float:
+    return float((a * b).sum() / (a.norm() * b.norm()))
+
+
+def _logits(gradient: Tensor, n: int) -> list[Tensor]:
+    """The n x n numbers of a static parameter that are H_res's logits: its last ones, or columns."""
+    if not n * n <= gradient[0].numel() <= n * (n + 2):
+        return []
+    if gradient.ndim == 3 and gradient.shape[1] == n:
+        return [gradient[..., -n:]]
+    return [gradient.flatten(1)[:, -n * n :].unflatten(1, (n, n))]
 
 
 def _parameters(runs: Runs, call: Call) -> dict[str, Tensor]:

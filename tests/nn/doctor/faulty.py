@@ -115,6 +115,8 @@ class TwoIterations(Mappings):
 
 
 class Unnormalised(Mappings):
+    projection = "sinkhorn"  # so it says
+
     def bounded(self, logits):
         return logits.exp() / logits.exp().sum(-1, keepdim=True).mean()
 
@@ -199,7 +201,7 @@ def first_stream_only():
     with torch.no_grad():
         for layer in model.layers:
             layer.mappings.b_post[1:] = 0.0
-            layer.mappings.b_pre.copy_(torch.eye(STREAMS)[0])
+            layer.mappings.b_pre.fill_(1 / STREAMS)
             layer.mappings.b_res[0, 1:] = 0.1
     return model
 
@@ -407,7 +409,7 @@ MISTAKES = {
     "uniform": Case(uniform, "identical"),
     "layer forgotten": Case(forgotten, "reading"),
     "layer forgotten, hc": Case(lambda: forgotten(mnn.HyperConnection), "reading"),
-    "layer forgotten, trained": Case(lambda: trained(forgotten()), "reading", "look at this"),
+    "layer forgotten, trained": Case(lambda: trained(forgotten()), "reading"),
     "one stream": Case(first_stream_only, "carrying"),
     "not a number": Case(infinite, "not_finite"),
     "residual": Case(lambda: Net(mnn.Residual(mlp(WIDTH), WIDTH) for _ in range(DEPTH)),

@@ -39,13 +39,12 @@ def not_applied(examination: Examination, check: Check) -> Found:
         return
     worst = max(_effect(each) for each in found)
     text = (
-        f"Another H_res in its place changes the model's output by {plain(worst)} of it, in "
-        f"{len(found)} of the {len(asked)} layers tried"
+        f"With a random matrix added to H_res the model's output is the same (relative change "
+        f"{plain(worst)}), in {len(found)} of {len(asked)} layers"
     )
     applied = [each for each in asked if each not in found]
     if applied:
-        most = max(_effect(each) for each in applied)
-        text += f"; in the others by up to {plain(most)}"
+        text += f"; in the others it changes by up to {plain(max(map(_effect, applied)))}"
     if found == asked[-1:] and len(asked) > 1:
         yield check.look(found, f"{text}. It is the last layer only.", change=worst)
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..examination import Examination
 from ..registry import CannotTell, Check, Found, check, plain
+from .sums import meant
 
 OVER = 1e-3
 """By how much H_pre must exceed 1.  A sigmoid does not reach it; DeepSeek adds 1e-6, bfloat16
@@ -23,9 +24,9 @@ def order(examination: Examination, check: Check) -> Found:
     H_pre of more than 1 + `OVER` whose H_post stays below 1 in all layers is most likely the other:
     a mistake.  If H_post exceeds 1 too, H_pre is only not what the paper has: worth a look.
     """
-    layers = [x for x in examination.mixing if x.doubly_stochastic and x.H_pre is not None]
+    layers = [each for each in meant(examination) if each.H_pre is not None]
     if not layers:
-        raise CannotTell("of no layer H_pre is known and bounded")
+        raise CannotTell("no layer's H_res is meant to be doubly stochastic, or H_pre is not known")
     high = [each for each in layers if each.H_pre is not None and float(each.H_pre.max()) > 1 + OVER]
     if not high:
         return
