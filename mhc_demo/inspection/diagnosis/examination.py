@@ -79,6 +79,8 @@ class Layer:
     """The derivative of the loss with respect to H_res, (tokens, n, n)."""
     gradient: float | None = None
     """The largest gradient of the loss that reaches a parameter through H_res alone."""
+    felt: bool = False
+    """Whether the loss has a derivative other than 0 by any parameter of the layer's module."""
     softmax: tuple[float, float] | None = None
     """How much the derivative of H_res by its static logits is that of a softmax over its rows, and
     over its columns: the cosine between the two, 1 if it is one.  None if it has no such logits."""

@@ -167,18 +167,21 @@ def _derivatives(
 
     with runs.changing(change) as output:
         value = _number(loss(output))
-        slope, slopes = None, {}
+        slope, slopes, felt = None, {}, set()
         if value.requires_grad:
             weights = [each for each in runs.model.parameters() if each.requires_grad]
             found = _gradients(value, [*weights, *variables.values()])
             slope = max((float(x.abs().max()) for x in found if x is not None), default=0.0)
             slopes = dict(zip(variables, found[len(weights) :], strict=True))
+            pairs = zip(weights, found, strict=False)
+            felt = {id(each) for each, x in pairs if x is not None and bool(x.any())}
         changed = dict(layers)
         for call, H in matrices.items():
             n = H.shape[-1]
             flat = slopes.get(call)
             changed[call] = replace(
                 _through(runs, call, layers[call], H, flat),
+                felt=any(id(p) in felt for p in runs.sites[call[0]].module.parameters()),
                 slope=None if flat is None else flat.detach().cpu().double().reshape(-1, n, n),
             )
     return changed, slope

@@ -29,7 +29,9 @@ def not_applied(examination: Examination, check: Check) -> Found:
     Threshold: a layer does not apply H_res if neither the streams of the next layer change (by more
     than `EFFECT` of D x) nor the output of the model (by more than `NOISE` times its noise).  An
     intervention, so it holds whatever the streams are, equal ones included, unless they are zero.
-    A last layer alone is only doubtful: what reads its streams may read none that differ.
+    Of a last layer only the output tells: what it does must show there in some other way, which the
+    gradient of its other parameters proves (not so before a head that starts at zero), and if it
+    alone is concerned it is only worth a look, for its streams may be read in part.
     """
     asked = [x for x in examination.mixing if x.response is not None]
     if not asked:
@@ -56,7 +58,9 @@ def idle(layer: Layer) -> bool:
     response = layer.response
     if response is None or layer.energy == ():  # streams that are zero show nothing
         return False
-    return response.output <= NOISE * response.noise and (response.size or 0.0) < EFFECT
+    if response.size is None:
+        return layer.felt and response.output <= NOISE * response.noise
+    return response.output <= NOISE * response.noise and response.size < EFFECT
 
 
 def _effect(layer: Layer) -> float:
