@@ -11,6 +11,7 @@ the norm sees them split off in all three.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -99,12 +100,17 @@ def _attach_mhc(layer: Any, keep: Keep) -> list[Handle]:
             if layer.add_branch_out_to_residual:
                 seen["post"] = _writing(layer, x.squeeze(fraction))
 
-    def on_constraint(res: Tensor) -> None:
+    def oriented(proposals: Tensor) -> Tensor:
+        mean = proposals.mean(0)
+        return (mean if second else mean.squeeze(-3)).mT
+
+    def on_constraint(given: Tensor, res: Tensor) -> None:
         if in_backward() or not seen:
             return
+        # The mean of several projections is not the projection of any logits.
+        logits = partial(oriented, given) if len(given) == 1 else None
         with torch.no_grad():
-            mean = res.mean(0)  # over the proposals
-            keep(Seen(res=(mean if second else mean.squeeze(-3)).mT, **seen))
+            keep(Seen(res=oriented(res), logits=logits, **seen))
         seen.clear()
 
     return [layer.norm.register_forward_hook(on_norm), _Listener(layer, on_constraint)]
@@ -144,7 +150,7 @@ def _alter_second(layer: Any, change: Change) -> list[Handle]:
     def on_norm(norm: nn.Module, args: tuple, normed: Tensor) -> None:
         given[:] = [args[0].squeeze(-2) if layer.maybe_mix_streams is None else None]
 
-    def on_constraint(res: Tensor) -> Tensor | None:
+    def on_constraint(logits: Tensor, res: Tensor) -> Tensor | None:
         if not given:
             return None
         streams = given.pop()
@@ -175,18 +181,20 @@ class _Listener:
     If `tell` returns a tensor, that is passed on in its place.
     """
 
-    def __init__(self, layer: Any, tell: Callable[[Tensor], Tensor | None]) -> None:
+    def __init__(self, layer: Any, tell: Callable[[Any, Any], Tensor | None]) -> None:
         self.layer, self.tell = layer, tell
         self.original = layer.residual_mix_constraint_fn
         if isinstance(self.original, nn.Module):
-            self.handle = self.original.register_forward_hook(lambda m, args, out: tell(out))
+            self.handle = self.original.register_forward_hook(
+                lambda m, args, out: tell(args[0], out)
+            )
         else:
             self.listening = True
             layer.residual_mix_constraint_fn = self
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         result = self.original(*args, **kwargs)
-        told = self.tell(result) if self.listening else None
+        told = self.tell(args[0], result) if self.listening else None
         return result if told is None else told
 
     def remove(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from torch import nn
@@ -18,20 +19,21 @@ def find(path: str, module: nn.Module) -> Site | None:
     if not isinstance(module, StreamLayer):
         return None
     mappings = module.mappings
+    read = partial(_read, mappings)
     return Site(
         path,
         "mhc_demo",
         module,
-        on_output(mappings, _read),
+        on_output(mappings, read),
         mixes=not isinstance(module, Residual),  # it adds, and multiplies with no identity
-        alter=altered_output(mappings, _read),
+        alter=altered_output(mappings, read),
         doubly_stochastic=_doubly_stochastic(mappings),
         iterations=getattr(_mixing(mappings), "iterations", None),
     )
 
 
-def _mixing(mappings: nn.Module) -> nn.Module:
-    """The module that computes H_res."""
+def _mixing(mappings: Any) -> Any:
+    """The module that computes H_res: a CrossedConnection mixes with one half of its mappings."""
     return mappings.mixing if isinstance(mappings, CrossedMappings) else mappings
 
 
@@ -44,6 +46,8 @@ def _doubly_stochastic(mappings: nn.Module) -> bool | None:
     return False if isinstance(mixing, (_UnconstrainedMappings, FreeMixing)) else None
 
 
-def _read(h: Any, output: Any) -> Seen:
+def _read(mappings: Any, h: Any, output: Any) -> Seen:
     pre, post, res = output
-    return Seen(res=res, pre=pre, post=post, streams=h)
+    half = _mixing(mappings)
+    logits = partial(half.logits, h) if hasattr(half, "logits") else None
+    return Seen(res=res, pre=pre, post=post, streams=h, logits=logits)
