@@ -53,12 +53,12 @@ def diagnose(
     Raises TypeError or ValueError if `model` is not a module or has no known layers, if it calls
     none of them, or if another argument does not fit.
     """
-    from ...nn.recording import _sites
+    from ...nn.recording import sites_to_record
     from . import checks as checks
     from .examining import examine
     from .registry import CHECKS, CannotTell
 
-    examination = examine(model, inputs, _sites(model, where, read, transposed), loss, optimiser)
+    examination = examine(model, inputs, sites_to_record(model, where, read, transposed), loss, optimiser)
     findings: list[Finding] = []
     passed, unchecked = [], {}
     for name, check in CHECKS.items():

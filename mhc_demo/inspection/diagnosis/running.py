@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from ...nn.adapters import Seen, Site
-from ...nn.recording import _uncompiled
+from ...nn.recording import uncompiled
 
 SEED = 0
 
@@ -80,7 +80,7 @@ class Runs:
         buffers = [(each, each.detach().clone()) for each in self.model.buffers()]
         devices = {each.device for each in self.model.parameters() if each.device.type == "cuda"}
         try:
-            with torch.random.fork_rng(devices=sorted(devices, key=str)), _uncompiled():
+            with torch.random.fork_rng(devices=sorted(devices, key=str)), uncompiled():
                 torch.manual_seed(SEED)
                 if weights is None:
                     return self.model(*self.args, **self.kwargs)
