@@ -1,4 +1,4 @@
-"""Is a model with hyper-connections built right?  The mistakes that public code has made, looked for.
+"""Is a model with hyper-connections built right?  It looks for the mistakes that public code made.
 
 Each of them is silent: the loss curve looks fine.  `diagnose` measures a model once (`examining`:
 what it computes, what gradients it gets, and what changes when a mapping is replaced), and the
@@ -31,11 +31,11 @@ def diagnose(
 ) -> Diagnosis:
     """Look for the mistakes that implementations of hyper-connections are known to make.
 
-    `inputs` is what the model is called with: a tensor, a tuple of its arguments or a mapping of its
-    keyword arguments; a batch of a few real examples is best.  `loss` is a function of the model's
-    output; by default its own `loss`, or the mean square distance of all floating-point outputs
-    from fixed random numbers.  With the `optimiser` (or its parameter groups) weight decay is
-    checked too.  Models that are not known by themselves are described with `where`, `read` and
+    `inputs` is what the model is called with: a tensor, a tuple of its arguments or a mapping of
+    its keyword arguments; a batch of a few real examples is best.  `loss` is a function of the
+    model's output; by default its own `loss`, or the mean square distance of all floating-point
+    outputs from fixed random numbers.  With the `optimiser` (or its parameter groups) weight decay
+    is checked too.  Models that are not known by themselves are described with `where`, `read` and
     `transposed`, as for `nn.record_mappings`.
 
     The model runs once for each of its layers and a few times more, with the random numbers of one
@@ -56,9 +56,11 @@ def diagnose(
     from ...nn.recording import sites_to_record
     from . import checks as checks
     from .examining import examine
-    from .registry import CHECKS, CannotTell
+    from .registry import CHECKS, CannotTellError
 
-    examination = examine(model, inputs, sites_to_record(model, where, read, transposed), loss, optimiser)
+    examination = examine(
+        model, inputs, sites_to_record(model, where, read, transposed), loss, optimiser
+    )
     findings: list[Finding] = []
     passed, unchecked = [], {}
     for name, check in CHECKS.items():
@@ -70,7 +72,7 @@ def diagnose(
             continue
         try:
             found = list(check.function(examination, check))
-        except CannotTell as why:
+        except CannotTellError as why:
             unchecked[check.title] = str(why)
             continue
         findings += found

@@ -18,7 +18,7 @@ Groups = torch.optim.Optimizer | Iterable[Mapping[str, Any]]
 def decays(
     runs: Runs, seen: Mapping[Call, Seen], layers: Mapping[Call, Layer], optimiser: Groups
 ) -> dict[Call, Decay]:
-    """For each layer with static parameters that are decayed, what H_res becomes when they are 0."""
+    """What H_res becomes when the static parameters that are decayed are 0, by layer."""
     groups = _groups(optimiser)
     names = {id(parameter): name for name, parameter in runs.model.named_parameters()}
     chosen: dict[Call, dict[str, tuple[nn.Parameter, float, float]]] = {}
@@ -52,7 +52,7 @@ def decays(
 
 def _groups(optimiser: Groups) -> dict[int, tuple[float, float]]:
     """Weight decay and learning rate of each parameter, by its identity."""
-    groups = getattr(optimiser, "param_groups", optimiser)
+    groups: Any = getattr(optimiser, "param_groups", optimiser)
     defaults = getattr(optimiser, "defaults", {})
     found = {}
     try:

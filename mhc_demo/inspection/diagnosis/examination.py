@@ -65,6 +65,8 @@ class Layer:
     """Whether H_res is meant to be; None if nobody says."""
     iterations: int | None = None
     """Of Sinkhorn-Knopp, if the layer says."""
+    logits: float | None = None
+    """The largest difference between two logits of one H_res; None if it has none."""
     mixes: bool = True
     """False if the layer has no H_res but the identity by design."""
     spread: float | None = None
@@ -74,7 +76,7 @@ class Layer:
     """Each stream's share of the sum of squares of what the layer is given."""
     sensitivity: Mapping[str, float] | None = None
     """For each parameter that H_res depends on, the largest derivative of fixed random
-    combinations of its entries; None if it was not measured, empty if there is no such parameter."""
+    combinations of its entries; None if it was not measured, empty if there is no such one."""
     slope: Tensor | None = None
     """The derivative of the loss with respect to H_res, (tokens, n, n)."""
     gradient: float | None = None

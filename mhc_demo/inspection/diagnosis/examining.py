@@ -8,7 +8,7 @@ a model computes is also the one that it applies can be seen in no record of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -41,12 +41,20 @@ def examine(
     """
     runs = Runs(model, inputs, sites)
     seen: dict[Call, Seen] = {}
-    output = runs.plain(lambda call, each: seen.update({call: _copied(each)}))
+    spans: dict[Call, float] = {}
+
+    def keep(call: Call, each: Seen) -> None:
+        seen[call] = _copied(each)
+        if each.logits is not None:
+            logits = each.logits().flatten(-2)
+            spans[call] = float((logits.amax(-1) - logits.amin(-1)).max())
+
+    output = runs.plain(keep)
     if not seen:
         raise ValueError(
             f"{type(model).__name__} calls none of its {len(sites)} layers on these inputs"
         )
-    layers = {call: _layer(call, each, runs, seen) for call, each in seen.items()}
+    layers = {call: _layer(call, each, runs, spans.get(call)) for call, each in seen.items()}
     trainable = any(each.requires_grad for each in model.parameters())
     remarks = tuple(dict.fromkeys(each.remark for each in sites if each.remark))
     slope = None
@@ -59,7 +67,12 @@ def examine(
             for call, decay in decays(runs, seen, layers, optimiser).items():
                 layers[call] = replace(layers[call], decay=decay)
     return Examination(
-        type(model).__name__, tuple(layers.values()), trainable, slope, optimiser is not None, remarks
+        type(model).__name__,
+        tuple(layers.values()),
+        trainable,
+        slope,
+        optimiser is not None,
+        remarks,
     )
 
 
@@ -68,7 +81,7 @@ def _copied(seen: Seen) -> Seen:
     return Seen(*(None if x is None else x.detach().clone() for x in parts))  # type: ignore[arg-type]
 
 
-def _layer(call: Call, seen: Seen, runs: Runs, all_seen: Mapping[Call, Seen]) -> Layer:
+def _layer(call: Call, seen: Seen, runs: Runs, logits: float | None) -> Layer:
     index, number = call
     site = runs.sites[index]
     n = seen.res.shape[-1]
@@ -84,6 +97,7 @@ def _layer(call: Call, seen: Seen, runs: Runs, all_seen: Mapping[Call, Seen]) ->
         tokens(seen.post, (n,)),
         site.doubly_stochastic,
         site.iterations,
+        logits,
         site.mixes,
         None if seen.streams is None else spread(seen.streams),
         None if seen.streams is None else energy(seen.streams),
@@ -194,7 +208,9 @@ def _number(value: Any) -> Tensor:
     return value.reshape(())
 
 
-def _gradients(of: Tensor, by: list[Tensor], weight: Tensor | None = None) -> list[Tensor | None]:
+def _gradients(
+    of: Tensor, by: Sequence[Tensor], weight: Tensor | None = None
+) -> list[Tensor | None]:
     found = torch.autograd.grad(of, by, weight, retain_graph=True, allow_unused=True)
     return [None if each is None else each.detach() for each in found]
 
@@ -225,7 +241,7 @@ def _through(runs: Runs, call: Call, layer: Layer, H: Tensor, slope: Tensor | No
 
 
 def _likeness(gradients: Iterable[Tensor], H: Tensor, W: Tensor) -> tuple[float, float] | None:
-    """`Layer.softmax`, from gradients of <W, H_res>, each (directions, ...), the W (directions, n, n).
+    """`Layer.softmax`, from gradients of <W, H_res>, (directions, ...), W being (directions, n, n).
 
     The derivative of a softmax is a function of its result, so the logits need not be known.
     """
@@ -249,7 +265,7 @@ def _cosine(a: Tensor, b: Tensor) -> float:
 
 
 def _logits(gradient: Tensor, n: int) -> list[Tensor]:
-    """The n x n numbers of a static parameter that are H_res's logits: its last ones, or columns."""
+    """Those n x n numbers of a static parameter that are logits of H_res: the last, or columns."""
     if not n * n <= gradient[0].numel() <= n * (n + 2):
         return []
     if gradient.ndim == 3 and gradient.shape[1] == n:
@@ -257,7 +273,7 @@ def _logits(gradient: Tensor, n: int) -> list[Tensor]:
     return [gradient.flatten(1)[:, -n * n :].unflatten(1, (n, n))]
 
 
-def _parameters(runs: Runs, call: Call) -> dict[str, Tensor]:
+def _parameters(runs: Runs, call: Call) -> dict[str, nn.Parameter]:
     """Trainable parameters of the layer's module; of the whole model if it has none."""
     site = runs.sites[call[0]]
     found = {name: p for name, p in site.module.named_parameters() if p.requires_grad}

@@ -6,6 +6,7 @@ itself in a notebook.
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -98,8 +99,14 @@ class Diagnosis:
         return pd.DataFrame(rows, index=index, columns=columns)
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything as JSON can hold it."""
-        return {**asdict(self), "sound": self.sound}
+        """Everything as JSON can hold it: a number that is not finite becomes None."""
+        everything = {**asdict(self), "sound": self.sound}
+        for each in everything["findings"]:
+            each["numbers"] = {
+                name: value if math.isfinite(value) else None
+                for name, value in each["numbers"].items()
+            }
+        return everything
 
     def _reasons(self) -> list[str]:
         """The checks that could not be made, put together where the reason is the same."""

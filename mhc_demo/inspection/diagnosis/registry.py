@@ -9,7 +9,7 @@ from .examination import Examination, Layer
 from .findings import LOOK, MISTAKE, Finding
 
 
-class CannotTell(Exception):
+class CannotTellError(Exception):
     """Raised by a check that cannot be made on this model; the message says why."""
 
 
@@ -52,6 +52,13 @@ def check(name: str, title: str, remedy: str) -> Callable[[Callable], Callable]:
         return function
 
     return register
+
+
+def mixing_layers(examination: Examination) -> tuple[Layer, ...]:
+    """The layers whose H_res is not the identity by design; CannotTellError if there are none."""
+    if not examination.mixing:
+        raise CannotTellError("no layer has an H_res that mixes")
+    return examination.mixing
 
 
 def plain(value: float) -> str:

@@ -141,7 +141,7 @@ def default_loss(output: Any) -> Tensor:
         total = total + (each.float() - target.to(each.device)).square().mean()
     if not isinstance(total, Tensor):
         raise ValueError(
-            f"the model's output, a {type(output).__name__}, has no floating-point tensor to take a "
-            "loss of; say loss=lambda output: ..."
+            f"the model's output, a {type(output).__name__}, has no floating-point tensor to take "
+            "a loss of; say loss=lambda output: ..."
         )
     return total

@@ -117,8 +117,7 @@ def _attach_mhc(layer: Any, keep: Keep) -> list[Handle]:
 
 
 def _alter(layer: Any, change: Change) -> list[Handle]:
-    """In HC and mHC alpha is split into fractions before it is applied: the first split after the
-    norm."""
+    """In HC and mHC alpha is split into fractions before it is applied, first after the norm."""
     views = layer.num_input_views
     given: list[Tensor] = []
 

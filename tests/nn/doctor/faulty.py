@@ -36,7 +36,7 @@ class Net(nn.Module):
 
 
 def layers(make=mnn.ManifoldHyperConnection, depth=DEPTH, **options):
-    return [make(mlp(WIDTH), WIDTH, STREAMS, layer=l, **options) for l in range(depth)]
+    return [make(mlp(WIDTH), WIDTH, STREAMS, layer=index, **options) for index in range(depth)]
 
 
 def ours(make=mnn.ManifoldHyperConnection, **options):
@@ -160,8 +160,8 @@ class CutBehind(StreamLayer):
 def custom(mappings, layer_class=StreamLayer, **options):
     """A network whose layers have these mappings."""
     return Net(
-        layer_class(mlp(WIDTH), WIDTH, STREAMS, mappings(WIDTH, STREAMS, layer=l, **options))
-        for l in range(DEPTH)
+        layer_class(mlp(WIDTH), WIDTH, STREAMS, mappings(WIDTH, STREAMS, layer=index, **options))
+        for index in range(DEPTH)
     )
 
 
@@ -182,6 +182,17 @@ class Collapsing(Net):
         return self.head(x)
 
 
+class TwoStacks(nn.Module):
+    """An encoder and a decoder, each with its own streams."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.between, self.second = ours(), nn.Linear(3, WIDTH), ours()
+
+    def forward(self, x):
+        return self.second(self.between(self.first(x)))
+
+
 def uniform():
     """Static mappings that read all streams alike."""
     model = ours(dynamic=False)
@@ -192,7 +203,7 @@ def uniform():
 
 
 def first_stream_only():
-    """x in stream 0 and nothing in the others, which nobody writes to."""
+    """Everything in stream 0 and nothing in the others, which nobody writes to."""
 
     def expand(x, streams):
         return torch.stack([x, *[torch.zeros_like(x)] * (streams - 1)], dim=-2)
@@ -221,14 +232,14 @@ def infinite():
 
 
 def deepseek(layer_class=None, seed=0, hyper=None):
-    """transformers' DeepSeek-V4, tiny and random; its classes can be exchanged for faulty ones."""
+    """A tiny random DeepSeek-V4 of transformers, whose layers can be exchanged for faulty ones."""
     from transformers import DeepseekV4Config
     from transformers.models.deepseek_v4 import modeling_deepseek_v4 as theirs
 
     torch.manual_seed(seed)
     config = DeepseekV4Config(**TINY)
     model = theirs.DeepseekV4ForCausalLM(config)
-    for index, layer in enumerate(model.model.layers):
+    for layer in model.model.layers:
         if layer_class is not None:
             layer.__class__ = layer_class(theirs)
         if hyper is not None:
@@ -237,27 +248,27 @@ def deepseek(layer_class=None, seed=0, hyper=None):
     return model.eval()
 
 
-TINY = dict(
-    vocab_size=64,
-    hidden_size=32,
-    moe_intermediate_size=16,
-    num_hidden_layers=3,
-    num_attention_heads=2,
-    num_key_value_heads=1,
-    head_dim=16,
-    q_lora_rank=16,
-    o_groups=1,
-    o_lora_rank=16,
-    n_routed_experts=2,
-    n_shared_experts=1,
-    num_experts_per_tok=1,
-    sliding_window=8,
-    index_n_heads=1,
-    index_head_dim=16,
-    index_topk=4,
-    qk_rope_head_dim=8,
-    max_position_embeddings=64,
-)
+TINY = {
+    "vocab_size": 64,
+    "hidden_size": 32,
+    "moe_intermediate_size": 16,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "head_dim": 16,
+    "q_lora_rank": 16,
+    "o_groups": 1,
+    "o_lora_rank": 16,
+    "n_routed_experts": 2,
+    "n_shared_experts": 1,
+    "num_experts_per_tok": 1,
+    "sliding_window": 8,
+    "index_n_heads": 1,
+    "index_head_dim": 16,
+    "index_topk": 4,
+    "qk_rope_head_dim": 8,
+    "max_position_embeddings": 64,
+}
 
 
 def token_ids():
@@ -288,7 +299,11 @@ class Lucid(nn.Module):
 
     def __init__(self, kind, faulty=None, index=True, **options):
         super().__init__()
-        from hyper_connections import HyperConnections, mHCv2, manifold_constrained_hyper_connections
+        from hyper_connections import (
+            HyperConnections,
+            manifold_constrained_hyper_connections,
+            mHCv2,
+        )
 
         torch.manual_seed(0)
         module = {"mhc": manifold_constrained_hyper_connections, "v2": mHCv2}.get(kind)
@@ -296,8 +311,8 @@ class Lucid(nn.Module):
         self.expand, self.reduce = cls.get_expand_reduce_stream_functions(STREAMS)
         cls = cls if faulty is None else faulty(cls)
         self.layers = nn.ModuleList(
-            cls(STREAMS, dim=WIDTH, branch=mlp(WIDTH), layer_index=l if index else 0, **options)
-            for l in range(DEPTH)
+            cls(STREAMS, dim=WIDTH, branch=mlp(WIDTH), layer_index=at if index else 0, **options)
+            for at in range(DEPTH)
         )
 
     def forward(self, x):
@@ -324,7 +339,7 @@ class Blocks(nn.Module):
 
     def __init__(self, transposed=False, applied=True):
         super().__init__()
-        self.blocks = nn.ModuleList(_Block(l, transposed, applied) for l in range(DEPTH))
+        self.blocks = nn.ModuleList(_Block(index, transposed, applied) for index in range(DEPTH))
 
     def forward(self, x):
         h = mnn.expand_streams(x, STREAMS)
@@ -368,7 +383,7 @@ def packed(output):
     return x[..., :n], x[..., 2 * n :].unflatten(-1, (n, n)), x[..., n : 2 * n]
 
 
-PACKED = dict(where="blocks.*.hc", read=packed, transposed=False)
+PACKED = {"where": "blocks.*.hc", "read": packed, "transposed": False}
 
 
 @dataclasses.dataclass
@@ -380,14 +395,6 @@ class Case:
     certainty: str = "mistake"
     inputs: object = inputs
     options: dict = dataclasses.field(default_factory=dict)
-    only_some: str = ""
-    """Names of the layers concerned, if not all."""
-
-
-def decayed(model, groups=None):
-    return torch.optim.AdamW(
-        model.parameters() if groups is None else groups(model), lr=1e-3, weight_decay=0.1
-    )
 
 
 MISTAKES = {
@@ -412,19 +419,25 @@ MISTAKES = {
     "layer forgotten, trained": Case(lambda: trained(forgotten()), "reading"),
     "one stream": Case(first_stream_only, "carrying"),
     "not a number": Case(infinite, "not_finite"),
-    "residual": Case(lambda: Net(mnn.Residual(mlp(WIDTH), WIDTH) for _ in range(DEPTH)),
-                     "no_mixing", "look at this"),
+    "residual": Case(
+        lambda: Net(mnn.Residual(mlp(WIDTH), WIDTH) for _ in range(DEPTH)),
+        "no_mixing",
+        "look at this",
+    ),
     "deepseek unapplied": Case(
-        lambda: deepseek(merged(lambda comb, h: h)), "not_applied", inputs=token_ids),
+        lambda: deepseek(merged(lambda comb, h: h)), "not_applied", inputs=token_ids
+    ),
     "deepseek not transposed": Case(
-        lambda: deepseek(merged(lambda comb, h: comb @ h)), "transposed", inputs=token_ids),
-    "hyper-connections mhc unapplied": Case(
-        lambda: Lucid("mhc", unmixed), "not_applied"),
+        lambda: deepseek(merged(lambda comb, h: comb @ h)), "transposed", inputs=token_ids
+    ),
+    "hyper-connections mhc unapplied": Case(lambda: Lucid("mhc", unmixed), "not_applied"),
     "hyper-connections hc unapplied": Case(lambda: Lucid("hc", unmixed), "not_applied"),
     "hyper-connections v2 unapplied": Case(lambda: Lucid("v2", unmixed), "not_applied"),
     "hyper-connections mhc, one index": Case(lambda: Lucid("mhc", index=False), "reading"),
     "hyper-connections mhc, softmax": Case(
-        lambda: Lucid("mhc", residual_mix_constraint_fn=lambda x: x.softmax(-1)), "one_axis", ),
+        lambda: Lucid("mhc", residual_mix_constraint_fn=lambda x: x.softmax(-1)),
+        "one_axis",
+    ),
     "packed, transposed": Case(lambda: Blocks(transposed=True), "transposed", options=PACKED),
     "packed, unapplied": Case(lambda: Blocks(applied=False), "not_applied", options=PACKED),
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..examination import Examination
-from ..registry import CannotTell, Check, Found, check
+from ..registry import CannotTellError, Check, Found, check
 
 NOTHING = 1e-3
 """What the other streams hold together, as a share of the sum of squares: 0.1 % is 3 % of the
@@ -27,7 +27,7 @@ def carrying(examination: Examination, check: Check) -> Found:
     """
     layers = [each for each in examination.layers if each.energy]
     if not layers:
-        raise CannotTell("the streams that the layers are given are not known")
+        raise CannotTellError("the streams that the layers are given are not known")
     leaders = [_leader(each.energy or ()) for each in layers]
     shares = [max(each.energy or ()) for each in layers]
     later = range(len(layers) // 2, len(layers))
@@ -35,8 +35,8 @@ def carrying(examination: Examination, check: Check) -> Found:
     if one and min(shares) > 1.0 - NOTHING:
         yield check.mistake(
             layers,
-            f"In every layer stream {leaders[0]} holds at least {100 * min(shares):.4g} % of the sum "
-            f"of squares of all {examination.streams} streams.",
+            f"In every layer stream {leaders[0]} holds at least {100 * min(shares):.4g} % of the "
+            f"sum of squares of all {examination.streams} streams.",
             share=min(shares),
         )
     elif len({leaders[i] for i in later}) == 1 and min(shares[i] for i in later) > 1.0 - LITTLE:
@@ -44,8 +44,8 @@ def carrying(examination: Examination, check: Check) -> Found:
         least = min(shares[i] for i in later)
         yield check.look(
             some,
-            f"In the second half of the model stream {leaders[-1]} holds at least {100 * least:.3g} % "
-            f"of the sum of squares of all {examination.streams} streams.",
+            f"In the second half of the model stream {leaders[-1]} holds at least "
+            f"{100 * least:.3g} % of the sum of squares of all {examination.streams} streams.",
             share=least,
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..examination import Examination, Layer
-from ..registry import CannotTell, Check, Found, check, plain
+from ..registry import CannotTellError, Check, Found, check, mixing_layers, plain
 from .not_applied import EFFECT
 
 ALIKE = 1e-3
@@ -26,9 +26,9 @@ def collapsed(examination: Examination, check: Check) -> Found:
     or blocks of a few do; where a small part of the transitions collapses, the model may have
     several stacks, each with its own streams, and that is only worth a look.
     """
-    asked = [x for x in examination.mixing if x.response and x.response.size is not None]
+    asked = [x for x in mixing_layers(examination) if x.response and x.response.size is not None]
     if not asked:
-        raise CannotTell("the streams between two layers are not known, or cannot be changed")
+        raise CannotTellError("the streams between two layers are not known, or cannot be changed")
     found = [each for each in asked if _collapses(each)]
     if not found:
         return

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from ..examination import Decay, Examination
-from ..registry import CannotTell, Check, Found, check, plain
+from ..registry import CannotTellError, Check, Found, check, plain
 
 MOVED = 0.05
 """How far decay must be able to move an entry of H_res to be a mistake: a change of as much as mHC
@@ -24,11 +24,11 @@ def decayed(examination: Examination, check: Check) -> Found:
     A parameter counts as static if H_res depends on it and it has at most n (n + 2) numbers, as
     many as there are mappings: a weight that is multiplied with the streams has more.
 
-    Threshold: an entry of H_res (averaged over tokens) that moves by more than `MOVED` is a mistake;
-    less is worth a look, for training will move the parameter and decay pull it back.
+    Threshold: an entry of H_res (averaged over tokens) that moves by more than `MOVED` is a
+    mistake; less is worth a look, for training moves the parameter and decay pulls it back.
     """
     if not examination.optimiser:
-        raise CannotTell("no optimiser was given")
+        raise CannotTellError("no optimiser was given")
     layers = [each for each in examination.layers if each.decay is not None]
     worst = max((each.decay.change for each in layers if each.decay), default=0.0)
     if not layers:

@@ -7,7 +7,7 @@ diagonal and -8 off it, divided by a temperature of 0.05.
 from __future__ import annotations
 
 from ..examination import Examination, Layer
-from ..registry import CannotTell, Check, Found, check, plain
+from ..registry import CannotTellError, Check, Found, check, mixing_layers, plain
 
 STIFF = 1e-6
 """H_res cannot move if no parameter that moves by 1 moves it by more.  The derivative of a softmax
@@ -21,8 +21,8 @@ NEAR = 1e-3
 @check(
     "frozen",
     "H_res frozen",
-    "Start the logits nearer together (5 % of each row off the diagonal are ln(0.95 (n - 1) / 0.05) "
-    "on the diagonal, 4.04 for n = 4) and divide them by no small temperature.",
+    "Start the logits nearer together (ln(0.95 (n - 1) / 0.05) on the diagonal, 4.04 for n = 4, "
+    "leaves 5 % of each row off it), and divide them by no small temperature.",
 )
 def frozen(examination: Examination, check: Check) -> Found:
     """Measures: the largest derivative of H_res (a random combination of entries) by a parameter.
@@ -31,8 +31,8 @@ def frozen(examination: Examination, check: Check) -> Found:
     is no finding as such: HC starts there, and its derivative is 1.
     """
     if not examination.trainable:
-        raise CannotTell("no parameter of the model requires a gradient")
-    found = [layer for layer in examination.mixing if is_frozen(layer)]
+        raise CannotTellError("no parameter of the model requires a gradient")
+    found = [layer for layer in mixing_layers(examination) if is_frozen(layer)]
     if not found:
         return
     stiffest = max(_sensitivity(each) for each in found)

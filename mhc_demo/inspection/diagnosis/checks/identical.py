@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import torch
 
-from ..examination import Examination, Layer
-from ..registry import CannotTell, Check, Found, check, plain
+from ..examination import Examination
+from ..registry import CannotTellError, Check, Found, check, mixing_layers, plain
 
 EQUAL = 1e-5
 """Streams are equal if they differ by less than this part of them: float32 rounds by 6e-8 in each
@@ -37,11 +37,13 @@ def identical(examination: Examination, check: Check) -> Found:
     step tells them apart, because each layer reads another stream.  Without H_pre and gradient
     there is only the look of it.
     """
-    layers = [each for each in examination.mixing if each.learns or each.sensitivity is None]
+    layers = [
+        each for each in mixing_layers(examination) if each.learns or each.sensitivity is None
+    ]
     if len(layers) < 2:
-        raise CannotTell("there are fewer than two layers whose H_res can learn")
+        raise CannotTellError("there are fewer than two layers whose H_res can learn")
     if any(each.spread is None for each in layers):
-        raise CannotTell("the streams that the layers are given are not known")
+        raise CannotTellError("the streams that the layers are given are not known")
     differ = max(each.spread or 0.0 for each in layers)
     if differ > EQUAL or any(_uneven(each.H_pre) or _uneven(each.H_post) for each in layers):
         return
@@ -54,7 +56,9 @@ def identical(examination: Examination, check: Check) -> Found:
         parts.append("H_pre and H_post treat them alike, and so does the gradient")
     reached = [each.gradient for each in layers if each.gradient is not None]
     if reached:
-        parts.append(f"the largest gradient that reaches H_res's parameters is {plain(max(reached))}")
+        parts.append(
+            f"the largest gradient that reaches H_res's parameters is {plain(max(reached))}"
+        )
     evidence = "; ".join(parts) + "."
     yield (check.mistake if known else check.look)(layers, evidence, differ=differ)
 
@@ -63,15 +67,5 @@ def _uneven(weights: torch.Tensor | None) -> bool:
     """Whether the entries of any row of (tokens, n) differ."""
     if weights is None:
         return False
-    largest = weights.abs().amax(-1)
     difference = weights.amax(-1) - weights.amin(-1)
-    return bool((difference > EVEN * largest.clamp(min=1e-300)).any()) and _matters(weights)
-
-
-def _matters(weights: torch.Tensor) -> bool:
-    return bool(weights.any())
-
-
-def layers_that_read(layers: tuple[Layer, ...]) -> list[Layer]:
-    """Those whose H_pre is known."""
-    return [each for each in layers if each.H_pre is not None]
+    return bool((difference > EVEN * weights.abs().amax(-1)).any())

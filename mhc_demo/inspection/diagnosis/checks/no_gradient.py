@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from ..examination import Examination, Layer
 from ..findings import Finding
-from ..registry import CannotTell, Check, Found, check, plain
+from ..registry import CannotTellError, Check, Found, check, mixing_layers, plain
 from .not_applied import idle
 
 IDENTITY = 1e-6
@@ -17,8 +17,9 @@ eps = 1e-6 of DeepSeek's iteration is the most that implementations add."""
 @check(
     "no_gradient",
     "No gradient reaches H_res",
-    "Let autograd see how H_res is computed and applied: remove detach(), no_grad() or a conversion "
-    "to numbers on the way, and make its logits an nn.Parameter that requires a gradient.",
+    "Let autograd see how H_res is computed and applied: remove detach(), no_grad() or a "
+    "conversion to numbers on the way, and make its logits an nn.Parameter that requires a "
+    "gradient.",
 )
 def no_gradient(examination: Examination, check: Check) -> Found:
     """Measures: derivatives of H_res by the layer's parameters, and of the loss by H_res.
@@ -31,7 +32,8 @@ def no_gradient(examination: Examination, check: Check) -> Found:
     business of this check.
     """
     if not examination.trainable:
-        raise CannotTell("no parameter of the model requires a gradient")
+        raise CannotTellError("no parameter of the model requires a gradient")
+    mixing_layers(examination)
     yield from _before(examination, check)
     yield from _behind(examination, check)
 

@@ -16,8 +16,8 @@ from .no_gradient import IDENTITY
 def no_mixing(examination: Examination, check: Check) -> Found:
     """Measures: the distance of H_res from the identity, and whether it can learn.
 
-    Threshold: `IDENTITY` in every layer, for every token, and no parameter that H_res depends on, or
-    a family of models that has no H_res.  Always worth a look only, because it may be meant
+    Threshold: `IDENTITY` in every layer, for every token, and no parameter that H_res depends on,
+    or a family of models that has no H_res.  Always worth a look only, because it may be meant
     (identity mapping, hy_v4, qwen4_exp).  HC that starts at the identity can learn and is no such
     case; one that cannot is the check `frozen`.
     """

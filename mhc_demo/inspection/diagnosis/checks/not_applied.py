@@ -7,7 +7,7 @@ Reported of `lucidrains/hyper-connections` (number 8) and
 from __future__ import annotations
 
 from ..examination import Examination, Layer
-from ..registry import CannotTell, Check, Found, check, plain
+from ..registry import CannotTellError, Check, Found, check, mixing_layers, plain
 
 EFFECT = 1e-4
 """Of the change that H_res + D must make to the next streams.  If it is applied, the change is all
@@ -20,8 +20,8 @@ NOISE = 10.0
 @check(
     "not_applied",
     "H_res computed, not applied",
-    "Return the mixed streams, H_res x + H_post^T F(H_pre x), and not x itself where the layer adds "
-    "what its branch returns.",
+    "Add what the branch returns to the mixed streams, H_res x, and not to x itself: the layer is "
+    "H_res x + H_post^T F(H_pre x).",
 )
 def not_applied(examination: Examination, check: Check) -> Found:
     """Measures: what changes if H_res of one layer is replaced by H_res + D, D random.
@@ -33,9 +33,9 @@ def not_applied(examination: Examination, check: Check) -> Found:
     gradient of its other parameters proves (not so before a head that starts at zero), and if it
     alone is concerned it is only worth a look, for its streams may be read in part.
     """
-    asked = [x for x in examination.mixing if x.response is not None]
+    asked = [x for x in mixing_layers(examination) if x.response is not None]
     if not asked:
-        raise CannotTell("no H_res could be replaced by another")
+        raise CannotTellError("no H_res could be replaced by another")
     found = [layer for layer in asked if idle(layer)]
     if not found:
         return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..examination import Examination
-from ..registry import CannotTell, Check, Found, check, plain
+from ..registry import CannotTellError, Check, Found, check, plain
 from .sums import meant
 
 OVER = 1e-3
@@ -26,8 +26,12 @@ def order(examination: Examination, check: Check) -> Found:
     """
     layers = [each for each in meant(examination) if each.H_pre is not None]
     if not layers:
-        raise CannotTell("no layer's H_res is meant to be doubly stochastic, or H_pre is not known")
-    high = [each for each in layers if each.H_pre is not None and float(each.H_pre.max()) > 1 + OVER]
+        raise CannotTellError(
+            "no layer has an H_pre that is known and an H_res that is meant to be doubly stochastic"
+        )
+    high = [
+        each for each in layers if each.H_pre is not None and float(each.H_pre.max()) > 1 + OVER
+    ]
     if not high:
         return
     most = max(float(each.H_pre.max()) for each in high if each.H_pre is not None)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 
 from ..examination import Examination
-from ..registry import CannotTell, Check, Found, check
+from ..registry import CannotTellError, Check, Found, check
 
 MARGIN = 0.1
 """How much more of what is read must come from one stream than from the next, as a share.  Starts
@@ -30,13 +30,13 @@ hyper-connections does without layer_index), L layers agree with probability n^(
 def reading(examination: Examination, check: Check) -> Found:
     """Measures: each stream's share of what H_pre reads, |H_pre| averaged over tokens.
 
-    Threshold: one stream leads by `MARGIN` or more, the same one in every layer.  It is a mistake if
-    there are `ENOUGH` layers and they read alike to within `SAME`, as only a start does; else worth
-    a look, for it may be chance or learned.
+    Threshold: one stream leads by `MARGIN` or more, the same one in every layer.  It is a mistake
+    if there are `ENOUGH` layers and they read alike to within `SAME`, as only a start does; else
+    worth a look, for it may be chance or learned.
     """
     layers = [each for each in examination.layers if each.H_pre is not None]
     if len(layers) < 2:
-        raise CannotTell("H_pre is known of fewer than two layers")
+        raise CannotTellError("H_pre is known of fewer than two layers")
     shares = torch.stack([_shares(each.H_pre) for each in layers if each.H_pre is not None])
     leading = shares.topk(2, dim=-1)
     stream = int(leading.indices[0, 0])

@@ -7,7 +7,7 @@ weights and forgets it makes this mistake, and so does whoever transposes twice.
 from __future__ import annotations
 
 from ..examination import Examination, Layer
-from ..registry import CannotTell, Check, Found, check, plain
+from ..registry import CannotTellError, Check, Found, check, mixing_layers, plain
 
 FITS = 0.05
 """The change of the streams fits D x or D^T x if it is this near.  In float32 the error is 1e-6; in
@@ -19,20 +19,20 @@ MISFITS = 0.2
 @check(
     "transposed",
     "H_res transposed",
-    "Multiply by the transpose, new = H_res.T @ old, where the model now multiplies by H_res (or say "
-    "transposed=True, if only the reading of it was wrong).",
+    "Apply the matrix that the family means: transpose where the model does not, or drop one "
+    "transpose of two (of a model given by `where`, `transposed` may have been said wrongly).",
 )
 def transposed(examination: Examination, check: Check) -> Found:
     """Measures: the change of the next layer's streams if H_res becomes H_res + D, D random.
 
     Threshold: it fits D^T x within `FITS` and differs from D x by more than `MISFITS`.  H_res is
     what the family's convention says acts.  The sums tell nothing here: the transpose of a doubly
-    stochastic matrix is one too.  A change that fits neither is no finding: something stands between
-    the layers that scales or normalises the streams.
+    stochastic matrix is one too.  A change that fits neither is no finding: something stands
+    between the layers that scales or normalises the streams.
     """
-    asked = [x for x in examination.mixing if x.response and x.response.size is not None]
+    asked = [x for x in mixing_layers(examination) if x.response and x.response.size is not None]
     if not asked:
-        raise CannotTell("the streams between two layers are not known, or cannot be changed")
+        raise CannotTellError("the streams between two layers are not known, or cannot be changed")
     found = [each for each in asked if _is_transposed(each)]
     if found:
         answers = [each.response for each in found if each.response]
