@@ -133,8 +133,7 @@ def _responses(runs: Runs, seen: Mapping[Call, Seen], output: Any) -> dict[Call,
             if at == following:
                 again[at] = _copied(each)
 
-        with torch.no_grad():
-            answer = Response(_change(runs.altered(change, keep), output), noise)
+        answer = Response(_change(runs.altered(change, keep), output), noise)
         if following is not None and following in again:
             answer = _compared(answer, seen[call], seen[following], again[following])
         responses[call] = answer

@@ -37,20 +37,20 @@ class Runs:
 
         `weights` stand in for parameters of these names.
         """
-        with self._attached(keep), torch.no_grad():
+        with self._unmoved(), self._attached(keep), torch.no_grad():
             return self._output(weights)
 
     def altered(
         self, change: Callable[[Call, Seen], Tensor | None], keep: Callable[[Call, Seen], None]
     ) -> Any:
-        """The same with other matrices in place of H_res, with a graph if gradients are on."""
-        with self._attached(keep), self._changing(change):
+        """The same with other matrices in place of H_res."""
+        with self._unmoved(), self._attached(keep), self._changing(change), torch.no_grad():
             return self._output(None)
 
     @contextmanager
     def changing(self, change: Callable[[Call, Seen], Tensor | None]) -> Iterator[Any]:
         """One run with a graph; recomputation within the context changes H_res alike."""
-        with self._changing(change), torch.enable_grad():
+        with self._unmoved(), self._changing(change), torch.enable_grad():
             yield self._output(None)
 
     @contextmanager
@@ -76,19 +76,24 @@ class Runs:
             for handle in reversed(handles):
                 handle.remove()
 
-    def _output(self, weights: Mapping[str, Tensor] | None) -> Any:
+    @contextmanager
+    def _unmoved(self) -> Iterator[None]:
+        """The buffers are put back at the end, when no graph needs what the run left in them."""
         buffers = [(each, each.detach().clone()) for each in self.model.buffers()]
-        devices = {each.device for each in self.model.parameters() if each.device.type == "cuda"}
         try:
-            with torch.random.fork_rng(devices=sorted(devices, key=str)), uncompiled():
-                torch.manual_seed(SEED)
-                if weights is None:
-                    return self.model(*self.args, **self.kwargs)
-                return functional_call(self.model, dict(weights), self.args, self.kwargs)
+            yield
         finally:
             with torch.no_grad():
                 for buffer, before in buffers:
                     buffer.copy_(before)
+
+    def _output(self, weights: Mapping[str, Tensor] | None) -> Any:
+        devices = {each.device for each in self.model.parameters() if each.device.type == "cuda"}
+        with torch.random.fork_rng(devices=sorted(devices, key=str)), uncompiled():
+            torch.manual_seed(SEED)
+            if weights is None:
+                return self.model(*self.args, **self.kwargs)
+            return functional_call(self.model, dict(weights), self.args, self.kwargs)
 
 
 def _counted(index: int, function: Callable[[Call, Seen], Any]) -> Callable[[Seen], Any]:
