@@ -44,7 +44,7 @@ def ours(make=mnn.ManifoldHyperConnection, **options):
 
 
 def inputs():
-    return torch.randn(3, 7, WIDTH, generator=torch.Generator().manual_seed(1))
+    return torch.randn(3, 5, WIDTH, generator=torch.Generator().manual_seed(1))
 
 
 def trained(model, steps=5, lr=0.01):
