@@ -30,7 +30,7 @@ def spread(streams: Tensor) -> float:
 
 def energy(streams: Tensor) -> tuple[float, ...]:
     """Each stream's share of the sum of squares of (..., n, C); nothing if that is 0."""
-    squares = streams.double().square().sum(-1).flatten(0, -2).sum(0)
+    squares = streams.double().square().sum(-1).reshape(-1, streams.shape[-2]).sum(0)
     total = float(squares.sum())
     return tuple((squares / total).tolist()) if total > 0.0 else ()
 
