@@ -20,10 +20,9 @@ def relative(difference: Tensor, to: Tensor) -> float:
 
 
 def spread(streams: Tensor) -> float:
-    """How much streams (..., n, C) differ, relative to what they have in common.
+    """How much streams (..., n, C) differ: 0 if all are equal, at most 1.
 
-    The RMS of the deviation from the mean over the streams, over the RMS of all of them: 0 if all
-    are equal, at most 1.
+    The RMS of the deviation from the mean over the streams, over the RMS of all of them.
     """
     return relative(streams - streams.mean(-2, keepdim=True), streams)
 
