@@ -28,7 +28,8 @@ FAR = 0.1
 """A sum this far from 1 is a gain of 1.1 in one layer."""
 SHARE = 0.01
 """The share of matrices that must be `FAR` off for sharp logits to be a mistake.  After 20
-iterations of normal logits none of 2,000 are at a standard deviation of 5, 0.5 % at 8, 3 % at 12."""
+iterations of normal logits none of 2,000 are at a standard deviation of 5, 0.5 % at 8 and 3 % at
+12."""
 SOME = 10.0
 """The estimated count of iterations below which there were too few.  For normal 4 x 4 logits with
 standard deviations of 0.1 to 12 it is 0 to 0.5 where a softmax over one axis was all, 0.9 to 1.1,
