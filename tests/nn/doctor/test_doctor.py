@@ -4,8 +4,10 @@ A mistake that is named beside another one, or in layers that do not make it, is
 so the tests ask for exactly this finding.
 """
 
+import doctest
 import html
 import json
+from importlib import import_module
 
 import pytest
 import torch
@@ -219,6 +221,13 @@ def test_other_arguments_are_refused_by_their_names():
         mhc.diagnose(model, faulty.inputs(), loss=lambda output: output)
     with pytest.raises(TypeError, match=r"optimiser must be a torch\.optim\.Optimizer"):
         mhc.diagnose(model, faulty.inputs(), optimiser=0.1)
+
+
+@pytest.mark.parametrize("file", ["", ".findings", ".registry"])
+def test_the_examples_in_docstrings_are_true(file):
+    results = doctest.testmod(import_module(f"mhc_demo.inspection.diagnosis{file}"))
+    assert results.attempted
+    assert not results.failed
 
 
 # How it is shown
