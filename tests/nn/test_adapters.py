@@ -364,6 +364,7 @@ def test_a_model_that_was_compiled_before_is_recorded():
             torch.testing.assert_close(maps.stack(), expected.stack())
 
 
+@pytest.mark.filterwarnings("ignore:.gradient_checkpointing_enable. is deprecated:FutureWarning")
 @pytest.mark.parametrize("reentrant", [False, True])
 def test_checkpointed_models_of_others_are_recorded_once(reentrant):
     model = foreign.deepseek_v4(layers=2).train()
