@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..numerics.kernels._torch import in_backward
+from ..numerics._torch import in_backward
 from .adapters import Seen, Site, sites_of
 from .adapters.pattern import Read, sites_matching
 from .layers import StreamLayer, modules_of

@@ -25,7 +25,7 @@ from torch.optim.optimizer import (
 )
 
 from ..numerics._arrays import whole_number
-from ..numerics.kernels._torch import in_backward
+from ..numerics._torch import in_backward
 from ..numerics.readings import Measured
 from .adapters import Seen
 from .readings import measured

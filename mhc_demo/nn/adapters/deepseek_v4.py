@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from ...numerics.kernels._torch import in_backward
+from ...numerics._torch import in_backward
 from .site import Handle, Keep, Seen, Site, altered_output, family, has, is_named, on_output
 
 

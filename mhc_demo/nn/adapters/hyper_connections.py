@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ...numerics.kernels._torch import in_backward
+from ...numerics._torch import in_backward
 from .site import Change, Handle, Keep, Seen, Site, family, has, is_named
 
 

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from ...numerics.kernels._torch import in_backward
+from ...numerics._torch import in_backward
 
 
 @dataclass(frozen=True, eq=False)
