@@ -15,7 +15,17 @@ from pkgutil import iter_modules
 
 from torch import nn
 
-from .site import FAMILIES, Keep, Seen, Site, family, modules_by_path, on_output
+from .site import (
+    FAMILIES,
+    Change,
+    Keep,
+    Seen,
+    Site,
+    altered_output,
+    family,
+    modules_by_path,
+    on_output,
+)
 
 for _each in iter_modules(__path__):
     import_module(f"{__name__}.{_each.name}")
@@ -34,4 +44,14 @@ def sites_of(model: nn.Module) -> Iterator[Site]:
                 break
 
 
-__all__ = ["FAMILIES", "Keep", "Seen", "Site", "family", "on_output", "sites_of"]
+__all__ = [
+    "FAMILIES",
+    "Change",
+    "Keep",
+    "Seen",
+    "Site",
+    "altered_output",
+    "family",
+    "on_output",
+    "sites_of",
+]
