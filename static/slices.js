@@ -18,7 +18,7 @@ Object.assign(mhc, (() => {
     if (!p) {
       const start = get(surface(doc).tags[0], "state");
       const state = {
-        depth: get(start, "depth"), iterations: get(start, "iterations"), step: 0, replay: 1,
+        depth: get(start, "depth"), iterations: get(start, "iterations"), step: 0, replay: 1, own_layer: 1,
         scale: get(start, "scale") ?? "full", // of the gains: scale.js
       };
       p = {state, listeners: new Set(), timer: null, changed: new Set(), pending: new Set()};

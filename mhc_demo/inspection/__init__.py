@@ -1,0 +1,5 @@
+"""A model's own mappings: read from a file or recorded, measured, drawn and saved.
+
+`reading` takes files that may come from anybody; `measuring` makes one labelled table of what it
+found, with the library's own functions; `report` is what a user holds.
+"""
