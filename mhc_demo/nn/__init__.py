@@ -29,7 +29,8 @@ from .mappings import _ManifoldMappings as _ManifoldMappings
 from .mappings import _PlainMappings as _PlainMappings
 from .mappings import _UnconstrainedMappings as _UnconstrainedMappings
 from .recomputation import Recomputed
-from .recording import RecordedMappings, record_mappings
+from .recorded import RecordedMappings, StreamStatistics
+from .recording import record_mappings
 
 __all__ = [
     "RMS_EPS",
@@ -44,6 +45,7 @@ __all__ = [
     "RecordedMappings",
     "Residual",
     "StreamLayer",
+    "StreamStatistics",
     "expand_streams",
     "parameter_groups",
     "record_mappings",

@@ -12,7 +12,7 @@ faster and does not touch the formulas.
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from types import ModuleType
 from typing import Any, TypeAlias
 
@@ -26,9 +26,15 @@ Array: TypeAlias = Any
 def as_floating(x: Any, name: str) -> tuple[ModuleType, Array]:
     """`x` as a real floating-point array, with its array namespace.
 
-    Lists and integers become NumPy float64.  Raises TypeError, naming the argument, for anything
-    but an array of real numbers.
+    Lists and integers become NumPy float64.  An object with a method `__mhc_layers__`, such as a
+    recording of a model's mappings, gives the array that the method returns, (..., L, n, n).
+    Raises TypeError, naming the argument, for anything but an array of real numbers, and ValueError
+    for a sequence of arrays that have more than two axes each.
     """
+    if hasattr(x, "__mhc_layers__"):
+        x = x.__mhc_layers__()
+    elif isinstance(x, Sequence):
+        _refuse_batches(x, name)
     if not array_api_compat.is_array_api_obj(x):
         try:
             x = np.asarray(x, dtype=np.float64)
@@ -42,6 +48,21 @@ def as_floating(x: Any, name: str) -> tuple[ModuleType, Array]:
     if not xp.isdtype(x.dtype, "real floating"):
         raise TypeError(f"{name} must hold real floating-point numbers, not {x.dtype}")
     return xp, x
+
+
+def _refuse_batches(arrays: Sequence[Any], name: str) -> None:
+    """ValueError for a sequence of arrays (..., n, n): one of each layer, or one of each token?
+
+    As an array its first axis would be the sequence, and the layers are the third axis from last.
+    """
+    for each in arrays:
+        if array_api_compat.is_array_api_obj(each) and each.ndim > 2:
+            raise ValueError(
+                f"{name} is a {type(arrays).__name__} of arrays of shape {tuple(each.shape)}, "
+                "which does not say where the layers are. Write np.stack(arrays, axis=-3), or "
+                "torch.stack(arrays, dim=-3), if each is a layer; np.stack(arrays) if each holds "
+                "all layers"
+            )
 
 
 def square_matrices(x: Any, name: str) -> tuple[ModuleType, Array]:

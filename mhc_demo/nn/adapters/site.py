@@ -1,0 +1,115 @@
+"""A layer of some model, how its mappings are read, and the registry of families.
+
+All that an adapter reports is in one orientation: H_res is the matrix that multiplies the streams
+from the left, new = H_res @ old.  Where a model keeps the transpose, its adapter transposes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from ...numerics.kernels._torch import in_backward
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """What one call of a layer shows; may share memory with the model."""
+
+    res: Tensor
+    """H_res as it acts, (..., n, n), or (n, n) if it is static."""
+    pre: Tensor | None = None
+    """H_pre, (..., n)."""
+    post: Tensor | None = None
+    """H_post, (..., n)."""
+    streams: Tensor | None = None
+    """What the layer was given, (..., n, C)."""
+
+
+Keep = Callable[[Seen], None]
+
+
+class Handle(Protocol):
+    """Something that was attached to a module."""
+
+    def remove(self) -> None:
+        """Take it off again."""
+
+
+@dataclass(frozen=True, eq=False)
+class Site:
+    """A layer whose mappings can be read."""
+
+    name: str
+    """The layer's module path."""
+    family: str
+    module: nn.Module
+    attach: Callable[[Keep], list[Handle]]
+    """Has every call of the layer passed on, until the handles are removed."""
+    mixes: bool = True
+    """False for a family whose H_res is the identity, always."""
+    remark: str = ""
+    """A sentence for the reader; empty if there is nothing to say."""
+
+
+Find = Callable[[str, nn.Module], Site | None]
+
+FAMILIES: dict[str, Find] = {}
+"""Every family by its name: a function of a module's path and the module."""
+
+
+def family(name: str) -> Callable[[Find], Find]:
+    """Register a function that returns a `Site` for a layer of the family `name`, else None."""
+
+    def register(find: Find) -> Find:
+        FAMILIES[name] = find
+        return find
+
+    return register
+
+
+def on_output(
+    module: nn.Module, read: Callable[[Any, Any], Seen]
+) -> Callable[[Keep], list[Handle]]:
+    """`Site.attach` for a module whose call says all: `read(first argument, output)`."""
+
+    def attach(keep: Keep) -> list[Handle]:
+        def hook(module: nn.Module, args: tuple, kwargs: dict[str, Any], output: Any) -> None:
+            if in_backward():  # recomputation is no call of the model's
+                return
+            given = args[0] if args else next(iter(kwargs.values()), None)
+            with torch.no_grad():
+                keep(read(given, output))
+
+        # First of all hooks: FSDP's takes the parameters away again.
+        return [module.register_forward_hook(hook, prepend=True, with_kwargs=True)]
+
+    return attach
+
+
+def is_named(module: nn.Module, ending: str) -> bool:
+    """Whether the class of `module`, or one that it derives from, has a name with this ending.
+
+    FSDP gives a module a class of its own, derived from the original one.
+    """
+    return any(each.__name__.endswith(ending) for each in type(module).__mro__)
+
+
+def has(module: nn.Module, *names: str) -> bool:
+    """Whether `module` has all these attributes."""
+    return all(hasattr(module, name) for name in names)
+
+
+def modules_by_path(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """The modules of `model` and their paths, without what DDP, torch.compile and others add."""
+    prefix = "module." if is_named(model, "DataParallel") else ""
+    for path, module in model.named_modules():
+        parts = path.removeprefix(prefix).split(".")
+        yield ".".join(part for part in parts if part not in _WRAPPERS), module
+
+
+_WRAPPERS = {"_orig_mod", "_checkpoint_wrapped_module", "_fsdp_wrapped_module"}
