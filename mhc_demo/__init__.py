@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .export.embed import export_html
     from .export.site import export_site
     from .export.story import export_story
+    from .inspection.inspecting import inspect, plot
     from .numerics.comparison import compare, distance_from_doubly_stochastic, phase_map
     from .numerics.devices import DEVICES
     from .numerics.gains import METRICS, Composite, amax_gain, compose
@@ -39,6 +40,7 @@ _HOMES = {
     "numerics.comparison": ("compare", "distance_from_doubly_stochastic", "phase_map"),
     "numerics.devices": ("DEVICES",),
     "export.embed": ("export_html",),
+    "inspection.inspecting": ("inspect", "plot"),
     "export.site": ("export_site",),
     "export.story": ("export_story",),
     "numerics.gains": ("METRICS", "Composite", "amax_gain", "compose"),
@@ -81,6 +83,7 @@ __all__ = [
     "gain_surface",
     "gaussian_growth",
     "half_steps",
+    "inspect",
     "lab",
     "layer_axis_gains",
     "layer_gains",
@@ -88,6 +91,7 @@ __all__ = [
     "mixing_surface",
     "nn",
     "phase_map",
+    "plot",
     "project",
     "propagate",
     "sample_mixing",

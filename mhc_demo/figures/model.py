@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from bokeh.models import ColumnDataSource, HoverTool, Line, Range1d, Scatter, Span, VArea
-from bokeh.plotting import figure
 from numpy.typing import NDArray
 
 from . import style
@@ -30,14 +29,14 @@ NETWORKS = (
     Network("induced norm", style.THEORY, "right", "glyph", {"at": 1}),
     Network("largest |sum|", style.OWN, "left", "glyph", {"at": 0}),
 )
-"""The two definitions, by their rows in a table of gains.  They coincide where no entry is negative,
-and then the second lies on the first."""
+"""The two definitions, by their rows in a table of gains.  Where no entry is negative they
+coincide, and the second lies on the first."""
 
 PANELS: tuple[Panel, ...] = (
     ("layer", 0, f"Layer {{{ALONG}}}"),
     ("composite", 0, f"Composite 1–{{{ALONG}}}"),
 )
-CALLED = {0: "own"}
+CALLED: dict[int | None, str] = {0: "own"}
 
 
 def told(name: str, label: str, title: str) -> Told:

@@ -23,8 +23,8 @@ from .store import Declared, Floats, Store
 KEY = re.compile(r"(?:.*\.)?layers\.(\d{1,9})\.(?:hc_(attn|ffn)_base|(attn|ffn)_hc\.base)")
 ORDER = {"attn": 0, "ffn": 1}
 REMARK = (
-    "These are the static mappings, those of an input that moves nothing: the checkpoint alone does "
-    "not say what a token adds to their logits."
+    "These are the static mappings, those of an input that moves nothing: the checkpoint alone "
+    "does not say what a token adds to their logits."
 )
 
 

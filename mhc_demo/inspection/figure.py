@@ -1,4 +1,4 @@
-"""A model's mappings as the page's figures: gains against the layer, matrices, mixing, sums, logits.
+"""A model's mappings as the page's figures: gains against the layer, matrices, mixing, sums.
 
 The figures are those of random networks (`figures/`), drawn from tables with one row for each
 definition of the gain.  The browser moves through the layers by itself.
@@ -110,14 +110,17 @@ class ModelFigure:
             ("band", f"{band}; dots: the mean, as in the paper"),
         ]
 
-    def mixing_legend(self) -> list[words.Entry]:
-        """What the lines of sums and mixing are."""
-        of_networks = [each for each in words.metrics() if each[0] not in ("hc", "projected")]
+    def sums_legend(self) -> list[words.Entry]:
+        """What the lines of sums and iterations are."""
         return [
-            ("plus", "row sums (forward)"),
+            ("plus", "row sums (forward): mean, smallest and largest"),
             ("minus", "column sums (backward)"),
-            *of_networks,
+            ("identity", f"1; {USUAL} iterations, as are usual"),
         ]
+
+    def mixing_legend(self) -> list[words.Entry]:
+        """What the lines of mixing are."""
+        return [each for each in words.metrics() if each[0] not in ("hc", "projected")]
 
 
 def _by_definition(gains: xr.DataArray) -> xr.DataArray:
@@ -151,7 +154,7 @@ def beside_figure8(data: xr.Dataset, name: str) -> str:
 
 
 def panels(data: xr.Dataset) -> Sequence[Panel]:
-    """The first layer, the middle and the last one, and the composites of both halves and of all."""
+    """The first, the middle and the last layer, and the composites of both halves and of all."""
     last = data.sizes["layer"]
     half = max(1, last // 2)
     found = [
@@ -168,9 +171,7 @@ def panels(data: xr.Dataset) -> Sequence[Panel]:
     return found
 
 
-def _product(
-    data: xr.Dataset, name: str, layer: int | None
-) -> tuple[NDArray[np.float64], float]:
+def _product(data: xr.Dataset, name: str, layer: int | None) -> tuple[NDArray[np.float64], float]:
     """A composite as a matrix that can be printed and a power of ten."""
     mantissa, exponent = data[f"{name}_mantissa"], data[f"{name}_exponent"]
     if layer is not None:

@@ -39,7 +39,8 @@ class Limits:
             raise UnreadableError(f"The array {shown(name)} is empty: its shape is {shape}.")
         if shape[-3] > self.layers:
             raise UnreadableError(
-                f"The array {shown(name)} has {shape[-3]:,} layers; at most {self.layers:,} are read."
+                f"The array {shown(name)} has {shape[-3]:,} layers; at most {self.layers:,} are "
+                "read."
             )
         if shape[-1] > self.streams:
             raise UnreadableError(

@@ -43,7 +43,7 @@ def logit_columns(reading: Reading, stochastic: bool) -> dict[str, tuple[str, ob
     names = ("largest_logit", "iterations_needed", "error_left")
     unknown = np.full(depth, math.nan)
     if reading.logits is None and not stochastic:
-        return {name: ("layer", unknown) for name in names}
+        return dict.fromkeys(names, ("layer", unknown))
     tokens = len(reading.matrices)
     at = np.unique(np.linspace(0, tokens - 1, min(tokens, max(1, TRIED // depth))).astype(int))
     if reading.logits is not None:

@@ -134,10 +134,10 @@ def _declared(
     def read() -> Floats:
         limits.check_bytes(declared, name)
         found = np.empty(declared // dtype_of.itemsize, dtype_of)
-        buffer = memoryview(found).cast("B") if dtype_of.kind == "f" else None
+        buffer = memoryview(found.view(np.uint8)) if dtype_of.kind == "f" else None  # type: ignore[arg-type]
         filled = 0
         try:
-            with _opened(reopen()) as file:
+            with _Opened(reopen()) as file:
                 file.read(start)
                 pieces = bytearray() if buffer is None else None
                 while filled < declared:
@@ -167,7 +167,7 @@ def _declared(
     return Declared(name, shape, dtype, dtype_of.itemsize, read, text=text)
 
 
-class _opened:
+class _Opened:
     """Closes a member of an archive, and leaves a file open that is no member."""
 
     def __init__(self, file: Any) -> None:

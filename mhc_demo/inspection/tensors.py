@@ -75,8 +75,10 @@ def _declared(
 ) -> Declared:
     if not isinstance(entry, dict):
         raise UnreadableError(f"The tensor {shown(name)} is not declared as one.")
-    dtype, shape, offsets = (entry.get(key) for key in ("dtype", "shape", "data_offsets"))
-    if dtype not in SIZES if isinstance(dtype, str) else True:
+    dtype: Any = entry.get("dtype")
+    shape: Any = entry.get("shape")
+    offsets: Any = entry.get("data_offsets")
+    if not isinstance(dtype, str) or dtype not in SIZES:
         raise UnreadableError(
             f"The tensor {shown(name)} holds {shown(str(dtype))}; {', '.join(SIZES)} are read."
         )
