@@ -29,7 +29,7 @@ class Limits:
 
         Raises UnreadableError if it is no stack of square matrices, or larger than allowed.
         """
-        self.check_bytes(math.prod(shape) * itemsize, name)
+        self.check_bytes(math.prod(shape) * itemsize, f"The array {shown(name)}")
         if len(shape) < 3 or shape[-1] != shape[-2]:
             raise UnreadableError(
                 f"The array {shown(name)} has the shape {shape}; it must be (layers, n, n) or "
@@ -48,11 +48,11 @@ class Limits:
                 "are read."
             )
 
-    def check_bytes(self, size: float, name: str) -> None:
+    def check_bytes(self, size: float, what: str) -> None:
         """Refuse what is larger than allowed."""
         if size > self.bytes:
             raise UnreadableError(
-                f"{shown(name)} would take {size / MIB:,.1f} MiB; at most {self.bytes / MIB:,.0f} "
+                f"{what} would take {size / MIB:,.1f} MiB; at most {self.bytes / MIB:,.0f} "
                 "MiB are read."
             )
 

@@ -125,14 +125,14 @@ def _declared(
     shape, dtype, fortran, start = _header(part, name)
     dtype_of = np.dtype(dtype)
     declared = math.prod(shape) * dtype_of.itemsize
-    limits.check_bytes(declared, name)
+    limits.check_bytes(declared, f"The array {shown(name)}")
     if start + declared != size:
         raise UnreadableError(
             f"The array {shown(name)} declares {declared:,} bytes and has {size - start:,}."
         )
 
     def read() -> Floats:
-        limits.check_bytes(declared, name)
+        limits.check_bytes(declared, f"The array {shown(name)}")
         found = np.empty(declared // dtype_of.itemsize, dtype_of)
         buffer = memoryview(found.view(np.uint8)) if dtype_of.kind == "f" else None  # type: ignore[arg-type]
         filled = 0

@@ -142,8 +142,8 @@ def table_html(data: xr.Dataset, rows: int | None = None) -> str:
         "<tr>" + "".join(f"<td>{escape(text)}</td>" for text in line) + "</tr>" for line in lines
     )
     return (
-        '<div class="lab-results"><table><caption>Layers of the model: gains (mean over tokens), '
-        "sums (over tokens and streams), mass off the diagonal, Sinkhorn iterations that the "
+        '<div class="lab-results"><table class="cost-table"><caption>Layers of the model: gains '
+        "(mean over tokens), sums (over tokens and streams), mass off the diagonal, Sinkhorn iterations that the "
         f"logits need</caption><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 

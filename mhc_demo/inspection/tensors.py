@@ -92,7 +92,7 @@ def _declared(
         )
 
     def read() -> Floats:
-        limits.check_bytes(declared, name)
+        limits.check_bytes(declared, f"The tensor {shown(name)}")
         file.seek(start + begin)
         raw = file.read(declared)
         if len(raw) != declared:
