@@ -143,8 +143,9 @@ def table_html(data: xr.Dataset, rows: int | None = None) -> str:
     )
     return (
         '<div class="lab-results"><table class="cost-table"><caption>Layers of the model: gains '
-        "(mean over tokens), sums (over tokens and streams), mass off the diagonal, Sinkhorn iterations that the "
-        f"logits need</caption><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>"
+        "(mean over tokens), sums (over tokens and streams), mass off the diagonal, Sinkhorn "
+        f"iterations that the logits need</caption><thead><tr>{heads}</tr></thead>"
+        f"<tbody>{body}</tbody></table></div>"
     )
 
 
@@ -161,7 +162,12 @@ def _packed(data: xr.Dataset, drawn: ModelFigure) -> str:
     document.add_root(surface)
     written = document.to_json(deferred=False)
     written.pop("defs", None)  # of models that another library, such as Panel, has declared
-    slider = {"label": "Layer", "start": 1, "end": last, "marks": layer_ticks(last)}
+    slider = {
+        "label": "Layer",
+        "start": 1,
+        "end": last,
+        "marks": sorted({*layer_ticks(last), last}),
+    }
     found = {
         "bokeh": bokeh.__version__,
         "whole": True,

@@ -34,8 +34,9 @@ from .lab import beside
 if TYPE_CHECKING:
     from ..state import State
 
-HEIGHT = "clamp(240px, 34vh, 1200px)"
-SQUARE = "var(--mhc-heatmap, clamp(260px, 24vw, 420px))"
+HEIGHT = "clamp(260px, 34vh, 520px)"
+FIRST = f"var(--mhc-heatmap, {HEIGHT})"
+"""The height of the first row: in a lecture, what the rest leaves of the window."""
 MOST = int(PAGE.bytes) + 2**20
 """Bytes of a file: those of the largest arrays, and what a format adds."""
 
@@ -94,7 +95,7 @@ class MyModelView(View):
         self.set_type()
         return pn.Column(
             note(INTRODUCTION),
-            beside(self.drop),
+            self.drop,
             self.status,
             self.pictures,
             self.figure8,
@@ -134,7 +135,7 @@ class MyModelView(View):
             problem = str(error)
         self.drop.param.update(taken=self.drop.taken + 1, problem=problem)
         if whole is not None:
-            self.status.object = '<p role="status">Reading …</p>'
+            self._tell("Reading …")
             pn.state.execute(partial(self._open, *whole))
 
     async def _open(self, name: str, data: bytearray) -> None:
@@ -150,13 +151,14 @@ class MyModelView(View):
             return
         if found is None:  # what was drawn stays
             self.drop.problem = f"{name} was not loaded. {problem}"
-            self.status.object = ""
+            self._tell("" if self.drawn is None else heading(self.drawn.data))
             return
         with hold():
             self._draw(found)
-            self.status.object = f'<p role="status"><b>{escape(heading(found))}</b></p>' + "".join(
-                verdicts_html(found)
-            )
+            self._tell(heading(found))
+
+    def _tell(self, words: str) -> None:
+        self.status.object = f'<p role="status"><b>{escape(words)}</b></p>' if words else ""
 
     # ---- what is drawn -----------------------------------------------------------------------
 
@@ -171,21 +173,25 @@ class MyModelView(View):
             value=last,
             start=1,
             end=max(2, last),
-            marks=layer_ticks(last),
+            marks=sorted({*layer_ticks(last), last}),
             visible=last > 1,
             sizing_mode="stretch_width",
             margin=(2, 16),
         )
+        first, *others = verdicts_html(data)
         self.pictures[:] = [
+            html(first, "verdicts"),
+            beside(html("".join(others), "verdicts")),
             self.slider,
             with_scale(state, html(legend(shown.legend()))),
-            plots(shown.composite, shown.single, *shown.matrices, height=HEIGHT),
+            plots(shown.composite, shown.single, *shown.matrices, height=FIRST),
             beside(html(legend(shown.sums_legend()))),
             beside(plots(shown.sums, shown.needed, height=HEIGHT)),
             beside(html(legend(shown.mixing_legend()))),
             beside(plots(shown.mixing, shown.effective, height=HEIGHT)),
             beside(html(table_html(data))),
         ]
+        beside(self.figure8)  # in a lecture there is room for one of the two
         self.figure8.object = beside_figure8(data, data.attrs["name"])
         self.large = 0.0  # that of figures which are new
         self.set_type()
