@@ -26,6 +26,7 @@ import numpy as np
 
 from ..numerics._arrays import choice, whole_number
 from ..numerics.gains import DIRECTIONS
+from ..numerics.readings import Measured
 from ..numerics.replacing import replacing
 from .settings import SETTINGS, Settings
 
@@ -34,7 +35,7 @@ Matrices = list[list[list[float]]]
 
 
 @dataclass(frozen=True)
-class Step:
+class Step(Measured):
     """What is known after one step of training.
 
     The gains are those of fixed examples of the validation set, after the step: log10 of the mean
@@ -61,22 +62,6 @@ class Step:
     """Bytes: of the whole process, or on a GPU the peak so far."""
     h_res: Matrices = field(default_factory=list, repr=False)
     """H_res of each layer, averaged over the tokens, (L, n, n); not in files."""
-
-    @property
-    def gain(self) -> dict[str, float]:
-        """log10 gain of the composite of all layers, "forward" and "backward"."""
-        whole = self.composite_gains
-        return {"forward": whole["forward"][-1], "backward": whole["backward"][0]}
-
-    @property
-    def mean_mixing(self) -> float:
-        """The mean of `mixing` over the layers that can learn to mix.
-
-        That is all but the first: after `expand_streams` the streams are equal, and a matrix
-        whose rows sum to 1 does not change them.
-        """
-        learning = self.mixing[1:] or self.mixing
-        return sum(learning) / len(learning)
 
 
 @dataclass(frozen=True)

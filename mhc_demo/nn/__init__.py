@@ -11,8 +11,10 @@ Expand the streams once, before the first layer, and reduce them once, after the
 that are reduced after every block never form a composite mapping.
 """
 
+from .converting import from_deepseek_v4, from_hyper_connections
 from .crossed import CrossedConnection
 from .decay import parameter_groups
+from .heads import StreamHead
 from .layers import (
     Branch,
     HyperConnection,
@@ -31,6 +33,8 @@ from .mappings import _UnconstrainedMappings as _UnconstrainedMappings
 from .recomputation import Recomputed
 from .recorded import RecordedMappings, StreamStatistics
 from .recording import record_mappings
+from .stacks import StreamStack
+from .watching import Reading, watch
 
 __all__ = [
     "RMS_EPS",
@@ -41,13 +45,19 @@ __all__ = [
     "HyperConnection",
     "ManifoldHyperConnection",
     "Mappings",
+    "Reading",
     "Recomputed",
     "RecordedMappings",
     "Residual",
+    "StreamHead",
     "StreamLayer",
+    "StreamStack",
     "StreamStatistics",
     "expand_streams",
+    "from_deepseek_v4",
+    "from_hyper_connections",
     "parameter_groups",
     "record_mappings",
     "reduce_streams",
+    "watch",
 ]

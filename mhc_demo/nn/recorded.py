@@ -39,6 +39,7 @@ class Layer:
     pre: Tensor | None
     post: Tensor | None
     streams: StreamStatistics | None
+    logits: Tensor | None
 
 
 class RecordedMappings(Sequence[Tensor]):
@@ -51,7 +52,7 @@ class RecordedMappings(Sequence[Tensor]):
     `record_mappings`.
     """
 
-    def __init__(self, sites: Sequence[Site], every_call: bool, accumulate: bool) -> None:
+    def __init__(self, sites: Sequence[Site], *, every_call: bool, accumulate: bool) -> None:
         self._sites = sites
         self._every_call, self._accumulate = every_call, accumulate
         self._batches: list[dict[tuple[int, int], Layer]] = []
@@ -65,7 +66,7 @@ class RecordedMappings(Sequence[Tensor]):
         self._batches.append({})
         self._counts.clear()
 
-    def _keep(self, index: int, seen: Seen, statistics: bool) -> None:
+    def _keep(self, index: int, seen: Seen, statistics: bool, logits: bool) -> None:
         if not self._batches:  # layers that are called without the model
             self._begin()
         call = self._counts.get(index, 0)
@@ -79,6 +80,7 @@ class RecordedMappings(Sequence[Tensor]):
             None if seen.pre is None else _copy(seen.pre),
             None if seen.post is None else _copy(seen.post),
             _statistics(site.name, seen) if statistics else None,
+            _copy(seen.logits()) if logits and seen.logits is not None else None,
         )
 
     # How it is read.
@@ -118,6 +120,14 @@ class RecordedMappings(Sequence[Tensor]):
         """Statistics of the streams that each layer is given; None unless they were asked for."""
         found = [each.streams for each in self._layers() if each.streams is not None]
         return found or None
+
+    @property
+    def logits(self) -> list[Tensor | None]:
+        """What each H_res is the projection of, (..., n, n), in the same orientation.
+
+        None for layers that do not project, and unless they were asked for.
+        """
+        return [each.logits for each in self._layers()]
 
     @property
     def families(self) -> list[str]:
@@ -272,6 +282,7 @@ def _joined(calls: list[Layer]) -> Layer:
         pre=_concatenated_or_none([each.pre for each in calls], 1),
         post=_concatenated_or_none([each.post for each in calls], 1),
         streams=_averaged(found) if found else None,
+        logits=_concatenated_or_none([each.logits for each in calls], 2),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import Any
@@ -26,6 +26,7 @@ def record_mappings(
     read: Read | None = None,
     transposed: bool | None = None,
     streams: bool = False,
+    logits: bool = False,
     every_call: bool = False,
     accumulate: bool = False,
 ) -> Iterator[RecordedMappings]:
@@ -48,38 +49,58 @@ def record_mappings(
     Each call of `model` replaces the record, unless `accumulate` is set: then the tokens of all
     calls are put together along one axis.  If a layer is called several times in one call of the
     model, the latest counts; with `every_call` each is a layer of its own.  `streams` adds
-    statistics of the streams that each layer is given.  Recomputation during a backward pass
-    (activation checkpointing) is not recorded.  What torch.compile has compiled runs uncompiled
-    while the context is open, because compiled code does not show its mappings.  Contexts may be
-    nested.
+    statistics of the streams that each layer is given, `logits` what each H_res is the projection
+    of: how sharp they are says whether the iterations are enough.  Recomputation during a
+    backward pass (activation checkpointing) is not recorded.  What torch.compile has compiled runs
+    uncompiled while the context is open, because compiled code does not show its mappings.
+    Contexts may be nested.
 
     Raises TypeError or ValueError if `model` is not a module or has no layers to record, or if
     `where`, `read` and `transposed` do not go together.
     """
-    sites = _sites(model, where, read, transposed)
-    record = RecordedMappings(sites, every_call, accumulate)
+    sites = sites_to_record(model, where, read, transposed)
+    record = RecordedMappings(sites, every_call=every_call, accumulate=accumulate)
 
     def start(module: nn.Module, args: Any) -> None:
         if not in_backward():
             record._begin()
 
     def keep(index: int, seen: Seen) -> None:
-        record._keep(index, seen, streams)
+        record._keep(index, seen, streams, logits)
 
+    with attached(model, sites, start, keep):
+        yield record
+
+
+@contextmanager
+def attached(
+    model: nn.Module,
+    sites: list[Site],
+    start: Callable[[nn.Module, Any], None],
+    keep: Callable[[int, Seen], None],
+) -> Iterator[None]:
+    """In this context every call of `model` starts with `start`, and its layers are told to `keep`.
+
+    What torch.compile has compiled runs uncompiled in it.
+    """
     handles: list[Any] = [model.register_forward_pre_hook(start)]
     try:
         for index, site in enumerate(sites):
             handles += site.attach(partial(keep, index))
         with _uncompiled():
-            yield record
+            yield
     finally:
         for handle in reversed(handles):
             handle.remove()
 
 
-def _sites(
-    model: nn.Module, where: str | Iterable[str] | None, read: Read | None, transposed: bool | None
+def sites_to_record(
+    model: nn.Module,
+    where: str | Iterable[str] | None = None,
+    read: Read | None = None,
+    transposed: bool | None = None,
 ) -> list[Site]:
+    """The layers that `record_mappings` records; it says what is raised."""
     modules_of(model)  # a TypeError, if it is not a module
     if where is not None:
         return list(sites_matching(model, where, read, transposed))

@@ -7,6 +7,7 @@ computed again, which takes two small calls.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -24,7 +25,13 @@ def find(path: str, module: nn.Module) -> Site | None:
 
     def read(streams: Any, output: Any) -> Seen:
         post, comb, _ = output
-        return Seen(res=comb.mT, pre=_reading(module, streams), post=post, streams=streams)
+        return Seen(
+            res=comb.mT,
+            pre=_reading(module, streams),
+            post=post,
+            streams=streams,
+            logits=partial(_logits, module, streams),
+        )
 
     return Site(path, "deepseek_v4", module, on_output(module, read))
 
@@ -37,7 +44,16 @@ def is_deepseek(module: nn.Module) -> bool:
 
 def _reading(module: Any, streams: Tensor) -> Tensor:
     """H_pre, (..., n), as the module computes it."""
+    part = slice(module.hc_mult)
+    return torch.sigmoid(_gated(module, streams, part, 0)) + module.hc_eps
+
+
+def _logits(module: Any, streams: Tensor) -> Tensor:
+    """What comb is normalised from, (..., n, n), transposed like it."""
     n = module.hc_mult
+    return _gated(module, streams, slice(2 * n, None), 2).unflatten(-1, (n, n)).mT
+
+
+def _gated(module: Any, streams: Tensor, part: slice, gate: int) -> Tensor:
     x = module.input_norm(streams.flatten(-2).float())
-    logits = linear(x, module.fn[:n].float()) * module.scale[0] + module.base[:n]
-    return torch.sigmoid(logits) + module.hc_eps
+    return linear(x, module.fn[part].float()) * module.scale[gate] + module.base[part]

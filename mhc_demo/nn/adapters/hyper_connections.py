@@ -11,6 +11,7 @@ the norm sees them split off in all three.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -85,12 +86,17 @@ def _attach_mhc(layer: Any, keep: Keep) -> list[Handle]:
             if layer.add_branch_out_to_residual:
                 seen["post"] = _writing(layer, x.squeeze(fraction))
 
-    def on_constraint(res: Tensor) -> None:
+    def oriented(proposals: Tensor) -> Tensor:
+        mean = proposals.mean(0)
+        return (mean if second else mean.squeeze(-3)).mT
+
+    def on_constraint(given: Tensor, res: Tensor) -> None:
         if in_backward() or not seen:
             return
+        # The mean of several projections is not the projection of any logits.
+        logits = partial(oriented, given) if len(given) == 1 else None
         with torch.no_grad():
-            mean = res.mean(0)  # over the proposals
-            keep(Seen(res=(mean if second else mean.squeeze(-3)).mT, **seen))
+            keep(Seen(res=oriented(res), logits=logits, **seen))
         seen.clear()
 
     return [layer.norm.register_forward_hook(on_norm), _Listener(layer, on_constraint)]
@@ -112,11 +118,13 @@ def _writing(layer: Any, x: Tensor) -> Tensor:
 class _Listener:
     """Stands in for a layer's `residual_mix_constraint_fn`, calls it, and passes its result on."""
 
-    def __init__(self, layer: Any, tell: Callable[[Tensor], None]) -> None:
+    def __init__(self, layer: Any, tell: Callable[[Any, Any], None]) -> None:
         self.layer, self.tell = layer, tell
         self.original = layer.residual_mix_constraint_fn
         if isinstance(self.original, nn.Module):
-            self.handle = self.original.register_forward_hook(lambda m, args, out: tell(out))
+            self.handle = self.original.register_forward_hook(
+                lambda m, args, out: tell(args[0], out)
+            )
         else:
             self.listening = True
             layer.residual_mix_constraint_fn = self
@@ -124,7 +132,7 @@ class _Listener:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         result = self.original(*args, **kwargs)
         if self.listening:
-            self.tell(result)
+            self.tell(args[0], result)
         return result
 
     def remove(self) -> None:

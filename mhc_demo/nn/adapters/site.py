@@ -28,6 +28,8 @@ class Seen:
     """H_post, (..., n)."""
     streams: Tensor | None = None
     """What the layer was given, (..., n, C)."""
+    logits: Callable[[], Tensor] | None = None
+    """Computes what H_res is the projection of, (..., n, n); None if there is no such thing."""
 
 
 Keep = Callable[[Seen], None]
