@@ -54,9 +54,8 @@ def inspect(
     if _is_module(x):
         if inputs is None:
             raise TypeError("inputs must be what the model is called with, not None")
-        return _of_recording(
-            _record(x, inputs, recording), name or type(x).__name__, watch, x, inputs
-        )
+        maps = _record(x, inputs, recording)
+        return _of_recording(maps, name or type(x).__name__, watch, x, inputs, recording)
     if inputs is not None or recording:
         given = "inputs" if inputs is not None else next(iter(recording))
         raise TypeError(f"{given} can be given for a model alone, not for {type(x).__name__}")
@@ -100,21 +99,40 @@ def _record(model: Any, inputs: Any, options: Mapping[str, Any]) -> Any:
     from ..nn import record_mappings
 
     arguments = inputs if isinstance(inputs, tuple) else (inputs,)
+    options = {"logits": True, **options}
     with torch.no_grad(), record_mappings(model, **options) as maps:
         model(**inputs) if isinstance(inputs, Mapping) else model(*arguments)
     return maps
 
 
 def _of_recording(
-    maps: Any, name: str, watch: Watch, model: Any = None, inputs: Any = None
+    maps: Any,
+    name: str,
+    watch: Watch,
+    model: Any = None,
+    inputs: Any = None,
+    options: Mapping[str, Any] | None = None,
 ) -> Report:
     matrices = _numpy(maps)
     layers = tuple(getattr(maps, "names", ())) or numbered(matrices.shape[1])
     family = getattr(maps, "family", "")
     remarks = tuple(getattr(maps, "remarks", ()))
     what = f"recorded from {family}" if family else "recorded"
-    reading = Reading(name, what, matrices, layers, remarks=remarks)
-    return Report(reading, measured(reading, watch), model, inputs)
+    logits = _logits(maps, matrices)
+    reading = Reading(name, what, matrices, layers, logits, remarks)
+    return Report(reading, measured(reading, watch), model, inputs, options or {})
+
+
+def _logits(maps: Any, matrices: Any) -> Any:
+    """The recorded logits in the shape of the matrices; None unless every layer has them."""
+    found = getattr(maps, "logits", None)
+    if not found or any(each is None for each in found):
+        return None
+    layers = [each.detach().cpu().float().numpy().reshape(-1, *each.shape[-2:]) for each in found]
+    tokens, _, n, _ = matrices.shape
+    if any(len(each) not in (1, tokens) for each in layers):
+        return None
+    return np.stack([np.broadcast_to(each, (tokens, n, n)) for each in layers], axis=1)
 
 
 def _numpy(x: Array) -> Any:

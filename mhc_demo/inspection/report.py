@@ -23,14 +23,24 @@ if TYPE_CHECKING:
     from .page import ModelPage
 
 SUFFIXES = (".npz", ".safetensors")
+DESCRIBED = ("where", "read", "transposed")
+"""The options of a recording that say where a model keeps its mappings."""
 
 
 class Report:
     """What was measured of a model's mappings; `mhc.inspect` makes it, and a notebook shows it."""
 
-    def __init__(self, reading: Reading, data: xr.Dataset, model: Any = None, inputs: Any = None):
+    def __init__(
+        self,
+        reading: Reading,
+        data: xr.Dataset,
+        model: Any = None,
+        inputs: Any = None,
+        recording: Mapping[str, Any] | None = None,
+    ) -> None:
+        """`recording`: with which options the model was recorded."""
         self._reading, self._data = reading, data
-        self._model, self._inputs = model, inputs
+        self._model, self._inputs, self._recording = model, inputs, dict(recording or {})
 
     @property
     def name(self) -> str:
@@ -103,9 +113,10 @@ class Report:
                 f"only a model can be diagnosed, and this is the report of {self.name!r}: "
                 "call mhc_demo.inspect(model, inputs).diagnose()"
             )
-        import mhc_demo
+        from .diagnosis import diagnose
 
-        return mhc_demo.diagnose(self._model, self._inputs, **options)
+        described = {name: self._recording[name] for name in DESCRIBED if name in self._recording}
+        return diagnose(self._model, self._inputs, **{**described, **options})
 
     def __str__(self) -> str:
         return self.summary()

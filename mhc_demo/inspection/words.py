@@ -108,7 +108,7 @@ def _logits(data: xr.Dataset) -> str:
     if np.isnan(needed).all():
         if not data.attrs["stochastic"] or data["off_diagonal"].values.max() < NO_MIXING:
             return ""
-        return "Its entries are 0 in places, so the logits are not known."
+        return "The logits are not known: entries are 0, or H_res is no Sinkhorn projection."
     sharpest = float(np.nanmax(data["largest_logit"].values))
     left = float(np.nanmax(data["error_left"].values))
     most = float(np.nanmax(needed))
