@@ -22,7 +22,8 @@ from ..numerics.surface import Experiment, gain_surface
 from ..scripts import STATIC, STORY, text_of
 from ..story import TITLE
 from ..story.glossary import explained
-from ..story.scenes import SCENES, WAYS, beginning, markup, scenes_for_browser, scenes_of
+from ..story.markup import markup
+from ..story.scenes import SCENES, WAYS, beginning, scenes_for_browser, scenes_of
 from .embed.page import STYLES, Content, bokehjs, inlined, page, stage
 from .embed.plots import plots_of
 from .embed.request import START, THEMES, checked
