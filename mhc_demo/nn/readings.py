@@ -30,7 +30,7 @@ def measured(matrices: Tensor) -> dict[str, Any]:
             direction: _rounded(_log10_mean(tokens.sum(axis).abs().amax(-1).log10()))
             for direction, axis in zip(DIRECTIONS, (-1, -2), strict=True)
         },
-        "composite_gains": dict(zip(DIRECTIONS, _rounded(_log10_composites(tokens)), strict=True)),
+        "composite_gains": dict(zip(DIRECTIONS, _rounded(log10_composites(tokens)), strict=True)),
         "mixing": _rounded(off_diagonal.mean(1) / tokens.shape[-1]),
         "h_res": _rounded(tokens.mean(1)),
     }
@@ -41,7 +41,7 @@ def _layers_first(matrices: Tensor) -> Tensor:
     return matrices.double().reshape(-1, *matrices.shape[-3:]).movedim(1, 0)
 
 
-def _log10_composites(layers: Tensor) -> Tensor:
+def log10_composites(layers: Tensor) -> Tensor:
     """log10 of the mean gains of the composites, (L, tokens, n, n) -> (2, L), as in `Step`.
 
     The row sums of a product are its image of a vector of ones, so no product is formed; the column

@@ -43,7 +43,7 @@ class StreamStack(nn.Module):
     that returns a layer, such as the class `CrossedConnection`; it gets `settings` too.  `reduce`
     is "mean", or "learned" for a `StreamHead`.  With `recompute` the layers are `Recomputed`, in
     blocks of that many layers, or of the best size if it is True.  Further arguments of the call
-    are passed to every branch.
+    are passed to every branch; what a branch returns beside its output is left out.
     """
 
     def __init__(
@@ -77,11 +77,9 @@ class StreamStack(nn.Module):
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """The output, (..., C), of the input x, (..., C)."""
         h = expand_streams(x, self.streams)
-        if isinstance(self.layers, Recomputed):
-            h = self.layers(h, *args, **kwargs)
-        else:
-            for layer in self.layers:
-                h = layer(h, *args, **kwargs)
+        for layer in [self.layers] if isinstance(self.layers, Recomputed) else self.layers:
+            given = layer(h, *args, **kwargs)
+            h = given[0] if isinstance(given, tuple) else given  # what else a branch returned
         return reduce_streams(h) if self.head is None else self.head(h)
 
     def extra_repr(self) -> str:

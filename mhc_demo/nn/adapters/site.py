@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Protocol
 
 import torch
@@ -98,7 +99,13 @@ def is_named(module: nn.Module, ending: str) -> bool:
 
     FSDP gives a module a class of its own, derived from the original one.
     """
-    return any(each.__name__.endswith(ending) for each in type(module).__mro__)
+    kind: Any = type(module)
+    return _named(kind, ending)
+
+
+@lru_cache(maxsize=4096)
+def _named(kind: Any, ending: str) -> bool:
+    return any(each.__name__.endswith(ending) for each in kind.__mro__)
 
 
 def has(module: nn.Module, *names: str) -> bool:
