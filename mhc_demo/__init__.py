@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .export.embed import export_html
     from .export.site import export_site
     from .export.story import export_story
+    from .inspection.diagnosis import Diagnosis, diagnose
     from .inspection.inspecting import inspect, plot
     from .numerics.comparison import compare, distance_from_doubly_stochastic, phase_map
     from .numerics.devices import DEVICES
@@ -40,9 +41,10 @@ _HOMES = {
     "numerics.comparison": ("compare", "distance_from_doubly_stochastic", "phase_map"),
     "numerics.devices": ("DEVICES",),
     "export.embed": ("export_html",),
-    "inspection.inspecting": ("inspect", "plot"),
     "export.site": ("export_site",),
     "export.story": ("export_story",),
+    "inspection.diagnosis": ("Diagnosis", "diagnose"),
+    "inspection.inspecting": ("inspect", "plot"),
     "numerics.gains": ("METRICS", "Composite", "amax_gain", "compose"),
     "numerics.half_steps": ("half_steps",),
     "numerics.mixing": ("INITS", "gaussian_growth", "sample_mixing"),
@@ -70,11 +72,13 @@ __all__ = [
     "METRICS",
     "PROJECTIONS",
     "Composite",
+    "Diagnosis",
     "Experiment",
     "Explorer",
     "amax_gain",
     "compare",
     "compose",
+    "diagnose",
     "distance_from_doubly_stochastic",
     "export_html",
     "export_site",

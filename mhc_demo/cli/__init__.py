@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from .check_hall import check_hall
+from .doctor import doctor
 from .ending import as_process, stopped, tell
 from .export import export
 from .inspect import inspect
@@ -29,7 +30,10 @@ from .train import train
 
 COMMANDS: dict[str, Callable[[argparse.ArgumentParser], Run]] = {
     each.__name__.replace("_", "-"): each
-    for each in (serve, export, site, plot, surface, inspect, train, sweep, runs, check_hall)
+    for each in (
+        *(serve, export, site, plot, surface, inspect, doctor),
+        *(train, sweep, runs, check_hall),
+    )
 }
 """Every subcommand by its name; the first line of its docstring is the summary in the help."""
 
@@ -60,6 +64,8 @@ examples:
       draw a figure for a slide; also .svg, .html
   mhc-demo inspect mappings.npz -o report.html
       say whether your model explodes, mixes, or does neither
+  mhc-demo doctor mine:model
+      look for the known mistakes in a PyTorch model, which mine.py returns
   mhc-demo train --preset explodes
       train three networks, and keep how loss, gradients and gains went
   mhc-demo sweep --preset fails --seed 0:16 --connection residual,hc,mhc -o runs

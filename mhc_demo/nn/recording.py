@@ -87,7 +87,7 @@ def attached(
     try:
         for index, site in enumerate(sites):
             handles += site.attach(partial(keep, index))
-        with _uncompiled():
+        with uncompiled():
             yield
     finally:
         for handle in reversed(handles):
@@ -126,7 +126,7 @@ def _hooked_once(sites: Iterable[Site]) -> list[Site]:
     return list(found.values())
 
 
-def _uncompiled() -> AbstractContextManager[Any]:
+def uncompiled() -> AbstractContextManager[Any]:
     """Runs what is compiled as it was before: hooks that come later are not compiled in.
 
     Where the compiler was never imported, nothing has been compiled, and importing it takes long.

@@ -231,7 +231,18 @@ def test_what_is_saved_is_inspected_again(suffix: str, tmp_path: Path) -> None:
         np.testing.assert_array_equal(kept["h_res"], report.matrices)
 
 
+class Streams(torch.nn.Sequential):
+    """The network, streams inside."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return mnn.reduce_streams(super().forward(mnn.expand_streams(x, 4)))
+
+
 def test_only_a_model_can_be_diagnosed() -> None:
+    model, x = Streams(*network()), X.mean(-2)
+    found = mhc.inspect(model, x).diagnose()
+    assert found.verdict == mhc.diagnose(model, x).verdict
+    assert "3 layers" in found.verdict
     with pytest.raises(ValueError, match="only a model"):
         mhc.inspect(HC).diagnose()
 

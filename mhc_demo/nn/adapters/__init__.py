@@ -14,7 +14,7 @@ from pkgutil import iter_modules
 
 from torch import nn
 
-from .site import FAMILIES, Keep, Seen, Site, modules_by_path
+from .site import FAMILIES, Change, Keep, Seen, Site, modules_by_path
 
 for _each in iter_modules(__path__):
     import_module(f"{__name__}.{_each.name}")
@@ -33,4 +33,4 @@ def sites_of(model: nn.Module) -> Iterator[Site]:
                 break
 
 
-__all__ = ["FAMILIES", "Keep", "Seen", "Site", "sites_of"]
+__all__ = ["FAMILIES", "Change", "Keep", "Seen", "Site", "sites_of"]

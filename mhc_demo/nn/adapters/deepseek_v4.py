@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from ...numerics.kernels._torch import in_backward
-from .site import Handle, Keep, Seen, Site, family, has, is_named, on_output
+from .site import Handle, Keep, Seen, Site, altered_output, family, has, is_named, on_output
 
 
 @family("deepseek_v4")
@@ -46,7 +46,15 @@ def find(path: str, module: Any) -> Site | None:
         # The norm of all streams is most of what H_pre costs, and the module computes it anyway.
         return [module.input_norm.register_forward_hook(hold), *on_output(module, read)(keep)]
 
-    return Site(path, "deepseek_v4", module, attach)
+    return Site(
+        path,
+        "deepseek_v4",
+        module,
+        attach,
+        alter=altered_output(module, read),
+        doubly_stochastic=True,
+        iterations=module.hc_sinkhorn_iters,
+    )
 
 
 def is_deepseek(module: Any) -> bool:

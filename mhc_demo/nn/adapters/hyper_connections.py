@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from ...numerics.kernels._torch import in_backward
-from .site import Handle, Keep, Seen, Site, family, has, is_named
+from .site import Change, Handle, Keep, Seen, Site, family, has, is_named
 
 
 @family("hyper-connections")
@@ -32,7 +32,21 @@ def find(path: str, module: nn.Module) -> Site | None:
     def attach(keep: Keep) -> list[Handle]:
         return _attach_mhc(module, keep) if mhc else _attach_hc(module, keep)
 
-    return Site(path, "hyper-connections", module, attach)
+    second = hasattr(module, "maybe_mix_streams")
+
+    def alter(change: Change) -> list[Handle]:
+        return _alter_second(module, change) if second else _alter(module, change)
+
+    options = getattr(module.residual_mix_constraint_fn, "keywords", {}) if mhc else {}
+    return Site(
+        path,
+        "hyper-connections",
+        module,
+        attach,
+        alter=alter,
+        doubly_stochastic=None if mhc else False,  # the constraint may be any function
+        iterations=options.get("iters"),
+    )
 
 
 def check_layout(path: str, module: Any) -> None:
@@ -102,6 +116,51 @@ def _attach_mhc(layer: Any, keep: Keep) -> list[Handle]:
     return [layer.norm.register_forward_hook(on_norm), _Listener(layer, on_constraint)]
 
 
+def _alter(layer: Any, change: Change) -> list[Handle]:
+    """In HC and mHC alpha is split into fractions before it is applied, first after the norm."""
+    views = layer.num_input_views
+    given: list[Tensor] = []
+
+    def on_norm(norm: nn.Module, args: tuple, normed: Tensor) -> None:
+        given[:] = [args[0].squeeze(-3)]
+
+    def on_split(split: nn.Module, args: tuple, alpha: Tensor) -> Tensor | None:
+        if not given:
+            return None
+        streams = given.pop()
+        with torch.enable_grad():
+            weights = alpha[..., 0, :, 0, :]  # both fraction axes are 1
+            new = change(Seen(res=weights[..., views:].mT, streams=streams))
+            if new is None:
+                return None
+            altered = torch.cat((weights[..., :views], new.mT), dim=-1)
+            return altered.unsqueeze(-2).unsqueeze(-4)
+
+    return [
+        layer.norm.register_forward_hook(on_norm),
+        layer.split_fracs.register_forward_hook(on_split),
+    ]
+
+
+def _alter_second(layer: Any, change: Change) -> list[Handle]:
+    """In mHCv2 the constraint's results are averaged over the proposals and applied as they are."""
+    given: list[Tensor | None] = []
+
+    def on_norm(norm: nn.Module, args: tuple, normed: Tensor) -> None:
+        given[:] = [args[0].squeeze(-2) if layer.maybe_mix_streams is None else None]
+
+    def on_constraint(logits: Tensor, res: Tensor) -> Tensor | None:
+        if not given:
+            return None
+        streams = given.pop()
+        with torch.enable_grad():
+            mean = res.mean(0)
+            new = change(Seen(res=mean.mT, streams=streams))
+            return None if new is None else res + (new.mT - mean)
+
+    return [layer.norm.register_forward_hook(on_norm), _Listener(layer, on_constraint)]
+
+
 def _reading(layer: Any, x: Tensor) -> Tensor | None:
     if layer.num_input_views != 1:
         return None
@@ -116,9 +175,12 @@ def _writing(layer: Any, x: Tensor) -> Tensor:
 
 
 class _Listener:
-    """Stands in for a layer's `residual_mix_constraint_fn`, calls it, and passes its result on."""
+    """Stands in for a layer's `residual_mix_constraint_fn`, calls it, and passes its result on.
 
-    def __init__(self, layer: Any, tell: Callable[[Any, Any], None]) -> None:
+    If `tell` returns a tensor, that is passed on in its place.
+    """
+
+    def __init__(self, layer: Any, tell: Callable[[Any, Any], Tensor | None]) -> None:
         self.layer, self.tell = layer, tell
         self.original = layer.residual_mix_constraint_fn
         if isinstance(self.original, nn.Module):
@@ -131,9 +193,8 @@ class _Listener:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         result = self.original(*args, **kwargs)
-        if self.listening:
-            self.tell(args[0], result)
-        return result
+        told = self.tell(args[0], result) if self.listening else None
+        return result if told is None else told
 
     def remove(self) -> None:
         """Put the function back."""

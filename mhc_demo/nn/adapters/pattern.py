@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from .site import Seen, Site, modules_by_path, on_output
+from .site import Seen, Site, altered_output, modules_by_path, on_output
 
 Read = Callable[[Any], Any]
 """From a module's output to H_res, or to (H_pre, H_res, H_post) with None where there is none."""
@@ -45,7 +45,8 @@ def sites_matching(
         raise ValueError(f"where={where!r} matches no module; there are {some}")
     for path, module in chosen:
         reader = _reader(path, read, transposed)
-        yield Site(path, "pattern", module, on_output(module, reader))
+        attach, alter = on_output(module, reader), altered_output(module, reader)
+        yield Site(path, "pattern", module, attach, alter=alter)
 
 
 def _reader(path: str, read: Read | None, transposed: bool) -> Callable[[Any, Any], Seen]:

@@ -7,6 +7,7 @@ from the left, new = H_res @ old.  Where a model keeps the transpose, its adapte
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from copy import copy
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Protocol
@@ -35,6 +36,12 @@ class Seen:
 
 Keep = Callable[[Seen], None]
 
+Change = Callable[[Seen], "Tensor | None"]
+"""From what a call shows, with its graph, to the H_res to go on with, as it acts; None: as it is.
+
+It is called in recomputation too, which must compute what the first run computed.
+"""
+
 
 class Handle(Protocol):
     """Something that was attached to a module."""
@@ -57,6 +64,13 @@ class Site:
     """False for a family whose H_res is the identity, always."""
     remark: str = ""
     """A sentence for the reader; empty if there is nothing to say."""
+    alter: Callable[[Change], list[Handle]] | None = None
+    """Has every call of the layer go on with the H_res that a function returns, until the handles
+    are removed; None if that is not known."""
+    doubly_stochastic: bool | None = None
+    """Whether H_res is meant to be doubly stochastic; None if the family does not say."""
+    iterations: int | None = None
+    """Of Sinkhorn-Knopp in each call, if the layer says."""
 
 
 Find = Callable[[str, nn.Module], Site | None]
@@ -92,6 +106,49 @@ def on_output(
         return [module.register_forward_hook(hook, prepend=True, with_kwargs=True)]
 
     return attach
+
+
+def altered_output(
+    module: nn.Module, read: Callable[[Any, Any], Seen]
+) -> Callable[[Change], list[Handle]]:
+    """`Site.alter` for a module whose call says all: `read(first argument, output)`.
+
+    H_res is written where `read` finds it, into a copy of the output.  A call raises ValueError if
+    what `read` returns is no view of the output.
+    """
+
+    def alter(change: Change) -> list[Handle]:
+        def hook(module: nn.Module, args: tuple, kwargs: dict[str, Any], output: Any) -> Any:
+            given = args[0] if args else next(iter(kwargs.values()), None)
+            with torch.enable_grad():  # a module that forgets the graph is to be found out
+                new = change(read(given, output))
+                if new is None:
+                    return None
+                altered = _copied(output)
+                read(given, altered).res.copy_(new)
+                if not torch.equal(read(given, altered).res, new):
+                    raise ValueError(f"H_res cannot be replaced in the output of {module!r}")
+                return altered
+
+        return [module.register_forward_hook(hook, with_kwargs=True)]
+
+    return alter
+
+
+def _copied(output: Any) -> Any:
+    """The same with a copy of each tensor, in tuples, lists and dictionaries of any kind."""
+    if isinstance(output, Tensor):
+        return output.clone(memory_format=torch.contiguous_format)
+    if isinstance(output, tuple) and hasattr(output, "_fields"):
+        return type(output)(*map(_copied, output))
+    if isinstance(output, (tuple, list)):
+        return type(output)(map(_copied, output))
+    if isinstance(output, dict):
+        altered = copy(output)
+        for key, value in output.items():
+            altered[key] = _copied(value)
+        return altered
+    return output
 
 
 def is_named(module: nn.Module, ending: str) -> bool:
