@@ -102,16 +102,20 @@ class Incoming:
         self.most = most
         self.number = 0
         self.data = bytearray()
+        self.reading = 0
+        """Bytes of the file that came last, until it is `done`."""
         self._all.add(self)
 
     def add(self, piece: Any) -> tuple[str, bytearray] | None:
         """Take [number of the file, name, base64, whether it is the last piece].
 
-        Returns the file's name and bytes when the last piece has come.  Raises RefusedError, after
-        which nothing of the file is kept.
+        Returns the file's name and bytes when the last piece has come; no other one may come until
+        it is `done`.  Raises RefusedError, after which nothing of the file is kept.
         """
         try:
             number, name, text, last = _checked(piece)
+            if self.reading:
+                raise RefusedError("The last file is still being read: wait for it.")
             if number != self.number:
                 self.forget()
                 self.number = number
@@ -123,7 +127,7 @@ class Incoming:
                 raise RefusedError("What came was no file.") from None
             if len(self.data) > self.most:
                 raise RefusedError(too_large(self.most))
-            if sum(len(each.data) for each in self._all) > MOST_COMING:
+            if sum(len(each.data) + each.reading for each in self._all) > MOST_COMING:
                 raise RefusedError("The server is reading too many files just now: try again soon.")
         except RefusedError:
             self.forget()
@@ -131,8 +135,13 @@ class Incoming:
         if not last:
             return None
         whole = self.data
+        self.reading = len(whole)
         self.forget()
         return name[:LONGEST_NAME], whole
+
+    def done(self) -> None:
+        """The file was read, and let go of."""
+        self.reading = 0
 
     def forget(self) -> None:
         """Let go of what has come so far."""

@@ -23,6 +23,8 @@ class Limits:
     """Of the arrays as they are declared, unzipped."""
     layers: float
     streams: float
+    matrices: float
+    """Of all tokens and layers: each takes memory for its gains, however small it is."""
 
     def check(self, shape: tuple[int, ...], itemsize: int, name: str) -> None:
         """Refuse an array (..., layers, n, n) of that shape, by its declaration alone.
@@ -37,6 +39,12 @@ class Limits:
             )
         if 0 in shape:
             raise UnreadableError(f"The array {shown(name)} is empty: its shape is {shape}.")
+        count = math.prod(shape[:-2])
+        if count > self.matrices:
+            raise UnreadableError(
+                f"The array {shown(name)} has {count:,} matrices; at most {self.matrices:,} are "
+                "read."
+            )
         if shape[-3] > self.layers:
             raise UnreadableError(
                 f"The array {shown(name)} has {shape[-3]:,} layers; at most {self.layers:,} are "
@@ -59,10 +67,10 @@ class Limits:
 
 MIB = 2**20
 
-PAGE = Limits(bytes=64 * MIB, layers=512, streams=32)
+PAGE = Limits(bytes=64 * MIB, layers=512, streams=32, matrices=2**20)
 """On a page, where others wait for the same server."""
 
-NONE = Limits(bytes=math.inf, layers=math.inf, streams=math.inf)
+NONE = Limits(bytes=math.inf, layers=math.inf, streams=math.inf, matrices=math.inf)
 """On one's own machine."""
 
 LONGEST_NAME = 60

@@ -202,6 +202,7 @@ def bomb() -> bytes:
         (npz(h_res=np.zeros((2, 3, 4))), "square"),
         (npz(h_res=np.zeros((0, 4, 4))), "empty"),
         (npz(h_res=np.zeros((513, 2, 2))), "513 layers; at most 512"),
+        (npz(h_res=np.zeros((2**12, 2**8 + 1, 1, 1), "f2")), "matrices; at most 1,048,576"),
         (npz(h_res=np.zeros((1, 33, 33))), "n = 33 streams; at most 32"),
         (npz(h_res=np.zeros((2, 2, 2), int)), "float32"),
         (npz(h_res=np.zeros(3, [("a", "f4")])), "none that NumPy writes"),
@@ -222,7 +223,7 @@ def bomb() -> bytes:
         (b'{"record": 1}', "no record of the lab"),
         (b"{" + b'"' * 99, "no record of the lab"),
     ],
-    ids=range(30),
+    ids=range(31),
 )
 def test_a_file_that_is_wrong_gets_a_sentence(data: bytes, said: str) -> None:
     with pytest.raises(UnreadableError, match=said) as refused:

@@ -90,6 +90,9 @@ def test_a_file_in_pieces_comes_whole_and_a_later_one_replaces_it() -> None:
     assert incoming.add(piece(2, b"one ", False)) is None
     assert incoming.add(piece(2, b"two", True)) == ("name", bytearray(b"one two"))
     assert incoming.data == b""
+    with pytest.raises(RefusedError, match="still being read"):
+        incoming.add(piece(3, b"too soon", True))
+    incoming.done()
     incoming.add(piece(3, b"x" * 60, False))
     with pytest.raises(RefusedError, match="larger"):
         incoming.add(piece(3, b"x" * 60, False))

@@ -144,6 +144,8 @@ class MyModelView(View):
             found = await in_line(_read, data, name)
         except UnreadableError as error:
             problem = str(error)
+        finally:
+            self._incoming.done()
         pn.state.execute(partial(self._opened, name, found, problem), schedule=True)
 
     def _opened(self, name: str, found: xr.Dataset | None, problem: str) -> None:
