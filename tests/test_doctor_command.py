@@ -17,6 +17,8 @@ from mhc_demo.cli import main
 ROOT = Path(__file__).parent.parent
 
 MODELS = """
+    from types import SimpleNamespace
+
     import torch
     from mhc_demo import nn as mnn
 
@@ -38,6 +40,15 @@ MODELS = """
 
     def alone():
         return Network(lambda l: l)
+
+    class Words(Network):
+        def __init__(self):
+            super().__init__(lambda l: l)
+            self.config = SimpleNamespace(vocab_size=5)
+            self.embed = torch.nn.Embedding(5, 4)
+
+        def forward(self, input_ids):
+            return super().forward(self.embed(input_ids))
 
     def misfit():
         return Network(lambda l: l), torch.ones(2, 3, 5)
@@ -70,7 +81,9 @@ def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.delitem(sys.modules, name, raising=False)
 
 
-@pytest.mark.parametrize(("factory", "code"), [("sound", 0), ("Holder.made", 0), ("forgotten", 1)])
+@pytest.mark.parametrize(
+    ("factory", "code"), [("sound", 0), ("Holder.made", 0), ("Words", 0), ("forgotten", 1)]
+)
 def test_the_exit_code_says_whether_there_is_a_mistake(
     factory: str, code: int, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -148,7 +148,7 @@ def _said(error: Exception) -> str:
     at, trace = "", error.__traceback__
     while trace is not None:
         path = Path(trace.tb_frame.f_code.co_filename)
-        if path.is_file() and PACKAGE not in path.parents:
+        if path.is_file() and PACKAGE not in path.parents and path.parent.name != "importlib":
             at = f" ({path.name}, line {trace.tb_lineno})"
         trace = trace.tb_next
     message = str(error).strip() or "no message"

@@ -7,8 +7,11 @@ mappings, and `CrossedConnection` takes some from either.  So one hook per layer
 matrices that are applied.  All start as the plain residual network: any later difference was
 learned.
 
+Models of other packages are recorded too (`record_mappings`, `adapters`), and some of their weights
+fit into these layers (`from_deepseek_v4`, `from_hyper_connections`).
+
 Expand the streams once, before the first layer, and reduce them once, after the last.  Streams
-that are reduced after every block never form a composite mapping.
+that are reduced after every block never form a composite mapping.  `StreamStack` does all that.
 """
 
 from .converting import from_deepseek_v4, from_hyper_connections

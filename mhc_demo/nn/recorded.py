@@ -57,6 +57,7 @@ class RecordedMappings(Sequence[Tensor]):
         self._every_call, self._accumulate = every_call, accumulate
         self._batches: list[dict[tuple[int, int], Layer]] = []
         self._counts: dict[int, int] = {}
+        self._joined: dict[tuple[int, int], Layer] | None = None
 
     # How it is filled.
 
@@ -65,10 +66,12 @@ class RecordedMappings(Sequence[Tensor]):
             self._batches.clear()
         self._batches.append({})
         self._counts.clear()
+        self._joined = None
 
     def _keep(self, index: int, seen: Seen, statistics: bool, logits: bool) -> None:
         if not self._batches:  # layers that are called without the model
             self._begin()
+        self._joined = None
         call = self._counts.get(index, 0)
         self._counts[index] = call + 1
         call = call if self._every_call else 0
@@ -231,11 +234,13 @@ class RecordedMappings(Sequence[Tensor]):
         """The latest call of the model, or all of them one after the other."""
         if len(self._batches) < 2:
             return self._batches[0] if self._batches else {}
-        layers: dict[tuple[int, int], list[Layer]] = {}
-        for batch in self._batches:
-            for key, each in batch.items():
-                layers.setdefault(key, []).append(each)
-        return {key: _joined(each) for key, each in layers.items()}
+        if self._joined is None:
+            layers: dict[tuple[int, int], list[Layer]] = {}
+            for batch in self._batches:
+                for key, each in batch.items():
+                    layers.setdefault(key, []).append(each)
+            self._joined = {key: _joined(each) for key, each in layers.items()}
+        return self._joined
 
 
 def _copy(tensor: Tensor) -> Tensor:
@@ -252,21 +257,21 @@ def _statistics(name: str, seen: Seen) -> StreamStatistics:
             "them: record it without streams=True"
         )
     h = seen.streams.detach()
-    h = h.to(torch.promote_types(h.dtype, torch.float32)).flatten(0, -3)
+    h = h.to(torch.promote_types(h.dtype, torch.float32)).reshape(-1, *h.shape[-2:])
     norms = torch.linalg.vector_norm(h, dim=-1)  # (tokens, n)
     unit = h / norms.clamp_min(torch.finfo(h.dtype).tiny).unsqueeze(-1)
     return StreamStatistics(
         norm=norms.mean(0),
         cosine=(unit @ unit.mT).mean(0),
-        read=None if seen.pre is None else _shares(seen.pre.flatten(0, -2).to(h.dtype), norms),
-        write=None if seen.post is None else _shares(seen.post.flatten(0, -2).to(h.dtype)),
+        read=None if seen.pre is None else _shares(seen.pre, norms),
+        write=None if seen.post is None else _shares(seen.post, torch.ones_like(norms)),
         tokens=len(h),
     )
 
 
-def _shares(weights: Tensor, norms: Tensor | float = 1.0) -> Tensor:
-    """Mean shares, (tokens, n) or (1, n) -> (n,); none if all weights are 0."""
-    parts = (weights.detach() * norms).abs()
+def _shares(weights: Tensor, norms: Tensor) -> Tensor:
+    """Mean shares of weights (..., n) or (n,) times norms (tokens, n), (n,); 0 if all are 0."""
+    parts = (weights.detach().to(norms.dtype).reshape(-1, norms.shape[-1]) * norms).abs()
     total = parts.sum(-1, keepdim=True)
     return (parts / total.clamp_min(torch.finfo(parts.dtype).tiny)).mean(0)
 
@@ -288,9 +293,9 @@ def _joined(calls: list[Layer]) -> Layer:
 
 def _concatenated(parts: list[Tensor], axes: int) -> Tensor:
     """`parts` along one token axis; the last of them if they are static, with `axes` axes."""
-    if parts[-1].ndim == axes:
+    if all(each.ndim == axes for each in parts):
         return parts[-1]
-    return torch.cat([each.flatten(0, -axes - 1) for each in parts])
+    return torch.cat([each.reshape(-1, *each.shape[-axes:]) for each in parts])
 
 
 def _concatenated_or_none(parts: list[Tensor | None], axes: int) -> Tensor | None:

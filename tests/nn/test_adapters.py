@@ -274,6 +274,13 @@ def test_statistics_of_the_streams_are_those_of_the_definition():
     torch.testing.assert_close(found.write, (post / post.sum(-1, keepdim=True)).mean((0, 1)))
     assert found.tokens == 10
     assert recorded(model, h).streams is None
+    for kind in ("hc-static", "residual"):  # mappings without token axes, streams with and without
+        model = randomised(network(kind, depth=1))
+        for given in (h, h[0, 0]):
+            (found,) = recorded(model, given, streams=True).streams
+            assert found.read.sum() == pytest.approx(1)
+            assert found.write.sum() == pytest.approx(1)
+    model = nn.Sequential(layer)
     with torch.no_grad():  # nothing divides by zero
         zero = recorded(model, torch.zeros(2, 4, 8), streams=True).streams[0]
     assert zero.cosine.abs().max() == 0
@@ -357,6 +364,7 @@ def test_a_model_that_was_compiled_before_is_recorded():
             torch.testing.assert_close(maps.stack(), expected.stack())
 
 
+@pytest.mark.filterwarnings("ignore:.gradient_checkpointing_enable. is deprecated:FutureWarning")
 @pytest.mark.parametrize("reentrant", [False, True])
 def test_checkpointed_models_of_others_are_recorded_once(reentrant):
     model = foreign.deepseek_v4(layers=2).train()
@@ -376,3 +384,24 @@ def test_checkpointed_hyper_connections_are_recorded_once(kind):
     with mnn.record_mappings(layer, every_call=True) as maps:
         run(h).sum().backward()
     assert maps.calls == [1]
+
+
+def test_a_family_can_be_added_from_any_module():
+    class Foreign(nn.Module):
+        def forward(self, h):
+            return torch.eye(3).roll(1, 0)
+
+    @adapters.family("foreign")
+    def find(path, module):
+        if not isinstance(module, Foreign):
+            return None
+        read = adapters.on_output(module, lambda h, output: adapters.Seen(res=output, streams=h))
+        return adapters.Site(path, "foreign", module, read)
+
+    try:
+        maps = recorded(nn.Sequential(Foreign()), torch.randn(3, 8), streams=True)
+    finally:
+        del adapters.FAMILIES["foreign"]
+    assert (maps.names, maps.family) == (["0"], "foreign")
+    assert maps.H_pre == maps.H_post == [None]
+    assert maps.streams[0].read is None

@@ -70,8 +70,8 @@ class Layer:
     mixes: bool = True
     """False if the layer has no H_res but the identity by design."""
     spread: float | None = None
-    """How much the streams that the layer is given differ: the RMS over tokens and features of
-    their deviation from the mean over the streams, relative to the RMS of that mean."""
+    """How much the streams that the layer is given differ: the RMS of their deviation from the mean
+    over the streams, relative to the RMS of all of them."""
     energy: tuple[float, ...] | None = None
     """Each stream's share of the sum of squares of what the layer is given."""
     sensitivity: Mapping[str, float] | None = None

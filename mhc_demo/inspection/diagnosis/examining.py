@@ -23,6 +23,10 @@ from .running import SEED, Call, Runs, default_loss, floating
 
 Loss = Callable[[Any], Tensor]
 
+TOKENS = 64
+"""Of how many tokens the streams are kept, evenly apart: of all, they would fill the memory of a
+large model once for each layer."""
+
 DIRECTIONS = 4
 """In how many random directions H_res is differentiated: with one, 3 x 3 matrices and smaller ones
 can look like what they are not."""
@@ -41,20 +45,17 @@ def examine(
     """
     runs = Runs(model, inputs, sites)
     seen: dict[Call, Seen] = {}
-    spans: dict[Call, float] = {}
+    layers: dict[Call, Layer] = {}
 
     def keep(call: Call, each: Seen) -> None:
         seen[call] = _copied(each)
-        if each.logits is not None:
-            logits = each.logits().flatten(-2)
-            spans[call] = float((logits.amax(-1) - logits.amin(-1)).max())
+        layers[call] = _layer(call, each, sites[call[0]])
 
     output = runs.plain(keep)
     if not seen:
         raise ValueError(
             f"{type(model).__name__} calls none of its {len(sites)} layers on these inputs"
         )
-    layers = {call: _layer(call, each, runs, spans.get(call)) for call, each in seen.items()}
     trainable = any(each.requires_grad for each in model.parameters())
     remarks = tuple(dict.fromkeys(each.remark for each in sites if each.remark))
     slope = None
@@ -67,7 +68,7 @@ def examine(
             for call, decay in decays(runs, seen, layers, optimiser).items():
                 layers[call] = replace(layers[call], decay=decay)
     return Examination(
-        type(model).__name__,
+        type(getattr(model, "_orig_mod", model)).__name__,  # that of a compiled model
         tuple(layers.values()),
         trainable,
         slope,
@@ -77,13 +78,16 @@ def examine(
 
 
 def _copied(seen: Seen) -> Seen:
-    parts = (seen.res, seen.pre, seen.post, seen.streams)
-    return Seen(*(None if x is None else x.detach().clone() for x in parts))  # type: ignore[arg-type]
+    """H_res, and the streams of some tokens, (tokens, n, C)."""
+    streams = seen.streams
+    if streams is not None:
+        streams = streams.detach().reshape(-1, *streams.shape[-2:])
+        streams = streams[:: max(1, -(-len(streams) // TOKENS))].clone()
+    return Seen(seen.res.detach().clone(), streams=streams)
 
 
-def _layer(call: Call, seen: Seen, runs: Runs, logits: float | None) -> Layer:
-    index, number = call
-    site = runs.sites[index]
+def _layer(call: Call, seen: Seen, site: Site) -> Layer:
+    _, number = call
     n = seen.res.shape[-1]
 
     def tokens(x: Tensor | None, shape: tuple[int, ...]) -> Tensor | None:
@@ -97,11 +101,18 @@ def _layer(call: Call, seen: Seen, runs: Runs, logits: float | None) -> Layer:
         tokens(seen.post, (n,)),
         site.doubly_stochastic,
         site.iterations,
-        logits,
+        _span(seen),
         site.mixes,
         None if seen.streams is None else spread(seen.streams),
         None if seen.streams is None else energy(seen.streams),
     )
+
+
+def _span(seen: Seen) -> float | None:
+    if seen.logits is None:
+        return None
+    logits = seen.logits().flatten(-2)
+    return float((logits.amax(-1) - logits.amin(-1)).max())
 
 
 def _finite(layer: Layer) -> bool:

@@ -20,17 +20,16 @@ def relative(difference: Tensor, to: Tensor) -> float:
 
 
 def spread(streams: Tensor) -> float:
-    """How much streams (..., n, C) differ, relative to what they have in common.
+    """How much streams (..., n, C) differ: 0 if all are equal, at most 1.
 
-    The RMS of the deviation from the mean over the streams, over the RMS of all of them: 0 if all
-    are equal, at most 1.
+    The RMS of the deviation from the mean over the streams, over the RMS of all of them.
     """
     return relative(streams - streams.mean(-2, keepdim=True), streams)
 
 
 def energy(streams: Tensor) -> tuple[float, ...]:
     """Each stream's share of the sum of squares of (..., n, C); nothing if that is 0."""
-    squares = streams.double().square().sum(-1).flatten(0, -2).sum(0)
+    squares = streams.double().square().sum(-1).reshape(-1, streams.shape[-2]).sum(0)
     total = float(squares.sum())
     return tuple((squares / total).tolist()) if total > 0.0 else ()
 

@@ -3,7 +3,8 @@
 A family is a function that looks at one module and returns a `Site` if it is one of its layers.
 It recognises layers by the names of their classes and attributes and imports nothing, so a family
 whose package is not installed costs nothing, and a copy of its code in another project is
-recognised too.  To add a family, add a file here with a function under `@family(...)`.
+recognised too.  To add a family, add a file here with a function under `@family(...)`, or have one
+in any other module.
 """
 
 from __future__ import annotations
@@ -14,7 +15,17 @@ from pkgutil import iter_modules
 
 from torch import nn
 
-from .site import FAMILIES, Change, Keep, Seen, Site, modules_by_path
+from .site import (
+    FAMILIES,
+    Change,
+    Keep,
+    Seen,
+    Site,
+    altered_output,
+    family,
+    modules_by_path,
+    on_output,
+)
 
 for _each in iter_modules(__path__):
     import_module(f"{__name__}.{_each.name}")
@@ -33,4 +44,14 @@ def sites_of(model: nn.Module) -> Iterator[Site]:
                 break
 
 
-__all__ = ["FAMILIES", "Change", "Keep", "Seen", "Site", "sites_of"]
+__all__ = [
+    "FAMILIES",
+    "Change",
+    "Keep",
+    "Seen",
+    "Site",
+    "altered_output",
+    "family",
+    "on_output",
+    "sites_of",
+]

@@ -44,9 +44,15 @@ def find(path: str, module: nn.Module) -> Site | None:
         module,
         attach,
         alter=alter,
-        doubly_stochastic=None if mhc else False,  # the constraint may be any function
+        doubly_stochastic=_doubly_stochastic(module) if mhc else False,
         iterations=options.get("iters"),
     )
+
+
+def _doubly_stochastic(module: Any) -> bool | None:
+    """Whether H_res is; None if the constraint is another function than the package's own."""
+    function = getattr(module.residual_mix_constraint_fn, "func", None)
+    return True if "sinkhorn" in getattr(function, "__name__", "") else None
 
 
 def check_layout(path: str, module: Any) -> None:

@@ -35,8 +35,16 @@ class Net(nn.Module):
         return self.head(mnn.reduce_streams(h))
 
 
-def layers(make=mnn.ManifoldHyperConnection, depth=DEPTH, **options):
-    return [make(mlp(WIDTH), WIDTH, STREAMS, layer=index, **options) for index in range(depth)]
+def layers(make=mnn.ManifoldHyperConnection, depth=DEPTH, branch=mlp, **options):
+    return [make(branch(WIDTH), WIDTH, STREAMS, layer=index, **options) for index in range(depth)]
+
+
+def silent(width):
+    """A branch that starts at zero, as many do: until the first step the streams stay equal."""
+    branch = mlp(width)
+    nn.init.zeros_(branch[-1].weight)
+    nn.init.zeros_(branch[-1].bias)
+    return branch
 
 
 def ours(make=mnn.ManifoldHyperConnection, **options):
@@ -49,7 +57,7 @@ def inputs():
 
 def trained(model, steps=5, lr=0.01):
     x = inputs()
-    target = x.flip(-1)[..., :3]
+    target = x.flip(-1)[..., : model(x).shape[-1]]
     optimiser = torch.optim.AdamW(mnn.parameter_groups(model, 0.01), lr=lr)
     for _ in range(steps):
         optimiser.zero_grad()
@@ -144,6 +152,25 @@ class Hot(Mappings):
         return mhc.sinkhorn_knopp(logits / 0.05, 20)
 
 
+class Saturated(Hot):
+    """The same, at a permutation."""
+
+    def bounded(self, logits):
+        return super().bounded(logits.roll(1, -1))
+
+
+class Fixed(Mappings):
+    """A mixing that is the same for ever; or by mistake, no parameter."""
+
+    def __init__(self, width, streams, layer=0):
+        super().__init__(width, streams, layer)
+        self.matrix = self.bounded(self.res.detach())
+
+    def forward(self, h):
+        pre, post, _ = super().forward(h)
+        return pre, post, self.matrix
+
+
 class Exchanged(Mappings):
     def forward(self, h):
         pre, post, res = super().forward(h)
@@ -193,9 +220,15 @@ class TwoStacks(nn.Module):
         return self.second(self.between(self.first(x)))
 
 
-def uniform():
-    """Static mappings that read all streams alike."""
-    model = ours(dynamic=False)
+def silent_head(model):
+    """A head that starts at zero: nothing that the layers do shows in the output."""
+    nn.init.zeros_(model.head.weight)
+    return model
+
+
+def uniform(**options):
+    """Mappings that read all streams alike."""
+    model = ours(**options)
     with torch.no_grad():
         for layer in model.layers:
             layer.mappings.b_pre.fill_(-1.1)
@@ -395,6 +428,8 @@ class Case:
     certainty: str = "mistake"
     inputs: object = inputs
     options: dict = dataclasses.field(default_factory=dict)
+    long: bool = False
+    """Fails where another case does too."""
 
 
 MISTAKES = {
@@ -407,16 +442,19 @@ MISTAKES = {
     "detached": Case(functools.partial(custom, Detached), "no_gradient"),
     "cut behind": Case(functools.partial(custom, Mappings, CutBehind), "no_gradient"),
     "hot": Case(functools.partial(custom, Hot), "frozen"),
+    "saturated": Case(functools.partial(custom, Saturated), "frozen", long=True),
+    "fixed": Case(functools.partial(custom, Fixed), "no_gradient", "look at this"),
     "all but the identity": Case(functools.partial(ours, mixing=1e-9), "frozen"),
     "exchanged": Case(functools.partial(custom, Exchanged), "order"),
     "sharp": Case(functools.partial(custom, Mappings, spread=12.0), "sharp"),
     "collapsing": Case(lambda: Collapsing(layers()), "collapsed"),
     "collapsing in blocks of two": Case(lambda: Collapsing(layers(depth=6), 2), "collapsed"),
-    "collapsing hc": Case(lambda: Collapsing(layers(mnn.HyperConnection)), "collapsed"),
+    "collapsing hc": Case(lambda: Collapsing(layers(mnn.HyperConnection)), "collapsed", long=True),
     "uniform": Case(uniform, "identical"),
+    "uniform, static": Case(functools.partial(uniform, dynamic=False), "identical", long=True),
     "layer forgotten": Case(forgotten, "reading"),
-    "layer forgotten, hc": Case(lambda: forgotten(mnn.HyperConnection), "reading"),
-    "layer forgotten, trained": Case(lambda: trained(forgotten()), "reading"),
+    "layer forgotten, hc": Case(lambda: forgotten(mnn.HyperConnection), "reading", long=True),
+    "layer forgotten, trained": Case(lambda: trained(forgotten()), "reading", long=True),
     "one stream": Case(first_stream_only, "carrying"),
     "not a number": Case(infinite, "not_finite"),
     "residual": Case(
@@ -425,15 +463,17 @@ MISTAKES = {
         "look at this",
     ),
     "deepseek unapplied": Case(
-        lambda: deepseek(merged(lambda comb, h: h)), "not_applied", inputs=token_ids
+        lambda: deepseek(merged(lambda comb, h: h)), "not_applied", inputs=token_ids, long=True
     ),
     "deepseek not transposed": Case(
         lambda: deepseek(merged(lambda comb, h: comb @ h)), "transposed", inputs=token_ids
     ),
     "hyper-connections mhc unapplied": Case(lambda: Lucid("mhc", unmixed), "not_applied"),
-    "hyper-connections hc unapplied": Case(lambda: Lucid("hc", unmixed), "not_applied"),
+    "hyper-connections hc unapplied": Case(lambda: Lucid("hc", unmixed), "not_applied", long=True),
     "hyper-connections v2 unapplied": Case(lambda: Lucid("v2", unmixed), "not_applied"),
-    "hyper-connections mhc, one index": Case(lambda: Lucid("mhc", index=False), "reading"),
+    "hyper-connections mhc, one index": Case(
+        lambda: Lucid("mhc", index=False), "reading", long=True
+    ),
     "hyper-connections mhc, softmax": Case(
         lambda: Lucid("mhc", residual_mix_constraint_fn=lambda x: x.softmax(-1)),
         "one_axis",
@@ -446,13 +486,21 @@ SOUND = {
     "hc": Case(functools.partial(ours, mnn.HyperConnection), ""),
     "hc static": Case(functools.partial(ours, mnn.HyperConnection, dynamic=False), ""),
     "mhc": Case(ours, ""),
-    "mhc static": Case(functools.partial(ours, dynamic=False), ""),
+    "mhc static": Case(functools.partial(ours, dynamic=False), "", long=True),
     "mhc-lite": Case(functools.partial(ours, projection="mhc-lite"), ""),
     "released": Case(functools.partial(ours, projection="released"), ""),
-    "hc trained": Case(lambda: trained(ours(mnn.HyperConnection)), ""),
+    "hc trained": Case(lambda: trained(ours(mnn.HyperConnection)), "", long=True),
     "mhc trained": Case(lambda: trained(ours()), ""),
-    "mhc trained longer": Case(lambda: trained(ours(), 40), ""),
+    "mhc trained longer": Case(lambda: trained(ours(), 40), "", long=True),
     "custom": Case(functools.partial(custom, Mappings), ""),
+    "hc, silent branches": Case(lambda: ours(mnn.HyperConnection, branch=silent), ""),
+    "mhc, silent branches": Case(lambda: ours(branch=silent), ""),
+    "mhc, silent head": Case(lambda: silent_head(ours()), ""),
+    "dropout": Case(lambda: ours(branch=functools.partial(mlp, dropout=0.3)), ""),
+    "one token": Case(ours, "", inputs=lambda: inputs()[0, 0]),
+    "half precision": Case(lambda: ours().bfloat16(), "", inputs=lambda: inputs().bfloat16()),
+    "deepseek, half precision": Case(lambda: deepseek().bfloat16(), "", inputs=token_ids),
+    "hyper-connections mhc, trained": Case(lambda: trained(Lucid("mhc"), 10), "", long=True),
     "deepseek": Case(deepseek, "", inputs=token_ids),
     "hyper-connections hc": Case(lambda: Lucid("hc"), ""),
     "hyper-connections mhc": Case(lambda: Lucid("mhc"), ""),

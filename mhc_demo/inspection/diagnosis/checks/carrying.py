@@ -9,8 +9,8 @@ NOTHING = 1e-3
 """What the other streams hold together, as a share of the sum of squares: 0.1 % is 3 % of the
 size, and in every layer, the first included, nobody has expanded or written to them."""
 LITTLE = 0.1
-"""Their share where it is worth a look: on average one of n - 1 streams has then less than a third
-of the size of the one that leads, divided by the root of n - 1."""
+"""Their share where it is worth a look: all of them together have then a third of the size of the
+one that leads."""
 
 
 @check(

@@ -13,8 +13,8 @@ from ..registry import CannotTellError, Check, Found, check, mixing_layers, plai
 
 EQUAL = 1e-5
 """Streams are equal if they differ by less than this part of them: float32 rounds by 6e-8 in each
-operation, a hundred layers add up to less than this, and the smallest dynamic parts that were
-found to tell streams apart made a difference of about 1e-6 in one step, which is far more later."""
+operation, so that a hundred layers add up to less than this; five layers came to 2e-7.  Two steps
+of AdamW at a learning rate of 0.001 made 1.5e-4 or more of it in sound networks."""
 EVEN = 1e-4
 """A mapping or a gradient treats the streams alike if its entries differ by less, relative to the
 largest.  In a sound start one stream is read nine times as much as the others, or alone."""
