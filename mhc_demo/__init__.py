@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .export.site import export_site
     from .export.story import export_story
     from .inspection.diagnosis import Diagnosis, diagnose
+    from .inspection.inspecting import inspect, plot
     from .numerics.comparison import compare, distance_from_doubly_stochastic, phase_map
     from .numerics.devices import DEVICES
     from .numerics.gains import METRICS, Composite, amax_gain, compose
@@ -43,6 +44,7 @@ _HOMES = {
     "export.site": ("export_site",),
     "export.story": ("export_story",),
     "inspection.diagnosis": ("Diagnosis", "diagnose"),
+    "inspection.inspecting": ("inspect", "plot"),
     "numerics.gains": ("METRICS", "Composite", "amax_gain", "compose"),
     "numerics.half_steps": ("half_steps",),
     "numerics.mixing": ("INITS", "gaussian_growth", "sample_mixing"),
@@ -85,6 +87,7 @@ __all__ = [
     "gain_surface",
     "gaussian_growth",
     "half_steps",
+    "inspect",
     "lab",
     "layer_axis_gains",
     "layer_gains",
@@ -92,6 +95,7 @@ __all__ = [
     "mixing_surface",
     "nn",
     "phase_map",
+    "plot",
     "project",
     "propagate",
     "sample_mixing",

@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
-from typing import Any, TextIO
+from typing import Any, BinaryIO, TextIO
 
 import numpy as np
 
@@ -174,12 +174,17 @@ def read_ends(path: str | Path) -> Record:
     It is quick however long the run was.  Raises what `read_record` does.
     """
     with open(path, "rb") as file:
-        try:
-            record = record_of(parsed(file.readline(LONGEST_LINE).decode(errors="replace")))
-        except BAD as error:
-            raise ValueError(f"{path} is no record of the lab: {error}") from None
-        file.seek(max(file.tell(), file.seek(0, os.SEEK_END) - LONGEST_LINE))
-        last = file.read().decode(errors="replace")
+        return ends_of(file, str(path))
+
+
+def ends_of(file: BinaryIO, name: str) -> Record:
+    """`read_ends` of a file that is open, and is called `name` in errors."""
+    try:
+        record = record_of(parsed(file.readline(LONGEST_LINE).decode(errors="replace")))
+    except BAD as error:
+        raise ValueError(f"{name} is no record of the lab: {error}") from None
+    file.seek(max(file.tell(), file.seek(0, os.SEEK_END) - LONGEST_LINE))
+    last = file.read().decode(errors="replace")
     try:
         end = _step_or_summary(parsed(last.rstrip("\n").rpartition("\n")[2]), record)
     except BAD:
