@@ -92,3 +92,12 @@ def test_a_head_weighs_every_token_by_its_streams():
         head(torch.zeros(2, 3, 8))
     with pytest.raises(ValueError, match="eps must be finite and at least 0"):
         mnn.StreamHead(8, 4, eps=-1.0)
+
+
+def test_a_stack_goes_on_with_the_streams_where_a_branch_returns_more():
+    class Attention(nn.MultiheadAttention):
+        def forward(self, x):
+            return super().forward(x, x, x)
+
+    stack = mnn.StreamStack([Attention(8, 2, batch_first=True) for _ in range(2)], 8)
+    assert stack(torch.randn(2, 5, 8)).shape == (2, 5, 8)

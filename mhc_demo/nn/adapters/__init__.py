@@ -10,6 +10,7 @@ in any other module.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib import import_module
 from pkgutil import iter_modules
 
@@ -23,8 +24,8 @@ from .site import (
     Site,
     altered_output,
     family,
-    modules_by_path,
     on_output,
+    without_wrappers,
 )
 
 for _each in iter_modules(__path__):
@@ -36,11 +37,11 @@ def sites_of(model: nn.Module) -> Iterator[Site]:
 
     A module that is used in several places is found once.
     """
-    for path, module in modules_by_path(model):
+    for path, module in model.named_modules():
         for find in FAMILIES.values():
             site = find(path, module)
             if site is not None:
-                yield site
+                yield replace(site, name=without_wrappers(model, path))
                 break
 
 

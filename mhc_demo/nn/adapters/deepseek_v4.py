@@ -2,7 +2,7 @@
 
 The modules `attn_hc` and `ffn_hc` return (post, comb, what the branch reads).  The decoder layer
 applies comb transposed, so what is recorded is its transpose.  H_pre is not returned; it is
-computed again, which takes two small calls.
+computed again from the normalised streams, as soon as they are there.
 """
 
 from __future__ import annotations
@@ -24,26 +24,28 @@ def find(path: str, module: Any) -> Site | None:
     if not is_deepseek(module):
         return None
 
-    normed: list[Tensor] = []
+    reading: list[Tensor] = []
 
     def read(streams: Any, output: Any) -> Seen:
         post, comb, _ = output
-        x = normed.pop() if normed else module.input_norm(streams.flatten(-2).float())
-        normed.clear()
+        pre = reading.pop() if reading else _reading(module, _normed(module, streams))
+        reading.clear()
         return Seen(
             res=comb.mT,
-            pre=_reading(module, x),
+            pre=pre,
             post=post,
             streams=streams,
-            logits=partial(_logits, module, x),
+            logits=partial(_logits, module, streams),
         )
 
     def hold(norm: Any, args: Any, x: Tensor) -> None:
         if not in_backward():
-            normed.append(x.detach())
+            with torch.no_grad():
+                reading.append(_reading(module, x))
 
     def attach(keep: Keep) -> list[Handle]:
-        # The norm of all streams is most of what H_pre costs, and the module computes it anyway.
+        # The norm of all streams is most of what H_pre costs, and the module computes it anyway;
+        # to keep it until the module returns would cost memory.
         return [module.input_norm.register_forward_hook(hold), *on_output(module, read)(keep)]
 
     return Site(
@@ -66,14 +68,19 @@ def is_deepseek(module: Any) -> bool:
 def _reading(module: Any, x: Tensor) -> Tensor:
     """H_pre, (..., n), from the normalised streams, (..., nC), as the module computes it."""
     part = slice(module.hc_mult)
-    return torch.sigmoid(_gated(module, x, part, 0)) + module.hc_eps
+    return _gated(module, x, part, 0).sigmoid_().add_(module.hc_eps)
 
 
-def _logits(module: Any, x: Tensor) -> Tensor:
+def _logits(module: Any, streams: Tensor) -> Tensor:
     """What comb is normalised from, (..., n, n), transposed like it."""
     n = module.hc_mult
-    return _gated(module, x, slice(2 * n, None), 2).unflatten(-1, (n, n)).mT
+    return _gated(module, _normed(module, streams), slice(2 * n, None), 2).unflatten(-1, (n, n)).mT
+
+
+def _normed(module: Any, streams: Tensor) -> Tensor:
+    return module.input_norm(streams.flatten(-2).float())
 
 
 def _gated(module: Any, x: Tensor, part: slice, gate: int) -> Tensor:
-    return linear(x, module.fn[part].float()) * module.scale[gate] + module.base[part]
+    products = linear(x, module.fn[part].float())
+    return products.mul_(module.scale[gate]).add_(module.base[part])

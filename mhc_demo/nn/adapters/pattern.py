@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from .site import Seen, Site, altered_output, modules_by_path, on_output
+from .site import Seen, Site, altered_output, on_output, without_wrappers
 
 Read = Callable[[Any], Any]
 """From a module's output to H_res, or to (H_pre, H_res, H_post) with None where there is none."""
@@ -34,7 +34,7 @@ def sites_matching(
         )
     if read is not None and not callable(read):
         raise TypeError(f"read must be a function of a module's output, not {read!r}")
-    paths = list(modules_by_path(model))
+    paths = [(without_wrappers(model, path), each) for path, each in model.named_modules()]
     chosen = [
         (path, module)
         for path, module in paths

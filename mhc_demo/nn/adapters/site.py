@@ -6,7 +6,7 @@ from the left, new = H_res @ old.  Where a model keeps the transpose, its adapte
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass
 from functools import lru_cache
@@ -170,12 +170,11 @@ def has(module: nn.Module, *names: str) -> bool:
     return all(hasattr(module, name) for name in names)
 
 
-def modules_by_path(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """The modules of `model` and their paths, without what DDP, torch.compile and others add."""
+def without_wrappers(model: nn.Module, path: str) -> str:
+    """The path of a module of `model` without what DDP, torch.compile and others add to it."""
     prefix = "module." if is_named(model, "DataParallel") else ""
-    for path, module in model.named_modules():
-        parts = path.removeprefix(prefix).split(".")
-        yield ".".join(part for part in parts if part not in _WRAPPERS), module
+    parts = path.removeprefix(prefix).split(".")
+    return ".".join(part for part in parts if part not in _WRAPPERS)
 
 
 _WRAPPERS = {"_orig_mod", "_checkpoint_wrapped_module", "_fsdp_wrapped_module"}
