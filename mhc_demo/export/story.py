@@ -60,7 +60,7 @@ def story_data(way: str, device: str) -> str:
     pool: dict[str, int] = {}
     parts = {name: _part(name, device, pool) for name in names}
     data = {
-        "scenes": [scene for scene in scenes_for_browser() if scene["name"] in names],
+        "scenes": [scene for scene in scenes_for_browser(live=False) if scene["name"] in names],
         "way": way,
         "parts": parts,
     }

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
-from ...story.formulas import FORMULAS
-from ...story.glossary import explained
+from ...story.formulas import formulas_html
 from .base import View, html
 
 
@@ -19,17 +17,4 @@ class FormulasView(View):
     of_experiment = False
 
     def build(self, data: Any) -> Any:
-        return html(_formulas())
-
-
-@cache
-def _formulas() -> str:
-    return (
-        '<div class="formulas">'
-        + "".join(
-            f'<section><h3>{each.title}</h3><div class="drawn">{each.markup()}</div>'
-            f'<p>{explained(each.text)}</p><p class="source">{each.source}</p></section>'
-            for each in FORMULAS.values()
-        )
-        + "</div>"
-    )
+        return html(formulas_html())

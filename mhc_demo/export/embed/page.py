@@ -48,9 +48,12 @@ class Content:
         """For each number of streams the plots' notes, and last the caption."""
 
     @property
-    def table(self) -> str:
-        """The id of the table of the gain surfaces, in the data."""
-        return self._shared.table.id
+    def common(self) -> dict[str, str]:
+        """The ids of tables that other views show as well, by a name for each."""
+        found = {"gains": self._shared.table.id}
+        for plot in self.plots:
+            found |= plot.common()
+        return found
 
     def still(self) -> str:
         """What stands there without scripts: nothing of an experiment that the file hides."""
