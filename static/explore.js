@@ -223,6 +223,21 @@ mhc.explore = (host, index, read) => {
     Bokeh.documents.splice(Bokeh.documents.indexOf(doc), 1);
   }
 
+  let last = new Map(); // what was read for the view that is shown, by address
+
+  // Reads the files of a view; what the view that is shown has too is there already.
+  async function read_all(file) {
+    const now = new Map(Object.values(file).map((k) => [names[k], last.get(names[k]) ?? read(names[k])]));
+    last = now;
+    const found = await Promise.all(Object.entries(file).map(
+      async ([what, k]) => [what, await now.get(names[k])])).catch((error) => {
+      last = new Map();
+      throw error;
+    });
+    // The part is changed when it is drawn.
+    return found.map(([what, each]) => [what, what === "part" ? structuredClone(each) : each]);
+  }
+
   function go() {
     note(history.pushState);
     return show();
@@ -239,8 +254,7 @@ mhc.explore = (host, index, read) => {
     const file = view().files[is_about() ? present.at : 0][present.made[present.view]];
     let found = null;
     try {
-      if (file) found = await Promise.all(Object.entries(file).map(
-        async ([what, k]) => [what, await read(names[k])]));
+      if (file) found = await read_all(file);
     } catch {
       if (mine === turn) fail("This could not be loaded: there is no network, and it was not seen before.");
       return;
