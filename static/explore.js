@@ -60,12 +60,25 @@ mhc.explore = (host, index, read) => {
   function choose(k, choice) {
     const before = chosen_now();
     take(nearest(before.with(k, choice), [k]));
-    const now = chosen_now();
-    const moved = now.flatMap((_, i) => (i !== k && before[i] !== now[i] ? [i] : []));
-    const lost = moved.map((i) => `${asked()[i].label} ${value_of(before, i).title}`);
-    say(moved.length ? `${moved.map((i) => `${asked()[i].label} is now ${value_of(now, i).title}`).join(", ")}: `
-      + `this site does not hold ${lost.join(", ")} with ${asked()[k].label} ${value_of(now, k).title}.` : "");
+    say_what_moved(before, `with ${asked()[k].label} ${value_of(chosen_now(), k).title}`, k);
     go();
+  }
+
+  function open(name) {
+    if (name === present.view) return;
+    present.view = name;
+    const before = chosen_now();
+    take(nearest(before, []));
+    say_what_moved(before, "in this view");
+    go();
+  }
+
+  // What could not stay as it was, besides the choice that was made.
+  function say_what_moved(before, where, made = -1) {
+    const now = chosen_now();
+    const moved = now.flatMap((_, k) => (k !== made && before[k] !== now[k] ? [k] : []));
+    const said = (words, chosen) => moved.map((k) => `${asked()[k].label}${words} ${value_of(chosen, k).title}`).join(", ");
+    say(moved.length ? `${said(" is now", now)}: this site does not hold ${said("", before)} ${where}.` : "");
   }
 
   const say = (what) => { text(notice, what); notice.hidden = !what; };
@@ -98,14 +111,6 @@ mhc.explore = (host, index, read) => {
     [...(is_about() ? of_experiment : []), ...own.selects].forEach((select, k) => {
       select.selectedIndex = chosen[k];
     });
-  }
-
-  function open(name) {
-    if (name === present.view) return;
-    present.view = name;
-    say("");
-    take(nearest(chosen_now(), []));
-    go();
   }
 
   const mark = mhc.doors(find(".doors"), {groups, choose: open, present: () => show_to(true)});

@@ -39,6 +39,9 @@ VARIED = ("streams", "spread", "init", "projection", "seed")
 LARGEST = 800_000
 """The most compressed bytes of a file: a reader on a phone fetches it for one look."""
 
+MANY = 4
+"""Streams above which the matrices of all layers are held of the usual experiments alone."""
+
 SUFFIX = ".json.gz"
 
 Keep = Callable[[str, str, bytes], str]
@@ -105,7 +108,7 @@ class Grid:
         )
 
     def is_usual(self, experiment: Experiment) -> bool:
-        """Whether the site holds other signals of it: every one of each would be a large site."""
+        """Whether the site holds more of it than of others, of which that would be a large site."""
         return all(getattr(experiment, name) == self.values[name][0] for name in ("spread", "seed"))
 
     def choices(self, view: str) -> list[Choice]:
@@ -226,10 +229,14 @@ def _held(
 ) -> Held:
     """Keep the files of a view; those of other choices too, where the grid has them."""
     chosen = [grid.chosen(view, indices) for indices in grid.made(view)]
+    plot = views()[view]
+    usual = not plot.of_experiment or grid.is_usual(experiment)
+    if plot.square and experiment.streams > MANY and not usual:
+        return [False]
     contents = (Content(_request(experiment, view, device, each), [surface]) for each in chosen)
     content = next(contents)
     first = _kept(content, keep)
-    if views()[view].of_experiment and not grid.is_usual(experiment):
+    if not usual:
         return [first] + [False] * (len(chosen) - 1)
     picture = content.plots[0]
     if isinstance(picture, Signal):

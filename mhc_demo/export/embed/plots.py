@@ -39,7 +39,7 @@ from ...figures.layers import layer_range
 from ...figures.matrices import PANELS, matrix_columns
 from ...figures.mixing import EFFECTIVE
 from ...figures.mixing import STROKES as METRIC_STROKES
-from ...figures.packed import GAINS, PLAIN, Cells
+from ...figures.packed import ENTRIES, GAINS, PLAIN, Cells
 from ...figures.scale import gain_range as scaled
 from ...figures.scale import set_full
 from ...figures.signal import at_depth, carried_columns, layers_shipped
@@ -148,6 +148,7 @@ class Plot:
     share: ClassVar[int] = 1
     """Its part of the width beside other plots."""
     square: ClassVar[bool] = False
+    """Whether it shows matrices, whose file grows with n^2 at every layer."""
     of_experiment: ClassVar[bool] = True
     """Whether it shows the experiment, so that the caption says which."""
     of_gains: ClassVar[bool] = False
@@ -405,9 +406,9 @@ class Matrices(Plot):
         found = member_matrices(request.experiments[0], depth=depth, iterations=counts)
         found = found.isel(depth=slice(None) if moving else [-1])
         n = found.sizes["row"]
-        source = table(
-            matrix_columns(found), found["iterations"].values, found["depth"].values, (n + 1) ** 2
-        )
+        source = table({}, found["iterations"].values, found["depth"].values, (n + 1) ** 2)
+        columns = {name: np.asarray(c, float) for name, c in matrix_columns(found).items()}
+        self.pack(source, [columns], *ENTRIES)
         self.figures = MatricesFigure(n, source, request.position).figures
 
     def legend(self) -> list[words.Entry]:
