@@ -86,7 +86,7 @@ mhc.explore = (host, index, read) => {
   function fields(place, asked, from) {
     place.replaceChildren();
     return asked.map(({label, values}, k) => {
-      const field = element("label", "", place, {textContent: label});
+      const field = element("label", "", place, {textContent: label, hidden: values.length === 1});
       const select = element("select", "", field);
       for (const {title} of values) element("option", "", select, {textContent: title});
       select.addEventListener("change", () => choose(from + k, select.selectedIndex));

@@ -87,7 +87,7 @@ def export_site(
     spread: Sequence[float] = (1.0, 5.0),
     init: Sequence[str] = ("gaussian", "identity", "alike"),
     projection: Sequence[str] = ("sinkhorn", "mhc-lite", "rows"),
-    seed: Sequence[int] = (42, 7),
+    seed: Sequence[int] = (42,),
     presets: Sequence[str] = RECORDED,
     members: int = 32,
     device: str = "numpy",

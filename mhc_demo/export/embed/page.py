@@ -83,7 +83,8 @@ def html(request: EmbedRequest) -> str:
     )
     # Several fragments on a page share the scripts, and with them each document's state.
     # Theirs is a name of its own for BokehJS, of which a host may have another version.
-    own = f"let Bokeh = window.Bokeh;\n{text_of(*FILE)}"
+    explains = ["terms.js"] if 'class="term"' in body else []
+    own = f"let Bokeh = window.Bokeh;\n{text_of(*FILE, *explains)}"
     scripts = f"window.mhc?.embed || (() => {{\n{own}\n}})();"
     host = 'document.querySelector(".mhc-demo")'
     if request.fragment:
