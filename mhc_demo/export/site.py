@@ -32,13 +32,13 @@ from ..numerics.surface import Experiment, Progress, gain_surface
 from ..scripts import SITE, STATIC, text_of
 from ..story import TITLE
 from ..version import version
-from .embed.page import STYLES, bokehjs, linked, page
+from .embed.page import STYLES, bokehjs, font_face, linked, page
 from .embed.request import START
 from .grid import RECORDED, SUFFIX, Grid, digest, files_of, opening, packed
 from .pictures import NoPictureError, draw
 from .slides import SLIDES, SlideRequest, background, laid_out
 from .slides import theme as theme_of
-from .story import font_face, story_data, story_part
+from .story import story_data, story_part
 
 MARK = "site.json"
 """What a folder holds that is a site of ours, and may be replaced."""

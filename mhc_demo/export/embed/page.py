@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -24,7 +25,7 @@ from ...figures.still import still
 from ...numerics.paper import MHC_PAPER
 from ...numerics.projections import PROJECTIONS
 from ...numerics.surface import Experiment
-from ...scripts import FILE, text_of
+from ...scripts import FILE, STATIC, text_of
 from ...story import TITLE
 from ...version import version
 from .plots import PLOTS, PackedSource, Plot, Shared
@@ -76,8 +77,9 @@ def html(request: EmbedRequest) -> str:
     data = content.data()
     height = f' style="height:{request.height}px"' if request.height else ""
     styles = style.css() + text_of(*STYLES)
+    font = f"<style>{font_face(own_font())}</style>" if "<math" in body else ""
     part = (
-        f'<div class="mhc-demo" data-theme="{request.theme}"{height}>{content.still()}'
+        f'{font}<div class="mhc-demo" data-theme="{request.theme}"{height}>{content.still()}'
         f'<template shadowrootmode="open"><style>{styles}</style>'
         f"<article>{body}</article></template></div>\n"
     )
@@ -138,6 +140,17 @@ def linked(*addresses: str) -> str:
 def bokehjs() -> str:
     """BokehJS itself."""
     return (bokehjs_path() / "js" / "bokeh.min.js").read_text("utf-8")
+
+
+def font_face(address: str) -> str:
+    """The font of formulas (`static/terms.js`), which not every system has."""
+    return f'@font-face {{ font-family: "mhc math"; src: url("{address}") format("woff2"); }}'
+
+
+def own_font() -> str:
+    """The address of that font for a file that holds it itself."""
+    font = base64.b64encode((STATIC / "math.woff2").read_bytes()).decode()
+    return f"data:font/woff2;base64,{font}"
 
 
 def in_script(text: str) -> str:
