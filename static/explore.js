@@ -181,7 +181,7 @@ mhc.explore = (host, index, read) => {
     take(nearest(wanted, firm));
     const now = chosen_now();
     for (const k of firm)
-      if (now[k] !== wanted[k]) wrong.push(`${asked()[k].name}=${in_link(value_of(wanted, k).value)}`);
+      if (now[k] !== wanted[k]) wrong.push(`${asked()[k].name}=${in_link(value_of(wanted, k).value)} with the rest`);
     const whole = {...ends, zoom: [2, ends.depth[1]], step: [0, Infinity], replay: [1, Infinity]};
     for (const [name, [start, end]] of Object.entries(whole)) {
       if (!given.has(name)) {

@@ -163,6 +163,7 @@ def test_numbers_that_are_not_finite_are_kept_as_they_are(tmp_path, monkeypatch)
     assert after.summary.largest_gradient_norm == math.inf
 
 
+@pytest.mark.long
 def test_a_killed_command_goes_on_to_the_record_of_one_that_was_not(tmp_path):
     words = ["train", "--connections", "mhc", "--depth", "4", "--width", "8", "--steps", "120"]
     options = ["--checkpoint", "c.pt", "--checkpoint-every", "5", "-o", "r.jsonl"]

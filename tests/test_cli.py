@@ -248,6 +248,7 @@ def test_a_port_that_is_taken_is_named_in_one_line() -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.long
 def test_an_address_of_another_machine_is_named_in_one_line() -> None:
     # 192.0.2.0/24 is kept for documentation (RFC 5737): no machine has it.
     done = run("-m", "mhc_demo.cli", "serve", "--address", "192.0.2.1", "--port", "0")
@@ -285,7 +286,9 @@ def _redirected(address: str) -> str:
         return answer.headers["Location"]
 
 
-@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "stop", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.long)]
+)
 def test_serve_prints_the_link_answers_it_and_stops_quietly(
     server: subprocess.Popen[str], stop: signal.Signals
 ) -> None:
@@ -313,7 +316,7 @@ FILE = ["export", "-", "--max-depth", "1", "--max-iterations", "0"]
 FULL = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="Linux has a device for it")
 
 
-@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("unbuffered", ["", pytest.param("1", marks=pytest.mark.long)])
 @pytest.mark.parametrize("command", [FILE, ["--version"], ["export", "FILE"]])
 def test_a_reader_that_closes_the_output_gets_no_complaint(
     tmp_path: Path, command: list[str], unbuffered: str
@@ -331,6 +334,7 @@ def test_a_reader_that_closes_the_output_gets_no_complaint(
     assert (done.returncode, done.stderr) == (141, b"")
 
 
+@pytest.mark.long
 @FULL
 @pytest.mark.parametrize("command", [FILE, ["--version"]])
 def test_standard_output_that_cannot_be_written_is_named_in_one_line(command: list[str]) -> None:
@@ -356,6 +360,7 @@ def test_the_exit_code_tells_of_a_failure_that_cannot_be_written(tmp_path: Path)
     assert done.returncode == 1
 
 
+@pytest.mark.long
 def test_a_file_on_standard_output_is_utf_8_whatever_the_encoding() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "mhc_demo.cli", *FILE, "--title", "Σ"],

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import results
-from mhc_demo.cli import main
+from mhc_demo.cli import _parser, main
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -41,12 +41,26 @@ def blocks(page: Path, language: str) -> list[str]:
 WRITTEN = "html|csv|parquet|nc|json|jsonl|png|svg|pt"
 """The suffixes of what commands write."""
 
-COMMANDS = [
-    pytest.param(line.split("  #")[0].strip(), id=f"{page.stem}: {line}")
+BUSY = ("serve", "site", "sweep", "train")
+"""Subcommands that are at work for seconds; other tests run them with other options."""
+
+LINES = [
+    (line.split("  #")[0].strip(), f"{page.stem}: {line}")
     for page in PAGES
     for block in blocks(page, "sh")
     for line in block.replace("\\\n", " ").splitlines()
     if line.strip()
+]
+
+COMMANDS = [
+    pytest.param(
+        line,
+        id=name,
+        marks=[pytest.mark.long]
+        if line.startswith(tuple(f"mhc-demo {each} " for each in BUSY))
+        else [],
+    )
+    for line, name in LINES
 ]
 
 
@@ -106,6 +120,13 @@ def test_code_runs_and_gives_the_shapes_it_says(
                 name, expression, said = claim.groups()
                 value = eval(name or expression, names)
                 assert tuple(value.shape) == tuple(map(int, re.findall(r"\d+", said))), line
+
+
+@pytest.mark.parametrize("command", [line for line, _ in LINES], ids=[name for _, name in LINES])
+def test_every_option_is_one_that_the_command_has(command: str) -> None:
+    program, *words = shlex.split(command)
+    if program == "mhc-demo" and "--help" not in words:
+        _parser(words).parse_args(words)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

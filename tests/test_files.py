@@ -254,7 +254,13 @@ def stopped(
     return subprocess.CompletedProcess(arguments, process.returncode, out, err)
 
 
-SIGNALS = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+SIGNALS = pytest.mark.parametrize(
+    "number",
+    [
+        signal.SIGTERM,
+        *(pytest.param(each, marks=pytest.mark.long) for each in (signal.SIGINT, signal.SIGHUP)),
+    ],
+)
 
 
 @SIGNALS
@@ -348,6 +354,7 @@ def test_without_a_browser_the_message_names_those_it_tried_and_what_to_do(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("ends", [True, False], ids=["ends", "hangs"])
 def test_a_browser_that_draws_nothing_is_not_waited_for(
     tmp_path: Path,

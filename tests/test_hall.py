@@ -87,7 +87,7 @@ async def visit(address: str, number: int) -> tuple[Opening, Visitor]:
 
 def test_visitors_open_the_page_and_get_the_tables_that_they_ask_for(address: str) -> None:
     async def visits() -> list[tuple[Opening, Visitor]]:
-        return await asyncio.gather(*(visit(address, number) for number in range(5)))
+        return await asyncio.gather(*(visit(address, number) for number in range(3)))
 
     for number, (opened, visitor) in enumerate(asyncio.run(visits())):
         assert opened.number == number
@@ -178,6 +178,7 @@ def test_the_command_starts_a_server_of_its_own(capfd: pytest.CaptureFixture[str
         assert "ran out" in said
 
 
+@pytest.mark.long
 def test_a_server_that_goes_away_is_told_in_a_sentence() -> None:
     with own_server() as (address, server):
 

@@ -329,6 +329,7 @@ def long_run(tmp_path):
     return process, path
 
 
+@pytest.mark.long
 def test_a_killed_run_leaves_a_record_that_can_be_read(tmp_path):
     process, path = long_run(tmp_path)
     process.kill()

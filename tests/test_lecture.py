@@ -497,6 +497,7 @@ def test_a_broker_that_was_away_is_told_where_the_lecturer_is(
     asyncio.run(story())
 
 
+@pytest.mark.long
 @needs_server
 def test_pages_of_several_processes_follow_one_lecturer() -> None:
     async def story(address: str) -> None:

@@ -9,19 +9,9 @@ import pytest
 
 from mhc_demo.app.state import URL_PARAMETERS, State
 from mhc_demo.story.claims import CLAIMS, VERDICTS, Claim, claims_html, page
-from mhc_demo.story.scenes import (
-    CITED,
-    NUMBER,
-    NUMBERS,
-    SCENES,
-    SHORT,
-    Results,
-    Scene,
-    beginning,
-    markup,
-    scenes_of,
-    value_of,
-)
+from mhc_demo.story.markup import CITED, NUMBER, markup, value_of
+from mhc_demo.story.results import NUMBERS, Results
+from mhc_demo.story.scenes import SCENES, SHORT, Scene, beginning, scenes_of
 
 EVERY = pytest.mark.parametrize("scene", SCENES.values(), ids=SCENES)
 EVERY_CLAIM = pytest.mark.parametrize("claim", CLAIMS.values(), ids=CLAIMS)

@@ -183,6 +183,7 @@ def test_whose_websocket_is_let_in(everywhere: Server, origin: str, is_let_in: b
     assert connects(f"http://localhost:{everywhere.port}/app", origin) == is_let_in
 
 
+@pytest.mark.long
 def test_the_link_of_one_ipv6_address_opens_the_page() -> None:
     with served("--address", "[::1]", "--depth", "3") as server:
         assert server.link == f"http://[::1]:{server.port}/app?depth=3"
@@ -258,7 +259,7 @@ READ_ONLY += [
 READ_ONLY += ["sh"]
 
 
-@pytest.mark.parametrize("hours", [1, -1])
+@pytest.mark.parametrize("hours", [-1, pytest.param(1, marks=pytest.mark.long)])
 def test_a_machine_without_a_home_a_writable_disk_and_a_steady_clock(
     tmp_path: Path, hours: int
 ) -> None:
@@ -293,6 +294,7 @@ def test_a_process_of_several_that_dies_is_replaced_and_none_outlives_the_first(
         assert server.ended() == ""  # and the link was said once
 
 
+@pytest.mark.long
 def test_ctrl_c_reaches_all_processes_of_a_terminal_at_once() -> None:
     with served("--num-procs", "2") as server:
         children = server.children
@@ -353,7 +355,7 @@ def visit(address: str) -> None:
         connects(address)
 
 
-@pytest.mark.parametrize("processes", ["1", "2"])
+@pytest.mark.parametrize("processes", ["2", pytest.param("1", marks=pytest.mark.long)])
 def test_whatever_a_server_is_at_it_ends_and_leaves_nothing(processes: str) -> None:
     with served("--num-procs", processes, before=ENDLESS) as server:
         threading.Thread(target=visit, args=(server.link,), daemon=True).start()

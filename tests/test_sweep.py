@@ -209,9 +209,8 @@ def test_a_run_whose_process_always_dies_does_not_stop_the_others(tmp_path, monk
     ]
 
 
-@pytest.mark.parametrize(
-    "number", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.long)]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_a_sweep_that_was_stopped_goes_on_where_it_was(tmp_path, number, capsys):
     words = ["--depth", "2", "--width", "8", "--batch", "16", "--steps", "200", "--processes", "1"]
     start = ["sweep", "--seed", "0:2", *words, "-o", str(tmp_path)]
@@ -256,6 +255,7 @@ def cluster():
         yield cluster
 
 
+@pytest.mark.long
 def test_a_sweep_on_a_cluster_survives_the_death_of_a_worker(cluster, tmp_path, one_thread):
     distributed = pytest.importorskip("distributed")
     with distributed.Client(cluster) as client:
@@ -280,6 +280,7 @@ def test_a_sweep_on_a_cluster_survives_the_death_of_a_worker(cluster, tmp_path, 
     assert written(tmp_path) == before
 
 
+@pytest.mark.long
 def test_a_cluster_keeps_nothing_of_a_sweep(cluster, tmp_path):
     distributed = pytest.importorskip("distributed")
     with distributed.Client(cluster) as client:

@@ -44,7 +44,8 @@ from ..numerics.surface import EXPERIMENT_PARAMETERS, Experiment, gain_surface
 from ..scripts import PAGE, text_of
 from ..story import TITLE
 from ..story.glossary import explained
-from ..story.scenes import SCENES, markup, scenes_for_browser
+from ..story.markup import markup
+from ..story.scenes import SCENES, scenes_for_browser
 from . import lecture, static
 from .controls import FOLDED, ORDER, SLIDING, unfolded
 from .state import PLACE_PARAMETERS, State

@@ -21,7 +21,8 @@ from ..numerics.surface import Experiment, gain_surface
 from ..scripts import STORY, text_of
 from ..story import TITLE
 from ..story.glossary import explained
-from ..story.scenes import SCENES, WAYS, beginning, markup, scenes_for_browser, scenes_of
+from ..story.markup import markup
+from ..story.scenes import SCENES, WAYS, beginning, scenes_for_browser, scenes_of
 from .embed.page import (
     STYLES,
     Content,

@@ -17,7 +17,8 @@ from functools import cache
 from pathlib import Path
 
 from .glossary import explained
-from .scenes import SCENES, markup, plain
+from .markup import markup, plain
+from .scenes import SCENES
 
 VERDICTS = {
     "true": "True",

@@ -1,6 +1,6 @@
 """The numbers in texts that were measured, counted or printed: functions of nothing but the data.
 
-They do not depend on what a scene shows.  `scenes.NUMBERS` has them all.
+They do not depend on what a scene shows.  `results.NUMBERS` has them all.
 """
 
 from __future__ import annotations

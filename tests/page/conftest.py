@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from filelock import FileLock
 from playwright.sync_api import (
     Browser,
     ConsoleMessage,
@@ -145,6 +146,23 @@ def address() -> Iterator[str]:
     """The address of a served page."""
     with serve() as (where, _):
         yield where
+
+
+def made_once(
+    tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]
+) -> Path:
+    """A folder that one worker makes for all, who only read it."""
+    base = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent
+    with FileLock(base / f"{name}.lock"):
+        folder = base / name
+        if not folder.exists():
+            half = base / f"{name}.half"
+            half.mkdir()
+            make(half)
+            half.rename(folder)
+    return folder
 
 
 class Explorer:

@@ -36,7 +36,9 @@ PLACES = ["iterations=1", "iterations=0", "spread=0", "streams=1"]
 """Where lines lie close together."""
 
 
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize(
+    "place", [*PLACES[:2], *(pytest.param(each, marks=pytest.mark.long) for each in PLACES[2:])]
+)
 def test_the_names_of_compared_lines_do_not_overlap(shared: Explorer, place: str) -> None:
     sliders = {"iterations=0": "Sinkhorn iterations", "spread=0": "Spread"}
     if place != "iterations=1":

@@ -203,6 +203,7 @@ SIGNS = (
 )
 
 
+@pytest.mark.long
 def test_a_sign_that_the_network_is_back_is_not_waited_for(site: Site, new_explorer: Any) -> None:
     explorer = opened(site, new_explorer)
     page = explorer.page
@@ -264,6 +265,7 @@ def test_the_story_stands_still_while_the_connection_is_away(site: Site, visitor
     goes_on(visitor)
 
 
+@pytest.mark.long
 def test_a_training_survives_a_short_loss(site: Site, new_explorer: Any) -> None:
     explorer = new_explorer(1400, 900)
     page = explorer.page

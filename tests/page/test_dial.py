@@ -46,6 +46,7 @@ TOP = """() => Math.min(...[...Bokeh.index.query(({model}) => model.type === "Fi
 """Where the visible plots begin."""
 
 
+@pytest.mark.long
 def test_in_no_view_the_dial_moves_a_plot_or_leaves_the_hand(shared: Explorer) -> None:
     mouse = shared.page.mouse
     for name, view in VIEWS.items():

@@ -443,7 +443,13 @@ def test_a_given_height_is_kept(tab: Callable[..., File], folder: Path) -> None:
     expect(file.page.locator(".caption")).to_be_in_viewport()
 
 
-@pytest.mark.parametrize("name", SCENES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[] if name in ("surge", "training", "cost") else pytest.mark.long)
+        for name in SCENES
+    ],
+)
 def test_each_scene_is_drawn(tab: Callable[..., File], folder: Path, name: str) -> None:
     scene = SCENES[name]
     file = tab().show(exported(folder, f"scene-{name}", scene=name))

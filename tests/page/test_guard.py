@@ -33,7 +33,10 @@ REFUSED = [
 ]
 
 
-@pytest.fixture(scope="module", params=["mhc-demo serve", "panel serve app.py"])
+@pytest.fixture(
+    scope="module",
+    params=["mhc-demo serve", pytest.param("panel serve app.py", marks=pytest.mark.long)],
+)
 def site(request: pytest.FixtureRequest) -> Iterator[str]:
     """A server's address; it was asked for the page once, as `serve` does."""
     options = ["--address", "localhost"] if request.param.startswith("mhc") else []

@@ -145,9 +145,8 @@ def test_a_training_is_cancelled_and_the_next_visitor_waits(
     expect(status(first)).to_contain_text("Cancelled after")
 
 
-@pytest.mark.parametrize(
-    "name", ["SIGKILL", *(pytest.param(n, marks=pytest.mark.long) for n in ("SIGTERM", "SIGINT"))]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["SIGKILL", "SIGTERM", "SIGINT"])
 def test_no_training_outlives_its_server(name: str, new_explorer: Any) -> None:
     with serve("--trainings", "1") as (address, server):
         explorer = opened(new_explorer, address, **{"Depth (layers)": 2, "Steps": 10_000})

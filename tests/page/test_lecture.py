@@ -67,6 +67,7 @@ def test_a_lecture_fits_small_projectors_in_one_type(explorer: Explorer, address
     fits(explorer, 4)
 
 
+@pytest.mark.long
 def test_views_without_a_scene_are_presented_without_its_text(
     explorer: Explorer, address: str
 ) -> None:

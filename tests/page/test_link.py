@@ -62,6 +62,7 @@ DARK = """() => Bokeh.documents[0].roots().find(({data}) => data && "dark_theme"
   .data.dark_theme"""
 
 
+@pytest.mark.long
 def test_the_page_is_as_dark_as_the_system_until_somebody_chooses(
     explorer: Explorer, address: str
 ) -> None:

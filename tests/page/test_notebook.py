@@ -112,6 +112,12 @@ state = weakref.ref(explorer.state)""")
     explorer.eventually(state_is_gone)
     depth.press("ArrowRight")
     expect(depth).to_have_value("49")
+    kept = f"from mhc_demo.app import notebook\nprint(notebook._shown[{key!r}].values['depth'])"
+
+    def server_has_heard() -> None:
+        assert run(kept).outputs[0].text == "49\n"
+
+    explorer.eventually(server_has_heard)
     page.reload()  # it goes on by itself, from where it is
     page.set_content(html)
     expect(depth).to_have_value("49")
@@ -186,6 +192,7 @@ def test_the_page_takes_the_place_of_the_file_if_the_kernel_answers(
     assert seen.problems == []
 
 
+@pytest.mark.long
 def test_from_another_machine_the_page_is_sought_behind_the_notebook_s_server(
     page: Page, run: Callable[[str], nbformat.NotebookNode]
 ) -> None:
@@ -251,7 +258,13 @@ def test_where_no_script_runs_a_picture_and_its_numbers_stand(browser: Browser) 
         expect(page.locator("figcaption b").first).to_have_text(hc.replace("^", ""))
 
 
-@pytest.mark.parametrize("name", ["1-explosion-and-cure", "3-figures-and-embeds"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "1-explosion-and-cure",
+        pytest.param("3-figures-and-embeds", marks=pytest.mark.long),
+    ],
+)
 def test_a_stored_frame_opens_without_a_kernel(page: Page, name: str) -> None:
     notebook = nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4)
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
@@ -268,6 +281,7 @@ def test_a_stored_frame_opens_without_a_kernel(page: Page, name: str) -> None:
     assert seen.hosts <= {"hub.test", ""}
 
 
+@pytest.mark.long
 def test_without_a_browser_to_draw_it_a_figure_comes_with_bokehjs(
     page: Page, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -56,6 +56,7 @@ def test_the_comparison_follows_depth_and_dial_with_no_server(tabs: dict[str, Ex
         np.testing.assert_array_equal(lines["sinkhorn"], lines["none"])
 
 
+@pytest.mark.long
 def test_the_phase_maps_follow_depth_and_dial_with_no_server(tabs: dict[str, Explorer]) -> None:
     explorer = tabs["phase"]
     explorer.eventually(lambda: phase_is_of(explorer, {}, 64, 1))

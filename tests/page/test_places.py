@@ -133,7 +133,13 @@ def visitor(browser: Browser) -> Iterator[Explorer]:
     context.close()
 
 
-@pytest.mark.parametrize("way", [0, 1], ids=["passed on", "stripped, by TLS"])
+@pytest.mark.parametrize(
+    "way",
+    [
+        pytest.param(0, id="passed on"),
+        pytest.param(1, id="stripped, by TLS", marks=pytest.mark.long),
+    ],
+)
 def test_the_page_lives_below_a_path_of_a_site(
     proxy: list[str], visitor: Explorer, way: int
 ) -> None:
@@ -168,6 +174,7 @@ def test_the_page_lives_below_a_path_of_a_site(
     assert visitor.problems == []
 
 
+@pytest.mark.long
 def test_the_page_is_opened_by_an_ipv6_address(rooted: str, visitor: Explorer) -> None:
     with contextlib.closing(socket.socket(socket.AF_INET6)) as probe:
         try:

@@ -91,6 +91,7 @@ def test_a_page_asks_no_other_host_whichever_process_has_its_websocket(new_explo
             assert explorer.hosts == {urlsplit(address).netloc}
 
 
+@pytest.mark.long
 def test_a_process_that_dies_is_replaced_and_its_visitors_come_back(new_explorer: Any) -> None:
     with serve("--num-procs", "2") as (address, server):
         explorer = new_explorer(1000, 700).open(address, "?depth=20&view=mixing")
@@ -105,6 +106,7 @@ def test_a_process_that_dies_is_replaced_and_its_visitors_come_back(new_explorer
         shuffle(explorer)
 
 
+@pytest.mark.long
 @pytest.mark.skipif(CADDY is None, reason="caddy has no package for this machine")
 def test_every_visitor_stays_at_one_server_and_one_that_dies_takes_no_other_along(
     hall: tuple[str, dict[int, subprocess.Popen[bytes]]], new_explorer: Any

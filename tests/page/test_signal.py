@@ -112,6 +112,7 @@ def test_many_streams_have_ribbons_where_there_is_room(explorer: Explorer, addre
     explorer.eventually(lambda: has_ribbons(explorer, 19, 22))
 
 
+@pytest.mark.long
 def test_ribbons_of_narrow_layers_are_no_wider_than_these(new_explorer: Any, address: str) -> None:
     explorer = new_explorer(3840, 2160).open(address, "?view=signal&members=1")
     layer = explorer.model(HALVES[0], "m.inner_width / (m.x_range.end - m.x_range.start)")

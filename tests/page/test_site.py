@@ -27,7 +27,7 @@ from mhc_demo.story.claims import CLAIMS
 from mhc_demo.story.formulas import FORMULAS
 from mhc_demo.story.scenes import SCENES, SHORT
 
-from .conftest import DESK, RULES, Explorer, nothing_went_wrong
+from .conftest import DESK, RULES, Explorer, made_once, nothing_went_wrong
 
 pytestmark = pytest.mark.browser
 
@@ -42,7 +42,10 @@ SEEN = """async () => (await (await caches.open((await caches.keys())[0])).keys(
 @pytest.fixture(scope="module")
 def host(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A host's folder, with a small site deep in it."""
-    folder = tmp_path_factory.mktemp("host")
+    return made_once(tmp_path_factory, "host", small_site)
+
+
+def small_site(folder: Path) -> None:
     (folder / BELOW).parent.mkdir()
     site = mhc.export_site(
         folder / BELOW,
@@ -56,7 +59,6 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Path:
         members=MEMBERS,
     )
     assert (site.experiments, site.left_out) == (3, [])
-    return folder
 
 
 @contextlib.contextmanager

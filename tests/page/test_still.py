@@ -31,7 +31,9 @@ def numbers() -> list[str]:
     return [in_text(each).replace("^", "") for each in both]
 
 
-@pytest.mark.parametrize("policy", ["script-src 'none'", "default-src 'none'"])
+@pytest.mark.parametrize(
+    "policy", [pytest.param("script-src 'none'", marks=pytest.mark.long), "default-src 'none'"]
+)
 def test_where_scripts_are_forbidden(browser: Browser, policy: str) -> None:
     html = mhc.export_html(FEW)
     with browser.new_context() as context:

@@ -13,7 +13,8 @@ from playwright.sync_api import Browser, Page, expect
 import mhc_demo as mhc
 from mhc_demo.app.state import URL_PARAMETERS, State
 from mhc_demo.numerics.numbers import in_text
-from mhc_demo.story.scenes import SCENES, SHORT, Results
+from mhc_demo.story.results import Results
+from mhc_demo.story.scenes import SCENES, SHORT
 
 from .conftest import Explorer
 

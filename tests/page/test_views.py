@@ -65,7 +65,7 @@ def test_a_reopened_tab_shows_the_present_state(shared: Explorer) -> None:
         shared.eventually(check)
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("theme", ["light", pytest.param("dark", marks=pytest.mark.long)])
 def test_every_view_opens_keeps_nobody_out_and_survives_a_change(
     shared: Explorer, theme: str
 ) -> None:
@@ -86,6 +86,7 @@ def test_every_view_opens_keeps_nobody_out_and_survives_a_change(
         shared.keeps_nobody_out(ORIENTATION)
 
 
+@pytest.mark.long
 def test_the_papers_axes_show_the_product_from_the_last_layer_down(shared: Explorer) -> None:
     shared.show("layer-axis")
     shared.set("Depth (layers)", 24)
@@ -130,7 +131,7 @@ def test_numbers_stay_inside_the_cells_of_a_matrix(shared: Explorer, streams: in
     shared.eventually(numbers_fit)
 
 
-@pytest.mark.parametrize("streams", [3, 6])
+@pytest.mark.parametrize("streams", [pytest.param(3, marks=pytest.mark.long), 6])
 def test_heatmaps_show_the_matrices_of_the_first_network(shared: Explorer, streams: int) -> None:
     # Up to n = 4 the browser holds all matrices; above, they come by round trip.
     shared.show("matrices")

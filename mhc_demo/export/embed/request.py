@@ -216,7 +216,7 @@ def _is_true(
 
 
 def _lead(scene: Scene) -> str:
-    from ...story.scenes import markup
+    from ...story.markup import markup
 
     return (
         f'<p class="lead">{markup(scene.text)}</p>'
