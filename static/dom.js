@@ -29,12 +29,9 @@ Object.assign(mhc, (() => {
 
   // For paper, plots stay as they are drawn, and their places as high: the sheet is another window,
   // and would make those lower.  What is printed is made smaller, and light.
-  // A narrow page, as a phone's, is printed upright, and larger.
-  const WIDE = {page: "A4 landscape", pixels: 1045, most: 1}; // between margins of 10 mm
-  const NARROW = {page: "A4 portrait", pixels: 718, most: 1.5};
-  const AT = 600; // pixels
-  const sheet = ({page}) => `
-    @page { size: ${page}; margin: 10mm; }
+  const PAPER = 1045; // pixels of an A4 page on its side, between margins of 10 mm
+  const SHEET = `
+    @page { size: A4 landscape; margin: 10mm; }
     @media print {
       :root { --mhc-bar: none; color-scheme: light !important; }
       :root.mhc-dark { --mhc-paper: invert(1) hue-rotate(180deg); }
@@ -45,12 +42,11 @@ Object.assign(mhc, (() => {
   function prepare_paper(column, dark) {
     const {width} = column.getBoundingClientRect();
     const root = document.documentElement;
-    const paper = width < AT ? NARROW : WIDE;
-    const style = document.querySelector(".mhc-paper") ?? element("style", "mhc-paper", document.head);
-    style.textContent = sheet(paper);
+    if (!document.querySelector(".mhc-paper"))
+      element("style", "mhc-paper", document.head, {textContent: SHEET});
     root.classList.toggle("mhc-dark", dark);
     root.style.setProperty("--mhc-print-width", `${width}px`);
-    root.style.setProperty("--mhc-print-zoom", Math.min(paper.most, paper.pixels / width));
+    root.style.setProperty("--mhc-print-zoom", Math.min(1, PAPER / width));
     const figures = [...Bokeh.index.query(({model, el}) =>
       model.type === "Figure" && el.checkVisibility())];
     const places = figures.map(({parent, el}) => parent?.el ?? el.parentElement);

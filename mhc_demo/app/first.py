@@ -322,9 +322,12 @@ h4 { font: var(--mui-font-h4); } h5 { font: var(--mui-font-h5); } h6 { font: var
 .mhc-live { display: contents; }
 body > .mhc-still {
   max-width: 62em; margin: 0 auto; padding: 0 16px; font: 16px/1.5 system-ui, sans-serif;
+  color: CanvasText;
   overflow: hidden; animation: mhc-late 0s 3s both;
 }
 @keyframes mhc-late { from { max-height: 0; visibility: hidden; } to { max-height: none; } }
+.mhc-still :is(h2, h3) { font: revert; }
+noscript { color: CanvasText; }
 .mhc-still :is(th, td) { padding: 1px 9px; text-align: right; }
 .mhc-still th { text-align: left; }
 .mhc-first { position: fixed; inset: 0; z-index: 4000; }
