@@ -275,6 +275,19 @@ def test_compiled_without_a_break(context, learns, order):
 
 @PATHS
 @pytest.mark.parametrize("n", [3, 4])
+@pytest.mark.parametrize("dtype", EPS, ids=str)
+def test_a_masked_entry_is_0_and_gets_no_gradient(path, n, dtype):
+    logits, grad = normal(9, n, n, dtype=dtype), normal(9, n, n, seed=1, dtype=dtype)
+    logits[4, 0, 1] = logits[4, 2, 2] = -torch.inf
+    results = computed(path, logits, grad, 4, False, 0.0)
+    wanted = specified(logits, grad, 4, False, 0.0)
+    for result, exact in zip(results, wanted, strict=True):
+        assert result[4, 0, 1] == result[4, 2, 2] == 0
+        torch.testing.assert_close(result.double(), exact, rtol=0, atol=200 * EPS[dtype])
+
+
+@PATHS
+@pytest.mark.parametrize("n", [3, 4])
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_nan_stays_in_its_matrix(path, n, value):
     logits = normal(5, n, n, dtype=torch.float32)

@@ -23,7 +23,7 @@ from .checkpoints import EVERY, Checkpoint, CheckpointError, read_checkpoint
 from .connections import ABLATION, COMPARED, CONNECTIONS, connection
 from .optimising import OPTIMISERS, SCHEDULES, optimiser, schedule
 from .records import Record, Step, Summary, read_record, recorded
-from .settings import PRESETS, Preset, Settings
+from .settings import PRESETS, Preset, Settings, as_settings
 from .sweeping import Progress, grid, record_name, sweep
 from .table import learned, over_seeds, runs, wilson, write_runs
 from .tasks import TASKS, Data, Examples, task
@@ -94,7 +94,7 @@ def train(
     or, later, written.  With the first checkpoint a CheckpointError comes if an optimiser or branch
     of your own has a state of other things than tensors, numbers and words.
     """
-    settings.check()
+    as_settings(settings).check()
     whole_number("checkpoint_every", checkpoint_every, 1)
     from .training import training
 

@@ -27,7 +27,7 @@ import numpy as np
 from ..numerics._arrays import choice, whole_number
 from ..numerics.gains import DIRECTIONS
 from ..numerics.replacing import replacing
-from .settings import SETTINGS, Settings
+from .settings import SETTINGS, Settings, as_settings
 
 OUTCOMES = ("finished", "diverged", "cancelled")
 Matrices = list[list[list[float]]]
@@ -114,6 +114,9 @@ class Record:
     summary: Summary | None = None
     damage: str = ""
     """What is wrong with the file that it was read from, in a sentence; empty if nothing is."""
+
+    def __post_init__(self) -> None:
+        as_settings(self.settings)
 
     def extend(self, records: Iterable[Step | Summary]) -> None:
         """Add what `train` yields."""

@@ -171,6 +171,15 @@ class Settings(param.Parameterized):
         PROJECTIONS[self.projection].check(self.streams)
 
 
+def as_settings(settings: Any) -> Settings:
+    """`settings`, or a TypeError if they are anything else."""
+    if not isinstance(settings, Settings):
+        raise TypeError(
+            f"settings must be lab.Settings, such as lab.Settings(depth=8), not {settings!r}"
+        )
+    return settings
+
+
 REGISTRIES: dict[str, Registry[Any]] = {
     "task": TASKS,
     "connection": KINDS,

@@ -22,7 +22,7 @@ from ..numerics._arrays import whole_number
 from . import cluster, local
 from .local import Event
 from .records import Record, read_ends
-from .settings import SETTINGS, Settings
+from .settings import SETTINGS, Settings, as_settings
 from .worker import import_all
 
 LOCK = ".sweep.lock"
@@ -65,6 +65,7 @@ def record_name(settings: Settings) -> str:
     >>> record_name(Settings(connection="hc", depth=64, seed=3))
     'hc-depth=64-seed=3.jsonl'
     """
+    settings = as_settings(settings)
     said = {name: _plain(name, getattr(settings, name)) for name in SETTINGS}
     usual = {name: _plain(name, Settings.param[name].default) for name in SETTINGS}
     changed = [name for name in SETTINGS if said[name] != usual[name]]

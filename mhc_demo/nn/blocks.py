@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..numerics.kernels._torch import version
+from ..numerics._torch import version
 
 
 class Block:
@@ -33,6 +33,8 @@ class Block:
     def plain(self, h: Tensor) -> Tensor:
         for layer in self.layers:
             h = layer(h, *self.args, **self.kwargs)
+            if isinstance(h, tuple):
+                _none_left(h)
         return h
 
     def __call__(self, h: Tensor) -> Tensor:
@@ -43,17 +45,31 @@ class Block:
                 self.again = iter(self.kept)
 
     def branch_output(
-        self, branch: Callable[..., Tensor], x: Tensor, *args: Any, **kwargs: Any
+        self,
+        branch: Callable[..., tuple[Tensor, Any]],
+        x: Tensor,
+        /,
+        *args: Any,
+        **kwargs: Any,
     ) -> Tensor:
         if self.again is not None:
             packed, differentiable = next(self.again)
             return _unpack(packed).detach().requires_grad_(differentiable)
         # Tensors that the branch saves are kept, and layers inside it do not belong to this block.
         with _running(None), torch.autograd.graph.saved_tensors_hooks(_pack, _unpack):
-            y = branch(x, *args, **kwargs)
+            y, rest = branch(x, *args, **kwargs)
+        _none_left(rest)
         # Detached, by _pack: a kept tensor that refers to the graph would never be freed.
         self.kept.append((_pack(y), y.requires_grad))
         return y
+
+
+def _none_left(rest: tuple | None) -> None:
+    if rest is not None:
+        raise TypeError(
+            "a branch in Recomputed must return a tensor alone, not a tuple, whose rest would be "
+            "lost between the layers; wrap it in a function that returns the first element"
+        )
 
 
 RUNNING_BLOCK: ContextVar[Block | None] = ContextVar("running block", default=None)

@@ -18,7 +18,7 @@ from . import layer_torch
 from .blocks import RUNNING_BLOCK
 from .mappings import _ManifoldMappings, _PlainMappings, _UnconstrainedMappings
 
-Branch = Callable[..., Tensor]
+Branch = Callable[..., Any]
 
 
 def expand_streams(x: Tensor, streams: int) -> Tensor:
@@ -47,7 +47,15 @@ class StreamLayer(nn.Module):
     """The base of the three layers: x' = H_res x + H_post^T F(H_pre x), shape (..., n, C).
 
     `branch` is F, any module or callable from (..., C) to (..., C).  `mappings` computes the three
-    mappings.  Further arguments of the call are passed to the branch.
+    mappings.  Further arguments of the call are passed to the branch, by their names too.  A branch
+    may return a tuple that begins with its output, as attention does that returns its weights or a
+    cache: the layer then returns a tuple that begins with the streams and ends with the rest.
+
+    >>> attention = nn.MultiheadAttention(8, 2, batch_first=True)
+    >>> layer = HyperConnection(lambda x, **options: attention(x, x, x, **options), 8)
+    >>> h, weights = layer(torch.ones(2, 5, 4, 8), average_attn_weights=False)
+    >>> h.shape, weights.shape
+    (torch.Size([2, 5, 4, 8]), torch.Size([2, 2, 5, 5]))
 
     Mappings and mixing are computed in float32 (in float64 for a float64 input), outside autocast,
     whatever the dtype of h: in bfloat16 the row sums of H_res would differ from 1 by up to 0.4 %,
@@ -61,11 +69,12 @@ class StreamLayer(nn.Module):
         self.width, self.streams = width, streams
         self.branch, self.mappings = branch, mappings
 
-    def forward(self, h: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    def forward(self, h: Tensor, /, *args: Any, **kwargs: Any) -> Any:
         """The next layer's streams, shape (..., n, C) -> (..., n, C).
 
         Raises TypeError or ValueError if `h` is not floating-point or its shape does not end in
-        (n, C), or if the branch returns anything but a tensor of its input's shape.
+        (n, C), or if the branch returns anything but a tensor of its input's shape, alone or first
+        in a tuple.
         """
         self._check_streams(h)
         with _outside_autocast(h):
@@ -74,11 +83,12 @@ class StreamLayer(nn.Module):
             x = self._read(pre, wide).to(h.dtype)
         block = None if torch.compiler.is_compiling() else RUNNING_BLOCK.get()
         if block is None:
-            y = self._branch_output(x, *args, **kwargs)
+            y, rest = self._branch_output(x, *args, **kwargs)
         else:
-            y = block.branch_output(self._branch_output, x, *args, **kwargs)
+            y, rest = block.branch_output(self._branch_output, x, *args, **kwargs), None
         with _outside_autocast(h):
-            return self._merge(post, res, wide, y.to(wide.dtype)).to(h.dtype)
+            merged = self._merge(post, res, wide, y.to(wide.dtype)).to(h.dtype)
+        return merged if rest is None else (merged, *rest)
 
     def _read(self, pre: Tensor, h: Tensor) -> Tensor:
         """H_pre x, shape (..., C)."""
@@ -92,15 +102,24 @@ class StreamLayer(nn.Module):
             return layer_torch.Merge.apply(_merge, (), post, res, h, y)
         return _merge(post, res, h, y)
 
-    def _branch_output(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        y = self.branch(x, *args, **kwargs)
+    def _branch_output(
+        self, x: Tensor, /, *args: Any, **kwargs: Any
+    ) -> tuple[Tensor, tuple[Any, ...] | None]:
+        """F(x), and what else the branch returned, or None if it returned a tensor alone."""
+        returned = self.branch(x, *args, **kwargs)
+        several = isinstance(returned, tuple) and len(returned) > 0
+        y, rest = (returned[0], tuple(returned[1:])) if several else (returned, None)
         if not isinstance(y, Tensor):
-            raise TypeError(f"branch must return a tensor, not {type(y).__name__}")
+            found = f"{'a tuple that begins with ' * several}{type(y).__name__}"
+            raise TypeError(
+                f"branch must return a tensor, or a tuple that begins with one, not {found}"
+            )
         if y.shape != x.shape:
             raise ValueError(
-                f"branch must return its input's shape {tuple(x.shape)}, not {tuple(y.shape)}"
+                f"branch must return its input's shape {tuple(x.shape)}, not {tuple(y.shape)}; "
+                "if its axes have another order, wrap it in a function that moves them"
             )
-        return y
+        return y, rest
 
     def _check_streams(self, h: Tensor) -> None:
         if not isinstance(h, Tensor) or not h.is_floating_point():

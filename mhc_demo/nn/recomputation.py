@@ -42,7 +42,7 @@ class Recomputed(nn.ModuleList):
         super().__init__(layers)
         self.block = None if block is None else whole_number("block", block, 1)
 
-    def forward(self, h: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    def forward(self, h: Tensor, /, *args: Any, **kwargs: Any) -> Tensor:
         """All layers one after the other, shape (..., n, C) -> (..., n, C)."""
         layers: list[Any] = list(self)
         if not layers:

@@ -9,7 +9,7 @@ from typing import Any, overload
 import torch
 from torch import Tensor, nn
 
-from ..numerics.kernels._torch import in_backward
+from ..numerics._torch import in_backward
 from .layers import StreamLayer, modules_of
 from .mappings import Mappings
 

@@ -12,7 +12,10 @@ faster and does not touch the formulas.
 
 from __future__ import annotations
 
+import math
+import sys
 from collections.abc import Hashable
+from numbers import Real
 from types import ModuleType
 from typing import Any, TypeAlias
 
@@ -27,28 +30,75 @@ def as_floating(x: Any, name: str) -> tuple[ModuleType, Array]:
     """`x` as a real floating-point array, with its array namespace.
 
     Lists and integers become NumPy float64.  Raises TypeError, naming the argument, for anything
-    but an array of real numbers.
+    but an array of real numbers in at most 64 bits.
     """
     if not array_api_compat.is_array_api_obj(x):
-        try:
-            x = np.asarray(x, dtype=np.float64)
-        except (TypeError, ValueError) as error:
-            raise TypeError(
-                f"{name} must be an array of real numbers, not {type(x).__name__}: {error}"
-            ) from None
+        x = _from_python(x, name)
     xp = array_api_compat.array_namespace(x)
-    if xp.isdtype(x.dtype, "integral"):
+    if _is_narrow_numpy(x.dtype):
+        return xp, x
+    if _is_dtype(xp, x.dtype, "integral"):
         x = xp.astype(x, xp.float64)
-    if not xp.isdtype(x.dtype, "real floating"):
+    if not _is_dtype(xp, x.dtype, "real floating"):
         raise TypeError(f"{name} must hold real floating-point numbers, not {x.dtype}")
+    if xp.finfo(x.dtype).bits > 64:  # NumPy's longdouble, for which there is no linear algebra
+        raise TypeError(
+            f"{name} must hold numbers of at most 64 bits, such as float64, not {x.dtype}"
+        )
     return xp, x
 
 
-def square_matrices(x: Any, name: str) -> tuple[ModuleType, Array]:
+def _from_python(x: Any, name: str) -> Array:
+    """Numbers, or lists of them, as NumPy float64: no text, although NumPy would read it."""
+    try:
+        given = np.asarray(x)
+        if given.dtype.kind == "O" and all(_is_number(each) for each in given.flat):
+            given = given.astype(np.float64)  # whole numbers beyond 64 bits, and fractions
+    except (TypeError, ValueError, OverflowError) as error:
+        raise TypeError(
+            f"{name} must be an array of real numbers, not {type(x).__name__}: {error}"
+        ) from None
+    if given.dtype.kind not in "iuf":
+        what = {"U": "text", "S": "text", "b": "bool", "c": "complex"}.get(given.dtype.kind)
+        raise TypeError(
+            f"{name} must be an array of real numbers, not {type(x).__name__}"
+            + (f" of {what}" if what else "")
+        )
+    return given.astype(np.float64)
+
+
+def _is_number(x: Any) -> bool:
+    return isinstance(x, Real) and not isinstance(x, bool)
+
+
+def _is_dtype(xp: ModuleType, dtype: Any, kind: str) -> bool:
+    try:
+        return xp.isdtype(dtype, kind)
+    except TypeError:  # of a dtype that another package added to NumPy
+        return False
+
+
+def _is_narrow_numpy(dtype: Any) -> bool:
+    """Whether it is bfloat16, or one of its like that the package ml_dtypes adds to NumPy.
+
+    NumPy itself knows neither their kind nor their size.
+    """
+    if not isinstance(dtype, np.dtype) or dtype.kind != "V" or "ml_dtypes" not in sys.modules:
+        return False
+    try:
+        sys.modules["ml_dtypes"].finfo(dtype)
+    except ValueError:
+        return False
+    return True
+
+
+def square_matrices(x: Any, name: str, masks: bool = False) -> tuple[ModuleType, Array]:
     """`as_floating`, and ValueError unless `x` is (..., n, n) with n >= 1 and finite.
 
-    A PyTorch tensor is not checked for NaN or infinity: the check would wait for the GPU, and
-    neither `torch.compile` nor `vmap` can trace it.  In a tensor, NaN in gives NaN out.
+    With `masks` an entry may be -inf, but not a whole row or column.
+
+    A PyTorch tensor is not checked for NaN or +infinity, and nothing is where numbers cannot be
+    read (`known`), or not without a wait for a GPU.  There, NaN in gives NaN out.
     """
     xp, x = as_floating(x, name)
     if x.ndim < 2 or x.shape[-1] != x.shape[-2] or x.shape[-1] < 1:
@@ -56,14 +106,62 @@ def square_matrices(x: Any, name: str) -> tuple[ModuleType, Array]:
             f"{name} must hold square matrices, shape (..., n, n) with n >= 1, "
             f"not shape {tuple(x.shape)}"
         )
-    if not array_api_compat.is_torch_array(x) and not bool(xp.all(xp.isfinite(x))):
-        raise ValueError(f"{name} must be finite, but holds NaN or infinity")
+    if math.prod(x.shape) and known(xp, x):
+        if not is_torch(xp):
+            _check_finite(xp, widened(xp, x), name, masks)
+        elif masks and x.device.type == "cpu" and bool(x.min() == -math.inf):
+            _check_masks(xp, x, name)
     return xp, x
+
+
+def _check_finite(xp: ModuleType, x: Array, name: str, masks: bool) -> None:
+    if bool(xp.all(xp.isfinite(x))):
+        return
+    if not masks:
+        raise ValueError(f"{name} must be finite, but holds NaN or infinity")
+    if not bool(xp.all(xp.isfinite(x) | (x == -math.inf))):
+        raise ValueError(
+            f"{name} must be finite, or -inf where an entry is masked, but holds NaN or infinity"
+        )
+    _check_masks(xp, x, name)
+
+
+def _check_masks(xp: ModuleType, x: Array, name: str) -> None:
+    for axis, line in ((-1, "row"), (-2, "column")):
+        masked = xp.max(x, axis=axis) == -math.inf
+        if bool(xp.any(masked)):
+            *matrix, index = (int(found[0]) for found in xp.nonzero(masked))
+            of = f" of matrix {tuple(matrix)}" if matrix else ""
+            raise ValueError(
+                f"{name} must leave an entry of every row and column that is not masked (-inf), "
+                f"but all of {line} {index}{of} is masked"
+            )
+
+
+def is_torch(xp: ModuleType) -> bool:
+    """Whether an array namespace is PyTorch's."""
+    # By name: array-api-compat's own check has a cache, which torch.compile warns about.
+    return xp.__name__.endswith("torch")
+
+
+def known(xp: ModuleType, x: Array) -> bool:
+    """Whether the numbers of `x` are there to decide by.
+
+    They are not while `jax.jit`, `grad` or `vmap`, `torch.compile` or another tool traces what is
+    done with them.
+    """
+    if is_torch(xp):
+        from . import _torch  # imports PyTorch, as the caller has already done
+
+        return _torch.known(x)
+    jax = sys.modules.get("jax")
+    return jax is None or not isinstance(x, jax.core.Tracer)
 
 
 def widened(xp: ModuleType, x: Array) -> Array:
     """`x`, in float32 if its dtype is narrower: float16 and bfloat16 are for storage only."""
-    return xp.astype(x, xp.float32) if xp.finfo(x.dtype).bits < 32 else x
+    narrow = _is_narrow_numpy(x.dtype) or xp.finfo(x.dtype).bits < 32
+    return xp.astype(x, xp.float32) if narrow else x
 
 
 def batch_innermost(xp: ModuleType, x: Array) -> Array:

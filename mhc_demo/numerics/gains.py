@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from array_api_compat import array_namespace, device
 
-from ._arrays import Array, choice, scalar, square_matrices, whole_number, widened
+from ._arrays import Array, choice, known, scalar, square_matrices, whole_number, widened
 
 LOG10_2 = math.log10(2.0)
 DIRECTIONS = ("forward", "backward")
@@ -92,7 +92,7 @@ class Composite:
         """
         xp = array_namespace(self.mantissa)
         matrix = _restored(xp, *self.scaled(at))
-        if not bool(xp.all(xp.isfinite(matrix))):
+        if known(xp, matrix) and not bool(xp.all(xp.isfinite(matrix))):
             raise OverflowError(
                 f"the composite at depth {at} is beyond {matrix.dtype}; use scaled({at})"
             )
@@ -239,7 +239,7 @@ _LONGEST_RUN = 64
 def _safe_run(xp: ModuleType, matrices: Array) -> tuple[int, float]:
     """`safe_run` for layers (..., n, n) of any library."""
     most = float(xp.finfo(matrices.dtype).max)
-    if not math.prod(matrices.shape):
+    if not math.prod(matrices.shape) or not known(xp, matrices):
         return 1, 0.0
     largest = max(scalar(xp.max(matrices)), -scalar(xp.min(matrices)))  # abs would copy all layers
     return safe_run(matrices.shape[-1], largest, most)
@@ -284,7 +284,7 @@ def _restored(xp: ModuleType, mantissa: Array, exponent: Array) -> Array:
 
 def _times_power_of_two(xp: ModuleType, matrices: Array, power: Array) -> Array:
     """Matrices * 2**power, exact within the dtype's range."""
-    if not bool(xp.any(power != 0)):
+    if known(xp, power) and not bool(xp.any(power != 0)):
         return matrices
     half = power // 2  # in two steps, so that each factor stays in range
     for part in (half, power - half):

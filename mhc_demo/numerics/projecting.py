@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from itertools import islice
 from types import ModuleType
 
-from ._arrays import Array, choice, square_matrices, whole_number, widened
+from ._arrays import Array, choice, is_torch, known, square_matrices, whole_number, widened
 from .projections import PAPER_ITERATIONS, PROJECTIONS, Projection
 
 
@@ -26,12 +26,20 @@ def project(
     >>> bool(np.allclose(project(np.zeros((3, 4, 4)), "mhc-lite"), 1 / 4))
     True
 
+    A logit of -inf masks its entry, which is then 0 (of "released", some eps).  Each row and
+    column must keep an entry that is not masked.
+
+    JAX's arrays are projected under `jit`, `grad` and `vmap` too.
+
     Raises ValueError or TypeError for an unknown name, iterations < 0, matrices that are not
-    square or not finite, and more streams than the projection can take.
+    square or neither finite nor masked, a row or column that is masked altogether, and more streams
+    than the projection can take.  What is traced (`jax.jit`, `torch.compile`) or on a GPU is not
+    checked for that, nor a PyTorch tensor for NaN.  There, such a matrix comes out as NaN or as
+    something that is not stochastic.
     """
     chosen = PROJECTIONS[choice("projection", projection, PROJECTIONS)]
     iterations = whole_number("iterations", iterations, 0)
-    xp, logits = square_matrices(logits, "logits")
+    xp, logits = square_matrices(logits, "logits", masks=chosen.takes_logits)
     chosen.check(logits.shape[-1])
     return projected(xp, chosen, logits, iterations)
 
@@ -43,7 +51,7 @@ def projected(xp: ModuleType, chosen: Projection, logits: Array, iterations: int
     """
     if iterations == 0:
         return logits
-    if chosen.fused is not None and _is_torch(xp):
+    if chosen.fused is not None and is_torch(xp):
         from .kernels.sinkhorn import sinkhorn  # imports PyTorch, as the caller has already done
 
         return sinkhorn(logits, iterations, **chosen.fused)
@@ -54,11 +62,6 @@ def projected(xp: ModuleType, chosen: Projection, logits: Array, iterations: int
     else:
         result = chosen.function(xp, logits)
     return xp.astype(result, dtype, copy=False)
-
-
-def _is_torch(xp: ModuleType) -> bool:
-    # By name: array-api-compat's own check has a cache, which torch.compile warns about.
-    return xp.__name__.endswith("torch")
 
 
 def sinkhorn_knopp(
@@ -81,10 +84,10 @@ def sinkhorn_knopp(
     """
     chosen = PROJECTIONS["sinkhorn"]
     iterations = whole_number("iterations", iterations, 0)
-    xp, logits = square_matrices(logits, "logits")
+    xp, logits = square_matrices(logits, "logits", masks=True)
     if choice("order", order, ("columns", "rows")) == "columns":
         return projected(xp, chosen, logits, iterations)
-    if iterations and _is_torch(xp):
+    if iterations and is_torch(xp):
         from .kernels.sinkhorn import sinkhorn
 
         return sinkhorn(logits, iterations, rows_first=True)
@@ -98,16 +101,18 @@ def iterates(logits: Array, projection: str, count: int) -> Iterator[Array]:
     A projection that does not iterate yields its single result once, or nothing for count 0.
     """
     chosen = PROJECTIONS[choice("projection", projection, PROJECTIONS)]
-    xp, logits = square_matrices(logits, "logits")
+    xp, logits = square_matrices(logits, "logits", masks=chosen.takes_logits)
     chosen.check(logits.shape[-1])
-    if chosen.fused is not None and _is_torch(xp):
+    if chosen.fused is not None and is_torch(xp):
         from .kernels.sinkhorn import has_kernel, sinkhorn
 
         # Each count from the start: a kernel moves a matrix twice, a generator's step six times.
-        if has_kernel(logits):
+        if known(xp, logits) and has_kernel(logits):
             yield from (sinkhorn(logits, t, **chosen.fused) for t in range(1, count + 1))
             return
+    wide = widened(xp, logits)
     if chosen.iterative:
-        yield from islice(chosen.function(xp, logits), count)
-    elif count > 0:
-        yield chosen.function(xp, logits)
+        results = chosen.function(xp, wide)
+    else:
+        results = (chosen.function(xp, wide) for _ in range(1))
+    yield from (xp.astype(each, logits.dtype, copy=False) for each in islice(results, count))

@@ -22,7 +22,7 @@ import numpy as np
 from array_api_compat import device
 from numpy.typing import NDArray
 
-from ._arrays import Array, scalar
+from ._arrays import Array, is_torch, known, scalar
 from .paper import MHC_LITE
 
 PAPER_ITERATIONS = 20
@@ -161,7 +161,10 @@ def tame_range(dtype: Any, streams: int) -> float:
 
 
 def _extent(xp: ModuleType, nonpositive: Array) -> float:
-    return -scalar(xp.min(nonpositive)) if math.prod(nonpositive.shape) else 0.0
+    if not math.prod(nonpositive.shape):
+        return 0.0
+    # Whatever the logits are, logarithms are exact.
+    return -scalar(xp.min(nonpositive)) if known(xp, nonpositive) else math.inf
 
 
 def _log_softmax(xp: ModuleType, x: Array, axis: int) -> Array:
@@ -230,8 +233,26 @@ def _mhc_lite(xp: ModuleType, logits: Array) -> Array:
     n = logits.shape[-1]
     vertices = xp.asarray(_permutation_matrices(n), dtype=logits.dtype, device=device(logits))
     flat = xp.reshape(logits, (*logits.shape[:-2], n * n))
-    weights = _softmax(xp, flat @ xp.permute_dims(vertices, (1, 0)), -1)
+    sums = _weighted_sums(xp, flat, xp.permute_dims(vertices, (1, 0)), n)
+    weights = _softmax(xp, sums, -1)
     return xp.reshape(weights @ vertices, logits.shape)
+
+
+def _weighted_sums(xp: ModuleType, flat: Array, vertices: Array, n: int) -> Array:
+    """The sum of each permutation's logits, (..., n * n) @ (n * n, n!); -inf is a mask."""
+    # In place of -inf, because 0 times -inf is NaN: so low that its permutations get no weight.
+    low = -float(xp.finfo(flat.dtype).max) / (2 * n)
+    can_raise = not is_torch(xp) and known(xp, flat)
+    if can_raise and not bool(xp.any(flat < low)):
+        return flat @ vertices
+    sums = xp.where(flat < low, low, flat) @ vertices
+    none_left = xp.max(sums, axis=-1, keepdims=True) < low / 2
+    if can_raise and bool(xp.any(none_left)):
+        raise ValueError(
+            "logits must leave a permutation without a masked entry (-inf) for projection "
+            "'mhc-lite', but there is a matrix without any"
+        )
+    return xp.where(none_left, math.nan, sums)
 
 
 @cache
@@ -273,7 +294,7 @@ def _columns(xp: ModuleType, logits: Array) -> Array:
 )
 def _exp(xp: ModuleType, logits: Array) -> Array:
     limit = math.log(float(xp.finfo(logits.dtype).max))
-    if math.prod(logits.shape) and scalar(xp.max(logits)) >= limit:
+    if math.prod(logits.shape) and known(xp, logits) and scalar(xp.max(logits)) >= limit:
         raise ValueError(
             f"projection 'exp' overflows {logits.dtype} for logits above {limit:.1f}; "
             f"the largest here is {scalar(xp.max(logits)):g}"

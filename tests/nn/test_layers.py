@@ -41,7 +41,7 @@ def test_gradients_are_right(kind, n):
     assert gradcheck(function, [x.requires_grad_() for x in inputs])
 
 
-@pytest.mark.parametrize("kind", ["residual", "hc", "hc-static"])
+@EVERY
 def test_forward_mode_gives_the_same_derivative(kind):
     layer = randomised(KINDS[kind](nn.Tanh(), 2, 3)).double()
     h, tangent = torch.randn(2, 2, 3, 2, dtype=torch.float64)
@@ -234,7 +234,10 @@ def test_streams_of_a_wrong_shape_or_dtype_raise(kind, h, error, message):
 @pytest.mark.parametrize(
     ("branch", "error", "message"),
     [
-        (lambda x: (x, None), TypeError, "branch must return a tensor, not tuple"),
+        (lambda x: None, TypeError, "branch must return a tensor.*, not NoneType"),
+        (lambda x: {"y": x}, TypeError, "branch must return a tensor.*, not dict"),
+        (lambda x: (), TypeError, "branch must return a tensor.*, not tuple"),
+        (lambda x: (None, x), TypeError, "not a tuple that begins with NoneType"),
         (lambda x: x[..., :4], ValueError, r"branch must return.*\(2, 8\), not \(2, 4\)"),
         (lambda x: x.sum(), ValueError, r"not \(\)"),
     ],

@@ -2,26 +2,29 @@
 
 `sinkhorn_triton` computes on a GPU, `sinkhorn_torch` elsewhere.  PyTorch sees one custom operator,
 with its own gradient, so `torch.compile` neither traces into it nor breaks the graph where the
-code looks at the range of the logits.  There is no mathematics in this file.  Second derivatives
-are taken of the specification, in `mhc_demo.numerics.projections`.
+code looks at the range of the logits.  There is no mathematics in this file.
+
+`sinkhorn_torch.composed` is made of PyTorch's own operations.  What the operator has no rule for is
+left to it: second derivatives, forward mode, and the file formats of ONNX and `torch.jit`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import sys
 import warnings
 from collections.abc import Iterator
 from functools import cache
 from importlib.util import find_spec
-from itertools import islice
 from typing import Any
 
-import array_api_compat.torch as xp
 import torch
 from torch import Tensor
 
-from ..projections import released_iterates, sinkhorn_iterates, tame_range
+from .._torch import PLAIN, decomposed_by, forward_mode, functionalised, transformed
+from ..projections import tame_range
 from . import sinkhorn_torch
+from .sinkhorn_torch import composed
 
 PIECE_BYTES = 2**20
 """Bytes of logits that plain PyTorch processes at a time on a CPU: they fit a core's cache."""
@@ -36,12 +39,21 @@ def sinkhorn(
     """Sinkhorn-Knopp of logits (..., n, n), like `mhc_demo.sinkhorn_knopp` but without checks.
 
     Columns first, as in Eq. 9, or rows first.  `eps` > 0 gives the released variant, oriented as
-    it is applied.  float16 and bfloat16 are computed in float32.  `iterations` >= 1.  Twice
-    differentiable.
+    it is applied.  float16 and bfloat16 are computed in float32.  `iterations` >= 1.  It can be
+    differentiated any number of times, in reverse and in forward mode.
     """
-    if torch.compiler.is_compiling() and not (torch.is_grad_enabled() and logits.requires_grad):
-        return _forward(logits, iterations, rows_first, eps)  # the compiler fails on the Function
-    return _SinkhornKnopp.apply(logits, iterations, rows_first, eps)
+    settings = iterations, rows_first, eps
+    plain = type(logits) in PLAIN
+    if torch.compiler.is_compiling():
+        # An autograd.Function would be traced anew for each layer, which fails for dynamic shapes.
+        if plain and not transformed():
+            return _forward(logits, *settings)
+        return composed(logits, *settings)
+    if forward_mode() or functionalised() or torch.jit.is_tracing():
+        return composed(logits, *settings)
+    if not plain and "torch.distributed.tensor" in sys.modules:
+        _teach_dtensor()
+    return _SinkhornKnopp.apply(logits, *settings)
 
 
 def sinkhorn_backward(logits: Tensor, grad: Tensor, iterations: int) -> Tensor:
@@ -62,9 +74,8 @@ class _SinkhornKnopp(torch.autograd.Function):
         ctx.settings = inputs[1:]
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple:
-        # The compiler cannot trace the second derivative, and differentiates only once.
-        derivative = _backward if torch.compiler.is_compiling() else _Derivative.apply
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:
+        derivative = _derivative if forward_mode() else _Derivative.apply
         return derivative(*ctx.saved_tensors, *grads, *ctx.settings), None, None, None
 
     @staticmethod
@@ -73,7 +84,7 @@ class _SinkhornKnopp(torch.autograd.Function):
 
 
 class _Derivative(torch.autograd.Function):
-    """dL/d logits; its own derivatives, which are rare, are those of the specification."""
+    """dL/d logits; its own derivatives, which are rare, are those of `composed`."""
 
     @staticmethod
     def forward(logits: Tensor, grad: Tensor, *settings: Any) -> Tensor:
@@ -86,11 +97,11 @@ class _Derivative(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple:
-        with torch.enable_grad():
-            logits, grad = (t.detach().requires_grad_() for t in ctx.saved_tensors)
-            p = _specified(logits, *ctx.settings)
-            (first,) = torch.autograd.grad(p, logits, grad, create_graph=True)
-            return (*torch.autograd.grad(first, (logits, grad), grads), None, None, None)
+        def derivative(logits: Tensor, grad: Tensor) -> Tensor:
+            return _derivative(logits, grad, *ctx.settings)
+
+        pullback = torch.func.vjp(derivative, *ctx.saved_tensors)[1]
+        return (*pullback(*grads), None, None, None)
 
     @staticmethod
     def vmap(
@@ -103,12 +114,10 @@ class _Derivative(torch.autograd.Function):
         return _Derivative.apply(logits, grad, *settings), 0
 
 
-def _specified(logits: Tensor, iterations: int, rows_first: bool, eps: float) -> Tensor:
-    """P by the specification, `mhc_demo.numerics.projections`."""
-    z = logits.mT if rows_first else logits
-    steps = released_iterates(xp, z, eps) if eps else sinkhorn_iterates(xp, z)
-    p = next(islice(steps, iterations - 1, None))
-    return p.mT if rows_first else p
+def _derivative(logits: Tensor, grad: Tensor, *settings: Any) -> Tensor:
+    """dL/d logits in PyTorch's own operations."""
+    pullback = torch.func.vjp(lambda z: composed(z, *settings), logits)[1]
+    return pullback(grad)[0]
 
 
 @torch.library.custom_op("mhc_demo::sinkhorn", mutates_args=())
@@ -145,6 +154,38 @@ def _(logits: Tensor, *_: Any) -> Tensor:
 @_backward.register_fake
 def _(logits: Tensor, *_: Any) -> Tensor:
     return torch.empty_like(logits, memory_format=torch.contiguous_format)
+
+
+def _traced_backward(ctx: Any, grad: Tensor) -> tuple:
+    return _backward(*ctx.saved_tensors, grad, *ctx.settings), None, None, None
+
+
+# For graphs, which hold the operator itself; other calls come through `_SinkhornKnopp`.
+_forward.register_autograd(_traced_backward, setup_context=_SinkhornKnopp.setup_context)
+_backward.register_autograd(_Derivative.backward, setup_context=_Derivative.setup_context)
+
+
+@decomposed_by(torch.ops.mhc_demo.sinkhorn.default)
+def _decomposed(logits: Tensor, *settings: Any) -> Tensor:
+    # FakeTensorMode takes this for the operator where sizes are symbols: in the same layout, then.
+    return composed(logits, *settings).contiguous()
+
+
+@cache
+def _teach_dtensor() -> None:
+    """Tell DTensor that each matrix stands alone: batch axes may be sharded, the last two not."""
+    from torch.distributed.tensor import Replicate, Shard
+    from torch.distributed.tensor.experimental import register_sharding
+
+    def rule(tensors: int) -> Any:
+        def placements(logits: Any, *_: Any) -> list:
+            allowed = [Replicate(), *(Shard(axis) for axis in range(logits.ndim - 2))]
+            return [([each], [each] * tensors + [None] * 3) for each in allowed]
+
+        return placements
+
+    register_sharding(torch.ops.mhc_demo.sinkhorn.default)(rule(1))
+    register_sharding(torch.ops.mhc_demo.sinkhorn_backward.default)(rule(2))
 
 
 def _real(t: Tensor) -> torch.dtype:

@@ -7,6 +7,9 @@ four columns is then three additions of long vectors), and only the scaling vect
 P = diag(u) K diag(v).  Two kinds of pieces stay in the log domain, where a half step is one call of
 PyTorch: small ones, for which calls cost more than arithmetic, and those whose logits are too
 sharp to divide.
+
+`composed` has none of this.  It neither looks at its numbers nor overwrites any, so every tool that
+transforms or records PyTorch's operations can take it.
 """
 
 from __future__ import annotations
@@ -16,8 +19,8 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from .._torch import log_softmax_backward
 from ..projections import tame_range
-from ._torch import log_softmax_backward
 
 SCALED_FROM = 2**15
 """In pieces of at least this many numbers, iterating the scalings is faster."""
@@ -68,6 +71,21 @@ def backward(z: Tensor, grad: Tensor, iterations: int, eps: float) -> Tensor:
         return s.mul_(k)
     # The released variant starts with a softmax, + eps, and a row step.
     return _back_over_softmax(_less_outer(s, a * u, v), k.sub_(eps))
+
+
+def composed(logits: Tensor, iterations: int, rows_first: bool, eps: float) -> Tensor:
+    """P of logits (..., n, n) in differentiable operations, in the dtype of the logits."""
+    real = torch.float64 if logits.dtype == torch.float64 else torch.float32
+    axes = (-1, -2) if rows_first else (-2, -1)
+    z = logits.to(real)
+    if eps:
+        p = torch.softmax(z, axes[0]) + eps
+        for step in range(1, 2 * iterations):
+            p = p / (p.sum(axes[step % 2], keepdim=True) + eps)
+        return p.to(logits.dtype)
+    for step in range(2 * iterations):
+        z = torch.log_softmax(z, axes[step % 2])
+    return z.exp().to(logits.dtype)
 
 
 def _is_sharp(z: Tensor, eps: float) -> bool:
