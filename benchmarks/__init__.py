@@ -21,6 +21,7 @@ SECTIONS = (
     "lab_memory",
     "kernels",
     "recompute",
+    "recording",
     "install",
 )
 """In the order of docs/performance.md."""

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from .export.embed import export_html
     from .export.site import export_site
     from .export.story import export_story
+    from .inspection.diagnosis import Diagnosis, diagnose
+    from .inspection.inspecting import inspect, plot
     from .numerics.comparison import compare, distance_from_doubly_stochastic, phase_map
     from .numerics.devices import DEVICES
     from .numerics.gains import METRICS, Composite, amax_gain, compose
@@ -41,6 +43,8 @@ _HOMES = {
     "export.embed": ("export_html",),
     "export.site": ("export_site",),
     "export.story": ("export_story",),
+    "inspection.diagnosis": ("Diagnosis", "diagnose"),
+    "inspection.inspecting": ("inspect", "plot"),
     "numerics.gains": ("METRICS", "Composite", "amax_gain", "compose"),
     "numerics.half_steps": ("half_steps",),
     "numerics.mixing": ("INITS", "gaussian_growth", "sample_mixing"),
@@ -68,11 +72,13 @@ __all__ = [
     "METRICS",
     "PROJECTIONS",
     "Composite",
+    "Diagnosis",
     "Experiment",
     "Explorer",
     "amax_gain",
     "compare",
     "compose",
+    "diagnose",
     "distance_from_doubly_stochastic",
     "export_html",
     "export_site",
@@ -81,6 +87,7 @@ __all__ = [
     "gain_surface",
     "gaussian_growth",
     "half_steps",
+    "inspect",
     "lab",
     "layer_axis_gains",
     "layer_gains",
@@ -88,6 +95,7 @@ __all__ = [
     "mixing_surface",
     "nn",
     "phase_map",
+    "plot",
     "project",
     "propagate",
     "sample_mixing",

@@ -2,7 +2,7 @@
 
    Python computes; this file only selects.  The page (or a standalone file) holds tables of log10
    gains for all iterations and depths.  Every model whose tags carry a rule is cut from its table,
-   or takes a property from the state {depth, iterations, step}, whenever one of them changes: see
+   or takes a property from the state {depth, iterations, step, ...}, whenever one of them changes: see
    mhc_demo/figures/slices.py, which documents the rules.  Each Bokeh document has one state. */
 "use strict";
 Object.assign(mhc, (() => {
@@ -19,6 +19,7 @@ Object.assign(mhc, (() => {
       const start = get(surface(doc).tags[0], "state");
       const state = {
         depth: get(start, "depth"), iterations: get(start, "iterations"), step: 0, replay: 1,
+        own_layer: get(start, "own_layer") ?? 1,
         scale: get(start, "scale") ?? "full", // of the gains: scale.js
       };
       p = {state, listeners: new Set(), timer: null, changed: new Set(), pending: new Set()};

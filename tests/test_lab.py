@@ -28,6 +28,7 @@ from mhc_demo.cli import main
 from mhc_demo.lab import tasks, training
 from mhc_demo.lab.figure import LabFigure
 from mhc_demo.lab.networks import Network
+from mhc_demo.nn.readings import log10_composites
 from mhc_demo.numerics.surface import MAX_DEPTH
 
 SMALL = {"depth": 3, "width": 8, "steps": 4, "batch": 16}
@@ -146,7 +147,7 @@ def test_a_step_records_every_layer_and_the_mixing_of_its_matrices(connection):
 def test_composite_gains_are_those_of_the_products():
     torch.manual_seed(0)
     layers = torch.randn(5, 3, 4, 4, dtype=torch.float64)  # (tokens, L, n, n)
-    ours = training._log10_composites(layers.movedim(1, 0))
+    ours = log10_composites(layers.movedim(1, 0))
     for row, direction in zip(ours, ("forward", "backward"), strict=True):
         gain = 10.0 ** mhc_demo.compose(layers, direction).log10_gain(direction)
         torch.testing.assert_close(row, gain.mean(0).log10())
@@ -154,7 +155,7 @@ def test_composite_gains_are_those_of_the_products():
 
 def test_composites_beyond_any_float_have_a_logarithm():
     layers = torch.full((128, 1, 4, 4), 1e30, dtype=torch.float64)
-    forward, backward = training._log10_composites(layers)
+    forward, backward = log10_composites(layers)
     depths = torch.arange(1, 129, dtype=torch.float64)
     torch.testing.assert_close(forward, depths * math.log10(4e30))
     torch.testing.assert_close(backward, forward.flip(0))

@@ -8,6 +8,7 @@ Every run tests a choice of sizes; only long ones test them all.  `transformers`
 import, so only the tests that need it import it.
 """
 
+import numpy as np
 import pytest
 import torch
 from hyper_connections import mHC
@@ -157,6 +158,19 @@ def tiny_config(deepseek, streams, iterations):
         hc_mult=streams, hc_sinkhorn_iters=iterations, head_dim=16, n_routed_experts=2,
         vocab_size=8, index_n_heads=1, index_head_dim=16, **small, **few,
     )  # fmt: skip
+
+
+def test_the_static_mappings_of_a_checkpoint_are_those_of_the_model(deepseek, tmp_path):
+    module = deepseek.DeepseekV4HyperConnection(tiny_config(deepseek, 4, 20))
+    base = torch.randn(24, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        module.base.copy_(base)
+        module.fn.zero_()
+        module.scale.zero_()
+        _, comb, _ = module(torch.zeros(1, 1, 4, 8))
+    np.savez(tmp_path / "model.npz", **{"layers.0.attn_hc.base": base.numpy()})
+    found = mhc.inspect(tmp_path / "model.npz").matrices
+    np.testing.assert_allclose(found[0, 0], comb[0, 0].T, rtol=0, atol=8 * EPS[torch.float32])
 
 
 @some("spread", [1, 1000], [5, 50])

@@ -268,15 +268,34 @@ def test_released_is_tile_kernels_applied_transposed(iterations, spread):
 
 
 @pytest.mark.parametrize("iterations", [1, 2, 20])
-def test_without_eps_the_release_is_eq_9_on_transposed_logits(iterations, monkeypatch):
-    monkeypatch.setattr(projections, "RELEASED_EPS", 0.0)
+def test_without_eps_the_release_is_eq_9_on_transposed_logits(iterations):
     for logits in normal(5, 4, 4, spread=3):
         eq_9 = sinkhorn_knopp(logits, iterations)
         released = tile_kernels_normalize(logits.T.tolist(), iterations, 0.0).T
         np.testing.assert_allclose(released, eq_9, rtol=0, atol=1e-14)
         np.testing.assert_allclose(
-            project(logits, "released", iterations), eq_9, rtol=0, atol=1e-14
+            project(logits, "released", iterations, eps=0.0), eq_9, rtol=0, atol=1e-14
         )
+
+
+@pytest.mark.parametrize("make", BACKENDS.values(), ids=BACKENDS)
+@pytest.mark.parametrize("eps", [1e-8, 1e-5, 1e-2])
+def test_released_takes_the_eps_of_other_implementations(eps, make):
+    for logits in normal(5, 4, 4, spread=8):
+        expected = tile_kernels_normalize(logits.T.tolist(), 10, eps).T
+        found = np.asarray(project(make(logits), "released", 10, eps=eps))
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-14)
+
+
+def test_eps_is_for_projections_that_have_one():
+    with pytest.raises(
+        ValueError, match="eps goes with projection 'released', not with 'sinkhorn'"
+    ):
+        project(normal(4, 4), "sinkhorn", eps=1e-6)
+    with pytest.raises(ValueError, match="eps must be finite and at least 0, not -1"):
+        project(normal(4, 4), "released", eps=-1)
+    with pytest.raises(TypeError, match="eps must be a number, not '1e-6'"):
+        project(normal(4, 4), "released", eps="1e-6")
 
 
 def test_released_forward_gain_at_depth_64_is_0_99994():

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 import threading
+from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -78,6 +80,11 @@ def _stand_back() -> None:
 
 _light = ThreadPoolExecutor(os.cpu_count(), "light")
 _heavy = ThreadPoolExecutor(1, "heavy", _stand_back)
+
+
+async def in_line(work: Callable[..., Any], *given: Any) -> Any:
+    """What `work(*given)` returns, when it is its turn in the line of heavy requests."""
+    return await asyncio.get_running_loop().run_in_executor(_heavy, work, *given)
 
 
 def line_for(request: Request) -> Executor:

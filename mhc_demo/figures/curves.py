@@ -32,6 +32,16 @@ from .slices import Position, depth_ticks, follows
 DEPTH_TICKS = depth_ticks(8)
 
 
+def layer_ticks(last: int) -> list[int]:
+    """1 and round numbers of layers, at most nine in all, where depth has no slider.
+
+    >>> layer_ticks(60)
+    [1, 10, 20, 30, 40, 50, 60]
+    """
+    step = next(step for step in (1, 2, 5, 10, 20, 50, 100, 200, last) if last <= 8 * step)
+    return sorted({1, *range(step, last + 1, step)})
+
+
 @dataclass(frozen=True)
 class Network:
     """One of the two networks that are compared, and how it is drawn."""
@@ -73,15 +83,23 @@ def networks_and_directions(
 
 
 def depth_plot(
-    name: str, x_label: str, y_label: str, last: int, state: Position, *, late: bool, **options: Any
+    name: str,
+    x_label: str,
+    y_label: str,
+    last: int,
+    state: Position,
+    *,
+    late: bool,
+    along: str = "depth",
+    **options: Any,
 ) -> figure:
-    """An empty plot over 1..`last` layers, shaded beyond the chosen depth."""
+    """An empty plot over 1..`last` layers, shaded beyond the layer at which a slider stands."""
     p = style.plot(name, x_label, y_label, (0, last + 1), **options)
-    p.xaxis.ticker = DEPTH_TICKS
+    p.xaxis.ticker = DEPTH_TICKS if along == "depth" else layer_ticks(last)
     beyond = BoxAnnotation(
-        left=state["depth"], fill_color=style.SHADE, fill_alpha=0.1, level=style.MOVING
+        left=state[along], fill_color=style.SHADE, fill_alpha=0.1, level=style.MOVING
     )
-    p.add_layout(follows(beyond, "left", "@depth", late=late))
+    p.add_layout(follows(beyond, "left", f"@{along}", late=late))
     return p
 
 

@@ -11,7 +11,10 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from html import escape
+from itertools import repeat
 from urllib.parse import quote
 
 import numpy as np
@@ -20,6 +23,7 @@ from bokeh.plotting import figure
 from numpy.typing import NDArray
 
 from ..numerics.gains import amax_gain
+from ..numerics.numbers import UNKNOWN
 from ..numerics.paper import PrintedMatrix, figure8, figure8_source
 from . import style
 from .matrices import shades, tinted
@@ -27,14 +31,43 @@ from .matrices import shades, tinted
 NAMES = {"hc": "HC", "mhc": "mHC"}
 
 
-def figure8_html() -> str:
-    """Both rows of Figure 8 and the table of gains, as an HTML fragment."""
-    panels = figure8()
+@dataclass(frozen=True)
+class Panel:
+    """One matrix of a row, with the sums that are printed beside it, if any are."""
+
+    title: str
+    matrix: NDArray[np.float64]
+    row_sums: NDArray[np.float64] | None = None
+    column_sums: NDArray[np.float64] | None = None
+
+    @property
+    def decimals(self) -> int:
+        """As in the paper: 2, or 1 in large composites."""
+        return 1 if np.max(np.abs(self.matrix)) >= 20 else 2
+
+    def largest(self, axis: int) -> float:
+        """The largest |sum|, as it is printed if it is: of rows (0) or of columns (1)."""
+        printed = (self.row_sums, self.column_sums)[axis]
+        return float(np.abs(self.matrix.sum(1 - axis) if printed is None else printed).max())
+
+
+def figure8_html(own: Sequence[Panel] = (), name: str = "") -> str:
+    """Both rows of Figure 8 and the table of gains, as an HTML fragment.
+
+    `own`: the same panels of another model, which stand above them under its name.
+    """
+    printed = [Panel(p.title, p.matrix, p.row_sums, p.column_sums) for p in figure8()]
+    methods = [NAMES[p.method] for p in figure8()]
+    by_row = [("own", name, list(own))] if own else []
+    by_row += [
+        (method, title, [p for p, m in zip(printed, methods, strict=True) if m == title])
+        for method, title in NAMES.items()
+    ]
     rows = "".join(
-        f'<section class="{method}"><h3>{NAMES[method]}</h3><div class="fig8-panels">'
-        + "".join(_panel(p) for p in panels if p.method == method)
+        f'<section class="{method}"><h3>{escape(title)}</h3><div class="fig8-panels">'
+        + "".join(map(_panel, panels))
         + "</div></section>"
-        for method in NAMES
+        for method, title, panels in by_row
     )
     return (
         '<div class="fig8-frame"><article class="fig8">'
@@ -45,7 +78,7 @@ def figure8_html() -> str:
         "rounded to two decimals (one in the large composites); so the last digit may differ. "
         "The product of the two halves is the printed composite of all 60 layers, within "
         f"{100 * halves_differ():.1f} % of its largest entry.</p>"
-        f"{rows}{_gains(panels)}"
+        f"{rows}{_gains([(title, panel) for _, title, row in by_row for panel in row])}"
         "<p class='save'>Figure 8, matrices and sums "
         "<a download='mhc-figure-8.csv' aria-label='Save Figure 8, matrices and sums as CSV' "
         f"href='data:text/csv;charset=utf-8,{quote(figure8_csv())}'>CSV</a></p>"
@@ -134,33 +167,36 @@ def _heatmap(panel: PrintedMatrix, dark: bool) -> figure:
     return p
 
 
-def _panel(panel: PrintedMatrix) -> str:
+def _panel(panel: Panel) -> str:
     matrix, d = panel.matrix, panel.decimals
-    scale = float(np.abs(matrix).max())
+    scale = float(np.abs(matrix).max()) or 1.0
+    row_sums: Iterable[float | None] = repeat(None, len(matrix))
+    column_sums: Iterable[float | None] = repeat(None, len(matrix))
+    if panel.row_sums is not None and panel.column_sums is not None:
+        row_sums, column_sums = panel.row_sums, panel.column_sums
     head = "".join(f'<th scope="col">{j + 1}</th>' for j in range(matrix.shape[1]))
     body = "".join(
         f'<tr><th scope="row">{i + 1}</th>'
         + "".join(_cell(v, v / scale, d) for v in row)
-        + _sum(panel.row_sums[i], row.sum(), d)
+        + _sum(printed, row.sum(), d)
         + "</tr>"
-        for i, row in enumerate(matrix)
+        for i, (row, printed) in enumerate(zip(matrix, row_sums, strict=True))
     )
     sums = "".join(
         _sum(printed, computed, d)
-        for printed, computed in zip(panel.column_sums, matrix.sum(axis=0), strict=True)
+        for printed, computed in zip(column_sums, matrix.sum(axis=0), strict=True)
     )
     return (
         f'<div><table class="fig8-matrix"><caption>{panel.title}</caption>'
         f'<thead><tr><td></td>{head}<th scope="col">Σ</th></tr></thead>'
         f'<tbody>{body}<tr><th scope="row">Σ</th>{sums}<td></td></tr></tbody></table>'
-        f'<dl class="fig8-gain">{_gain("forward", panel.row_sums, d)}'
-        f"{_gain('backward', panel.column_sums, d)}</dl></div>"
+        f'<dl class="fig8-gain">{_gain("forward", panel.largest(0), d)}'
+        f"{_gain('backward', panel.largest(1), d)}</dl></div>"
     )
 
 
-def _gain(direction: str, printed: NDArray[np.float64], decimals: int) -> str:
-    largest = _number(np.abs(printed).max(), decimals)
-    return f"<div><dt>{direction}</dt><dd>{largest}</dd></div>"
+def _gain(direction: str, largest: float, decimals: int) -> str:
+    return f"<div><dt>{direction}</dt><dd>{_number(largest, decimals)}</dd></div>"
 
 
 def _number(value: float, decimals: int) -> str:
@@ -173,27 +209,33 @@ def _cell(value: float, shade: float, decimals: int) -> str:
     return f'<td class="{side}" style="--shade:{percent}%">{_number(value, decimals)}</td>'
 
 
-def _sum(printed: float, computed: float, decimals: int) -> str:
+def _sum(printed: float | None, computed: float, decimals: int) -> str:
+    if printed is None:
+        return f'<td class="sum"><b>{_number(computed, decimals)}</b></td>'
     return (
         f'<td class="sum"><b>{_number(printed, decimals)}</b>'
         f'<span class="fig8-computed">{_number(computed, decimals)}</span></td>'
     )
 
 
-def _gains(panels: tuple[PrintedMatrix, ...]) -> str:
-    def gain(panel: PrintedMatrix, direction: str, definition: str) -> str:
+def _gains(panels: Sequence[tuple[str, Panel]]) -> str:
+    def gain(panel: Panel, direction: str, definition: str) -> str:
         return f"<td>{_number(amax_gain(panel.matrix, direction, definition), panel.decimals)}</td>"
 
+    def printed(panel: Panel, axis: int) -> str:
+        known = panel.row_sums is not None
+        return f"<td>{_number(panel.largest(axis), panel.decimals) if known else UNKNOWN}</td>"
+
     rows = "".join(
-        f'<tr><th scope="row">{NAMES[p.method]}, {p.title}</th>'
-        + f"<td>{_number(np.abs(p.row_sums).max(), p.decimals)}</td>"
+        f'<tr><th scope="row">{escape(name)}, {p.title}</th>'
+        + printed(p, 0)
         + gain(p, "forward", "paper")
         + gain(p, "forward", "worst-case")
-        + f"<td>{_number(np.abs(p.column_sums).max(), p.decimals)}</td>"
+        + printed(p, 1)
         + gain(p, "backward", "paper")
         + gain(p, "backward", "worst-case")
         + "</tr>"
-        for p in panels
+        for name, p in panels
     )
     return (
         '<div class="scroll"><table class="fig8-gains"><caption>Amax gain in both definitions. '

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import xarray as xr
 from bokeh.models import ColumnDataSource, Scatter
@@ -26,8 +26,27 @@ from .curves import (
 from .slices import Position, follows, sliced
 
 
+@dataclass(frozen=True)
+class Told:
+    """What a plot of gains against the layer is about, and how it is called."""
+
+    name: str = "layers"
+    label: str = "Amax gain of one layer"
+    title: str = "Amax gain of each single layer"
+    dots: str = "member"
+    """The series that is drawn as dots,"""
+    dots_are: str = "first network"
+    """in words,"""
+    here: str = "this layer"
+    """and beside one of them."""
+    along: str = "depth"
+    """The slider of its layers."""
+    where: str = ""
+    """See `described`."""
+
+
 class LayersFigure:
-    """Amax gain of each single layer: dots are the first network, lines the ensemble's median."""
+    """Amax gains against the layer: dots are the first network, lines the ensemble's median."""
 
     def __init__(
         self,
@@ -35,23 +54,22 @@ class LayersFigure:
         table: ColumnDataSource,
         state: Position,
         networks: Sequence[Network] = NETWORKS,
+        told: Told | None = None,
     ) -> None:
+        self.told = told = told or Told()
         layers = gains["layer"].values
-        self.y_range = scale.gain_range(layer_range(gains))
+        self.y_range = scale.gain_range(layer_range(gains, told.dots))
         p = depth_plot(
-            "layers",
-            "Layer",
-            "Amax gain of one layer",
-            int(layers[-1]),
-            state,
+            *(told.name, "Layer", told.label, int(layers[-1]), state),
             late=True,
+            along=told.along,
             y_range=self.y_range,
         )
         style.powers_of_ten(p)
         p.add_layout(style.identity_line())
         series = []
         for network in networks:
-            columns = both_directions(("member", "median", "q05", "q95"))
+            columns = both_directions((told.dots, "median", "q05", "q95"))
             source = sliced(table, "row", columns, state, late=True, **network.options)
             source.data["layer"] = layers
             for direction in DIRECTIONS:
@@ -59,7 +77,7 @@ class LayersFigure:
                 forward = direction == "forward"
                 dot = Scatter(
                     x="layer",
-                    y=f"{direction}_member",
+                    y=f"{direction}_{told.dots}",
                     size=7,
                     line_color=network.colour,
                     fill_color=network.colour if forward else None,
@@ -68,25 +86,25 @@ class LayersFigure:
                 dots = network.draw(p, source, dot, state, late=True)
                 fields = [
                     ("", f"{network.name}, {direction}"),
-                    ("this layer", f"@{{{direction}_member}}"),
+                    (told.here, f"@{{{direction}_{told.dots}}}"),
                     ("median", f"@{{{direction}_median}}"),
                     ("layer", "@layer"),
                 ]
                 gain_hover(p, [dots], fields, mode="mouse", attachment=network.hover)
                 curve = curve_series(source, network, direction, Column("layer", "layer"))
-                first = log10("first network", f"{direction}_member")
+                first = log10(told.dots_are, f"{direction}_{told.dots}")
                 series.append(replace(curve, columns=[*curve.columns, first]))
-        described(p, "Amax gain of each single layer", *series, along="depth")
+        described(p, told.title, *series, along=told.along, where=told.where)
         self.figure = p
 
     def update(self, gains: xr.DataArray) -> None:
         """Follow new gains."""
-        scale.set_full(self.y_range, layer_range(gains))
+        scale.set_full(self.y_range, layer_range(gains, self.told.dots))
 
 
-def layer_range(gains: xr.DataArray) -> tuple[float, float]:
+def layer_range(gains: xr.DataArray, dots: str = "member") -> tuple[float, float]:
     """A y range that holds the gains of single layers at every iteration count."""
-    return style.span_of(gains.sel(series=["member", "q05", "q95"]).values, least=0.35)
+    return style.span_of(gains.sel(series=[dots, "q05", "q95"]).values, least=0.35)
 
 
 ONE_LAYER = "A network of one layer is a point here, and no line:\nchoose a larger depth."

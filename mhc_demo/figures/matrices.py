@@ -10,7 +10,8 @@ overlooks it.
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 import xarray as xr
@@ -34,7 +35,9 @@ from . import style
 from .contents import Column, Series, described
 from .slices import Position, follows, sliced
 
-PANELS = (
+Panel: TypeAlias = tuple[str, int | None, str]
+
+PANELS: tuple[Panel, ...] = (
     ("layer", 0, "HC, layer {depth}"),
     ("composite", 0, "HC, composite 1–{depth}"),
     ("layer", None, "Projected, layer {depth}"),
@@ -87,15 +90,29 @@ SQUARE: dict[str, Any] = {"x": "x", "y": "y", "width": 0.97, "height": 0.97, "li
 """The place and size of a cell."""
 
 
+CALLED = {0: "hc", None: "projected"}
+"""The ends of the heatmaps' names, by the iteration counts of their panels."""
+
+
 class MatricesFigure:
-    """Four heatmaps, each a Bokeh figure in `figures`, drawn from one table of blocks."""
+    """Four heatmaps, each a Bokeh figure in `figures`, drawn from one table of blocks.
+
+    Other `panels` are other heatmaps; `called` has the ends of their names.
+    """
 
     def __init__(
-        self, streams: int, table: ColumnDataSource, state: Position, dark: bool = False
+        self,
+        streams: int,
+        table: ColumnDataSource,
+        state: Position,
+        dark: bool = False,
+        panels: Sequence[Panel] = PANELS,
+        called: Mapping[int | None, str] = CALLED,
     ) -> None:
         self.scale = shades()
+        self.called = called
         self._heatmaps: list[Heatmap] = []
-        self.figures = [self._heatmap(streams, table, state, *panel) for panel in PANELS]
+        self.figures = [self._heatmap(streams, table, state, *panel) for panel in panels]
         self.colour(dark)
 
     def colour(self, dark: bool) -> None:
@@ -116,7 +133,7 @@ class MatricesFigure:
         source = sliced(
             table, "block", {"value": column}, state, late=True, heatmap=True, **options
         )
-        name = f"matrix-{column}-{'hc' if at == 0 else 'projected'}"
+        name = f"matrix-{column}-{self.called[at]}"
         heatmap = Heatmap(name, title.format(**state), n, source, self.scale)
         self._heatmaps.append(heatmap)
         p = described(heatmap.figure, title, heatmap.block, kind="matrix")

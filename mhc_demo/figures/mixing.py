@@ -41,6 +41,7 @@ EFFECTIVE = "effective_streams"
 
 UNPROJECTED = "Nothing is projected at 0 iterations:\nturn the dial to 1 or more."
 UNBOUNDED = "This projection bounds nothing:\nthere is no stochastic matrix to compare with."
+SIGNED = "These matrices are not stochastic:\nthere is none to compare them with."
 """Why there are no lines."""
 
 
@@ -52,29 +53,45 @@ class MixingFigure:
     number of streams, for HC as well.
     """
 
-    def __init__(self, mixing: xr.Dataset, table: ColumnDataSource, state: Position) -> None:
+    def __init__(
+        self,
+        mixing: xr.Dataset,
+        table: ColumnDataSource,
+        state: Position,
+        network: style.Stroke | None = None,
+        *,
+        name: str = "",
+        along: str = "depth",
+    ) -> None:
+        """`network`: that of a table that has one network and no iterations, named `name`."""
         depths = mixing["depth"].values
         self.y_range = Range1d(0, _top(mixing))
         self.effective_range = Range1d(0.9, _most(mixing))
+        self.iterates = network is None
+        rule = {} if network is None else {"at": 0}
         metrics: list[Curve] = [
-            (METRICS[name].title, name, stroke, {}) for name, stroke in STROKES.items()
+            (METRICS[metric].title, metric, stroke, rule) for metric, stroke in STROKES.items()
         ]
         networks: list[Curve] = [
             ("HC, unconstrained", EFFECTIVE, style.Stroke(style.HC), {"at": 0}),
             ("projection", EFFECTIVE, style.Stroke(style.PROJECTED), {}),
         ]
+        if network is not None:
+            networks = [(name, EFFECTIVE, network, rule)]
         self.figure = p = _plot(
-            "mixing", "Difference left between streams", metrics, self.y_range, table, depths, state
+            *("mixing", "Difference left between streams", metrics, self.y_range),
+            *(table, depths, state, along),
         )
         self.effective = _plot(
             *("effective", "Effective number of streams", networks, self.effective_range),
-            *(table, depths, state),
+            *(table, depths, state, along),
         )
         middle = math.sqrt(float(depths[-1])), 0.5  # of a logarithmic axis
         self.unprojected = style.why_empty(p, UNPROJECTED, *middle)
-        self.unprojected.visible = state["iterations"] == 0
-        follows(self.unprojected, "visible", "!iterations", late=True)
-        self.unbounded = style.why_empty(p, UNBOUNDED, *middle)
+        if self.iterates:
+            self.unprojected.visible = state["iterations"] == 0
+            follows(self.unprojected, "visible", "!iterations", late=True)
+        self.unbounded = style.why_empty(p, UNBOUNDED if self.iterates else SIGNED, *middle)
         self._explain(mixing)
 
     def _explain(self, mixing: xr.Dataset) -> None:
@@ -101,16 +118,18 @@ def _plot(
     table: ColumnDataSource,
     depths: NDArray[np.integer],
     state: Position,
+    slider: str,
 ) -> figure:
     """Curves against depth, which is logarithmic: most is lost in the first few layers."""
     p = depth_plot(
         *(name, "Depth (layers)", label, int(depths[-1]), state),
         late=True,
+        along=slider,
         y_range=y_range,
         x_axis_type="log",
     )
     p.x_range.start = 1
-    p.xaxis.ticker = [2**k for k in range(MAX_DEPTH.bit_length())]
+    p.xaxis.ticker = [2**k for k in range(max(MAX_DEPTH, int(depths[-1])).bit_length())]
     p.xaxis.formatter = BasicTickFormatter()
     lines, series = [], []
     for title, column, stroke, options in curves:
@@ -129,7 +148,8 @@ def _plot(
             attachment="horizontal",
         )
     )
-    return described(p, f"{label} against depth", *series, along="depth")
+    where = "" if slider == "depth" else f"layer {{{slider}}}"
+    return described(p, f"{label} against depth", *series, along=slider, where=where)
 
 
 def _most(mixing: xr.Dataset) -> float:

@@ -108,7 +108,7 @@ def table(
     label(source, iterations, depths, width)
     if position:
         source.tags[0]["state"] = {
-            name: position[name] for name in (*SLIDERS, "scale") if name in position
+            name: position[name] for name in (*SLIDERS, "scale", "own_layer") if name in position
         }
     return source
 

@@ -20,12 +20,13 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
-from typing import Any, TextIO
+from typing import Any, BinaryIO, TextIO
 
 import numpy as np
 
 from ..numerics._arrays import choice, whole_number
 from ..numerics.gains import DIRECTIONS
+from ..numerics.readings import Measured
 from ..numerics.replacing import replacing
 from .settings import SETTINGS, Settings, as_settings
 
@@ -34,7 +35,7 @@ Matrices = list[list[list[float]]]
 
 
 @dataclass(frozen=True)
-class Step:
+class Step(Measured):
     """What is known after one step of training.
 
     The gains are those of fixed examples of the validation set, after the step: log10 of the mean
@@ -61,22 +62,6 @@ class Step:
     """Bytes: of the whole process, or on a GPU the peak so far."""
     h_res: Matrices = field(default_factory=list, repr=False)
     """H_res of each layer, averaged over the tokens, (L, n, n); not in files."""
-
-    @property
-    def gain(self) -> dict[str, float]:
-        """log10 gain of the composite of all layers, "forward" and "backward"."""
-        whole = self.composite_gains
-        return {"forward": whole["forward"][-1], "backward": whole["backward"][0]}
-
-    @property
-    def mean_mixing(self) -> float:
-        """The mean of `mixing` over the layers that can learn to mix.
-
-        That is all but the first: after `expand_streams` the streams are equal, and a matrix
-        whose rows sum to 1 does not change them.
-        """
-        learning = self.mixing[1:] or self.mixing
-        return sum(learning) / len(learning)
 
 
 @dataclass(frozen=True)
@@ -189,12 +174,17 @@ def read_ends(path: str | Path) -> Record:
     It is quick however long the run was.  Raises what `read_record` does.
     """
     with open(path, "rb") as file:
-        try:
-            record = record_of(parsed(file.readline(LONGEST_LINE).decode(errors="replace")))
-        except BAD as error:
-            raise ValueError(f"{path} is no record of the lab: {error}") from None
-        file.seek(max(file.tell(), file.seek(0, os.SEEK_END) - LONGEST_LINE))
-        last = file.read().decode(errors="replace")
+        return ends_of(file, str(path))
+
+
+def ends_of(file: BinaryIO, name: str) -> Record:
+    """`read_ends` of a file that is open, and is called `name` in errors."""
+    try:
+        record = record_of(parsed(file.readline(LONGEST_LINE).decode(errors="replace")))
+    except BAD as error:
+        raise ValueError(f"{name} is no record of the lab: {error}") from None
+    file.seek(max(file.tell(), file.seek(0, os.SEEK_END) - LONGEST_LINE))
+    last = file.read().decode(errors="replace")
     try:
         end = _step_or_summary(parsed(last.rstrip("\n").rpartition("\n")[2]), record)
     except BAD:

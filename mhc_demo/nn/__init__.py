@@ -7,12 +7,17 @@ mappings, and `CrossedConnection` takes some from either.  So one hook per layer
 matrices that are applied.  All start as the plain residual network: any later difference was
 learned.
 
+Models of other packages are recorded too (`record_mappings`, `adapters`), and some of their weights
+fit into these layers (`from_deepseek_v4`, `from_hyper_connections`).
+
 Expand the streams once, before the first layer, and reduce them once, after the last.  Streams
-that are reduced after every block never form a composite mapping.
+that are reduced after every block never form a composite mapping.  `StreamStack` does all that.
 """
 
+from .converting import from_deepseek_v4, from_hyper_connections
 from .crossed import CrossedConnection
 from .decay import parameter_groups
+from .heads import StreamHead
 from .layers import (
     Branch,
     HyperConnection,
@@ -29,7 +34,10 @@ from .mappings import _ManifoldMappings as _ManifoldMappings
 from .mappings import _PlainMappings as _PlainMappings
 from .mappings import _UnconstrainedMappings as _UnconstrainedMappings
 from .recomputation import Recomputed
-from .recording import RecordedMappings, record_mappings
+from .recorded import RecordedMappings, StreamStatistics
+from .recording import record_mappings
+from .stacks import StreamStack
+from .watching import Reading, watch
 
 __all__ = [
     "RMS_EPS",
@@ -40,12 +48,19 @@ __all__ = [
     "HyperConnection",
     "ManifoldHyperConnection",
     "Mappings",
+    "Reading",
     "Recomputed",
     "RecordedMappings",
     "Residual",
+    "StreamHead",
     "StreamLayer",
+    "StreamStack",
+    "StreamStatistics",
     "expand_streams",
+    "from_deepseek_v4",
+    "from_hyper_connections",
     "parameter_groups",
     "record_mappings",
     "reduce_streams",
+    "watch",
 ]

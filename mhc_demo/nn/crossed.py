@@ -22,8 +22,8 @@ from .mappings import (
     START_GATE,
     Mappings,
     _diagonal_logit,
-    _reciprocal_rms,
     _start_reading,
+    reciprocal_rms,
 )
 
 START_MIXING = 0.05
@@ -168,14 +168,18 @@ class ProjectedMixing(_Half):
         self.b_res = nn.Parameter(diagonal * torch.eye(streams))
 
     def forward(self, h: Tensor) -> Tensor:
+        chosen = PROJECTIONS[self.projection]
+        return projected(array_torch, chosen, self.logits(h), self.iterations)
+
+    def logits(self, h: Tensor) -> Tensor:
+        """What H_res is the projection of, (..., n, C) -> (..., n, n)."""
         products = _over_streams(h.flatten(-2), self.phi).unflatten(-1, (self.streams,) * 2)
-        logits = _gated(products, self.alpha, self.b_res)
-        return projected(array_torch, PROJECTIONS[self.projection], logits, self.iterations)
+        return _gated(products, self.alpha, self.b_res)
 
 
 def _over_streams(x: Tensor, weight: Tensor) -> Tensor:
     """Weight x~, x~ being x over its RMS: (..., d), (rows, d) -> (..., rows)."""
-    return linear(x, weight.to(x.dtype)) * _reciprocal_rms(x)
+    return linear(x, weight.to(x.dtype)) * reciprocal_rms(x)
 
 
 def _gated(dynamic: Tensor, alpha: Tensor, static: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from torch import nn
 
 from ..numerics.mixing import nonnegative
 from .crossed import _Half
+from .heads import StreamHead
 from .layers import modules_of
 from .mappings import _LearnedMappings
 
@@ -29,7 +30,7 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
     spared = {
         id(parameter)
         for module in modules_of(model)
-        if isinstance(module, (_LearnedMappings, _Half))
+        if isinstance(module, (_LearnedMappings, _Half, StreamHead))
         for parameter in module.undecayed()
     }
     groups = defaultdict[bool, list[nn.Parameter]](list)

@@ -16,7 +16,7 @@ from ..numerics._arrays import whole_number
 from ..numerics.projections import PAPER_ITERATIONS
 from . import layer_torch
 from .blocks import RUNNING_BLOCK
-from .mappings import _ManifoldMappings, _PlainMappings, _UnconstrainedMappings
+from .mappings import RMS_EPS, _ManifoldMappings, _PlainMappings, _UnconstrainedMappings
 
 Branch = Callable[..., Any]
 
@@ -76,8 +76,8 @@ class StreamLayer(nn.Module):
         (n, C), or if the branch returns anything but a tensor of its input's shape, alone or first
         in a tuple.
         """
-        self._check_streams(h)
-        with _outside_autocast(h):
+        check_streams(h, self.streams, self.width)
+        with outside_autocast(h):
             wide = h.to(torch.promote_types(h.dtype, torch.float32))
             pre, post, res = self.mappings(wide)
             x = self._read(pre, wide).to(h.dtype)
@@ -86,7 +86,7 @@ class StreamLayer(nn.Module):
             y, rest = self._branch_output(x, *args, **kwargs)
         else:
             y, rest = block.branch_output(self._branch_output, x, *args, **kwargs), None
-        with _outside_autocast(h):
+        with outside_autocast(h):
             merged = self._merge(post, res, wide, y.to(wide.dtype)).to(h.dtype)
         return merged if rest is None else (merged, *rest)
 
@@ -120,15 +120,6 @@ class StreamLayer(nn.Module):
                 "if its axes have another order, wrap it in a function that moves them"
             )
         return y, rest
-
-    def _check_streams(self, h: Tensor) -> None:
-        if not isinstance(h, Tensor) or not h.is_floating_point():
-            raise TypeError(f"h must be a real floating-point tensor, not {_described(h)}")
-        if h.shape[-2:] != (self.streams, self.width):
-            raise ValueError(
-                f"h must have shape (..., {self.streams}, {self.width}), that is (..., streams, "
-                f"width), not {tuple(h.shape)}; expand_streams makes the streams"
-            )
 
     def extra_repr(self) -> str:
         """Width and streams; `mappings` shows the rest."""
@@ -165,15 +156,23 @@ class HyperConnection(StreamLayer):
     `layer` is the layer's index: the layer starts by reading stream `layer` mod n, as in the HC
     paper.  That makes the streams differ; if all were read alike, they would stay equal for ever
     and H_res would never get a gradient.  With `dynamic=False` a mapping is its static part b.
+    `rms_eps` is what the norm of the streams adds to their mean square.
 
     Start: b_pre one-hot, b_post = 1, b_res = I, theta = 0.
     """
 
     def __init__(
-        self, branch: Branch, width: int, streams: int = 4, *, layer: int = 0, dynamic: bool = True
+        self,
+        branch: Branch,
+        width: int,
+        streams: int = 4,
+        *,
+        layer: int = 0,
+        dynamic: bool = True,
+        rms_eps: float = RMS_EPS,
     ) -> None:
         width, streams = whole_number("width", width, 1), whole_number("streams", streams, 1)
-        mappings = _UnconstrainedMappings(width, streams, layer, dynamic)
+        mappings = _UnconstrainedMappings(width, streams, layer, dynamic, rms_eps)
         super().__init__(branch, width, streams, mappings)
 
 
@@ -183,7 +182,9 @@ class ManifoldHyperConnection(StreamLayer):
     `layer` is the layer's index; at the start nine tenths of what the layer reads come from stream
     `layer` mod n, which makes the streams differ.  With `dynamic=False` a mapping is computed from
     its static part b alone.  `projection` is any of `mhc_demo.PROJECTIONS` that is bounded and
-    takes logits, with `iterations` >= 1 if it iterates.
+    takes logits, with `iterations` >= 1 if it iterates, and its `eps` if it is "released".
+    Implementations also differ in what they add to H_pre (`read_eps`, 1e-6 in DeepSeek-V4) and to
+    the mean square of the streams in their norm (`rms_eps`).
 
     `mixing` is the share of each row of H_res that lies off the diagonal at the start.  The
     gradient of the logits is proportional to it: a layer that starts almost as the identity stays
@@ -205,9 +206,14 @@ class ManifoldHyperConnection(StreamLayer):
         projection: str = "sinkhorn",
         iterations: int = PAPER_ITERATIONS,
         mixing: float = 0.05,
+        eps: float | None = None,
+        read_eps: float = 0.0,
+        rms_eps: float = RMS_EPS,
     ) -> None:
         width, streams = whole_number("width", width, 1), whole_number("streams", streams, 1)
-        mappings = _ManifoldMappings(width, streams, layer, dynamic, projection, iterations, mixing)
+        mappings = _ManifoldMappings(
+            width, streams, layer, dynamic, projection, iterations, mixing, eps, read_eps, rms_eps
+        )
         super().__init__(branch, width, streams, mappings)
 
 
@@ -218,7 +224,19 @@ def modules_of(model: nn.Module) -> Iterator[nn.Module]:
     return model.modules()
 
 
-def _outside_autocast(h: Tensor) -> AbstractContextManager:
+def check_streams(h: Any, streams: int, width: int) -> None:
+    """TypeError or ValueError unless `h` is a tensor of shape (..., n, C)."""
+    if not isinstance(h, Tensor) or not h.is_floating_point():
+        raise TypeError(f"h must be a real floating-point tensor, not {_described(h)}")
+    if h.shape[-2:] != (streams, width):
+        raise ValueError(
+            f"h must have shape (..., {streams}, {width}), that is (..., streams, width), not "
+            f"{tuple(h.shape)}; expand_streams makes the streams"
+        )
+
+
+def outside_autocast(h: Tensor) -> AbstractContextManager:
+    """A context in which autocast does not choose the dtypes of what is computed from `h`."""
     kind = h.device.type
     if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
         return torch.autocast(device_type=kind, enabled=False)

@@ -17,7 +17,7 @@ from torch.nn.functional import linear
 
 from ..numerics._arrays import choice, whole_number
 from ..numerics.mixing import nonnegative
-from ..numerics.projecting import projected
+from ..numerics.projecting import checked_eps, projected
 from ..numerics.projections import PROJECTIONS
 from . import layer_torch
 
@@ -46,8 +46,11 @@ class _PlainMappings(nn.Module):
 class _LearnedMappings(nn.Module):
     """Static parts b and gates alpha, in the order pre, post, res, for the subclasses."""
 
-    def __init__(self, streams: int, layer: int, dynamic: bool) -> None:
+    rms_eps = RMS_EPS  # of layers that were pickled before they had their own
+
+    def __init__(self, streams: int, layer: int, dynamic: bool, rms_eps: float = RMS_EPS) -> None:
         super().__init__()
+        self.rms_eps = nonnegative("rms_eps", rms_eps)
         self.streams = streams
         self.layer = whole_number("layer", layer, 0)
         if not isinstance(dynamic, bool):
@@ -76,14 +79,17 @@ class _LearnedMappings(nn.Module):
             yield self.alpha
 
     def extra_repr(self) -> str:
-        return f"layer={self.layer}, dynamic={self.dynamic}"
+        norm = "" if self.rms_eps == RMS_EPS else f", rms_eps={self.rms_eps:g}"
+        return f"layer={self.layer}, dynamic={self.dynamic}{norm}"
 
 
 class _UnconstrainedMappings(_LearnedMappings):
     """Eq. 5.  theta has shape (2 + n, C): a row for pre, one for post, n for res."""
 
-    def __init__(self, width: int, streams: int, layer: int, dynamic: bool) -> None:
-        super().__init__(streams, layer, dynamic)
+    def __init__(
+        self, width: int, streams: int, layer: int, dynamic: bool, rms_eps: float = RMS_EPS
+    ) -> None:
+        super().__init__(streams, layer, dynamic, rms_eps)
         if dynamic:
             self.theta = nn.Parameter(torch.empty(2 + streams, width))
         self.reset_parameters()
@@ -104,26 +110,29 @@ class _UnconstrainedMappings(_LearnedMappings):
             return pre, post, res
         inputs = (h, self.theta, self.alpha, *static)
         if layer_torch.fits(*inputs):
-            return layer_torch.Unconstrained.apply(_unconstrained, (RMS_EPS,), *inputs)
-        return _unconstrained(*inputs)
+            return layer_torch.Unconstrained.apply(self._specified, (self.rms_eps,), *inputs)
+        return self._specified(*inputs)
 
-
-def _unconstrained(h: Tensor, theta: Tensor, alpha: Tensor, *static: Tensor) -> Mappings:
-    """Eq. 5."""
-    # Entry (k, j) is theta_k . x~_j: H_res writes to stream k what it reads from stream j.
-    products = linear(h, theta.to(h.dtype)) * _reciprocal_rms(h)
-    dynamic = torch.tanh(products).mT
-    return _gated((dynamic[..., 0, :], dynamic[..., 1, :], dynamic[..., 2:, :]), alpha, static)
+    def _specified(self, h: Tensor, theta: Tensor, alpha: Tensor, *static: Tensor) -> Mappings:
+        """Eq. 5."""
+        # Entry (k, j) is theta_k . x~_j: H_res writes to stream k what it reads from stream j.
+        products = linear(h, theta.to(h.dtype)) * reciprocal_rms(h, self.rms_eps)
+        dynamic = torch.tanh(products).mT
+        return _gated((dynamic[..., 0, :], dynamic[..., 1, :], dynamic[..., 2:, :]), alpha, static)
 
 
 class _ManifoldMappings(_LearnedMappings):
     """Eq. 7, 8.  phi is stored transposed, (n + n + n^2, nC): rows for pre, for post, for res."""
 
+    eps: float | None = None  # of layers that were pickled before they had these two
+    read_eps = 0.0
+
     def __init__(
         self, width: int, streams: int, layer: int, dynamic: bool,
-        projection: str, iterations: int, mixing: float
+        projection: str, iterations: int, mixing: float,
+        eps: float | None = None, read_eps: float = 0.0, rms_eps: float = RMS_EPS,
     ) -> None:  # fmt: skip
-        super().__init__(streams, layer, dynamic)
+        super().__init__(streams, layer, dynamic, rms_eps)
         allowed = [p.name for p in PROJECTIONS.values() if p.bounded and p.takes_logits]
         if projection == "none":
             raise ValueError(
@@ -133,6 +142,8 @@ class _ManifoldMappings(_LearnedMappings):
         self.projection = choice("projection", projection, allowed)
         PROJECTIONS[self.projection].check(streams)
         self.iterations = whole_number("iterations", iterations, 1)
+        self.eps = checked_eps(PROJECTIONS[self.projection], eps)
+        self.read_eps = nonnegative("read_eps", read_eps)
         self.mixing = nonnegative("mixing", mixing)
         if not 0.0 < self.mixing < 1.0:
             raise ValueError(f"mixing must be between 0 and 1, both excluded, not {mixing}")
@@ -153,31 +164,49 @@ class _ManifoldMappings(_LearnedMappings):
     def forward(self, h: Tensor) -> Mappings:
         static = self.static_parts()
         if not self.dynamic:
-            return self._bounded(*(b.to(h.dtype) for b in static))
+            pre, post, res = self._bounded(*(b.to(h.dtype) for b in static))
+            return self._lifted(pre), post, res
         inputs = (h, self.phi, self.alpha, *static)
         if self.projection == "sinkhorn" and layer_torch.fits(*inputs):
-            settings = RMS_EPS, self.iterations
-            return layer_torch.Manifold.apply(self._specified, settings, *inputs)
-        return self._specified(*inputs)
+            settings = self.rms_eps, self.iterations
+            pre, post, res = layer_torch.Manifold.apply(self._specified, settings, *inputs)
+            return self._lifted(pre), post, res
+        pre, post, res = self._specified(*inputs)
+        return self._lifted(pre), post, res
+
+    def _lifted(self, pre: Tensor) -> Tensor:
+        return pre + self.read_eps if self.read_eps else pre
 
     def _specified(self, h: Tensor, phi: Tensor, alpha: Tensor, *static: Tensor) -> Mappings:
         """Eq. 7 and 8."""
+        return self._bounded(*self._before_bounds(h, phi, alpha, *static))
+
+    def _before_bounds(self, h: Tensor, phi: Tensor, alpha: Tensor, *static: Tensor) -> Mappings:
+        """Eq. 7."""
         n = self.streams
         x = h.flatten(-2)
-        products = linear(x, phi.to(h.dtype)) * _reciprocal_rms(x)
+        products = linear(x, phi.to(h.dtype)) * reciprocal_rms(x, self.rms_eps)
         to_pre, to_post, to_res = products.split((n, n, n * n), dim=-1)
         dynamic = (to_pre, to_post, to_res.unflatten(-1, (n, n)))
-        return self._bounded(*_gated(dynamic, alpha, static))
+        return _gated(dynamic, alpha, static)
+
+    def logits(self, h: Tensor) -> Tensor:
+        """What H_res is the projection of, (..., n, C) -> (..., n, n), or (n, n) if static."""
+        if not self.dynamic:
+            return self.b_res.to(h.dtype)
+        return self._before_bounds(h, self.phi, self.alpha, *self.static_parts())[2]
 
     def _bounded(self, pre: Tensor, post: Tensor, res: Tensor) -> Mappings:
         """Eq. 8."""
-        res = projected(array_torch, PROJECTIONS[self.projection], res, self.iterations)
+        res = projected(array_torch, PROJECTIONS[self.projection], res, self.iterations, self.eps)
         return torch.sigmoid(pre), 2.0 * torch.sigmoid(post), res
 
     def extra_repr(self) -> str:
+        eps = "" if self.eps is None else f", eps={self.eps:g}"
+        read_eps = f", read_eps={self.read_eps:g}" if self.read_eps else ""
         return (
             f"{super().extra_repr()}, projection={self.projection!r}, "
-            f"iterations={self.iterations}, mixing={self.mixing:g}"
+            f"iterations={self.iterations}, mixing={self.mixing:g}{eps}{read_eps}"
         )
 
 
@@ -191,7 +220,7 @@ def _gated(dynamic: Mappings, alpha: Tensor, static: Sequence[Tensor]) -> Mappin
     return pre, post, res
 
 
-def _reciprocal_rms(x: Tensor) -> Tensor:
+def reciprocal_rms(x: Tensor, eps: float = RMS_EPS) -> Tensor:
     """1 / RMS of the last axis, shape (..., d) -> (..., 1).
 
     It multiplies the product with theta or phi instead of x (as in section 4.3.1).  The result is
@@ -199,7 +228,7 @@ def _reciprocal_rms(x: Tensor) -> Tensor:
     weight of its own, because theta or phi would absorb it.
     """
     length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
-    return torch.rsqrt(length * length / x.shape[-1] + RMS_EPS)
+    return torch.rsqrt(length * length / x.shape[-1] + eps)
 
 
 def _start_reading(b_pre: Tensor, layer: int) -> None:
@@ -207,11 +236,11 @@ def _start_reading(b_pre: Tensor, layer: int) -> None:
     n = len(b_pre)
     # A sigmoid is never 1, so at n = 1 H_pre is a millionth less.
     read = START_READ if n > 1 else 1.0 - 1e-6
-    b_pre.fill_(_logit((1.0 - read) / max(n - 1, 1)))
-    b_pre[layer % n] = _logit(read)
+    b_pre.fill_(logit((1.0 - read) / max(n - 1, 1)))
+    b_pre[layer % n] = logit(read)
 
 
-def _logit(share: float) -> float:
+def logit(share: float) -> float:
     return math.log(share / (1.0 - share))
 
 

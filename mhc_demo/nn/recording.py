@@ -1,133 +1,136 @@
-"""Records the matrices H_res that a model applies, with a hook on the mappings of each layer."""
+"""Records the mappings that a model applies, ours or another's, while a context is open."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, overload
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ..numerics._torch import in_backward
+from .adapters import Seen, Site, sites_of
+from .adapters.pattern import Read, sites_matching
 from .layers import StreamLayer, modules_of
-from .mappings import Mappings
-
-
-class RecordedMappings(Sequence[Tensor]):
-    """H_res of each layer in the latest forward pass, in the order of the layers' first calls.
-
-    Item l has shape (..., n, n), without token axes if it is static.  The items are detached
-    copies, on the device where they were computed and in the dtype in which they were applied
-    (float32 or float64).  See `record_mappings`.
-    """
-
-    def __init__(self) -> None:
-        self._latest: dict[int, Tensor] = {}
-
-    def __len__(self) -> int:
-        return len(self._latest)
-
-    @overload
-    def __getitem__(self, index: int) -> Tensor: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Tensor]: ...
-    def __getitem__(self, index: int | slice) -> Tensor | list[Tensor]:
-        return list(self._latest.values())[index]
-
-    def stack(self) -> Tensor:
-        """All layers, shape (..., L, n, n), token axes broadcast, on the first layer's device.
-
-        `mhc_demo.compose` turns them into composites for each token; Figure 3 averages the gains
-        of those.  Raises ValueError if nothing was recorded, if the layers differ in n, or if
-        their token axes do not broadcast.
-        """
-        layers = self._recorded()
-        try:
-            tokens = torch.broadcast_shapes(*(each.shape[:-2] for each in layers))
-        except RuntimeError:
-            shapes = sorted({tuple(each.shape[:-2]) for each in layers})
-            raise ValueError(
-                f"the layers' token axes must broadcast to be stacked, not {shapes}; "
-                "mean() averages over them first"
-            ) from None
-        return _stacked([each.expand(*tokens, *each.shape[-2:]) for each in layers])
-
-    def mean(self) -> Tensor:
-        """Each layer's mean over its tokens, shape (L, n, n), as in Figure 8.
-
-        A product of these is not the mean of the products.  Raises ValueError as `stack` does.
-        """
-        return _stacked([_over_tokens(each) for each in self._recorded()])
-
-    def mixing(self) -> Tensor:
-        """For each layer, the mean over rows of the sum of |entries| off the diagonal, shape (L,).
-
-        It says whether a layer mixes at all: a network that does not mix proves nothing by being
-        stable.
-        """
-        layers = [_over_tokens(each.abs()) for each in self._recorded()]
-        masses = [(each.sum() - each.trace()) / each.shape[-1] for each in layers]
-        return torch.stack([each.to(masses[0].device) for each in masses])
-
-    def _recorded(self) -> list[Tensor]:
-        if not self._latest:
-            raise ValueError(
-                "no mappings were recorded: call the model within `with record_mappings(model)`. "
-                "(A model that torch.compile has compiled before does not notice.)"
-            )
-        return list(self._latest.values())
-
-
-def _over_tokens(matrices: Tensor) -> Tensor:
-    return matrices.flatten(0, -3).mean(dim=0) if matrices.ndim > 2 else matrices
-
-
-def _stacked(layers: list[Tensor]) -> Tensor:
-    sizes = sorted({each.shape[-1] for each in layers})
-    if len(sizes) > 1:
-        raise ValueError(f"the layers must have the same number of streams to stack, not {sizes}")
-    return torch.stack([each.to(layers[0].device) for each in layers], dim=-3)
+from .recorded import RecordedMappings
 
 
 @contextmanager
-def record_mappings(model: nn.Module) -> Iterator[RecordedMappings]:
-    """Record the H_res that every layer of `model` applies, while the context is open.
+def record_mappings(
+    model: nn.Module,
+    *,
+    where: str | Iterable[str] | None = None,
+    read: Read | None = None,
+    transposed: bool | None = None,
+    streams: bool = False,
+    logits: bool = False,
+    every_call: bool = False,
+    accumulate: bool = False,
+) -> Iterator[RecordedMappings]:
+    """Record H_pre, H_res and H_post of every layer of `model`, while the context is open.
 
     >>> from mhc_demo import nn as mnn
     >>> model = nn.Sequential(*(mnn.Residual(nn.Identity(), 8) for _ in range(3)))
     >>> with mnn.record_mappings(model) as maps:
     ...     h = model(torch.ones(2, 4, 8))
-    >>> maps.stack().shape
-    torch.Size([3, 4, 4])
+    >>> maps.names, maps.stack().shape
+    (['0', '1', '2'], torch.Size([3, 4, 4]))
 
-    Each call of `model` replaces the record; if a layer is called several times, the latest call
-    counts.  Recomputation during a backward pass is not recorded.  Contexts may be nested.
+    It understands the layers of this package, of transformers' DeepSeek-V4 and its kin, and of the
+    package hyper-connections (`mhc_demo.nn.adapters`).  For any other model say which modules
+    compute its mappings: `where` is a pattern of their paths (or several), `read` a function from a
+    module's output to H_res, shape (..., n, n), or to (H_pre, H_res, H_post); without it the output
+    itself is taken.  `transposed` must then say how the model applies what `read` returns:
+    False for new = M @ old, True for new = M.T @ old.
 
-    Raises TypeError or ValueError if `model` is not a module or has none of our layers.
+    Each call of `model` replaces the record, unless `accumulate` is set: then the tokens of all
+    calls are put together along one axis.  If a layer is called several times in one call of the
+    model, the latest counts; with `every_call` each is a layer of its own.  `streams` adds
+    statistics of the streams that each layer is given, `logits` what each H_res is the projection
+    of: how sharp they are says whether the iterations are enough.  Recomputation during a
+    backward pass (activation checkpointing) is not recorded.  What torch.compile has compiled runs
+    uncompiled while the context is open, because compiled code does not show its mappings.
+    Contexts may be nested.
+
+    Raises TypeError or ValueError if `model` is not a module or has no layers to record, or if
+    `where`, `read` and `transposed` do not go together.
     """
-    layers = [module for module in modules_of(model) if isinstance(module, StreamLayer)]
-    if not layers:
-        raise ValueError(
-            f"model has no Residual, HyperConnection or ManifoldHyperConnection layer to record: "
-            f"{type(model).__name__}"
-        )
-    record = RecordedMappings()
-    latest = record._latest
+    sites = sites_to_record(model, where, read, transposed)
+    record = RecordedMappings(sites, every_call=every_call, accumulate=accumulate)
 
     def start(module: nn.Module, args: Any) -> None:
         if not in_backward():
-            latest.clear()
+            record._begin()
 
-    def keep(mappings: nn.Module, args: Any, output: Mappings) -> None:
-        if not in_backward():
-            # A copy, because a static H_res is the parameter, which the optimiser overwrites.
-            latest[id(mappings)] = output[2].detach().clone()
+    def keep(index: int, seen: Seen) -> None:
+        record._keep(index, seen, streams, logits)
 
-    handles = [model.register_forward_pre_hook(start)]
-    try:
-        handles += [layer.mappings.register_forward_hook(keep) for layer in layers]
+    with attached(model, sites, start, keep):
         yield record
+
+
+@contextmanager
+def attached(
+    model: nn.Module,
+    sites: list[Site],
+    start: Callable[[nn.Module, Any], None],
+    keep: Callable[[int, Seen], None],
+) -> Iterator[None]:
+    """In this context every call of `model` starts with `start`, and its layers are told to `keep`.
+
+    What torch.compile has compiled runs uncompiled in it.
+    """
+    handles: list[Any] = [model.register_forward_pre_hook(start)]
+    try:
+        for index, site in enumerate(sites):
+            handles += site.attach(partial(keep, index))
+        with uncompiled():
+            yield
     finally:
-        for handle in handles:
+        for handle in reversed(handles):
             handle.remove()
+
+
+def sites_to_record(
+    model: nn.Module,
+    where: str | Iterable[str] | None = None,
+    read: Read | None = None,
+    transposed: bool | None = None,
+) -> list[Site]:
+    """The layers that `record_mappings` records; it says what is raised."""
+    modules_of(model)  # a TypeError, if it is not a module
+    if where is not None:
+        return list(sites_matching(model, where, read, transposed))
+    for name, given in (("read", read), ("transposed", transposed)):
+        if given is not None:
+            raise ValueError(f"{name} goes with where=..., which says which modules are meant")
+    sites = _hooked_once(sites_of(model))
+    if not sites:
+        raise ValueError(
+            f"model has no layer to record that is known: {type(model).__name__} has none of this "
+            "package, of DeepSeek-V4 or of hyper-connections. where='*.hc', read=lambda output: "
+            "... and transposed=... record any model"
+        )
+    return sites
+
+
+def _hooked_once(sites: Iterable[Site]) -> list[Site]:
+    """Our layers may share one module `mappings`, whose calls must not be counted twice."""
+    found: dict[int, Site] = {}
+    for site in sites:
+        hooked = site.module.mappings if isinstance(site.module, StreamLayer) else site.module
+        found.setdefault(id(hooked), site)
+    return list(found.values())
+
+
+def uncompiled() -> AbstractContextManager[Any]:
+    """Runs what is compiled as it was before: hooks that come later are not compiled in.
+
+    Where the compiler was never imported, nothing has been compiled, and importing it takes long.
+    """
+    if "torch._dynamo" not in sys.modules:
+        return nullcontext()
+    return torch.compiler.set_stance("force_eager")

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from numbers import Real
 from types import ModuleType
 from typing import Any, TypeAlias
@@ -29,9 +29,15 @@ Array: TypeAlias = Any
 def as_floating(x: Any, name: str) -> tuple[ModuleType, Array]:
     """`x` as a real floating-point array, with its array namespace.
 
-    Lists and integers become NumPy float64.  Raises TypeError, naming the argument, for anything
-    but an array of real numbers in at most 64 bits.
+    Lists and integers become NumPy float64.  An object with a method `__mhc_layers__`, such as a
+    recording of a model's mappings, gives the array that the method returns, (..., L, n, n).
+    Raises TypeError, naming the argument, for anything but an array of real numbers in at most 64
+    bits, and ValueError for a sequence of arrays that have more than two axes each.
     """
+    if hasattr(x, "__mhc_layers__"):
+        x = x.__mhc_layers__()
+    elif isinstance(x, Sequence):
+        _refuse_batches(x, name)
     if not array_api_compat.is_array_api_obj(x):
         x = _from_python(x, name)
     xp = array_api_compat.array_namespace(x)
@@ -90,6 +96,21 @@ def _is_narrow_numpy(dtype: Any) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _refuse_batches(arrays: Sequence[Any], name: str) -> None:
+    """ValueError for a sequence of arrays (..., n, n): one of each layer, or one of each token?
+
+    As an array its first axis would be the sequence, and the layers are the third axis from last.
+    """
+    for each in arrays:
+        if array_api_compat.is_array_api_obj(each) and each.ndim > 2:
+            raise ValueError(
+                f"{name} is a {type(arrays).__name__} of arrays of shape {tuple(each.shape)}, "
+                "which does not say where the layers are. Write np.stack(arrays, axis=-3), or "
+                "torch.stack(arrays, dim=-3), if each is a layer; np.stack(arrays) if each holds "
+                "all layers"
+            )
 
 
 def square_matrices(x: Any, name: str, masks: bool = False) -> tuple[ModuleType, Array]:

@@ -11,16 +11,22 @@ from itertools import islice
 from types import ModuleType
 
 from ._arrays import Array, choice, is_torch, known, square_matrices, whole_number, widened
+from .mixing import nonnegative
 from .projections import PAPER_ITERATIONS, PROJECTIONS, Projection
 
 
 def project(
-    logits: Array, projection: str = "sinkhorn", iterations: int = PAPER_ITERATIONS
+    logits: Array,
+    projection: str = "sinkhorn",
+    iterations: int = PAPER_ITERATIONS,
+    *,
+    eps: float | None = None,
 ) -> Array:
     """The projection of each matrix of `logits`, shape (..., n, n), as the same kind of array.
 
     `iterations` counts full iterations (for Sinkhorn-Knopp: columns, then rows); 0 returns the
-    input itself, which is HC.  Projections that do not iterate ignore any other count.
+    input itself, which is HC.  Projections that do not iterate ignore any other count.  `eps` is
+    for "released", whose implementations differ in it: DeepSeek's is 1e-6.
 
     >>> import numpy as np
     >>> bool(np.allclose(project(np.zeros((3, 4, 4)), "mhc-lite"), 1 / 4))
@@ -32,19 +38,32 @@ def project(
     JAX's arrays are projected under `jit`, `grad` and `vmap` too.
 
     Raises ValueError or TypeError for an unknown name, iterations < 0, matrices that are not
-    square or neither finite nor masked, a row or column that is masked altogether, and more streams
-    than the projection can take.  What is traced (`jax.jit`, `torch.compile`) or on a GPU is not
-    checked for that, nor a PyTorch tensor for NaN.  There, such a matrix comes out as NaN or as
-    something that is not stochastic.
+    square or neither finite nor masked, a row or column that is masked altogether, more streams
+    than the projection can take, and an eps that it does not.  What is traced (`jax.jit`,
+    `torch.compile`) or on a GPU is not checked for that, nor a PyTorch tensor for NaN.  There, such
+    a matrix comes out as NaN or as something that is not stochastic.
     """
     chosen = PROJECTIONS[choice("projection", projection, PROJECTIONS)]
     iterations = whole_number("iterations", iterations, 0)
+    eps = checked_eps(chosen, eps)
     xp, logits = square_matrices(logits, "logits", masks=chosen.takes_logits)
     chosen.check(logits.shape[-1])
-    return projected(xp, chosen, logits, iterations)
+    return projected(xp, chosen, logits, iterations, eps)
 
 
-def projected(xp: ModuleType, chosen: Projection, logits: Array, iterations: int) -> Array:
+def checked_eps(chosen: Projection, eps: float | None) -> float | None:
+    """`eps` as a float >= 0, or None for the projection's own; ValueError if it takes none."""
+    if eps is None:
+        return None
+    if chosen.eps is None:
+        takers = ", ".join(repr(each.name) for each in PROJECTIONS.values() if each.eps is not None)
+        raise ValueError(f"eps goes with projection {takers}, not with {chosen.name!r}")
+    return nonnegative("eps", eps)
+
+
+def projected(
+    xp: ModuleType, chosen: Projection, logits: Array, iterations: int, eps: float | None = None
+) -> Array:
     """`project` without any checks, as a layer calls it in every step of training.
 
     NaN passes through: checking for it would stall a GPU.
@@ -54,13 +73,14 @@ def projected(xp: ModuleType, chosen: Projection, logits: Array, iterations: int
     if chosen.fused is not None and is_torch(xp):
         from .kernels.sinkhorn import sinkhorn  # imports PyTorch, as the caller has already done
 
-        return sinkhorn(logits, iterations, **chosen.fused)
+        own = chosen.fused if eps is None else {**chosen.fused, "eps": eps}
+        return sinkhorn(logits, iterations, **own)
     dtype = logits.dtype
     logits = widened(xp, logits)
+    further = () if eps is None else (eps,)
+    result = chosen.function(xp, logits, *further)
     if chosen.iterative:
-        result = next(islice(chosen.function(xp, logits), iterations - 1, None))
-    else:
-        result = chosen.function(xp, logits)
+        result = next(islice(result, iterations - 1, None))
     return xp.astype(result, dtype, copy=False)
 
 

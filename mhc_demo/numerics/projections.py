@@ -53,7 +53,7 @@ class Projection:
 
     name: str
     title: str
-    function: Callable[[ModuleType, Array], Any]
+    function: Callable[..., Any]
     short: str = ""
     """A shorter name, where there is little room; if empty, the title serves."""
     iterative: bool = False
@@ -71,6 +71,9 @@ class Projection:
     """How many numbers it keeps besides a matrix's entries, as a function of n; None if none."""
     fused: Mapping[str, Any] | None = None
     """Arguments with which `kernels.sinkhorn` computes it in PyTorch; None if it does not."""
+    eps: float | None = None
+    """What it adds to the sums that it divides by, unless told otherwise; None if it adds nothing.
+    Such a function takes `eps` as its third argument."""
     halves: Halves | None = None
     """Its iterations taken apart (see `half_steps.py`); None if only whole ones are known."""
     note: str = ""
@@ -194,6 +197,7 @@ def _released_halves(xp: ModuleType, logits: Array) -> Iterator[Array]:
     short="Released",
     iterative=True,
     fused={"eps": RELEASED_EPS},
+    eps=RELEASED_EPS,
     halves=Halves(
         _released_halves,
         ("columns", "rows"),

@@ -24,6 +24,7 @@ from . import compare
 from . import phase
 from . import cost
 from . import figure8
+from . import my_model
 from . import benchmarks
 from . import formulas
 from . import lab
@@ -56,6 +57,7 @@ __all__ = [
     "link",
     "matrices",
     "mixing",
+    "my_model",
     "phase",
     "signal",
     "sinkhorn",

@@ -30,7 +30,7 @@ from .. import icons
 from .._panel import hold
 from ..components import Slider
 from ..computing import Position
-from ..dropping import Pieces, RecordDrop, RefusedError, records_of
+from ..dropping import FileDrop, Pieces, RefusedError, records_of
 from ..fields import typed
 from ..snippet import lab_snippet
 from ..training import Training
@@ -127,7 +127,7 @@ class LabView(View):
         self.verdict, self.rates = html(""), _untold(note())
         self.table = html("", "lab-table")
         self._pieces = Pieces()
-        self.drop = RecordDrop(sizing_mode="stretch_width", margin=(2, 14))
+        self.drop = FileDrop(sizing_mode="stretch_width", margin=(2, 14))
         self.drop.param.watch(self._take_piece, "piece")
         if pn.state.curdoc is not None and pn.state.curdoc.session_context is not None:
             pn.state.on_session_destroyed(self._visit_ended)
@@ -144,8 +144,8 @@ class LabView(View):
             self.pictures,
             self.table,
             self.replayed,
-            _beside(self.layer),
-            _beside(self.drop),
+            beside(self.layer),
+            beside(self.drop),
             sizing_mode="stretch_width",
             margin=0,
         )
@@ -225,7 +225,7 @@ class LabView(View):
             self.slider,
             html(legend([*entries, ("forward", "forward"), ("backward", "backward")])),
             row(f["gain"], f["loss"], f["score"]),
-            _beside(row(f["gradient_norm"], f["layers"], *(m.figure for m in shown.matrices))),
+            beside(row(f["gradient_norm"], f["layers"], *(m.figure for m in shown.matrices))),
             self.rates,
         ]
         self.ablation = None
@@ -234,7 +234,7 @@ class LabView(View):
             self.ablation = Scores("runs-ablation", crossed)
             self.replayed.extend(
                 map(
-                    _beside,
+                    beside,
                     (
                         _untold(note(f"{ABLATION} {ablated(crossed)}")),
                         row(self.ablation.figure),
@@ -429,7 +429,7 @@ def preset_of(settings: Mapping[str, Any]) -> str:
     return OWN
 
 
-def _beside(content: Any) -> Any:
+def beside(content: Any) -> Any:
     """What a lecture has no room for (`static/story.js`)."""
     content.styles = {**content.styles, "display": "var(--mhc-more, flex)"}
     return content

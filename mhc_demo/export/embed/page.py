@@ -58,12 +58,12 @@ class Content:
             return ""
         return still(self._shared.surfaces[self.request.first], self.request.position)
 
-    def data(self, dress: Callable[[figure], None] | None = None) -> str:
+    def data(self, dress_up: Callable[[figure], None] | None = None) -> str:
         """The argument of `mhc.embed`, as JSON that may stand in a script.
 
-        `dress` gives each figure the look of the page around it, by default the file's own.
+        `dress_up` gives each figure the look of the page around it, by default the file's own.
         """
-        return _data(self.request, self._shared, self.plots, self.notes, dress or _dress)
+        return _data(self.request, self._shared, self.plots, self.notes, dress_up or dress)
 
 
 def html(request: EmbedRequest) -> str:
@@ -232,12 +232,12 @@ def _data(
     shared: Shared,
     plots: list[Plot],
     notes: list[list[str]],
-    dress: Callable[[figure], None],
+    dress_up: Callable[[figure], None],
 ) -> str:
     chosen = PROJECTIONS[request.experiments[0].projection]
     document = Document()
     for each in (p for plot in plots for p in plot.figures):
-        dress(each)
+        dress_up(each)
         document.add_root(each)
     document.add_root(shared.table)
     sources = [shared.packed, *(each for plot in plots for each in plot.packed)]
@@ -290,7 +290,7 @@ def _slider(name: str, end: int) -> dict[str, Any]:
     return {"label": slider.label, "start": slider.start, "end": end, "marks": marks}
 
 
-def _dress(p: figure) -> None:
+def dress(p: figure) -> None:
     """Give a figure the page's type."""
     style.set_type(p, 0)
     p.min_height = 150

@@ -1,0 +1,79 @@
+"""DeepSeek-V4 in transformers, and models whose layers are the same, such as glm5_next.
+
+The modules `attn_hc` and `ffn_hc` return (post, comb, what the branch reads).  The decoder layer
+applies comb transposed, so what is recorded is its transpose.  H_pre is not returned; it is
+computed again, which takes two small calls.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import linear
+
+from ...numerics._torch import in_backward
+from .site import Handle, Keep, Seen, Site, altered_output, family, has, is_named, on_output
+
+
+@family("deepseek_v4")
+def find(path: str, module: Any) -> Site | None:
+    """A class whose name ends in HyperConnection and that has a count of Sinkhorn iterations."""
+    if not is_deepseek(module):
+        return None
+
+    normed: list[Tensor] = []
+
+    def read(streams: Any, output: Any) -> Seen:
+        post, comb, _ = output
+        x = normed.pop() if normed else module.input_norm(streams.flatten(-2).float())
+        normed.clear()
+        return Seen(
+            res=comb.mT,
+            pre=_reading(module, x),
+            post=post,
+            streams=streams,
+            logits=partial(_logits, module, x),
+        )
+
+    def hold(norm: Any, args: Any, x: Tensor) -> None:
+        if not in_backward():
+            normed.append(x.detach())
+
+    def attach(keep: Keep) -> list[Handle]:
+        # The norm of all streams is most of what H_pre costs, and the module computes it anyway.
+        return [module.input_norm.register_forward_hook(hold), *on_output(module, read)(keep)]
+
+    return Site(
+        path,
+        "deepseek_v4",
+        module,
+        attach,
+        alter=altered_output(module, read),
+        doubly_stochastic=True,
+        iterations=module.hc_sinkhorn_iters,
+    )
+
+
+def is_deepseek(module: Any) -> bool:
+    """Whether `module` computes the mappings of a layer of DeepSeek-V4."""
+    parts = ("hc_mult", "hc_eps", "hc_sinkhorn_iters", "input_norm", "fn", "base", "scale")
+    return is_named(module, "HyperConnection") and has(module, *parts)
+
+
+def _reading(module: Any, x: Tensor) -> Tensor:
+    """H_pre, (..., n), from the normalised streams, (..., nC), as the module computes it."""
+    part = slice(module.hc_mult)
+    return torch.sigmoid(_gated(module, x, part, 0)) + module.hc_eps
+
+
+def _logits(module: Any, x: Tensor) -> Tensor:
+    """What comb is normalised from, (..., n, n), transposed like it."""
+    n = module.hc_mult
+    return _gated(module, x, slice(2 * n, None), 2).unflatten(-1, (n, n)).mT
+
+
+def _gated(module: Any, x: Tensor, part: slice, gate: int) -> Tensor:
+    return linear(x, module.fn[part].float()) * module.scale[gate] + module.base[part]
