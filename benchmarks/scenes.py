@@ -27,9 +27,9 @@ from .timing import timed, times_table
 TARGET = 150
 ROUNDS = ("opened for the first time", "opened before")
 
-PAINTS = """() => {
+PAINTS = """(name) => {
   const doc = Bokeh.documents[0]
-  let proto = Bokeh.index.find_one_by_id(doc.get_model_by_name("composite").id)
+  let proto = Bokeh.index.find_one_by_id(doc.get_model_by_name(name).id)
   while (!Object.hasOwn(proto, "_actual_paint")) proto = Object.getPrototypeOf(proto)
   const paint = proto._actual_paint
   window.painted = 0
@@ -87,7 +87,7 @@ def painted_times(page: Page, address: str) -> Iterator[tuple[str, np.ndarray]]:
     ready(page, f"{address}?scene=stream&present=1")
     joined(page)
     page.wait_for_timeout(2000)
-    page.evaluate(PAINTS)
+    page.evaluate(PAINTS, "composite")
     count = len(SCENES) - 2
     for what in ROUNDS:
         times = []

@@ -216,7 +216,7 @@ Object.assign(mhc, (() => {
   function sentence(larger, depth) {
     const size = `<b>${written_out(larger)}</b>`;
     const then = larger < 0 ? `at most ${size} of it is left` : `it can be ${size} times as large`;
-    return `A signal of size 1 enters. ${depth} layer${depth === 1 ? "" : "s"} later ${then}. Drag “Sinkhorn iterations”.`;
+    return `A signal of size 1 enters. ${depth} layer${depth === 1 ? "" : "s"} later ${then}.<span class="drag"> Drag “Sinkhorn iterations”.</span>`;
   }
 
   // The longest such sentence at any depth of the present table.

@@ -19,8 +19,9 @@ mhc.embed = (() => {
     return values;
   }
 
-  // Fills the sources with the tables of one number of streams.
-  function fill(doc, tables, per_unit) {
+  // Fills the sources with the tables of one number of streams, and says of them what is not as usual.
+  function fill(doc, {tables, tags = {}}, per_unit) {
+    for (const [id, said] of Object.entries(tags)) doc.get_model_by_id(id).tags = said;
     for (const [id, columns] of Object.entries(tables)) {
       const source = doc.get_model_by_id(id);
       const old = source.data instanceof Map ? Object.fromEntries(source.data) : source.data;
@@ -53,7 +54,7 @@ mhc.embed = (() => {
     const find = (selector) => [...root.querySelectorAll(selector)];
     const doc = Bokeh.require("document").Document.from_json(data.doc);
     let shown = data.variants[data.first];
-    fill(doc, shown.tables, data.per_unit);
+    fill(doc, shown, data.per_unit);
     Object.assign(mhc.state_of(doc), position);
     for (const model of doc.all_models)
       if (typeof rule_of(model) === "object" && get(rule_of(model) ?? {}, "select")) mhc.cut(model);
@@ -76,7 +77,7 @@ mhc.embed = (() => {
     for (const input of find(".choice input")) {
       input.addEventListener("change", () => {
         shown = data.variants[Number(input.value)];
-        fill(doc, shown.tables, data.per_unit);
+        fill(doc, shown, data.per_unit);
         find(".words").forEach((el, i) => { el.innerHTML = shown.words[i]; });
       });
     }

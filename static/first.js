@@ -241,6 +241,7 @@ mhc.first = (() => {
 
   function finish(place) {
     place.inert = false;
+    document.querySelector("body > .mhc-still")?.remove();
     if (first) {
       const focused = host.shadowRoot.activeElement;
       const scrolled = find("article").scrollTop;

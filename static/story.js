@@ -3,15 +3,16 @@
 "use strict";
 mhc.story = (() => {
   const KEYS = [
-    ["Page Down, →", "the answer to a guess, then the next scene"],
-    ["Page Up, ←", "previous scene"],
+    ["Page Down, →", "the answer to a guess, then the next scene", "scenes"],
+    ["Page Up, ←", "previous scene", "scenes"],
     ["P", "play, or stop"],
     ["V", "play slower or faster"],
-    ["R", "back to where the scene begins"],
-    ["S", "shuffle: another seed"],
-    ["C", "clear what was guessed in this scene", () => mhc.hall?.leads],
+    ["R", "back to where the scene begins", "scenes"],
+    ["R", "back to where the view begins", "view"],
+    ["S", "shuffle: another seed", "seeds"],
+    ["C", "clear what was guessed in this scene", "guesses"],
     ["B", "blank the screen"],
-    ["N", "speaker notes in a window of their own"],
+    ["N", "speaker notes in a window of their own", "scenes"],
     ["F", "full screen"],
     ["H", "these keys"],
     ["Esc", "leave the presenter's view"],
@@ -64,7 +65,7 @@ mhc.story = (() => {
      `present()` returns the present {scene, way, revealed, presenting, title, others}, the title that
      of the view.  `ask(what)` is called for a change: {scene, way}, {guess}, {revealed, run},
      {presenting}, "reset", "shuffle", "clear", "play" or "faster".  Without a page around it, `served` is
-     false: there is no other seed, and no page to return to. */
+     false: there is no other seed, and no page to return to.  Without scenes views are presented alone. */
   return function story(el, {scenes: every, present, ask, served = true}) {
     el.classList.add("mhc-story");
     const root = document.documentElement;
@@ -84,7 +85,11 @@ mhc.story = (() => {
     let scenes = every;
     const at = () => scenes.findIndex((s) => s.name === present().scene);
     const go = (i) => ask({scene: scenes[Math.min(Math.max(i, 0), scenes.length - 1)].name});
-    const step = (by) => (at() < 0 ? go(0) : go(at() + by));
+    const step = (by) => (every.length === 0 ? null : at() < 0 ? go(0) : go(at() + by));
+    const needed = { // by the keys
+      scenes: () => every.length > 0, view: () => every.length === 0,
+      seeds: () => served, guesses: () => mhc.hall?.leads,
+    };
     const asks = (scene) => scene?.guess && present().revealed !== scene.name;
     const forward = () => (asks(scenes[at()]) ? reveal(scenes[at()]) : step(1));
 
@@ -257,6 +262,7 @@ mhc.story = (() => {
     }
 
     function begin() {
+      if (!every.length) return;
       const bar = element("div", "begin", el, {inert: mhc.connection.lost});
       const tell = (way) => ask({way, scene: every[0].name});
       button(bar, "▶ The story", () => tell("short"), "main").title = "In two minutes";
@@ -268,7 +274,7 @@ mhc.story = (() => {
       const section = element("section", "scene presenting", el, {ariaLabel: title});
       element("h2", "", section, {textContent: title});
       const nav = element("nav", "", section, {ariaLabel: "Presenter's view", inert: mhc.connection.lost});
-      button(nav, "▶ The story", () => go(0));
+      if (every.length) button(nav, "▶ The story", () => go(0));
       mhc.hall?.count(nav);
       button(nav, "Keys", help);
       button(nav, "Leave", () => ask({presenting: false}));
@@ -334,8 +340,8 @@ mhc.story = (() => {
       if (cover) return uncover();
       cover = element("div", "mhc-cover help", document.body, {role: "dialog", ariaLabel: "Keys"});
       const list = element("dl", "", cover);
-      for (const [key, meaning, offered] of KEYS) {
-        if ((key === "S" && !served) || (offered && !offered())) continue;
+      for (const [key, meaning, needs] of KEYS) {
+        if (needs && !needed[needs]()) continue;
         element("dt", "", list, {textContent: key});
         element("dd", "", list, {textContent: meaning});
       }
@@ -345,6 +351,7 @@ mhc.story = (() => {
     // ---- speaker notes ----------------------------------------------------------------------
 
     function open_notes() {
+      if (!every.length) return;
       notes = window.open("", "mhc-notes", "width=900,height=700");
       if (!notes) return;
       notes.document.title = "Speaker notes";

@@ -5,7 +5,9 @@
 (() => {
   // Browsers draw formulas well only in a font made for them, which not all systems have.  This is
   // STIX Two Math 2.12, cut down to the signs that formulas use (licence: math.OFL.txt).
-  const source = document.currentScript?.src;
+  // A site's pages say themselves where theirs is (mhc_demo/export/story.py).
+  const known = [...document.fonts].some(({family}) => family.replaceAll('"', "") === "mhc math");
+  const source = known ? "" : document.currentScript?.src;
   const FONT = source && `
     @font-face { font-family: "mhc math"; src: url("${new URL("math.woff2", source)}") format("woff2"); }`;
   const SHEET = `${FONT || ""}

@@ -19,13 +19,16 @@ from tornado.httpclient import AsyncHTTPClient, HTTPResponse
 
 from mhc_demo.app import guard
 from mhc_demo.app._panel import tornado_application
-from mhc_demo.app.first import first_page, live_page
+from mhc_demo.app.first import PICTURED, LivePage, first_page, live_page
 from mhc_demo.app.opening import DARK, TURNS, WANTED, Turns
 from mhc_demo.app.page import create
 from mhc_demo.app.state import State
 from mhc_demo.app.static import CSS
+from mhc_demo.app.views import VIEWS
 from mhc_demo.numerics.surface import gain_surface
 from mhc_demo.scripts import PAGE, STATIC, text_of
+
+LIVE = LivePage("bokeh.js", (), (), ())
 
 Get = Callable[..., Coroutine[Any, Any, HTTPResponse]]
 
@@ -74,6 +77,24 @@ def test_a_link_is_answered_without_a_session() -> None:
                 assert sessions(application) == 1
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("view", sorted(VIEWS.keys() - set(PICTURED)))
+def test_a_page_without_scripts_has_a_picture_or_words(view: str) -> None:
+    html = first_page((("view", view.encode()),), LIVE).html.decode()
+    shown = html.split('<div class="mhc-still">')[1].split("<script")[0]
+    assert "<svg" in shown or len(re.findall(r"\w+", shown)) > 60
+
+
+def test_without_scripts_a_guess_is_not_answered() -> None:
+    def page(*more: tuple[str, bytes]) -> str:
+        return first_page((("scene", b"training"), *more), LIVE).html.decode()
+
+    verdict = '<div class="lab-verdict">'
+    assert verdict not in page()
+    assert verdict in page(("revealed", b"training"))
+    # A lecture does not show it while its page comes.
+    assert "<noscript><h2>" in page(("present", b"1"))
 
 
 def test_a_page_is_asked_for_again_and_not_sent_again() -> None:
@@ -163,7 +184,7 @@ def test_the_first_page_has_the_numbers_of_its_link(live: Any) -> None:
     expected = surface["log10_gain"].sel(
         direction="forward", iterations=0, series="median", depth=10
     )
-    assert hc[9] / picture["per_unit"] == pytest.approx(float(expected), abs=1e-6)
+    assert hc[9] / picture["per_unit"] == pytest.approx(float(expected), abs=5e-4)
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ def values(scene: Scene) -> dict[str, object]:
 def told(scene: Scene) -> str:
     """All that a scene says."""
     asked = scene.guess.asks if scene.guess else ""
-    return " ".join((scene.text, scene.short, asked, scene.question, scene.notes))
+    return " ".join((scene.text, scene.short, asked, scene.question, scene.notes, scene.try_live))
 
 
 def wrong(scene: Scene, text: str) -> list[tuple[str, str, str]]:

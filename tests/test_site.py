@@ -47,6 +47,7 @@ USUAL: dict[str, Any] = {
         ("projection", ("softmax",), ValueError),
         ("seed", (-1,), ValueError),
         ("members", 0, ValueError),
+        ("presets", ("ablation",), ValueError),
         ("device", "tpu", ValueError),
         ("base_url", "example.org/mhc", ValueError),
         ("base_url", "https://example.org/?q=1", ValueError),
@@ -125,17 +126,17 @@ def test_a_site_opens_as_the_page_does_and_has_what_the_projections_take() -> No
 def test_a_view_of_a_site_is_called_as_on_the_page() -> None:
     for name, plot in views().items():
         assert (plot.title, plot.group) == (VIEWS[name].title, VIEWS[name].group), name
-    assert VIEWS.keys() - views().keys() == {"compare", "phase", "formulas", "link", "my-model"}
+    assert VIEWS.keys() - views().keys() == {"compare", "phase", "link", "my-model"}
 
 
 def test_a_file_is_called_by_its_content_whatever_was_made_before() -> None:
     # Bokeh counts its models, so the same view made twice has other ids.
     first, again = (
-        _part(Content(_request(mhc.Experiment(members=2), "composite", "numpy")))[0]
+        _part(Content(_request(mhc.Experiment(members=2), "composite", "numpy", {})))[0]
         for _ in range(2)
     )
     assert digest(first) == digest(again)
-    assert json.loads(gzip.decompress(first))["table"] in json.dumps(
+    assert json.loads(gzip.decompress(first))["common"]["gains"] in json.dumps(
         json.loads(gzip.decompress(first))["data"]["doc"]
     )
     assert digest(packed({"seed": 1})) != digest(packed({"seed": 2}))

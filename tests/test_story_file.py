@@ -59,6 +59,15 @@ def test_it_is_small_and_asks_no_host() -> None:
     assert not re.search(r"<(link|img|iframe|script [^>]*src)", ours)
 
 
+def test_its_notes_name_no_control_that_it_lacks() -> None:
+    for scene in data_of(story("whole"))["scenes"]:
+        told = " ".join(scene[each] for each in ("notes", "text", "question"))
+        assert "“" not in scene["notes"], scene["name"]  # as “Layers write”
+        assert set(re.findall(r"Drag (\w+)", told)) <= {"Depth"}
+        assert not re.search(r"\b(Try|Choose|Switch on|phones|this machine)\b", told), scene["name"]
+        assert SCENES[scene["name"]].try_live not in told or not SCENES[scene["name"]].try_live
+
+
 def test_a_guess_begins_before_its_answer() -> None:
     parts = data_of(story("short"))["parts"]
     for name in SHORT:

@@ -9,7 +9,9 @@ for a session, and puts the live page in its place once that stands: when the se
 it, or when the visitor wants something that needs it.
 
 Links that show something else first (a presenter's view, a frame on another page, a view that the
-standalone file does not have) get the page without a picture, and their session at once.
+standalone file does not have) get the page without that picture, and their session at once.  What
+stands there where scripts do not run, or keep a reader waiting, are words, numbers and a picture
+that stands still.
 """
 
 from __future__ import annotations
@@ -37,15 +39,17 @@ from ..export.embed.request import checked
 from ..figures import style
 from ..figures.signal import USUAL, at_depth
 from ..figures.slices import SLIDERS
-from ..numerics.surface import EXPERIMENT_PARAMETERS, Experiment
+from ..figures.still import still
+from ..numerics.surface import EXPERIMENT_PARAMETERS, Experiment, gain_surface
 from ..scripts import PAGE, text_of
 from ..story import TITLE
 from ..story.glossary import explained
-from ..story.scenes import scenes_for_browser
+from ..story.markup import markup
+from ..story.scenes import SCENES, scenes_for_browser
 from . import lecture, static
 from .controls import FOLDED, ORDER, SLIDING, unfolded
 from .state import PLACE_PARAMETERS, State
-from .views import groups
+from .views import VIEWS, groups
 from .views.signal import offered
 
 SCRIPTS = (*PAGE, "embed.js", "first.js")
@@ -184,8 +188,10 @@ def _html(state: State, live: LivePage) -> str:
         "groups": groups(),
         "offered": offered(),
     }
-    picture = ""
-    if has_picture(state):
+    picture = told = ""
+    if not has_picture(state):
+        told = _told(state)
+    else:
         content = _content(state)
         picture = _picture(state, content)
         packed = content.data(_dress)
@@ -204,13 +210,37 @@ def _html(state: State, live: LivePage) -> str:
         base=BASE,
         icon="data:image/svg+xml," + quote(ICON),
         scripts=scripts,
-        picture=picture,
+        picture=picture or told,
         data=blocks,
     )
 
 
+def _told(state: State) -> str:
+    """What stands there without scripts, where there is no picture that moves."""
+    scene = SCENES[state.scene] if state.scene else None
+    guess = scene.guess if scene and state.revealed != state.scene else None
+    found = f"<h2>{escape(scene.title if scene else VIEWS[state.view].title)}</h2>"
+    if scene:
+        found += f"<p>{markup(guess.asks if guess else scene.text)}</p>"
+    if not guess:  # which the rest would answer
+        found += VIEWS[state.view].told(state) or _stands_still(state)
+    # A lecture waits for its page, and a page around an iframe has words of its own.
+    waits = state.present or state.embed or state.follow
+    return f"<noscript>{found}</noscript>" if waits else f'<div class="mhc-still">{found}</div>'
+
+
+def _stands_still(state: State) -> str:
+    if state.members * state.streams**2 > MOST_ENTRIES:
+        return ""
+    return still(gain_surface(_experiment(state)), state.position())
+
+
+def _experiment(state: State) -> Experiment:
+    return Experiment(**{name: getattr(state, name) for name in EXPERIMENT_PARAMETERS})
+
+
 def _content(state: State) -> Content:
-    experiment = Experiment(**{name: getattr(state, name) for name in EXPERIMENT_PARAMETERS})
+    experiment = _experiment(state)
     request = checked(
         experiment,
         scene=None,
@@ -290,6 +320,16 @@ html, body {
 h1 { font: var(--mui-font-h1); } h2 { font: var(--mui-font-h2); } h3 { font: var(--mui-font-h3); }
 h4 { font: var(--mui-font-h4); } h5 { font: var(--mui-font-h5); } h6 { font: var(--mui-font-h6); }
 .mhc-live { display: contents; }
+body > .mhc-still {
+  max-width: 62em; margin: 0 auto; padding: 0 16px; font: 16px/1.5 system-ui, sans-serif;
+  color: CanvasText;
+  overflow: hidden; animation: mhc-late 0s 3s both;
+}
+@keyframes mhc-late { from { max-height: 0; visibility: hidden; } to { max-height: none; } }
+.mhc-still :is(h2, h3) { font: revert; }
+noscript { color: CanvasText; }
+.mhc-still :is(th, td) { padding: 1px 9px; text-align: right; }
+.mhc-still th { text-align: left; }
 .mhc-first { position: fixed; inset: 0; z-index: 4000; }
 """
 

@@ -7,7 +7,7 @@ import inspect
 import sys
 
 from .ending import complain, tell
-from .options import Run, add_several, failed, flag, number, one_of, plain
+from .options import Run, add_several, failed, flag, number, one_of, plain, several
 
 
 def site(parser: argparse.ArgumentParser) -> Run:
@@ -17,7 +17,7 @@ def site(parser: argparse.ArgumentParser) -> Run:
     combination of the values given, and works offline once it was seen.  A folder that is there is
     replaced if it is empty or a site that this command has written.
     """
-    from ..export.grid import VARIED, Grid
+    from ..export.grid import RECORDED, VARIED, Grid
     from ..export.site import export_site
     from ..numerics.devices import DEVICES
     from ..numerics.surface import Experiment
@@ -40,6 +40,14 @@ def site(parser: argparse.ArgumentParser) -> Run:
         default=usual["members"],
         metavar="N",
         help=f"{members.label}. {members.doc} (default: %(default)s)",
+    )
+    group.add_argument(
+        "--presets",
+        type=several(one_of(list(RECORDED))),
+        default=list(RECORDED),
+        metavar="NAME,...",
+        help=f"presets of the lab whose recorded runs it has: of {', '.join(RECORDED)} "
+        "(default: all)",
     )
     group.add_argument(
         "--device",
@@ -69,6 +77,7 @@ def site(parser: argparse.ArgumentParser) -> Run:
                     options.folder,
                     base_url=options.base_url,
                     **values,
+                    presets=options.presets,
                     members=options.members,
                     device=options.device,
                     browser=options.browser,

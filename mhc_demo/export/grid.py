@@ -12,20 +12,25 @@ import gzip
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import product
+from itertools import chain, product
 from typing import Any
 
 import xarray as xr
 
+from ..figures.packed import pack
+from ..figures.signal import USUAL, at_depth
 from ..figures.slices import SLIDERS
+from ..lab.evidence import has_runs
+from ..lab.settings import PRESETS
+from ..numerics._arrays import choice
 from ..numerics.projections import PROJECTIONS
 from ..numerics.surface import Experiment, Progress
 from ..story.doors import groups
 from ..story.glossary import explained
 from .embed.page import Content, stage
-from .embed.plots import PLOTS, Plot, plots_of
+from .embed.plots import PLOTS, Choice, Plot, Signal, plots_of
 from .embed.request import START, EmbedRequest, checked
 
 VARIED = ("streams", "spread", "init", "projection", "seed")
@@ -33,6 +38,9 @@ VARIED = ("streams", "spread", "init", "projection", "seed")
 
 LARGEST = 800_000
 """The most compressed bytes of a file: a reader on a phone fetches it for one look."""
+
+MANY = 4
+"""Streams above which the matrices of all layers are held of the usual experiments alone."""
 
 SUFFIX = ".json.gz"
 
@@ -45,6 +53,10 @@ def views() -> dict[str, type[Plot]]:
     return {plot.view: plot for plot in PLOTS.values() if plot.title}
 
 
+RECORDED = tuple(name for name in PRESETS if has_runs(name))
+"""The presets of the lab whose recorded runs are shipped."""
+
+
 @dataclass(frozen=True)
 class Grid:
     """Every combination of values that the projections take."""
@@ -52,9 +64,13 @@ class Grid:
     values: dict[str, Sequence[Any]]
     """By the names in `VARIED`."""
     members: int
+    presets: Sequence[str] = RECORDED
+    """Those of the lab whose recorded runs it has."""
 
     @classmethod
-    def of(cls, members: int, **values: Sequence[Any]) -> Grid:
+    def of(
+        cls, members: int, *, presets: Sequence[str] = RECORDED, **values: Sequence[Any]
+    ) -> Grid:
         """The grid of these values, or the error that names the parameter that is wrong."""
         found: dict[str, Sequence[Any]] = {}
         for name in VARIED:
@@ -65,7 +81,11 @@ class Grid:
                 _check(name, each)
             found[name] = list(dict.fromkeys(given))
         _check("members", members)
-        grid = cls(found, members)
+        if isinstance(presets, str) or not isinstance(presets, Sequence) or not presets:
+            raise TypeError(f"presets must be a list of at least one name, not {presets!r}")
+        for each in presets:
+            choice("presets", each, RECORDED)
+        grid = cls(found, members, presets)
         if not grid.experiments():
             limits = {name: PROJECTIONS[name].max_streams for name in found["projection"]}
             raise ValueError(
@@ -86,6 +106,31 @@ class Grid:
         return sorted(
             found, key=lambda each: -sum(getattr(each, n) == getattr(usual, n) for n in VARIED)
         )
+
+    def is_usual(self, experiment: Experiment) -> bool:
+        """Whether the site holds more of it than of others, of which that would be a large site."""
+        return all(getattr(experiment, name) == self.values[name][0] for name in ("spread", "seed"))
+
+    def choices(self, view: str) -> list[Choice]:
+        """What is to be chosen in a view, beside the experiment."""
+        return [
+            each
+            if each.name != "preset"
+            else replace(each, titles={t: n for t, n in each.titles.items() if n in self.presets})
+            for each in views()[view].choices
+        ]
+
+    def made(self, view: str) -> list[tuple[int, ...]]:
+        """The choices that can be made together, the usual ones first, as indices of values."""
+        every = product(*(range(len(each.titles)) for each in self.choices(view)))
+        return [each for each in every if views()[view].takes(self.chosen(view, each))]
+
+    def chosen(self, view: str, indices: Sequence[int]) -> dict[str, Any]:
+        """The values of such choices, by their names."""
+        return {
+            each.name: list(each.titles.values())[index]
+            for each, index in zip(self.choices(view), indices, strict=True)
+        }
 
     def at(self, experiment: Experiment) -> list[int]:
         """Where its values stand among those of the grid."""
@@ -134,44 +179,131 @@ def files_of(
     device: str,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Keep a file for every view of every experiment; return the index that names them.
+    """Keep the files of every view of every experiment; return the index that names them.
 
     `surfaces` are the gain surfaces of the grid's experiments, in their order.
     `progress` is called with the number of experiments done since the last call.
     """
-    of_experiment = [name for name, plot in views().items() if plot.of_experiment]
-    tables: list[str] = []
-    files: dict[str, list[str | None]] = {name: [] for name in views()}
     experiments = grid.experiments()
-    for experiment, surface in zip(experiments, surfaces, strict=True):
-        table = ""
-        for name in of_experiment if tables else views():
-            content = Content(_request(experiment, name, device), [surface])
-            written, table = _part(content)
-            small = len(written) <= LARGEST
-            files[name].append(keep(f"data/{name}", SUFFIX, written) if small else None)
-        tables.append(keep("data/gains", SUFFIX, packed(json.loads(table))))
+    found: dict[str, list[Held]] = {name: [] for name in views()}
+    for at, (experiment, surface) in enumerate(zip(experiments, surfaces, strict=True)):
+        for name, plot in views().items():
+            if plot.of_experiment or at == 0:
+                found[name].append(_held(grid, experiment, surface, name, device, keep))
         if progress is not None:
             progress(1)
+    names = dict.fromkeys(each for held in chain(*found.values()) for each in _names_in(held))
+    number = {name: k for k, name in enumerate(names)}
     return {
         "groups": groups((name, plot.title, plot.group) for name, plot in views().items()),
         "parameters": grid.parameters(),
         "experiments": [grid.at(experiment) for experiment in experiments],
-        "tables": tables,
-        "files": files,
-        "of_experiment": of_experiment,
+        "names": list(names),
+        "views": {
+            name: {
+                "of_experiment": plot.of_experiment,
+                "choices": [_for_browser(each) for each in grid.choices(name)],
+                "made": [[*indices] for indices in grid.made(name)],
+                "files": [[_numbered(each, number) for each in held] for held in found[name]],
+            }
+            for name, plot in views().items()
+        },
         "start": START,
         "ends": {name: [slider.start, slider.end] for name, slider in SLIDERS.items()},
     }
 
 
+Held = list[dict[str, str] | bool | None]
+"""What a view of an experiment reads, for each of the choices that can be made: a part and tables,
+by their names; None if they are too large for files, False if the site does not hold them."""
+
+
 def opening(index: dict[str, Any]) -> Iterator[str]:
     """What a visitor fetches who opens the page without a link."""
-    yield index["tables"][0]
-    yield next(iter(index["files"].values()))[0]
+    first = next(iter(index["views"].values()))["files"][0][0]
+    yield from (index["names"][k] for k in first.values())
 
 
-def _request(experiment: Experiment, view: str, device: str) -> EmbedRequest:
+def _held(
+    grid: Grid, experiment: Experiment, surface: xr.Dataset, view: str, device: str, keep: Keep
+) -> Held:
+    """Keep the files of a view; those of other choices too, where the grid has them."""
+    chosen = [grid.chosen(view, indices) for indices in grid.made(view)]
+    plot = views()[view]
+    usual = not plot.of_experiment or grid.is_usual(experiment)
+    if plot.square and experiment.streams > MANY and not usual:
+        return [False]
+    contents = (Content(_request(experiment, view, device, each), [surface]) for each in chosen)
+    content = next(contents)
+    first = _kept(content, keep)
+    if not usual:
+        return [first] + [False] * (len(chosen) - 1)
+    picture = content.plots[0]
+    if isinstance(picture, Signal):
+        others = ({"carried": _carried(picture, each, keep)} for each in chosen[1:])
+        return [first, *(first and first | other for other in others)]
+    return [first, *(_kept(each, keep) for each in contents)]
+
+
+def _kept(content: Content, keep: Keep) -> dict[str, str] | None:
+    """Keep the files of a view; None if its part is too large."""
+    part, tables = _part(content)
+    if len(part) > LARGEST:
+        return None
+    written = {content.plots[0].view: part, **tables}
+    addresses = [keep(f"data/{name}", SUFFIX, each) for name, each in written.items()]
+    return dict(zip(("part", *tables), addresses, strict=True))
+
+
+def _part(content: Content) -> tuple[bytes, dict[str, bytes]]:
+    """The file of a view, and those of the tables that other views or choices show too."""
+    notes = [explained(note) for note in content.notes[0][:-1]] + content.notes[0][-1:]
+    data = json.loads(content.data())
+    (variant,) = data["variants"]
+    tables = {
+        name: packed({"columns": variant["tables"].pop(id)}) for name, id in content.common.items()
+    }
+    part = {
+        "html": "".join(stage(content.request, content.plots, notes)),
+        "data": data,
+        "common": content.common,
+    }
+    return packed(part), tables
+
+
+def _carried(plot: Signal, chosen: Mapping[str, Any], keep: Keep) -> str:
+    """Keep another signal for the picture of one; return the address."""
+    columns, tags, note = plot.another({**USUAL, **chosen})
+    row = len(tags[0]["depths"]) * tags[0]["width"]
+    table = {
+        "columns": {name: pack(values, row) for name, values in columns.items()},
+        "tags": tags,
+        "note": explained(note),
+        "fixed": ["depth"] if at_depth({**USUAL, **chosen}) else [],
+    }
+    return keep("data/carried", SUFFIX, packed(table))
+
+
+def _names_in(held: Held) -> Iterator[str]:
+    for each in held:
+        if isinstance(each, dict):
+            yield from each.values()
+
+
+def _numbered(names: dict[str, str] | bool | None, number: Mapping[str, int]) -> Any:
+    if not isinstance(names, dict):
+        return names
+    return {what: number[name] for what, name in names.items()}
+
+
+def _for_browser(choice: Choice) -> dict[str, Any]:
+    values = [{"value": value, "title": title} for title, value in choice.titles.items()]
+    return {"name": choice.name, "label": choice.label, "values": values}
+
+
+def _request(
+    experiment: Experiment, view: str, device: str, chosen: Mapping[str, Any]
+) -> EmbedRequest:
     request = checked(
         experiment,
         scene=None,
@@ -190,21 +322,8 @@ def _request(experiment: Experiment, view: str, device: str) -> EmbedRequest:
     )
     if not PLOTS[request.plots[0]].of_experiment:
         request = replace(request, controls=[], headline=False)
-    return replace(request, scenes="index.html#")
-
-
-def _part(content: Content) -> tuple[bytes, str]:
-    """The file of a view, and the table of gains, which is another file, as JSON."""
-    notes = [explained(note) for note in content.notes[0][:-1]] + content.notes[0][-1:]
-    data = json.loads(content.data())
-    (variant,) = data["variants"]
-    table = variant["tables"].pop(content.table)
-    part = {
-        "html": "".join(stage(content.request, content.plots, notes)),
-        "data": data,
-        "table": content.table,
-    }
-    return packed(part), json.dumps(table)
+    of_lab = {name: chosen[name] for name in ("preset", "replayed") if name in chosen}
+    return replace(request, of_site=True, scenes="index.html#", **of_lab)
 
 
 def packed(data: Any) -> bytes:

@@ -32,13 +32,13 @@ from ..numerics.surface import Experiment, Progress, gain_surface
 from ..scripts import SITE, STATIC, text_of
 from ..story import TITLE
 from ..version import version
-from .embed.page import STYLES, bokehjs, linked, page
+from .embed.page import STYLES, bokehjs, font_face, linked, page
 from .embed.request import START
-from .grid import SUFFIX, Grid, digest, files_of, opening, packed
+from .grid import RECORDED, SUFFIX, Grid, digest, files_of, opening, packed
 from .pictures import NoPictureError, draw
 from .slides import SLIDES, SlideRequest, background, laid_out
 from .slides import theme as theme_of
-from .story import font_face, story_data, story_part
+from .story import story_data, story_part
 
 MARK = "site.json"
 """What a folder holds that is a site of ours, and may be replaced."""
@@ -53,8 +53,9 @@ ABOUT = (
 """For search engines, and for who shares a link."""
 
 ONLY_A_SERVER = (
-    "What only a server can: other values, seeds and signals, all projections side by side, the "
-    "phase map, your own model, live training (<code>mhc-demo serve</code>)."
+    "What only a server can: other values and seeds, all projections side by side, the phase map, "
+    "other layers and numbers of your own at work, your own model, live training "
+    "(<code>mhc-demo serve</code>)."
 )
 """Said where a control is missing."""
 
@@ -86,7 +87,8 @@ def export_site(
     spread: Sequence[float] = (1.0, 5.0),
     init: Sequence[str] = ("gaussian", "identity", "alike"),
     projection: Sequence[str] = ("sinkhorn", "mhc-lite", "rows"),
-    seed: Sequence[int] = (42, 7),
+    seed: Sequence[int] = (42,),
+    presets: Sequence[str] = RECORDED,
     members: int = 32,
     device: str = "numpy",
     browser: str | None = None,
@@ -98,7 +100,9 @@ def export_site(
     - `base_url`: where the site will be, for what cannot be relative: the picture of a shared link,
       the canonical address, the sitemap.  Without it these are left out.
     - `streams`, `spread`, `init`, `projection`, `seed`: the values to choose from.  The site holds
-      every combination; it opens with the one that is most like the page's own.
+      every combination; it opens with the one that is most like the page's own.  Other signals than
+      one that is alike in all streams it holds for the first spread and the first seed.
+    - `presets`: of the lab, whose recorded runs it has.
     - `members`: networks of every experiment.
     - `device`: what computes it, of `mhc_demo.DEVICES`.
     - `browser`: the program that draws the picture; see `pictures.find_browser`.
@@ -110,7 +114,13 @@ def export_site(
     base = _base(base_url)
     choice("device", device, DEVICES)
     grid = Grid.of(
-        members, streams=streams, spread=spread, init=init, projection=projection, seed=seed
+        members,
+        presets=presets,
+        streams=streams,
+        spread=spread,
+        init=init,
+        projection=projection,
+        seed=seed,
     )
     with replacing_folder(folder, MARK) as part:
         site = Site(Path(folder), len(grid.experiments()))
@@ -195,6 +205,7 @@ class _Builder:
             "version": current,
             "values": self.grid.values,
             "members": self.grid.members,
+            "presets": list(self.grid.presets),
             "experiments": self.site.experiments,
             "left_out": self.site.left_out,
         }
@@ -235,9 +246,11 @@ class _Builder:
             f'<template shadowrootmode="open"><style>{style.css()}'
             f"{text_of(*STYLES, 'lecture.css', 'site.css')}</style><article>"
             f"<header><h1>{escape(TITLE)}</h1>{_links('explore.html')}</header>"
-            '<div class="doors"></div><div class="grid" role="group" aria-label="Experiment"></div>'
+            '<div class="story"></div><div class="doors"></div>'
+            '<div class="grid of-experiment" role="group" aria-label="Experiment"></div>'
             f'<p class="only">{ONLY_A_SERVER}</p><p class="notice" role="status" hidden></p>'
-            '<slot></slot><div class="mhc-stage"></div>'
+            '<div class="grid own" role="group" aria-label="This view" hidden></div>'
+            '<slot></slot><div class="mhc-stage"></div><div class="saved"></div>'
             f'<footer class="site">Downloads: {downloads}</footer></article></template></div>\n'
         )
         self._page("explore.html", title, part, data)

@@ -8,7 +8,6 @@ by its number wherever it is used.
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Iterator
 from html import escape
@@ -19,12 +18,21 @@ from ..figures.signal import USUAL
 from ..figures.still import still
 from ..numerics._arrays import choice
 from ..numerics.surface import Experiment, gain_surface
-from ..scripts import STATIC, STORY, text_of
+from ..scripts import STORY, text_of
 from ..story import TITLE
 from ..story.glossary import explained
 from ..story.markup import markup
 from ..story.scenes import SCENES, WAYS, beginning, scenes_for_browser, scenes_of
-from .embed.page import STYLES, Content, bokehjs, inlined, page, stage
+from .embed.page import (
+    STYLES,
+    Content,
+    bokehjs,
+    font_face,
+    inlined,
+    own_font,
+    page,
+    stage,
+)
 from .embed.plots import plots_of
 from .embed.request import START, THEMES, checked
 
@@ -49,8 +57,7 @@ def export_story(
         raise TypeError(f"title must be a text, not {title!r}")
     # No "<" in a script may be read as a tag.
     data = story_data(way, device).replace("<", "\\u003c")
-    font = base64.b64encode((STATIC / "math.woff2").read_bytes()).decode()
-    part = story_part(way, theme, f"data:font/woff2;base64,{font}", device)
+    part = story_part(way, theme, own_font(), device)
     start = f"{text_of(*STORY)}\nmhc.lecture(document.querySelector('.mhc-demo'), {data});"
     return page(title, theme, part, inlined(bokehjs(), start))
 
@@ -61,7 +68,7 @@ def story_data(way: str, device: str) -> str:
     pool: dict[str, int] = {}
     parts = {name: _part(name, device, pool) for name in names}
     data = {
-        "scenes": [scene for scene in scenes_for_browser() if scene["name"] in names],
+        "scenes": [scene for scene in scenes_for_browser(live=False) if scene["name"] in names],
         "way": way,
         "parts": parts,
     }
@@ -87,11 +94,6 @@ def story_part(
         f'{styles}</style><article>{top}<slot></slot><div class="story"></div>'
         '<div class="mhc-stage"></div></article></template></div>\n'
     )
-
-
-def font_face(address: str) -> str:
-    """The font of formulas (`static/terms.js`), which not every system has."""
-    return f'@font-face {{ font-family: "mhc math"; src: url("{address}") format("woff2"); }}'
 
 
 def _told(name: str) -> str:

@@ -74,3 +74,15 @@ def benchmarks_figure() -> figure:
         benchmark = Column("benchmark", "benchmark", "label")
         series.append(Series(method, source, benchmark, columns, colour=colour))
     return described(p, "What HC and mHC bought a 27B model, by benchmark", *series)
+
+
+def benchmarks_html() -> str:
+    """The scores themselves, as a table."""
+    rows = "".join(
+        f"<tr><th scope=row>{name}</th>"
+        + "".join(f"<td>{each:.1f}</td>" for each in scores)
+        + "</tr>"
+        for name, scores in TABLE_4.items()
+    )
+    heads = "".join(f"<th scope=col>{each}</th>" for each in ("", "Residual", *METHODS))
+    return f"<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"

@@ -3,8 +3,9 @@
 Four sets of float32 gains would fill a file that is to be read in a blog post, and would still
 show a sixth digit here and there that is not the library's.  A whole number of a small unit
 does better: it is chosen such that its text in the headline and on hover (`numerics/numbers.py`)
-is that of the float64 value itself.  Neighbours differ by little, so their differences are sent;
-gzip does the rest.
+is that of the float64 value itself, and among such numbers it is a round one, because digits that
+nobody sees are noise.  Neighbours differ by little, so their differences are sent; gzip does the
+rest.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ PER_UNIT = 10**7
 """Steps to 1; a file holds this number once, for all its columns.  The sixth digit of a gain of
 9.99999 is 4e-7 in its log10, and half of that where the headline's third digit changes in the
 middle of it."""
+
+ROUND = (10, 100, 1000, 10_000)
+"""Steps of rounder numbers: the last that lies within the ends of a range is taken."""
 
 INSIDE = 1e-3
 """How far from the ends of a range a number stays, in steps: on the very end a gain may be shown as
@@ -55,8 +59,22 @@ def third_decimals(values: Floats) -> tuple[Floats, Floats]:
     return shown - 0.0005, shown + 0.0005
 
 
+def entry_cells(values: Floats) -> tuple[Floats, Floats]:
+    """The cells of an entry of a matrix as `entry` writes it, with two decimals."""
+    shown = np.rint(100 * values) / 100
+    return shown - 0.005, shown + 0.005
+
+
+def fourth_digits(values: Floats) -> tuple[Floats, Floats]:
+    """What differs from a number by no more than half of its fourth digit, or fourth decimal."""
+    power = np.floor(np.log10(np.maximum(np.abs(values), 1)))
+    half = 0.5 * 10.0 ** np.maximum(power - 3, -4)
+    return values - half, values + half
+
+
 GAINS: Sequence[Cells] = (hover_cells, headline_cells)
 PLAIN: Sequence[Cells] = (third_decimals,)
+ENTRIES: Sequence[Cells] = (entry_cells, fourth_digits)
 
 
 def _rounded(log10: Floats, digits: NDArray[Any]) -> tuple[Floats, Floats]:
@@ -80,9 +98,15 @@ def steps(values: Floats, cells: Sequence[Cells]) -> Floats:
     the last of them counts.
     """
     found = np.rint(values * PER_UNIT)
+    least, most = np.full(values.shape, -np.inf), np.full(values.shape, np.inf)
     for ends in cells:
         low, high = (each * PER_UNIT for each in ends(values))
-        found = np.clip(found, np.ceil(low + INSIDE), np.floor(high - INSIDE))
+        low, high = np.ceil(low + INSIDE), np.floor(high - INSIDE)
+        found = np.clip(found, low, high)
+        least, most = np.maximum(least, low), np.minimum(most, high)
+    for unit in ROUND if cells else ():
+        rounder = unit * np.rint(values * PER_UNIT / unit)
+        found = np.where((least <= rounder) & (rounder <= most), rounder, found)
     return found + 0.0  # no -0
 
 

@@ -41,10 +41,15 @@ MIXING = (
     "A product of doubly stochastic matrices drifts towards the uniform matrix 1/n, one that is "
     "stochastic in one direction only towards equal rows or equal columns. HC’s streams become "
     "alike too: its product comes near rank one. This is of the mixing alone: every layer also "
-    "writes to the streams anew, which keeps them apart (“Layers write”, in the view Signal). "
+    "writes to the streams anew, which keeps them apart{seen}. "
     "Shown for the composite of the first network. The differences left compare with a stochastic "
     "matrix: at 0 iterations, and for projections that bound nothing, there is none."
 )
+
+
+def mixing(*, switch: bool = True) -> str:
+    """What becomes of what the streams share; `switch`: whether a control has layers write."""
+    return MIXING.format(seen=" (“Layers write”, in the view Signal)" if switch else "")
 
 
 def legend(entries: Iterable[Entry], mark_up: Callable[[str], str] = str) -> str:

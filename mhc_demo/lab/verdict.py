@@ -34,8 +34,8 @@ def verdict(runs: Runs, replay: Replay) -> str:
         gain, score = (runs.total(each, name)[at] for each in ("largest_gain", "score"))
         colour = "projected" if name == "mhc" else "hc"
         sides += (
-            f'<div class="{colour}"><span>{CONNECTIONS[name]}, seed {replay.seed}</span>'
-            f"<b>{percent(score)}</b>"
+            f'<div class="{colour}"><span>{CONNECTIONS[name]}, seed {replay.seed}</span> '
+            f"<b>{percent(score)}</b> "
             f"<span>final accuracy; gain up to {in_html(float(gain))}</span></div>"
         )
     return f'<div class="lab-verdict">{sides}</div>'

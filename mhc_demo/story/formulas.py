@@ -7,9 +7,10 @@ LaTeX, where `<name>` is a symbol of the glossary.  To add a formula, add an ent
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 from ..numerics.paper import IDENTITY_MAPPINGS, MHC
-from .glossary import typeset
+from .glossary import explained, typeset
 
 MHC_PAPER = f"mHC paper ({MHC.number})"
 
@@ -101,7 +102,7 @@ FORMULAS: dict[str, Formula] = {
         r"<forward> = \max_i \left| \sum_{j=1}^{<n>} A_{ij} \right|",
         "the forward gain of A is its largest absolute row sum",
         "What a signal shared by all streams becomes. Over all inputs the worst case is the "
-        "largest sum of absolute values: choose it under Gain definition.",
+        "largest sum of absolute values, which is another definition of the gain.",
         MHC_PAPER + ", section 3.1",
     ),
     "backward": Formula(
@@ -199,3 +200,17 @@ FORMULAS: dict[str, Formula] = {
     ),
 }
 """Every formula by its name, in the order in which the page introduces them."""
+
+
+@cache
+def formulas_html() -> str:
+    """All formulas, with what they say and where they come from."""
+    return (
+        '<div class="formulas">'
+        + "".join(
+            f'<section><h3>{each.title}</h3><div class="drawn">{each.markup()}</div>'
+            f'<p>{explained(each.text)}</p><p class="source">{each.source}</p></section>'
+            for each in FORMULAS.values()
+        )
+        + "</div>"
+    )

@@ -58,6 +58,8 @@ class Scene:
     """For the audience."""
     notes: str
     """For the speaker, on a second screen."""
+    try_live: str = ""
+    """What the notes add about controls and views that the page has, and a file has not."""
     formula: str = ""
     """The name of the formula that the scene is about."""
     state: Mapping[str, Any] = field(default_factory=dict)
@@ -169,7 +171,8 @@ SCENES: dict[str, Scene] = {
         "line is theory (Newman 1986), {0.242|rate} decades for each layer, which makes some "
         "{10^15.7|stacked} of 64; this ensemble grows by {0.249|slope}. The number is the larger "
         "of two medians over 32 networks: nine in ten of these networks lie between {10^13.6|low} "
-        "and {10^18.2|high}. With one stream the signal vanishes instead: try Streams.",
+        "and {10^18.2|high}. With one stream the signal vanishes instead.",
+        try_live="Try Streams.",
         state={"view": "composite", "iterations": 0},
         controls=("depth", "streams"),
         guess=Guess(
@@ -235,8 +238,9 @@ SCENES: dict[str, Scene] = {
         question="What happens if columns are divided instead of rows?",
         notes="Point at the row sums of the composite: all 1.00. Then at its column sums: they "
         "add up to 4. Say both conditions aloud, the sum and the sign; the next scene shows that "
-        "it takes both. Choose “Columns only” to answer the question. They will say that the two "
-        "directions swap, and they are right, though the number is another one.",
+        "it takes both. They will say that with the columns alone the two directions swap, and "
+        "they are right, though the number is another one.",
+        try_live="Choose “Columns only” to answer the question.",
         state={"projection": "rows", "view": "matrices"},
         controls=("depth", "projection"),
         headline=False,
@@ -292,7 +296,8 @@ SCENES: dict[str, Scene] = {
         formula="gaussian",
         question="Would you expect such logits in a trained network?",
         notes="Turn the dial: now it takes many iterations to come down. This is what the authors "
-        "of mHC-lite point out. Try a larger spread.",
+        "of mHC-lite point out.",
+        try_live="Try a larger spread.",
         state={"view": "composite", "spread": 5.0},
         controls=("iterations", "spread"),
     ),
@@ -318,12 +323,12 @@ SCENES: dict[str, Scene] = {
         "is {1.00|projected}.",
         formula="drift",
         question="How little drift is safe for HC?",
-        notes="Drag Spread from 0: HC leaves 1 slowly, then all at once. The formula gives the "
-        "rate for a typical input; it predicts {12.9|safe}. The gain is the largest of four sums, "
-        "which is more: {20.5|drift_median} in the median of 2,000 networks, of which these 32 "
-        "are a sample. Equally far means the same Frobenius distance from the identity, layer by "
-        "layer. The explosion is something that training can do, not something that is there at "
-        "the start.",
+        notes="The formula gives the rate for a typical input; it predicts {12.9|safe}. The gain "
+        "is the largest of four sums, which is more: {20.5|drift_median} in the median of 2,000 "
+        "networks, of which these 32 are a sample. Equally far means the same Frobenius distance "
+        "from the identity, layer by layer. The explosion is something that training can do, not "
+        "something that is there at the start.",
+        try_live="Drag Spread from 0: HC leaves 1 slowly, then all at once.",
         state={"view": "composite", "init": "equal-drift", "spread": 0.2, "iterations": 20},
         controls=("iterations", "spread"),
         guess=Guess(
@@ -350,10 +355,10 @@ SCENES: dict[str, Scene] = {
         "at the identity, and it learns in {15|ablation_learned_hc_identity} of 16; set mHC’s "
         "free, and it learns in {5|ablation_learned_mhc_free}. So it is the mixing that makes "
         "them fail. But mHC without any mixing learns in {15|ablation_learned_mhc_identity} as "
-        "well: that a network is stable does not show what its mixing is worth. Show the "
-        "surprising seed too, under “Seed replayed”. And at 32 layers and a learning rate of "
-        "{0.01|explodes_learning_rate} HC learns as well as mHC, with a gain that is large too: "
-        "it is a risk, and not yet a loss.",
+        "well: that a network is stable does not show what its mixing is worth. And at 32 "
+        "layers and a learning rate of {0.01|explodes_learning_rate} HC learns as well as mHC, "
+        "with a gain that is large too: it is a risk, and not yet a loss.",
+        try_live="Show the surprising seed too, under “Seed replayed”.",
         state={
             "view": "lab",
             "replay": 1,
@@ -434,9 +439,10 @@ SCENES: dict[str, Scene] = {
         "{0.003|difference_median} in the median of 2,000.",
         formula="uniform",
         question="If the streams end up alike, what are they for?",
-        notes="Random matrices mix fast; trained ones mix less in each layer. Switch on “Layers "
-        "write” for half of the answer: every layer writes to the streams anew, and not to all "
-        "alike. The paper calls this mixing and counts it as a benefit.",
+        notes="Random matrices mix fast; trained ones mix less in each layer. Half of the answer "
+        "is that every layer writes to the streams anew, and not to all alike. The paper calls "
+        "this mixing and counts it as a benefit.",
+        try_live="Switch on “Layers write” to show that half.",
         state={
             "view": "signal",
             "enters": "difference",
@@ -487,8 +493,8 @@ SCENES: dict[str, Scene] = {
         question="What would you pay for a gain of 1 at any depth?",
         notes="The counts are Table 2’s, for n = 4, the layer’s own work left out. mHC stores "
         "more than a residual network, not less. The percentage is the paper’s measurement in "
-        "large-scale training; it does not say at which size. The plots are the projection alone, "
-        "measured on this machine now.",
+        "large-scale training; it does not say at which size.",
+        try_live="The plots are the projection alone, measured on this machine now.",
         state={"view": "cost", "iterations": 20},
         controls=("iterations",),
         headline=False,
@@ -501,10 +507,11 @@ SCENES: dict[str, Scene] = {
         "to {1.13|projected}. Ask two things of your own model: how large is the gain of its "
         "composite, in both directions, and how much do its layers still mix?",
         question="Which of the two will you look at first?",
-        notes="Leave this on the screen for the questions: the code opens this page on their "
-        "phones. If it says that only this machine can reach the page, serve it to the hall next "
-        "time. The view beside the link lists popular claims about mHC, and what is true of each. "
-        "To inspect a model of their own they need the library, not the page.",
+        notes="Leave this on the screen for the questions. To inspect a model of their own they "
+        "need the library, not the page.",
+        try_live="The code opens this page on their phones. If it says that only this machine can "
+        "reach the page, serve it to the hall next time. The view beside the link lists popular "
+        "claims about mHC, and what is true of each.",
         state={"view": "link", "iterations": 1},
         controls=(),
         headline=False,
@@ -531,8 +538,11 @@ def beginning(name: str, *, revealed: bool) -> dict[str, Any]:
 
 
 @cache
-def scenes_for_browser() -> list[dict[str, Any]]:
-    """All scenes as the browser gets them: what the audience reads as HTML, the rest as text."""
+def scenes_for_browser(*, live: bool = True) -> list[dict[str, Any]]:
+    """All scenes as the browser gets them: what the audience reads as HTML, the rest as text.
+
+    `live`: whether for the page, which has all that the notes speak of.
+    """
     return [
         {
             "name": name,
@@ -540,7 +550,7 @@ def scenes_for_browser() -> list[dict[str, Any]]:
             "text": explained(markup(scene.text)),
             "formula": FORMULAS[scene.formula].markup() if scene.formula else "",
             "question": explained(markup(scene.question)),
-            "notes": plain(scene.notes),
+            "notes": plain(f"{scene.notes} {scene.try_live}".strip() if live else scene.notes),
             "in_short": name in SHORT,
             "hidden": scene.hidden,
         }

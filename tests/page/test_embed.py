@@ -145,8 +145,9 @@ def test_from_a_disk_it_shows_the_library_s_numbers_wherever_it_is_dragged(
             for direction in ("forward", "backward"):
                 for name, t in (("HC", 0), ("projected", iterations)):
                     wanted = surface.sel(direction=direction, iterations=t).values
+                    # The fourth digit of 1.000, as log10.
                     np.testing.assert_allclose(
-                        lines[f"{name}, {direction}"], wanted, atol=5e-7, rtol=0
+                        lines[f"{name}, {direction}"], wanted, atol=4.4e-4, rtol=0
                     )
     caption = page.locator(".caption")
     expect(caption).to_contain_text("n = 4 streams")

@@ -21,8 +21,10 @@ from playwright.sync_api import Browser, BrowserContext, expect
 import mhc_demo as mhc
 from mhc_demo.export.grid import digest
 from mhc_demo.export.site import PAGES
+from mhc_demo.lab.evidence import recorded_runs
 from mhc_demo.numerics.numbers import in_text
 from mhc_demo.story.claims import CLAIMS
+from mhc_demo.story.formulas import FORMULAS
 from mhc_demo.story.scenes import SCENES, SHORT
 
 from .conftest import DESK, RULES, Explorer, made_once, nothing_went_wrong
@@ -53,6 +55,7 @@ def small_site(folder: Path) -> None:
         init=("gaussian",),
         projection=("sinkhorn", "mhc-lite"),
         seed=(42,),
+        presets=("fails",),
         members=MEMBERS,
     )
     assert (site.experiments, site.left_out) == (3, [])
@@ -85,6 +88,16 @@ def gains(**values: Any) -> list[str]:
     found = mhc.gain_surface(mhc.Experiment(members=MEMBERS, **values))["log10_gain"]
     at = found.sel(series="median", depth=64).max("direction")
     return [in_text(float(at.sel(iterations=t))).replace("^", "") for t in (0, 1)]
+
+
+def streams_of_hc() -> str:
+    """What the picture of a gradient says of HC's first stream, by the library."""
+    found = mhc.signal_surface(
+        mhc.Experiment(streams=8, members=MEMBERS), entering="difference", direction="backward"
+    )
+    first = found.sel(iterations=0, position=0, stream=1)
+    size = in_text(float(first["log10"])).replace("^", " to the power of ")
+    return f"stream 1 carries {'−' * (int(first['sign']) < 0)}{size}"
 
 
 def kept(tab: Explorer, *names: str) -> None:
@@ -166,14 +179,41 @@ def test_a_visitor_reads_explores_and_asks_no_other_host(
         tab.page.get_by_label("Streams (n)").select_option("8")
         expect(tab.number(0)).to_have_text(gains(streams=8)[0])
         expect(tab.number(1)).to_have_text(gains(streams=8)[1])
-        assert {each.split(".")[0] for each in asked[before:]} == {"signal", "gains"}
+        of_signal = {"signal", "gains", "weights", "carried"}
+        assert {each.split(".")[0] for each in asked[before:]} == of_signal
         expect(tab.page).to_have_url(re.compile("#view=signal&streams=8&"))
+        # Another signal is a table: the matrices are there.
+        before = len(asked)
+        tab.page.get_by_label("What enters").select_option("A difference")
+        tab.page.get_by_label("Direction").select_option("Backward: a gradient")
+        expect(tab.page.locator(".words").first).to_contain_text("held for 64 layers alone")
+        assert {each.split(".")[0] for each in asked[before:]} == {"carried"}
+        expect(tab.slider("Depth (layers)")).to_have_count(0)
+        picture = tab.page.get_by_role("img", name=re.compile("^Signal through HC"))
+        expect(picture).to_have_attribute("aria-label", re.compile(re.escape(streams_of_hc())))
+        tab.page.get_by_label("Layers write").select_option("Yes")
+        expect(tab.page.locator(".notice")).to_contain_text("Direction is now Forward")
+        tab.page.get_by_role("button", name="8", exact=True).click()
+        expect(tab.page).to_have_url(re.compile("enters=difference&writes=1&.*zoom=8"))
         tab.page.get_by_role("tab", name="Gain", exact=True).click()
         expect(tab.page).to_have_url(re.compile("#view=composite&streams=8&"))
         expect(tab.page).to_have_title(re.compile("^Composite gain"))
         # Moves are noted in the link, and a link shows them.
         tab.set("Sinkhorn iterations", 0)
-        expect(tab.page).to_have_url(re.compile("iterations=0&"))
+        tab.page.get_by_role("button", name="Near 1").click()
+        expect(tab.page).to_have_url(re.compile("iterations=0&.*scale=near"))
+        with tab.page.expect_download() as saved:
+            tab.page.get_by_role(
+                "button", name="Save Composite Amax gain against depth as CSV"
+            ).click()
+        assert saved.value.suggested_filename.startswith("mhc-composite-amax-gain-against-depth")
+        tab.page.get_by_role("button", name="Present this view").click()
+        expect(tab.page.get_by_role("tab").first).to_be_hidden()
+        tab.page.keyboard.press("PageDown")  # there is no scene
+        expect(tab.page.locator(".mhc-story h2")).to_have_text("Composite gain")
+        expect(tab.page).to_have_url(re.compile("present=1"))
+        tab.page.keyboard.press("Escape")
+        expect(tab.page).not_to_have_url(re.compile("present=1"))
         link = tab.page.url
         # No projection takes what another does.
         tab.page.get_by_label("Projection").select_option("mHC-lite (permutation mixture)")
@@ -181,8 +221,6 @@ def test_a_visitor_reads_explores_and_asks_no_other_host(
         expect(tab.page.get_by_label("Streams (n)")).to_have_value("4")
         tab.page.go_back()
         expect(tab.page.get_by_label("Streams (n)")).to_have_value("8")
-        tab.page.get_by_role("tab", name="Matrices", exact=True).first.click()
-        expect(tab.page.locator(".mhc-stage .missing")).to_contain_text("too large for a file")
         tab.page.get_by_role("tab", name="Real models", exact=True).click()
         expect(tab.page.locator(".fig8-matrix").first).to_be_visible()
         expect(tab.page.get_by_label("Streams (n)")).to_be_hidden()
@@ -194,6 +232,16 @@ def test_a_visitor_reads_explores_and_asks_no_other_host(
         tab.page.reload()
         expect(tab.slider("Sinkhorn iterations")).to_have_value("0")
         expect(tab.number(0)).to_have_text(gains(streams=8)[0])
+        expect(tab.page.get_by_role("button", name="Near 1")).to_have_attribute(
+            "aria-pressed", "true"
+        )
+        tab.page.get_by_role("tab", name="Training", exact=True).click()
+        tab.page.get_by_role("tab", name="Lab", exact=True).click()
+        tab.page.get_by_label("Seed replayed").select_option("most unlike the others")
+        odd = recorded_runs("fails").replays[-1].seed
+        expect(tab.page.locator(".lab-verdict")).to_contain_text(f"HC, seed {odd}")
+        tab.page.get_by_role("tab", name="Formulas", exact=True).click()
+        expect(tab.page.locator(".formulas math")).to_have_count(len(FORMULAS))
         tab.page.get_by_role("tab", name="Take home", exact=True).click()
         claim = next(iter(CLAIMS.values()))
         tab.page.get_by_role("link", name=SCENES[claim.scene].title).first.click()

@@ -98,6 +98,11 @@ class View:
         return []
 
     @staticmethod
+    def told(state: PageState) -> str:
+        """What stands in its place without scripts, as HTML; by default the composite gains."""
+        return ""
+
+    @staticmethod
     def snippet(state: PageState) -> str:
         """A script that prints what the view shows."""
         return snippet({**dict(state.key()), **state.position()})

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import panel as pn
 from bokeh.plotting import figure
 
-from ...figures.benchmarks import NOTE, benchmarks_figure
-from .base import View, html, legend, note, plots
+from ...figures.benchmarks import NOTE, benchmarks_figure, benchmarks_html
+from .base import View, html, legend, note, paragraph, plots
+
+if TYPE_CHECKING:
+    from ..state import State
 
 
 class BenchmarksView(View):
@@ -18,6 +21,10 @@ class BenchmarksView(View):
     title = "What it bought"
     group = "Real models"
     of_experiment = False
+
+    @staticmethod
+    def told(state: State) -> str:
+        return benchmarks_html() + paragraph(NOTE)
 
     def build(self, data: Any) -> Any:
         self.figure = benchmarks_figure()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import panel as pn
 
 from ...story.claims import TITLE, claims_html, claims_of_the_page
 from .base import View, html
+
+if TYPE_CHECKING:
+    from ..state import State
 
 
 class ClaimsView(View):
@@ -17,6 +20,10 @@ class ClaimsView(View):
     title = TITLE
     group = "Take home"
     of_experiment = False
+
+    @staticmethod
+    def told(state: State) -> str:
+        return claims_of_the_page()
 
     def build(self, data: Any) -> Any:
         document = pn.state.curdoc

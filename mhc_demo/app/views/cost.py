@@ -80,6 +80,15 @@ class CostView(View):
         timed = values["projection"], values["streams"], values["device"]
         return timed, _times.get(timed)
 
+    @staticmethod
+    def told(state: PageState) -> str:
+        streams, width, layers, block = (getattr(state, name) for name in MODEL_PARAMETERS)
+        return (
+            traffic_html(streams, width)
+            + activations_html(streams, width, layers, block)
+            + overhead_html(timed=False)
+        )
+
     def build(self, data: tuple[Timed, ProjectionTimes | None]) -> Any:
         context = self.context
         self.timed, self.measured = data

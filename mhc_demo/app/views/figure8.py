@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...figures import figure8_html
 from .base import View, html
+
+if TYPE_CHECKING:
+    from ..state import State
 
 
 class Figure8View(View):
@@ -15,6 +18,10 @@ class Figure8View(View):
     title = "27B model"
     group = "Real models"
     of_experiment = False
+
+    @staticmethod
+    def told(state: State) -> str:
+        return figure8_html()
 
     def build(self, data: Any) -> Any:
         self.page = html(figure8_html())

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ...story.formulas import FORMULAS
-from ...story.glossary import explained
+from ...story.formulas import formulas_html
 from .base import View, html
+
+if TYPE_CHECKING:
+    from ..state import State
 
 
 class FormulasView(View):
@@ -18,18 +19,9 @@ class FormulasView(View):
     group = "Formulas"
     of_experiment = False
 
+    @staticmethod
+    def told(state: State) -> str:
+        return formulas_html()
+
     def build(self, data: Any) -> Any:
-        return html(_formulas())
-
-
-@cache
-def _formulas() -> str:
-    return (
-        '<div class="formulas">'
-        + "".join(
-            f'<section><h3>{each.title}</h3><div class="drawn">{each.markup()}</div>'
-            f'<p>{explained(each.text)}</p><p class="source">{each.source}</p></section>'
-            for each in FORMULAS.values()
-        )
-        + "</div>"
-    )
+        return html(formulas_html())

@@ -9,7 +9,7 @@ from bokeh.plotting import figure
 
 from ...lab.jacobian import recorded_jacobians
 from ...lab.whole import jacobian_figures, jacobian_legend, jacobian_note, jacobian_table
-from .base import View, html, legend, note, plots
+from .base import View, html, legend, note, paragraph, plots
 
 if TYPE_CHECKING:
     from ..state import State
@@ -38,6 +38,11 @@ class JacobianView(View):
     @staticmethod
     def snippet(state: State) -> str:
         return SNIPPET
+
+    @staticmethod
+    def told(state: State) -> str:
+        found = recorded_jacobians()
+        return paragraph(jacobian_note(found)) + jacobian_table(found)
 
     def build(self, data: Any) -> Any:
         found = recorded_jacobians()

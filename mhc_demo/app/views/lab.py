@@ -84,6 +84,15 @@ class LabView(View):
     def snippet(state: State) -> str:
         return lab_snippet(state.lab_settings())
 
+    @staticmethod
+    def told(state: State) -> str:
+        name = preset_of(state.lab_settings())
+        if not has_runs(name):
+            return ""
+        runs = recorded_runs(name)
+        what = f"<b>{PRESETS[name].title}</b>: {told(name)}"
+        return verdict(runs, runs.replays[0]) + paragraph(what) + paragraph(rates(runs))
+
     def build(self, data: None) -> Any:
         state = self.context.state
         self.training: Training | None = None  # the one that runs or waits

@@ -32,7 +32,7 @@ class MixingView(View):
         return pn.Column(
             html(legend(words.metrics())),
             plots(self.plot.figure, self.plot.effective),
-            note(words.MIXING),
+            note(words.mixing()),
             sizing_mode="stretch_width",
             margin=0,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -24,7 +25,7 @@ from ...figures.still import still
 from ...numerics.paper import MHC_PAPER
 from ...numerics.projections import PROJECTIONS
 from ...numerics.surface import Experiment
-from ...scripts import FILE, text_of
+from ...scripts import FILE, STATIC, text_of
 from ...story import TITLE
 from ...version import version
 from .plots import PLOTS, PackedSource, Plot, Shared
@@ -48,9 +49,12 @@ class Content:
         """For each number of streams the plots' notes, and last the caption."""
 
     @property
-    def table(self) -> str:
-        """The id of the table of the gain surfaces, in the data."""
-        return self._shared.table.id
+    def common(self) -> dict[str, str]:
+        """The ids of tables that other views show as well, by a name for each."""
+        found = {"gains": self._shared.table.id}
+        for plot in self.plots:
+            found |= plot.common()
+        return found
 
     def still(self) -> str:
         """What stands there without scripts: nothing of an experiment that the file hides."""
@@ -73,14 +77,16 @@ def html(request: EmbedRequest) -> str:
     data = content.data()
     height = f' style="height:{request.height}px"' if request.height else ""
     styles = style.css() + text_of(*STYLES)
+    font = f"<style>{font_face(own_font())}</style>" if "<math" in body else ""
     part = (
-        f'<div class="mhc-demo" data-theme="{request.theme}"{height}>{content.still()}'
+        f'{font}<div class="mhc-demo" data-theme="{request.theme}"{height}>{content.still()}'
         f'<template shadowrootmode="open"><style>{styles}</style>'
         f"<article>{body}</article></template></div>\n"
     )
     # Several fragments on a page share the scripts, and with them each document's state.
     # Theirs is a name of its own for BokehJS, of which a host may have another version.
-    own = f"let Bokeh = window.Bokeh;\n{text_of(*FILE)}"
+    explains = ["terms.js"] if 'class="term"' in body else []
+    own = f"let Bokeh = window.Bokeh;\n{text_of(*FILE, *explains)}"
     scripts = f"window.mhc?.embed || (() => {{\n{own}\n}})();"
     host = 'document.querySelector(".mhc-demo")'
     if request.fragment:
@@ -134,6 +140,17 @@ def linked(*addresses: str) -> str:
 def bokehjs() -> str:
     """BokehJS itself."""
     return (bokehjs_path() / "js" / "bokeh.min.js").read_text("utf-8")
+
+
+def font_face(address: str) -> str:
+    """The font of formulas (`static/terms.js`), which not every system has."""
+    return f'@font-face {{ font-family: "mhc math"; src: url("{address}") format("woff2"); }}'
+
+
+def own_font() -> str:
+    """The address of that font for a file that holds it itself."""
+    font = base64.b64encode((STATIC / "math.woff2").read_bytes()).decode()
+    return f"data:font/woff2;base64,{font}"
 
 
 def in_script(text: str) -> str:

@@ -39,21 +39,22 @@ from ...figures.layers import layer_range
 from ...figures.matrices import PANELS, matrix_columns
 from ...figures.mixing import EFFECTIVE
 from ...figures.mixing import STROKES as METRIC_STROKES
-from ...figures.packed import GAINS, PLAIN, Cells
+from ...figures.packed import ENTRIES, GAINS, PLAIN, Cells
 from ...figures.scale import gain_range as scaled
 from ...figures.scale import set_full
-from ...figures.signal import carried_columns, layers_shipped
-from ...figures.slices import PLOTTED, gain_columns, table
-from ...lab.evidence import recorded_runs, told
+from ...figures.signal import at_depth, carried_columns, layers_shipped
+from ...figures.slices import PLOTTED, Position, gain_columns, table
+from ...lab.evidence import has_runs, recorded_runs, told
 from ...lab.jacobian import recorded_jacobians
 from ...lab.replay import ALONG, ReplayFigure
+from ...lab.settings import PRESETS
 from ...lab.verdict import rates, swatches, verdict
 from ...lab.whole import jacobian_figures, jacobian_legend, jacobian_note
 from ...numerics.half_steps import half_steps
 from ...numerics.mixing import sample_mixing
 from ...numerics.paper import TABLE_5
 from ...numerics.projections import PROJECTIONS
-from ...numerics.signal import signal_surface
+from ...numerics.signal import ENTERING, signal_surface
 from ...numerics.surface import (
     gain_surface,
     layer_axis_gains,
@@ -62,9 +63,21 @@ from ...numerics.surface import (
     mixing_surface,
 )
 from ...story.claims import TITLE, claims_html
+from ...story.formulas import formulas_html
 
 if TYPE_CHECKING:
     from .request import EmbedRequest
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What the reader of a site chooses for one view alone."""
+
+    name: str
+    """In links."""
+    label: str
+    titles: Mapping[str, Any]
+    """The values by their titles, the usual one first."""
 
 
 @dataclass(frozen=True)
@@ -135,10 +148,13 @@ class Plot:
     share: ClassVar[int] = 1
     """Its part of the width beside other plots."""
     square: ClassVar[bool] = False
+    """Whether it shows matrices, whose file grows with n^2 at every layer."""
     of_experiment: ClassVar[bool] = True
     """Whether it shows the experiment, so that the caption says which."""
     of_gains: ClassVar[bool] = False
     """Whether its axis of gains has two scales: see `figures.scale`."""
+    choices: ClassVar[Sequence[Choice]] = ()
+    """What a site lets its reader choose beside the experiment."""
 
     def __init_subclass__(cls) -> None:
         PLOTS[cls.name] = cls
@@ -170,9 +186,21 @@ class Plot:
         """The words below it, at the i-th number of streams."""
         return ""
 
+    @classmethod
+    def takes(cls, chosen: Mapping[str, Any]) -> bool:
+        """Whether these `choices` can be made together."""
+        return True
+
+    def common(self) -> dict[str, str]:
+        """What other views or choices show as well: the ids of tables, by a name for each."""
+        return {}
+
     def html(self) -> str:
         """The elements that its figures are put into."""
         return f'<div class="plot" style="--share:{self.share}"></div>' * len(self.figures)
+
+
+WAYS = {"Forward": "forward", "Backward: a gradient": "backward"}
 
 
 class Signal(Plot):
@@ -182,38 +210,71 @@ class Signal(Plot):
     view = "signal"
     title = "Signal"
     group = "Signal"
+    choices = (
+        Choice("enters", "What enters", {kind.title: name for name, kind in ENTERING.items()}),
+        Choice(
+            "direction", "Direction", {"Forward": "forward", "Backward: a gradient": "backward"}
+        ),
+        Choice("writes", "Layers write", {"No": False, "Yes": True}),
+    )
 
     def build(self) -> None:
         request = self.request
         if len(request.experiments) > 1:
             raise ValueError("plots: signal can be shown for one number of streams only")
         chosen, experiment = request.signal, request.experiments[0]
-        position = {**request.position, **chosen}
         depth = request.limits["depth"]
-        found = signal_surface(
-            experiment,
+        found = self._through(chosen)
+        if not request.of_site:  # where the weights of all layers are a file of their own
+            position = {**request.position, **chosen}
+            shipped = layers_shipped(experiment.streams, position)
+            found = found.sel(layer=[layer for layer in shipped if layer <= depth])
+        self.picture = SignalFigure(found, request.position, min(chosen["zoom"], depth))
+        self.pack(self.picture.carried, [carried_columns(found)])
+        weights = {"weight": found["matrix"].values.round(3) + 0.0}
+        self.pack(self.picture.weights, [weights], *PLAIN)
+        self.figures = self.picture.figures
+
+    @classmethod
+    def takes(cls, chosen: Mapping[str, Any]) -> bool:
+        return not (chosen["writes"] and chosen["direction"] == "backward")
+
+    def _through(self, chosen: Position) -> xr.Dataset:
+        request = self.request
+        return signal_surface(
+            request.experiments[0],
             entering=chosen["enters"],
             direction=chosen["direction"],
             writes=chosen["writes"],
             at=request.position["depth"],
             **request.limits,
         )
-        held = [layer for layer in layers_shipped(experiment.streams, position) if layer <= depth]
-        found = found.sel(layer=held)
-        picture = SignalFigure(found, request.position, min(chosen["zoom"], depth))
-        self.pack(picture.carried, [carried_columns(found)])
-        weights = {"weight": found["matrix"].values.round(3) + 0.0}
-        self.pack(picture.weights, [weights], *PLAIN)
-        self.figures = picture.figures
+
+    def common(self) -> dict[str, str]:
+        return {"weights": self.picture.weights.id, "carried": self.picture.carried.id}
+
+    def another(self, signal: Position) -> tuple[Mapping[str, Any], list[Any], str]:
+        """Another signal in the same picture: its columns, what is said of them, and the note."""
+        found = self._through(signal)
+        columns = carried_columns(found)
+        self.picture.update(found, columns, {})
+        return columns, self.picture.carried.tags, self._note(signal)
 
     def legend(self) -> list[words.Entry]:
         return words.signal()
 
     def note(self, i: int) -> str:
-        signal = self.request.signal
-        members = self.request.experiments[i].members
+        return self._note(self.request.signal)
+
+    def _note(self, signal: Position) -> str:
+        request = self.request
         chosen = (signal["enters"], signal["direction"], signal["writes"])
-        return words.entering(*chosen, members, switch=self.request.served)
+        members = request.experiments[0].members
+        said = words.entering(*chosen, members, switch=request.switches)
+        if at_depth(signal):
+            layers = request.position["depth"]
+            said += f" Depth does not move here: this is held for {layers} layers alone."
+        return said
 
     def html(self) -> str:
         plots = '<div class="plot"></div>' * 2
@@ -345,9 +406,9 @@ class Matrices(Plot):
         found = member_matrices(request.experiments[0], depth=depth, iterations=counts)
         found = found.isel(depth=slice(None) if moving else [-1])
         n = found.sizes["row"]
-        source = table(
-            matrix_columns(found), found["iterations"].values, found["depth"].values, (n + 1) ** 2
-        )
+        source = table({}, found["iterations"].values, found["depth"].values, (n + 1) ** 2)
+        columns = {name: np.asarray(c, float) for name, c in matrix_columns(found).items()}
+        self.pack(source, [columns], *ENTRIES)
         self.figures = MatricesFigure(n, source, request.position).figures
 
     def legend(self) -> list[words.Entry]:
@@ -420,7 +481,7 @@ class Mixing(Plot):
         return words.metrics()
 
     def note(self, i: int) -> str:
-        return words.MIXING
+        return words.mixing(switch=self.request.switches)
 
 
 class Figure8(Plot):
@@ -500,6 +561,22 @@ class Cost(Plot):
         return f'<div class="counts">{tables}</div>{overhead_html(timed=False)}'
 
 
+class Formulas(Plot):
+    """The mathematics in one place, every symbol explained."""
+
+    name = "formulas"
+    view = "formulas"
+    title = "Formulas"
+    group = "Formulas"
+    of_experiment = False
+
+    def legend(self) -> list[words.Entry]:
+        return []
+
+    def html(self) -> str:
+        return formulas_html()
+
+
 class Replay(Plot):
     """Recorded runs of the lab, one of which a slider of its own replays."""
 
@@ -508,12 +585,23 @@ class Replay(Plot):
     title = "Lab"
     group = "Training"
     of_experiment = False
-    preset = "fails"
-    """That of the story."""
+    choices = (
+        Choice(
+            "preset",
+            "Preset",
+            {PRESETS["fails"].title: "fails"}  # that of the story
+            | {each.title: name for name, each in PRESETS.items() if has_runs(name)},
+        ),
+        Choice(
+            "replayed",
+            "Seed replayed",
+            {"typical": "typical", "most unlike the others": "odd"},
+        ),
+    )
 
     def build(self) -> None:
-        self.runs = recorded_runs(self.preset)
-        self.replay = self.runs.replays[0]
+        self.runs = recorded_runs(self.request.preset)
+        self.replay = next(r for r in self.runs.replays if r.why == self.request.replayed)
         position = {**self.request.position, ALONG: 1}
         shown = ReplayFigure(self.runs, self.replay, position, layer=2)
         for source, cells in zip(shown.tables, (GAINS, PLAIN), strict=True):
@@ -539,7 +627,7 @@ class Replay(Plot):
         return [*entries, ("forward", "forward"), ("backward", "backward")]
 
     def note(self, i: int) -> str:
-        return f"{told(self.preset)} {rates(self.runs)}"
+        return f"{told(self.request.preset)} {rates(self.runs)}"
 
     def html(self) -> str:
         slider = f'<div class="range" data-name="{ALONG}"></div>'

@@ -57,8 +57,19 @@ class EmbedRequest:
     """The layer whose matrix is shown at work."""
     served: bool = False
     """Whether a page with all controls is about to take its place."""
+    of_site: bool = False
+    """Whether it is a view of a site, on which its reader makes the plots' `choices`."""
+    preset: str = "fails"
+    """The preset of the lab whose recorded runs are shown: that of the story."""
+    replayed: str = "typical"
+    """Which of its seeds is replayed, of `lab.evidence.WHY`."""
     scenes: str = ""
     """The address of a scene, without its name at the end; empty where there is no story."""
+
+    @property
+    def switches(self) -> bool:
+        """Whether the reader can choose what signal enters, and whether layers write."""
+        return self.served or self.of_site
 
 
 def checked(
