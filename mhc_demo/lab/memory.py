@@ -72,7 +72,7 @@ def activations(settings: Settings) -> float:
     projects = KINDS[settings.connection].projects
     projection = settings.projection if projects == "settings" else projects
     if projection and (weights := PROJECTIONS[projection].weights):
-        kept += 3 * weights(n)
+        kept += 4 * weights(n)  # with the masks of logits that are -inf
     work = (12 + 3 * n) * width + 5 * CLASSES  # gradients of a layer; logits and loss
     tokens = max(FEWEST, settings.batch * (CONTEXT if _is_sequence(settings) else 1))
     return tokens * (FRAGMENTATION * kept * settings.depth + work)
