@@ -119,7 +119,8 @@ mhc.first = (() => {
   function query() {
     if (!host) return location.search;
     const chosen = new URLSearchParams(data.query);
-    for (const [name, value] of Object.entries(now)) chosen.set(name, value);
+    const {own_layer, ...linked} = now; // no link has the layer of a visitor's own model
+    for (const [name, value] of Object.entries(linked)) chosen.set(name, value);
     if (now.scale === "full") chosen.delete("scale"); // as links leave out what is usual
     for (const name of ["view", "scene", "way", "revealed", "theme", "zoom", ...CHOICES])
       if (name in wishes) chosen.set(name, in_link(wishes[name]));
