@@ -317,7 +317,9 @@ FULL = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="Linux has a d
 
 
 @pytest.mark.parametrize("unbuffered", ["", pytest.param("1", marks=pytest.mark.long)])
-@pytest.mark.parametrize("command", [FILE, ["--version"], ["export", "FILE"]])
+@pytest.mark.parametrize(
+    "command", [FILE, ["--version"], pytest.param(["export", "FILE"], marks=pytest.mark.long)]
+)
 def test_a_reader_that_closes_the_output_gets_no_complaint(
     tmp_path: Path, command: list[str], unbuffered: str
 ) -> None:
@@ -350,6 +352,7 @@ def test_standard_output_that_cannot_be_written_is_named_in_one_line(command: li
     assert done.returncode == 1
 
 
+@pytest.mark.long
 @FULL
 def test_the_exit_code_tells_of_a_failure_that_cannot_be_written(tmp_path: Path) -> None:
     missing = str(tmp_path / "missing" / "a.html")

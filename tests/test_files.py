@@ -320,9 +320,14 @@ sys.exit(main())
 @pytest.mark.parametrize(
     ("name", "command"),
     [
-        *((f"a{suffix}", "surface --members 2 -o") for suffix in FORMATS),
+        ("a.csv", "surface --members 2 -o"),
         ("a.html", "export"),
-        ("b.html", "plot fig8 --members 2 -o"),
+        *(
+            pytest.param(f"a{suffix}", "surface --members 2 -o", marks=pytest.mark.long)
+            for suffix in FORMATS
+            if suffix != ".csv"
+        ),
+        pytest.param("b.html", "plot fig8 --members 2 -o", marks=pytest.mark.long),
     ],
 )
 def test_a_full_disk_is_named_with_the_file_and_leaves_the_old_one(

@@ -341,6 +341,7 @@ def test_a_killed_run_leaves_a_record_that_can_be_read(tmp_path):
     assert len(record.steps) >= 2
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.long)]
 )

@@ -168,6 +168,7 @@ print(len(document.models), text)
 """
 
 
+@pytest.mark.long
 def test_a_page_made_in_haste_is_the_same_page() -> None:
     slow, quick = (
         subprocess.run(
