@@ -22,12 +22,12 @@ command -v apt-get >/dev/null && as_root apt-get update && \
 as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends
 endef
 
-# Tests often wait, so there is one worker more than cores.  Those in a browser do not, and run apart:
+# One worker more than cores, since tests often wait; those in a browser run apart from the others:
 # Playwright leaves an event loop in its worker.  A worker without work takes some of another's.  A
 # test in a browser gets a second try, which the summary names: its processes share these cores.
 # PYTEST_ARGS may select no test for one of the two: pytest's exit code 5.
 WORKERS := $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
-pytest = $(BIN)/python -m pytest --dist worksteal $(1) $(PYTEST_ARGS) || [ $$? = 5 ]
+pytest = $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(1) $(PYTEST_ARGS) || [ $$? = 5 ]
 
 .PHONY: help demo test test-all bench performance notebooks dist releasable lint clean chromium
 .DEFAULT_GOAL := help
@@ -41,8 +41,8 @@ demo: .venv/.demo-$(EXTRAS) ## serve the page on http://localhost:5006 (EXTRAS= 
 	$(BIN)/mhc-demo serve --port $(PORT) $(SHOW) $(ARGS)
 
 test: lint chromium ## lint, types and all tests, those of the page in a real browser (PYTEST_ARGS)
-	$(call pytest,-n $(WORKERS) -m "not browser" --ignore=tests/page)
-	$(call pytest,-n auto -m browser --reruns 1 -raR --ignore-glob='tests/test_*.py')
+	$(call pytest,-m "not browser" --ignore=tests/page)
+	$(call pytest,-m browser --reruns 1 -raR --ignore-glob='tests/test_*.py')
 
 test-all: ## before a release: also the long tests, with thousands of attacks on the server
 test-all: override PYTEST_ARGS += --long
