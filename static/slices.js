@@ -224,5 +224,7 @@ Object.assign(mhc, (() => {
   }
 
   return {get, surface, state_of, move, refresh, listen,
-          fit_numbers, cut: (source) => cut(source, state_of(source.document))};
+          fit_numbers,
+          // A plot that is leaving may change its size once more.
+          cut: (source) => { if (source.document) cut(source, state_of(source.document)); }};
 })());

@@ -174,7 +174,7 @@ class Explorer:
         self.hosts: set[str] = set()
         self.address = ""
         page.on("console", self._heard)
-        page.on("pageerror", lambda error: self.problems.append(str(error)))
+        page.on("pageerror", lambda error: self.problems.append(error.stack or str(error)))
         page.on("request", lambda request: self.hosts.add(request.url.split("/")[2]))
 
     def _heard(self, message: ConsoleMessage) -> None:
