@@ -7,7 +7,7 @@ put back, and gradients are never written to the parameters.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
@@ -53,24 +53,26 @@ class Runs:
         with self._unmoved(), self._changing(change), torch.enable_grad():
             yield self._output(None)
 
-    @contextmanager
-    def _attached(self, keep: Callable[[Call, Seen], None]) -> Iterator[None]:
-        handles: list[Any] = []
-        try:
-            for index, site in enumerate(self.sites):
-                handles += site.attach(_counted(index, keep))
-            yield
-        finally:
-            for handle in reversed(handles):
-                handle.remove()
+    def _attached(self, keep: Callable[[Call, Seen], None]) -> AbstractContextManager[None]:
+        return self._hooked(lambda index, site: site.attach(_counted(index, keep)))
+
+    def _changing(
+        self, change: Callable[[Call, Seen], Tensor | None]
+    ) -> AbstractContextManager[None]:
+        def hook(index: int, site: Site) -> list[Any]:
+            if site.alter is None or not site.mixes:
+                return []
+            return site.alter(_counted(index, change))
+
+        return self._hooked(hook)
 
     @contextmanager
-    def _changing(self, change: Callable[[Call, Seen], Tensor | None]) -> Iterator[None]:
+    def _hooked(self, hook: Callable[[int, Site], list[Any]]) -> Iterator[None]:
+        """With what `hook` attaches to each site, which is then taken off again."""
         handles: list[Any] = []
         try:
             for index, site in enumerate(self.sites):
-                if site.alter is not None and site.mixes:
-                    handles += site.alter(_counted(index, change))
+                handles += hook(index, site)
             yield
         finally:
             for handle in reversed(handles):
