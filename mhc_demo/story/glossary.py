@@ -245,6 +245,31 @@ TERMS: dict[str, Term] = {
         )
         for name, metric in METRICS.items()
     },
+    "error": Term(
+        "Sinkhorn’s error",
+        "The largest |column sum − 1| after an iteration, which ends on rows.",
+        "e",
+        ("Sinkhorn’s error",),
+    ),
+    "Q": Term(
+        "Orthogonal matrix",
+        "Its rows have length 1 and stand at right angles to one another; its product with a "
+        "signal is as long as the signal.",
+        "Q",
+        ("orthogonal",),
+    ),
+    "pi": Term(
+        "Limit distribution",
+        "How what enters is weighted by every stream in the end: n numbers that are not negative "
+        "and sum to 1.",
+        r"\pi",
+    ),
+    "ergodicity": Term(
+        "Ergodicity coefficient",
+        "Dobrushin’s: half the 1-norm between the two most different rows. That of a product is at "
+        "most the product of those of its factors.",
+        words=("ergodicity coefficient",),
+    ),
     "traffic": Term(
         "Memory traffic",
         "Numbers that are read from a GPU’s memory and written to it; often what takes the time.",

@@ -20,6 +20,7 @@ from . import layer_axis
 from . import matrices
 from . import sinkhorn
 from . import mixing
+from . import laws
 from . import compare
 from . import phase
 from . import cost
@@ -52,6 +53,7 @@ __all__ = [
     "groups",
     "jacobian",
     "lab",
+    "laws",
     "layer_axis",
     "layers",
     "link",
