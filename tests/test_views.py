@@ -18,6 +18,7 @@ from mhc_demo.figures import mixing, phase, style
 from mhc_demo.figures.histogram import BINS
 from mhc_demo.figures.slices import Position, select_columns, set_value
 from mhc_demo.numerics.costs import ProjectionTimes
+from mhc_demo.numerics import laws
 from mhc_demo.numerics.gains import METRICS
 from mhc_demo.numerics.projections import PROJECTIONS
 
@@ -187,6 +188,32 @@ def _mixing(state: State) -> Plots:
     }
 
 
+@library("why")
+def _why(state: State) -> Plots:
+    of = experiment(state)
+    found = laws.composite_laws(of)
+    hc, here = found.sel(iterations=0), found.sel(iterations=state.iterations)
+    rows = laws.rows_only_laws(of)
+    return {
+        "laws-limits": {
+            name: laws.layer_limits(of)[name].isel(layer=slice(state.depth))
+            for name in ("rate", "largest", "random")
+        },
+        "laws-kept": {
+            f"{network}, {name}": values[name]
+            for network, values in (("HC", hc), ("projected", here))
+            for name in ("mean", "shared")
+        },
+        "laws-norms": {
+            "HC, two": hc["two"],
+            **{f"projected, {name}": here[name] for name in ("one", "infinity", "two")},
+            "projected, bound": (here["one"] + here["infinity"]) / 2,
+        },
+        "laws-drift": {name: laws.measured_drift(of)[name] for name in ("median", "law")},
+        "laws-rows": {"gain": rows["gain"], "end": np.full(128, rows.attrs["end"])},
+    }
+
+
 @library("compare")
 def _compare(state: State) -> Plots:
     gains = mhc.compare(experiment(state))["log10_gain"].sel(series="median")
@@ -268,6 +295,8 @@ CHANGES = [
     ("sinkhorn", {"layer": 2, "init": "identity", "projection": "none"}),
     ("mixing", {"seed": 7, "projection": "released"}),
     ("mixing", {"streams": 2, "projection": "columns"}),
+    ("why", {"seed": 7, "spread": 3.0, "projection": "rows"}),
+    ("why", {"streams": 9, "init": "identity", "iterations": 0}),
     ("compare", {"seed": 7, "spread": 3.0}),
     ("compare", {"init": "identity", "streams": 2}),
     ("phase", {"seed": 7, "projection": "rows"}),

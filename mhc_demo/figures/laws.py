@@ -7,7 +7,8 @@ within a factor n of 1, and the axes are made for that; HC leaves them, as it do
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 from html import escape
 from typing import Any
 
@@ -30,6 +31,7 @@ from numpy.typing import NDArray
 
 from ..numerics.laws import KEPT, NORMS, Kinds
 from ..numerics.numbers import entry, in_html
+from ..numerics.projections import PROJECTIONS
 from ..numerics.surface import MAX_DEPTH
 from . import style
 from .contents import Column, Series, described, log10
@@ -45,6 +47,7 @@ DOT_TITLES = {
     "largest": "largest difference left",
     "random": "a random difference left",
 }
+UP = "factor"
 RING = style.stroke(1).colour
 DOT_COLOURS = {"rate": style.PROJECTED, "largest": RING, "random": style.SHADE}
 DOT_LOOKS: dict[str, dict[str, Any]] = {
@@ -52,6 +55,9 @@ DOT_LOOKS: dict[str, dict[str, Any]] = {
     "largest": {"size": 11, "fill_color": None},
     "random": {"size": 4, "fill_color": style.SHADE},
 }
+CLIPPED = tuple(replace(each, level="glyph") for each in NETWORKS)
+"""The networks on a level that ends at a plot's frame: what moves is drawn beyond it."""
+
 DASHES: dict[str, str | list[int]] = {"mean": "solid", "shared": [7, 4]}
 KEPT_TITLES = {"mean": "mean over the streams", "shared": "what all streams share"}
 NORM_TITLES = {"one": "‖A‖₁", "infinity": "‖A‖∞", "two": "‖A‖₂", "bound": "√(‖A‖₁ ‖A‖∞)"}
@@ -85,7 +91,7 @@ class LimitsFigure:
         p = style.plot(
             "laws-limits",
             "s₂² of Sinkhorn’s limit",
-            "Factor per iteration; share left",
+            "Pace, share left",
             (0, 1.02),
             y_range=Range1d(0, 1.04),
         )
@@ -131,7 +137,6 @@ class LimitsFigure:
             )
         )
         self.empty = style.why_empty(p, "One stream:\nthere are no differences.", 0.5, 0.5)
-        across = Column("s₂²", "s2_squared")
         self.figure = described(
             p,
             "Sinkhorn’s pace and what survives of a difference, against s₂², layers 1 to {depth}",
@@ -139,8 +144,8 @@ class LimitsFigure:
                 Series(
                     DOT_TITLES[name],
                     source,
-                    across,
-                    [Column(name, name), Column("layer", "layer")],
+                    Column("layer", "layer"),
+                    [Column(UP, name), Column("s₂²", "s2_squared")],
                     colour=DOT_COLOURS[name],
                 )
                 for name in reversed(DOTS)
@@ -200,8 +205,12 @@ class CompositeLawsFigure:
         label(self.table, laws["iterations"].values, laws["depth"].values)
         self.table.data = law_columns(laws)
         high = max(0.42, math.log10(laws.attrs["streams"]) / 2 + 0.12)
-        self.kept_range.start, self.kept_range.end = -max(0.5, high), max(0.5, high)
-        self.norm_range.start, self.norm_range.end = -0.12, 2 * high - 0.12
+        kept, norms = (-max(0.5, high), max(0.5, high)), (-0.12, 2 * high - 0.12)
+        if not PROJECTIONS[laws.attrs["projection"]].bounded:  # then there is nothing to be near
+            kept = style.span_of(*(laws[name] for name in KEPT))
+            norms = style.span_of(*(laws[name] for name in NORMS))
+        self.kept_range.update(start=kept[0], end=kept[1])
+        self.norm_range.update(start=norms[0], end=norms[1])
 
     def _lines(
         self, p: figure, network: Network, strokes: Mapping[str, style.Stroke], state: Position
@@ -225,7 +234,7 @@ class CompositeLawsFigure:
         style.powers_of_ten(p)
         p.add_layout(style.identity_line())
         series = []
-        for network in NETWORKS:
+        for network in CLIPPED:
             strokes = {
                 "mean": style.Stroke(network.colour, (), 3.5),
                 "shared": style.Stroke(network.colour, (7, 4), 2.5),
@@ -253,7 +262,7 @@ class CompositeLawsFigure:
         p = _logarithmic("laws-norms", "Norm of the composite", self.norm_range, state)
         style.powers_of_ten(p)
         p.add_layout(style.identity_line())
-        hc, projected = NETWORKS
+        hc, projected = CLIPPED
         of_hc = self._lines(p, hc, {"two": style.Stroke(style.HC)}, state)
         source = self._lines(p, projected, NORM_STROKES, state)
         lines = [r for r in p.renderers if r.name == "projected, two"]
@@ -280,16 +289,23 @@ class CompositeLawsFigure:
 # ---- where products of row-stochastic matrices end -----------------------------------------------
 
 
-def rows_columns(rows: xr.Dataset) -> dict[str, Sequence[float] | NDArray[np.float64]]:
-    """Backward gain, where it ends, and the band that it cannot leave."""
+def reach(rows: xr.Dataset) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The least and the most that the backward gain can be at each depth."""
     end, n = rows.attrs["end"], rows.attrs["streams"]
-    reach = n * rows["coefficient"].values
+    away = n * rows["coefficient"].values
+    # The n column sums are n in all, and none is negative.
+    return np.maximum(end - away, 1.0), np.minimum(end + away, n)
+
+
+def rows_columns(rows: xr.Dataset) -> dict[str, NDArray[np.float64]]:
+    """Backward gain, where it ends, and the band that it cannot leave."""
+    low, high = reach(rows)
     return {
         "depth": rows["depth"].values,
         "gain": rows["gain"].values,
-        "end": np.full(rows.sizes["depth"], end),
-        "low": np.maximum(end - reach, 1.0),  # the column sums are n in all
-        "high": np.minimum(end + reach, n),
+        "end": np.full(rows.sizes["depth"], rows.attrs["end"]),
+        "low": low,
+        "high": high,
     }
 
 
@@ -352,6 +368,88 @@ class RowsFigure:
         self.y_range.start, self.y_range.end = 0.9, max(1.6, float(np.max(found["high"])) + 0.06 * n)
 
 
+# ---- drift ---------------------------------------------------------------------------------------
+
+LAW_DASH = [7, 5]
+
+
+class DriftFigure:
+    """How fast HC at I + sigma Z grows per layer, against sigma, and the law for small sigma."""
+
+    def __init__(self, drift: xr.Dataset) -> None:
+        self.source = ColumnDataSource()
+        self.y_range = Range1d(-0.1, 1)
+        spreads = drift["spread"].values
+        p = style.plot(
+            "laws-drift",
+            "Drift σ",
+            "Growth (nats per layer)",
+            (float(spreads[0]), 1.06 * float(spreads[-1])),
+            y_range=self.y_range,
+            x_axis_type="log",
+        )
+        p.xaxis.ticker = FixedTicker(ticks=[0.02, 0.05, 0.1, 0.2, 0.5, 1])
+        p.xaxis.formatter = BasicTickFormatter()
+        zero = style.identity_line()
+        p.add_layout(zero)
+        band = VArea(x="spread", y1="q05", y2="q95", fill_color=style.HC, fill_alpha=0.12)
+        style.draw(p, self.source, band)
+        law = Line(x="spread", y="law", line_color=style.THEORY, line_width=2.5, line_dash=LAW_DASH)
+        style.draw(p, self.source, law).name = "law"
+        line = Line(x="spread", y="median", line_color=style.HC, line_width=3)
+        drawn = style.draw(p, self.source, line)
+        drawn.name = "median"
+        p.add_tools(
+            HoverTool(
+                renderers=[drawn],
+                tooltips=[
+                    ("σ", "@spread{0.000}"),
+                    ("median", "@median{0.0000}"),
+                    ("5–95 %", "@q05{0.0000} … @q95{0.0000}"),
+                    ("law", "@law{0.0000}"),
+                ],
+                mode="vline",
+                attachment="horizontal",
+            )
+        )
+        sigma = Column("σ", "spread")
+        self.figure = described(
+            p,
+            "Growth of HC per layer against its drift from the identity",
+            Series(
+                "HC at I + σZ, median",
+                self.source,
+                sigma,
+                [
+                    Column("nats per layer", "median"),
+                    Column("5 % quantile", "q05"),
+                    Column("95 % quantile", "q95"),
+                ],
+                band=True,
+                colour=style.HC,
+            ),
+            Series(
+                "(n − 2) σ² / 2",
+                self.source,
+                sigma,
+                [Column("nats per layer", "law")],
+                colour=style.THEORY,
+                dash=LAW_DASH,
+            ),
+            where=f"{drift.attrs['depth']} layers, HC at I + σZ",
+        )
+        self.update(drift)
+
+    def update(self, drift: xr.Dataset) -> None:
+        """Follow other noise, or another number of streams."""
+        names = ("median", "q05", "q95", "law")
+        self.source.data = {name: drift[name].values for name in ("spread", *names)}
+        high = max(float(drift["q95"].max()), 0.1)
+        low = min(float(drift["q05"].min()), 0.0)
+        margin = 0.07 * (high - low)
+        self.y_range.start, self.y_range.end = low - margin, high + margin
+
+
 # ---- four kinds of mixing ------------------------------------------------------------------------
 
 KIND_TITLES = {
@@ -373,7 +471,7 @@ def kinds_html(kinds: Kinds, depth: int) -> str:
         left = float(found["difference"][k])
         cells = [*map(in_html, gains), in_html(left) if left > GONE else "0"]
         ends = zip(found["mean_sign"].values[k], found["mean_log10"].values[k], strict=True)
-        cells.append(_between(*(_signed(sign, size) for sign, size in ends)))
+        cells.append(_between(*((float(sign), float(size)) for sign, size in ends)))
         cells = [f"<td>{each}</td>" for each in cells]
         rows.append(f'<tr class="{name}"><th scope="row">{escape(title)}</th>{"".join(cells)}</tr>')
     heads = "".join(f'<th scope="col">{head}</th>' for head in KIND_HEADS)
@@ -396,5 +494,9 @@ def _signed(sign: float, log10_size: float) -> str:
     return ("−" if sign < 0 else "") + in_html(log10_size)
 
 
-def _between(low: str, high: str) -> str:
-    return low if low == high else f"{low} … {high}"
+def _between(low: tuple[float, float], high: tuple[float, float]) -> str:
+    """From one to the other, each a sign and a log10; "±" if they are far away on both sides."""
+    if low[0] < 0 < high[0] and min(low[1], high[1]) > 2:
+        return f"±{in_html(max(low[1], high[1]))}"
+    ends = [_signed(*each) for each in (low, high)]
+    return ends[0] if ends[0] == ends[1] else " … ".join(ends)

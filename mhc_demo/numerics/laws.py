@@ -10,6 +10,7 @@ for an SVD of each is most of the work.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 from ._arrays import Array, batch_innermost, square_matrices, whole_number
 from .comparison import _with
 from .gains import DIRECTIONS, LOG10_2, METRICS, Composite, compose, log10, log10_gain
-from .mixing import sample_noise
+from .mixing import nonnegative, sample_noise
 from .projections import PROJECTIONS, sinkhorn_iterates
 from .signal import ENTERING
 from .surface import MAX_DEPTH, MAX_ITERATIONS, Experiment, Floats, _check, _layers_of
@@ -74,7 +75,7 @@ def sinkhorn_limits(logits: Array, iterations: int = LATE) -> Limits:
     """
     _, given = square_matrices(logits, "logits", masks=True)
     iterations = whole_number("iterations", iterations, 1)
-    z = np.asarray(given, dtype=np.float64)
+    z = np.array(given, dtype=np.float64)  # a copy, for it is written to
     n, batch = z.shape[-1], z.shape[:-2]
     z = z.reshape(-1, n, n)
     matrix, rate, error = z.copy(), np.full(len(z), math.nan), np.full(len(z), math.inf)
@@ -322,6 +323,65 @@ def rows_only_laws(
             "pi": pi.tolist(),
             "end": float(len(pi) * pi.max()),
         },
+    )
+
+
+# ---- drift ---------------------------------------------------------------------------------------
+
+DRIFTS = (0.02, 0.03, 0.05, 0.07, 0.1, 0.14, 0.2, 0.28, 0.4, 0.5, 0.6, 0.7, 0.85, 1.0)
+"""Spreads at which drift is measured."""
+
+
+def measured_drift(
+    experiment: Experiment, spreads: Sequence[float] = DRIFTS, *, depth: int = MAX_DEPTH
+) -> xr.Dataset:
+    """How fast signals grow under HC at I + sigma Z, in nats per layer, for each sigma.
+
+    Of the experiment the streams, the seed and the members count; the noise is the same for all
+    sigma.  For each network it is the mean over the layers of ln(|H x| / |x|), where x is what all
+    layers before have made of ones.  The law of Z is the same in every basis, so the terms are
+    independent, and their mean is the exponent of the product.
+
+    Variables, each (spread): `median`, `q05`, `q95` over networks; `mean` over all of them, with
+    its standard `error`; `law`, (n - 2) sigma^2 / 2, to which the exponent tends for small sigma.
+
+    >>> drift = measured_drift(Experiment(streams=4, members=8), [0.2])
+    >>> bool(abs(drift["mean"] - drift["law"]) < 4 * drift["error"])
+    True
+
+    Raises ValueError or TypeError for depth < 1, no spreads, and a spread that is not finite and at
+    least 0.
+    """
+    _check(experiment)
+    depth = whole_number("depth", depth, 1)
+    if not len(spreads):
+        raise ValueError("spreads must hold at least one, not none")
+    sigma = np.array([nonnegative("spreads", each) for each in spreads])[:, None, None]
+    n, members = experiment.streams, experiment.members
+    noise = sample_noise(depth, n, members, experiment.seed)
+    grown = np.empty((len(sigma), members, depth))
+    x = np.full((len(sigma), members, n), 1.0 / math.sqrt(n))
+    for layer in range(depth):
+        x = x + sigma * np.einsum("mij,smj->smi", noise[:, layer], x)
+        length = np.sqrt((x * x).sum(axis=-1, keepdims=True))
+        grown[..., layer] = np.log(length[..., 0])
+        x = x / length
+    each = grown.mean(axis=-1)
+    low, median, high = np.quantile(each, (0.05, 0.5, 0.95), axis=-1)
+    flat = grown.reshape(len(sigma), -1)
+    values = {
+        "median": median,
+        "q05": low,
+        "q95": high,
+        "mean": flat.mean(axis=-1),
+        "error": flat.std(axis=-1) / math.sqrt(flat.shape[-1]),
+        "law": (n - 2) * sigma[:, 0, 0] ** 2 / 2,
+    }
+    return xr.Dataset(
+        {name: ("spread", found) for name, found in values.items()},
+        coords={"spread": sigma[:, 0, 0]},
+        attrs={name: getattr(experiment, name) for name in ("streams", "seed", "members")}
+        | {"depth": depth},
     )
 
 

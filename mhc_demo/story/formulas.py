@@ -149,8 +149,8 @@ FORMULAS: dict[str, Formula] = {
     "kept": Formula(
         "What sums of 1 keep",
         r"<ones>^{\top} <h_res> = <ones>^{\top} \;\Rightarrow\;"
-        r"<ones>^{\top} (<h_res> <x>) = <ones>^{\top} <x>, \qquad"
-        r"<h_res> <ones> = <ones> \;\Rightarrow\; <h_res> (c <ones>) = c <ones>",
+        r"<ones>^{\top} <h_res> <x> = <ones>^{\top} <x>, \quad"
+        r"<h_res> <ones> = <ones> \;\Rightarrow\; <h_res> c <ones> = c <ones>",
         "if the columns of H res sum to 1, the sum over the streams of H res times x is that of x; "
         "if the rows sum to 1, H res leaves a signal as it is that is c in every stream",
         "Columns keep the mean over the streams, rows keep what all of them share, whatever the "

@@ -302,6 +302,8 @@ _TAG = re.compile(r"(<[^>]*>)")
 _SYMBOL = re.compile(r"<(\w+)>(_\w|_\{[^{}]*\})?")
 _BOLD = re.compile(r'<mn mathvariant="bold">(\d)</mn>')
 _TILDE = '<mo stretchy="false">&#x0007E;</mo>'
+_BARS = "<mo>&#x02016;</mo>"
+"""Of a norm: a browser makes the left ones as high as the whole formula, and the right ones not."""
 _MARKED = re.compile(r'<mrow class="term-(\w+)">')
 
 
@@ -348,6 +350,7 @@ def typeset(latex: str, spoken: str) -> str:
     mathml = _MARKED.sub(mark, mathml)
     # A browser ignores a variant of digits, and lifts a superscript above an accent.
     mathml = _BOLD.sub(lambda match: f"<mn>{chr(ord('𝟎') + int(match[1]))}</mn>", mathml)
+    mathml = mathml.replace(_BARS, _BARS.replace("<mo>", '<mo stretchy="false">'))
     mathml = mathml.replace(_TILDE, f'<mpadded height="0">{_TILDE}</mpadded>')
     # A group, because the role "math" would hide its symbols from assistive technology.
     return mathml.replace("<math ", f'<math role="group" aria-label="{html.escape(spoken)}" ', 1)

@@ -18,9 +18,11 @@ from playwright.sync_api import Browser, expect
 
 import mhc_demo as mhc
 from mhc_demo.app.views import VIEWS
+from mhc_demo.figures import laws as figures
 from mhc_demo.figures import mixing, phase
 from mhc_demo.figures.figure8 import figure8_csv
 from mhc_demo.figures.histogram import BINS
+from mhc_demo.numerics import laws
 from mhc_demo.numerics.gains import METRICS
 from mhc_demo.numerics.paper import figure8
 from mhc_demo.numerics.projections import PROJECTIONS
@@ -253,6 +255,66 @@ def _mixing() -> dict[str, Shown]:
         "Difference left between streams against depth": curves(table, DEPTH, written),
         "Effective number of streams against depth": curves(effective, DEPTH, written),
     }
+
+
+@shown("why")
+def _why() -> dict[str, Shown]:
+    def written(x: float) -> str:
+        return (f"{x:.3f}" if abs(x) < 1 else f"{x:.4g}").replace("-", "−")
+
+    limits = laws.layer_limits(experiment(), depth=DEPTH)
+    titles = {**figures.DOT_TITLES, **figures.KEPT_TITLES, **figures.NORM_TITLES}
+    dots = {
+        titles[name]: {"layer": limits["layer"], "factor": limits[name], "s₂²": limits["s2_squared"]}
+        for name in ("rate", "largest", "random")
+    }
+    found = laws.composite_laws(experiment())
+    found["bound"] = (found["one"] + found["infinity"]) / 2
+    here = {name: found.sel(iterations=t) for name, t in NETWORKS.items()}
+
+    def of(network: str, name: str) -> dict[str, Any]:
+        return {"depth": found["depth"], f"log10 {name}": here[network][name]}
+
+    kept = {f"{n}, {titles[name]}": of(n, name) for n in NETWORKS for name in laws.KEPT}
+    norms = {
+        f"projection, {titles[name]}": of("projected", name)
+        for name in ("bound", "one", "infinity", "two")
+    }
+    drift, rows = laws.measured_drift(experiment()), laws.rows_only_laws(experiment())
+    growth = {"σ": drift["spread"], "nats per layer": drift["median"]}
+    growth |= {f"{q} % quantile": drift[name] for q, name in ((5, "q05"), (95, "q95"))}
+    law = {"σ": drift["spread"], "nats per layer": drift["law"]}
+    limit = f"Sinkhorn’s pace and what survives of a difference, against s₂², layers 1 to {DEPTH}"
+    shown = {
+        limit: curves(dots, DEPTH, written),
+        "Mean over the streams and shared signal against depth": curves(kept, DEPTH),
+        "Norms of the composite against depth": curves(
+            {**norms, "HC, ‖A‖₂": of("HC", "two")}, DEPTH
+        ),
+        "Growth of HC per layer against its drift from the identity": Shown(
+            {"HC at I + σZ, median": growth, "(n − 2) σ² / 2": law},
+            f"(n − 2) σ² / 2: {written(float(drift['law'][0]))}",
+            where="128 layers, HC at I + σZ",
+        ),
+        "Backward gain of rows only against depth, and n max π": curves(
+            {
+                "backward gain": {
+                    "depth": rows["depth"],
+                    "gain": rows["gain"],
+                    **dict(zip(("least", "most"), figures.reach(rows), strict=True)),
+                },
+                "n max π": {"depth": rows["depth"], "end": np.full(128, rows.attrs["end"])},
+            },
+            DEPTH,
+            written,
+        ),
+    }
+    shown[limit].where = f"layers 1 to {DEPTH}"
+    shown["Backward gain of rows only against depth, and n max π"].where = WHERE_ROWS
+    return shown
+
+
+WHERE_ROWS = "rows only, any number of iterations"
 
 
 @shown("compare")

@@ -36,23 +36,31 @@ MOST_NUMBERS = 2**9
 SHIPPED_WHOLE = 8
 """Up to this n the norms of all iterations are computed at once; above, the present ones'."""
 
-HEIGHT = "clamp(200px, 17vw, 330px)"
+HEIGHT = "var(--mhc-heatmap, clamp(200px, 17vw, 330px))"
+"""Of a plot; in a lecture what is left of the screen."""
+
+FIRST = 3
+"""Cards that a lecture shows, which has no scroll bar."""
 
 CARDS = """
-:host { font-size: 14px; line-height: 1.45; padding: 0 12px; }
-h3 { margin: 10px 0 0; font-size: 17px; line-height: 1.25; }
+:host { font-size: calc(14px * var(--mhc-type, 1)); line-height: 1.45; padding: 0 12px; }
+h3 { margin: 10px 0 0; font-size: 1.2em; line-height: 1.25; }
 .drawn { overflow-x: auto; overflow-y: hidden; padding: 4px 0 2px; min-height: 30px; }
-.drawn math { width: fit-content; margin: 0; font-size: 15px; }
-p { margin: 4px 0 6px; max-width: 75ch; }
+.drawn math { width: fit-content; margin: 0; font-size: 1.05em; }
+p { margin: 4px 0 6px; max-width: 75ch; display: var(--mhc-small, block); }
 .now { min-height: 3em; }
-.legend { margin: 2px 0 0; font-size: 13px; gap: 2px 14px; }
+.legend { margin: 2px 0 0; font-size: 0.93em; gap: 2px 14px; }
+.swatch.dot { width: 9px; height: 9px; border: 0; border-radius: 50%; background: var(--projected); }
+.random .swatch.dot { width: 6px; height: 6px; background: var(--identity); }
+.largest .swatch.dot { background: none; box-shadow: inset 0 0 0 2px RING; }
 .mhc-kinds { width: 100%; border-collapse: collapse; font-variant-numeric: tabular-nums; }
 .mhc-kinds :is(th, td) { padding: 7px 0 7px 8px; text-align: right; border-bottom: 1px solid var(--line); }
 .mhc-kinds th[scope="row"] { text-align: left; padding-left: 0; }
+.mhc-kinds td { white-space: nowrap; }
 .mhc-kinds thead th { font-weight: 400; opacity: 0.8; vertical-align: bottom; }
 .mhc-kinds sup { font-size: 0.75em; line-height: 0; }
 .none th { color: var(--hc); } .doubly-stochastic th { color: var(--projected); }
-"""
+""".replace("RING", figures.RING)
 """Styles of the cards, which no other view has."""
 
 
@@ -64,6 +72,7 @@ class Shown:
     composites: xr.Dataset
     rows: xr.Dataset
     kinds: laws.Kinds
+    drift: xr.Dataset
 
 
 IRRELEVANT = ("definition", "device")
@@ -89,6 +98,19 @@ def _kinds(key: Key) -> laws.Kinds:
     return laws.four_kinds(experiment_of(key))
 
 
+OF_NOISE = ("streams", "seed", "members")
+"""The parameters that drift depends on: HC at I + sigma Z, for every sigma."""
+
+
+MOST_DRIFTING = 32
+"""Networks of which drift is measured, at every n: to follow one signal is quick."""
+
+
+@lru_cache(maxsize=16)
+def _drift(key: Key) -> xr.Dataset:
+    return laws.measured_drift(experiment_of(key))
+
+
 class LawsView(View):
     """Why it holds: six statements, each with a plot."""
 
@@ -103,10 +125,11 @@ class LawsView(View):
         only = position["iterations"] if streams > SHIPPED_WHOLE else None
         limits, rows = _of_layers(_of(key, "members", "projection"))
         members = min(values["members"], max(1, MOST_NUMBERS // streams**2))
-        kinds = {**dict(_of(key, "projection")), "members": members}
-        return Shown(
-            limits, _composites(_of(key, "members"), only), rows, _kinds(tuple(kinds.items()))
-        )
+        few = tuple({**dict(_of(key, "projection")), "members": members}.items())
+        composites = _composites(_of(key, "members"), only)
+        noise = {name: values[name] for name in OF_NOISE}
+        drift = _drift(tuple({**noise, "members": min(values["members"], MOST_DRIFTING)}.items()))
+        return Shown(limits, composites, rows, _kinds(few), drift)
 
     @staticmethod
     def told(state: PageState) -> str:
@@ -126,6 +149,7 @@ class LawsView(View):
         self.limits = figures.LimitsFigure(data.limits, position)
         self.composites = figures.CompositeLawsFigure(data.composites, position)
         self.rows = figures.RowsFigure(data.rows, position)
+        self.drift = figures.DriftFigure(data.drift)
         self.table = _pane("")
         kept, norms = self.composites.figures
         shown = {
@@ -133,21 +157,22 @@ class LawsView(View):
             "kept": kept,
             "norms": norms,
             "kinds": self.table,
+            "drift": self.drift.figure,
             "rows": self.rows.figure,
         }
         self.legends = {card.name: _pane("") for card in CARDS_OF_LAWS}
         self.now = {card.name: _pane("") for card in CARDS_OF_LAWS}
         return pn.Row(
-            *(self._card(card, shown[card.name]) for card in CARDS_OF_LAWS),
+            *(self._card(k, card, shown[card.name]) for k, card in enumerate(CARDS_OF_LAWS)),
             stylesheets=[":host { flex-wrap: wrap; align-items: flex-start; }"],
             styles=UNLIMITED,
             sizing_mode="stretch_width",
             margin=0,
         )
 
-    def _card(self, card: Card, shown: Any) -> pn.Column:
+    def _card(self, k: int, card: Card, shown: Any) -> pn.Column:
         if isinstance(shown, figure):
-            shown = pn.Column(plot(shown), styles={"height": HEIGHT}, margin=0)
+            shown = pn.Column(plot(shown), styles={"height": HEIGHT, "flex": "none"}, margin=(0, 8, 0, 0))
         head = f'<h3>{card.title}</h3><div class="drawn">{FORMULAS[card.formula].markup()}</div>'
         return pn.Column(
             _pane(head),
@@ -155,28 +180,36 @@ class LawsView(View):
             shown,
             _pane(f"<p>{explained(card.text)}</p>"),
             self.now[card.name],
-            styles={**UNLIMITED, "flex": "1 1 min(430px, 100%)", "min-width": "0"},
+            styles={
+                **UNLIMITED,
+                "flex": "1 1 min(100%, max(430px, 30%))",
+                "min-width": "0",
+                **({"display": "var(--mhc-more, flex)"} if k >= FIRST else {}),
+            },
             margin=0,
         )
 
     def figures(self) -> list[figure]:
-        return [self.limits.figure, *self.composites.figures, self.rows.figure]
+        kept, norms = self.composites.figures
+        return [self.limits.figure, kept, norms, self.drift.figure, self.rows.figure]
 
     def update(self, data: Shown) -> None:
         self.data = data
         self.limits.update(data.limits)
         self.composites.update(data.composites)
         self.rows.update(data.rows)
+        self.drift.update(data.drift)
 
     def holds(self, position: Position) -> bool:
         return position["iterations"] in self.composites.table.tags[0]["iterations"]
 
     def describe(self) -> None:
-        position = self.context.state.position()
+        state = self.context.state
+        position = state.position()
         if not self.holds(position):
             return  # it is updated in a moment
         self.table.object = figures.kinds_html(self.data.kinds, position["depth"])
-        chosen = PROJECTIONS[self.context.state.projection].title
+        chosen = PROJECTIONS[state.projection].label
         for name, text in words_of(self.data, chosen, **_place(position)).items():
             self.now[name].object = f'<p class="now">{explained(text)}</p>'
         for name, entries in legends(chosen, position["iterations"] > 0).items():
@@ -213,39 +246,43 @@ CARDS_OF_LAWS = (
         "limits",
         "Weak mixers are slow to normalise",
         "pace",
-        "Each layer is a dot. In the end an iteration multiplies Sinkhorn’s error by s₂², an "
-        "equality in the limit; of a difference between streams at most s₂² of the square is left, "
-        "a bound that one difference attains (rings) and a random one does not.",
+        "Dots, the pace of Sinkhorn’s error, tend to s₂² exactly; what is left of a difference is "
+        "at most s₂² of its square: rings attain it, grey dots are random differences.",
     ),
     Card(
         "kept",
         "Columns keep the mean, rows keep what all share",
         "kept",
-        "A random signal enters the first network. If all columns sum to 1, its mean over the "
-        "streams stays; if all rows do, so does a signal that all streams share. HC keeps neither.",
+        "Column sums of 1 keep the mean over the streams, row sums of 1 what all streams share, "
+        "whatever the signs of the entries.",
     ),
     Card(
         "norms",
         "Row and column sums bound every input",
         "spectral",
-        "The largest column sum and the largest row sum of |entries|, and the most by which any "
-        "input grows: it lies below the geometric mean of the two, for every matrix.",
+        "‖A‖₂, the most by which any input grows, lies below the geometric mean of the largest "
+        "column sum and the largest row sum of |entries|.",
+    ),
+    Card(
+        "drift",
+        "Small drift grows with its square",
+        "drift",
+        "From the identity each layer lengthens a signal by a factor whose mean logarithm is the "
+        "growth; to leading order it is (n − 2) σ² / 2, so that two streams do not grow.",
     ),
     Card(
         "kinds",
-        "Orthogonal mixing keeps every difference, but not the mean",
+        "Orthogonal mixing keeps differences, not the mean",
         "orthogonal",
-        "Its gain is at most √n at any depth, and nothing fades; but entries have signs, so streams "
-        "can cancel, and 1 that enters one stream leaves as some other sum. Doubly stochastic "
-        "mixing is the other choice: the sum stays 1, and differences fade.",
+        "Orthogonal products have a gain of at most √n, and no difference fades; but signs cancel, "
+        "and nothing keeps the sum over the streams.",
     ),
     Card(
         "rows",
-        "Rows alone: gradients end at one distribution over the streams",
+        "Rows alone: some streams get most of the gradient",
         "ergodic",
-        "Every row of the composite is an average of the rows before, so all rows tend to one π, "
-        "and the backward gain to n max π, 1 only if π is uniform. It cannot leave the band, n "
-        "times the ergodicity coefficient, which is the stream disagreement of this page.",
+        "Every row of the product averages the rows before, so all tend to one π; the gain cannot "
+        "leave the band, n times the ergodicity coefficient.",
     ),
 )
 
@@ -258,10 +295,7 @@ def legends(projection: str, projected: bool) -> dict[str, list[words.Entry]]:
     norms = figures.NORM_STROKES
     return {
         "limits": [
-            *(
-                (style.Stroke(figures.DOT_COLOURS[name], (0.1, 8), 6), figures.DOT_TITLES[name])
-                for name in reversed(figures.DOTS)
-            ),
+            *((f"dot {name}", figures.DOT_TITLES[name]) for name in reversed(figures.DOTS)),
             (style.Stroke(style.THEORY, (7, 5)), "s₂²"),
         ],
         "kept": [
@@ -275,6 +309,11 @@ def legends(projection: str, projected: bool) -> dict[str, list[words.Entry]]:
             (norms["bound"], figures.NORM_TITLES["bound"]),
             ("hc", "HC, ‖A‖₂"),
         ],
+        "drift": [
+            ("hc", "HC at I + σZ, measured"),
+            ("band", "5–95 % of networks"),
+            (style.Stroke(style.THEORY, (7, 5)), "(n − 2) σ² / 2"),
+        ],
         "rows": [
             ("projected", "rows only"),
             (style.Stroke(style.THEORY, (2, 4)), "n max π"),
@@ -285,83 +324,90 @@ def legends(projection: str, projected: bool) -> dict[str, list[words.Entry]]:
 
 def words_of(shown: Shown, projection: str, *, depth: int, iterations: int) -> dict[str, str]:
     """What each card says of the present experiment, by the card's name."""
-    n = shown.rows.attrs["streams"]
-    layers = f"{depth} layer{'s' * (depth != 1)}"
+    after = f"After {depth} layer{'s' * (depth != 1)}"
+    here = shown.composites.sel(depth=depth)
     return {
         "limits": _limits_words(shown.limits.isel(layer=slice(depth)), depth),
-        "kept": _kept_words(shown.composites, projection, depth, iterations, layers),
-        "norms": _norms_words(shown.composites, projection, depth, iterations, n),
-        "kinds": _kinds_words(shown.kinds, layers, n),
-        "rows": _rows_words(shown.rows, depth, layers),
+        "kept": _kept_words(here, projection, iterations, after),
+        "norms": _norms_words(here, projection, iterations, after),
+        "drift": _drift_words(shown.drift, depth),
+        "kinds": _kinds_words(shown.kinds, after),
+        "rows": _rows_words(shown.rows, depth, after),
     }
 
 
 def _limits_words(limits: xr.Dataset, depth: int) -> str:
     if not bool(limits["s2_squared"].notnull().any()):
-        return "With one stream every projection gives 1, and there is nothing to normalise."
-    medians = {name: float(limits[name].median()) for name in ("s2_squared", "rate", "random")}
-    pace = medians["s2_squared"]
+        return "One stream has no differences, and there is nothing to normalise."
+    pace, rate = (float(limits[name].median()) for name in ("s2_squared", "rate"))
     needed = math.log(0.01) / math.log(pace) if 0 < pace < 1 else math.inf
     takes = f"about {needed:,.0f}" if needed < 10_000 else "very many"
-    whose = "layer 1" if depth == 1 else f"the median of {depth} layers"
+    whose = "Layer 1" if depth == 1 else f"Median of {depth} layers"
+    measured = f", measured {rate:.2f}" if math.isfinite(rate) else ""
     return (
-        f"For {whose} s₂² is <b>{pace:.2f}</b>, and the measured factor {medians['rate']:.2f}: a "
-        f"hundredth of the error takes {takes} iterations. Of a random difference the layer leaves "
-        f"{medians['random']:.2f} of the square."
+        f"{whose}: s₂² = <b>{pace:.2f}</b>{measured}. A hundredth of the error takes {takes} "
+        f"iteration{'s' * (takes != 'about 1')}."
     )
 
 
-def _kept_words(
-    laws_: xr.Dataset, projection: str, depth: int, iterations: int, layers: str
-) -> str:
-    def size(name: str, t: int) -> str:
-        return f"<b>{in_html(float(laws_[name].sel(iterations=t, depth=depth)))}</b>"
+def _kept_words(here: xr.Dataset, projection: str, iterations: int, after: str) -> str:
+    def times(t: int) -> tuple[str, str]:
+        mean, shared = (in_html(float(here[name].sel(iterations=t))) for name in laws.KEPT)
+        return mean, shared
 
-    hc = f"HC’s mean is {size('mean', 0)} times what it was, what all share {size('shared', 0)}"
+    mean, shared = times(0)
     if iterations == 0:
-        return f"After {layers} {hc}."
+        return f"{after} HC has multiplied the mean by {mean}, what all share by {shared}."
+    hc = f"HC by {mean} and {shared}"
+    mean, shared = times(iterations)
     return (
-        f"After {layers} the mean is {size('mean', iterations)} times what it was and what all "
-        f"share {size('shared', iterations)} times, under {projection}; {hc}."
+        f"{after} {projection} has multiplied the mean by <b>{mean}</b>, what all share by "
+        f"{shared}; {hc}."
     )
 
 
-def _norms_words(
-    laws_: xr.Dataset, projection: str, depth: int, iterations: int, n: int
-) -> str:
-    here = laws_.sel(iterations=iterations, depth=depth)
-    two = float(here["two"])
-    bound = float(here["one"] + here["infinity"]) / 2
+def _norms_words(here: xr.Dataset, projection: str, iterations: int, after: str) -> str:
+    found = here.sel(iterations=iterations)
+    one, infinity, two = (float(found[name]) for name in laws.NORMS)
+    n = here.attrs["streams"]
     name = projection if iterations else "HC"
     most = (
-        "Doubly stochastic: all of them are 1, at every depth."
-        if abs(float(here["one"])) + abs(float(here["infinity"])) < 1e-3
-        else f"Rows that sum to 1 alone allow √n = {math.sqrt(n):.2f}."
+        "Doubly stochastic: none is ever above 1."
+        if abs(one) + abs(infinity) < 1e-3
+        else f"Row sums of 1 alone allow √n = {math.sqrt(n):.2f}."
     )
-    return (
-        f"{name}: the composite can make an input <b>{in_html(two)}</b> times as large, and the "
-        f"bound allows {in_html(bound)}. {most}"
-    )
+    bound = in_html((one + infinity) / 2)
+    return f"{after} of {name} it is <b>{in_html(two)}</b>, the bound {bound}. {most}"
 
 
-def _kinds_words(kinds: laws.Kinds, layers: str, n: int) -> str:
-    members = kinds.composite.exponent.shape[1]
+def _kinds_words(kinds: laws.Kinds, after: str) -> str:
+    members, n = kinds.composite.exponent.shape[1], kinds.composite.mantissa.shape[-1]
     networks = "one network" if members == 1 else f"medians of {members} networks"
     return (
-        f"{layers[0].upper()}{layers[1:]}, {networks}; for the mean 5 to 95 % of what leaves if 1 "
-        f"enters one stream. √n is {math.sqrt(n):.2f}. “Doubly stochastic” is Sinkhorn’s limit, "
-        "whatever the dial says."
+        f"{after}, {networks}; last column: what leaves in sum if 1 enters one stream, 5 to 95 %. "
+        f"√n = {math.sqrt(n):.2f}. Doubly stochastic is Sinkhorn’s limit."
     )
 
 
-def _rows_words(rows: xr.Dataset, depth: int, layers: str) -> str:
-    here = rows.sel(depth=depth)
-    coefficient = rows["coefficient"].values
-    clear = int((coefficient > 1e-10).sum())  # what follows is rounding
-    pace = f"{coefficient[clear - 1] ** (1 / clear):.2f}" if clear else "0"
-    largest = max(rows.attrs["pi"])
+def _drift_words(drift: xr.Dataset, depth: int) -> str:
+    here = drift.sel(spread=TOLD, method="nearest")
+    mean, law, off = (float(here[name]) for name in ("mean", "law", "error"))
+    most = math.exp(depth * law)
     return (
-        f"After {layers} the backward gain is <b>{float(here['gain']):.3f}</b>; it ends at n max π "
-        f"= {rows.attrs['end']:.3f}, where one stream has {100 * largest:.0f} % of every gradient. "
-        f"Each layer multiplies the coefficient by about {pace}."
+        f"At σ = {float(here['spread']):g} and n = {drift.attrs['streams']} the mean is "
+        f"<b>{minus(f'{mean:.3f}')}</b> ± {off:.3f} nats per layer, the law "
+        f"{minus(f'{law:.3f}')}: × {in_html(math.log10(most))} over {depth} "
+        f"layer{'s' * (depth != 1)}."
+    )
+
+
+TOLD = 0.2
+"""The drift of which the sentence speaks."""
+
+
+def _rows_words(rows: xr.Dataset, depth: int, after: str) -> str:
+    gain = float(rows["gain"].sel(depth=depth))
+    return (
+        f"{after} it is <b>{gain:.2f}</b>, in the end n max π = {rows.attrs['end']:.2f}: one stream "
+        f"gets {100 * max(rows.attrs['pi']):.0f} % of the gradient, whatever enters."
     )
