@@ -251,7 +251,11 @@ def test_the_table_of_kinds_is_that_of_plain_numbers() -> None:
     kinds = laws.four_kinds(mhc.Experiment(streams=3, members=5, seed=2), depth=3)
     table = kinds.at(3)
     noise = sample_noise(3, 3, 5, 2)
-    layers = {"none": noise, "rows": mhc.project(noise, "rows"), "orthogonal": laws.orthogonal(noise)}
+    layers = {
+        "none": noise,
+        "rows": mhc.project(noise, "rows"),
+        "orthogonal": laws.orthogonal(noise),
+    }
     layers["doubly-stochastic"] = mhc.sinkhorn_knopp(noise, 3000)
     away = np.eye(3) - 1 / 3
     for name, matrices in layers.items():

@@ -318,9 +318,7 @@ class RowsFigure:
         p = _logarithmic("laws-rows", "Backward gain, rows only", self.y_range, state)
         band = VArea(x="depth", y1="low", y2="high", fill_color=style.PROJECTED, fill_alpha=0.12)
         style.draw(p, self.source, band)
-        end = Line(
-            x="depth", y="end", line_color=style.THEORY, line_width=2.5, line_dash=[2, 4]
-        )
+        end = Line(x="depth", y="end", line_color=style.THEORY, line_width=2.5, line_dash=[2, 4])
         style.draw(p, self.source, end).name = "end"
         gain = Line(x="depth", y="gain", line_color=style.PROJECTED, line_width=3)
         drawn = style.draw(p, self.source, gain)
@@ -365,7 +363,10 @@ class RowsFigure:
         found = rows_columns(rows)
         self.source.data = found
         n = rows.attrs["streams"]
-        self.y_range.start, self.y_range.end = 0.9, max(1.6, float(np.max(found["high"])) + 0.06 * n)
+        self.y_range.start, self.y_range.end = (
+            0.9,
+            max(1.6, float(np.max(found["high"])) + 0.06 * n),
+        )
 
 
 # ---- drift ---------------------------------------------------------------------------------------

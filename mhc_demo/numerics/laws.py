@@ -99,9 +99,7 @@ def sinkhorn_limits(logits: Array, iterations: int = LATE) -> Limits:
         latest = _newton_step(matrix[active])
         matrix[active], error[active] = latest, _column_error(latest)
         active = active[error[active] > DONE]
-    return Limits(
-        matrix.reshape(*batch, n, n), rate.reshape(batch), (error < NEAR).reshape(batch)
-    )
+    return Limits(matrix.reshape(*batch, n, n), rate.reshape(batch), (error < NEAR).reshape(batch))
 
 
 def _column_error(matrices: Floats) -> Floats:
@@ -437,9 +435,7 @@ class Kinds:
         """
         matrix, power = self.composite.scaled(depth)
         shift = LOG10_2 * np.asarray(power)
-        gains = {
-            d: np.median(log10_gain(matrix, d, "paper") + shift, axis=-1) for d in DIRECTIONS
-        }
+        gains = {d: np.median(log10_gain(matrix, d, "paper") + shift, axis=-1) for d in DIRECTIONS}
         n = matrix.shape[-1]
         left = np.full(shift.shape, -math.inf)
         if n > 1:

@@ -265,7 +265,11 @@ def _why() -> dict[str, Shown]:
     limits = laws.layer_limits(experiment(), depth=DEPTH)
     titles = {**figures.DOT_TITLES, **figures.KEPT_TITLES, **figures.NORM_TITLES}
     dots = {
-        titles[name]: {"layer": limits["layer"], "factor": limits[name], "s₂²": limits["s2_squared"]}
+        titles[name]: {
+            "layer": limits["layer"],
+            "factor": limits[name],
+            "s₂²": limits["s2_squared"],
+        }
         for name in ("rate", "largest", "random")
     }
     found = laws.composite_laws(experiment())

@@ -39,17 +39,17 @@ SHIPPED_WHOLE = 8
 HEIGHT = "var(--mhc-heatmap, clamp(200px, 17vw, 330px))"
 """Of a plot; in a lecture what is left of the screen."""
 
-FIRST = 3
+FIRST = 2
 """Cards that a lecture shows, which has no scroll bar."""
 
 CARDS = """
 :host { font-size: calc(14px * var(--mhc-type, 1)); line-height: 1.45; padding: 0 12px; }
 h3 { margin: 10px 0 0; font-size: 1.2em; line-height: 1.25; }
-.drawn { overflow-x: auto; overflow-y: hidden; padding: 4px 0 2px; min-height: 30px; }
+.drawn { overflow-x: auto; overflow-y: hidden; padding: 4px 0 2px; min-height: 2.7em; }
 .drawn math { width: fit-content; margin: 0; font-size: 1.05em; }
 p { margin: 4px 0 6px; max-width: 75ch; display: var(--mhc-small, block); }
 .now { min-height: 3em; }
-.legend { margin: 2px 0 0; font-size: 0.93em; gap: 2px 14px; }
+.legend { margin: 0 0 4px; font-size: 0.93em; gap: 2px 14px; }
 .swatch.dot { width: 9px; height: 9px; border: 0; border-radius: 50%; background: var(--projected); }
 .random .swatch.dot { width: 6px; height: 6px; background: var(--identity); }
 .largest .swatch.dot { background: none; box-shadow: inset 0 0 0 2px RING; }
@@ -172,12 +172,14 @@ class LawsView(View):
 
     def _card(self, k: int, card: Card, shown: Any) -> pn.Column:
         if isinstance(shown, figure):
-            shown = pn.Column(plot(shown), styles={"height": HEIGHT, "flex": "none"}, margin=(0, 8, 0, 0))
+            shown = pn.Column(
+                plot(shown), styles={"height": HEIGHT, "flex": "none"}, margin=(0, 8, 0, 0)
+            )
         head = f'<h3>{card.title}</h3><div class="drawn">{FORMULAS[card.formula].markup()}</div>'
         return pn.Column(
             _pane(head),
-            self.legends[card.name],
             shown,
+            self.legends[card.name],
             _pane(f"<p>{explained(card.text)}</p>"),
             self.now[card.name],
             styles={
@@ -251,7 +253,7 @@ CARDS_OF_LAWS = (
     ),
     Card(
         "kept",
-        "Columns keep the mean, rows keep what all share",
+        "Columns keep the mean, rows what is shared",
         "kept",
         "Column sums of 1 keep the mean over the streams, row sums of 1 what all streams share, "
         "whatever the signs of the entries.",
