@@ -17,8 +17,8 @@ from mhc_demo.app.views import VIEWS, View, cost
 from mhc_demo.figures import mixing, phase, style
 from mhc_demo.figures.histogram import BINS
 from mhc_demo.figures.slices import Position, select_columns, set_value
-from mhc_demo.numerics.costs import ProjectionTimes
 from mhc_demo.numerics import laws
+from mhc_demo.numerics.costs import ProjectionTimes
 from mhc_demo.numerics.gains import METRICS
 from mhc_demo.numerics.projections import PROJECTIONS
 

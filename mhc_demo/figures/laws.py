@@ -24,7 +24,6 @@ from bokeh.models import (
     Scatter,
     Segment,
     VArea,
-    Whisker,
 )
 from bokeh.plotting import figure
 from numpy.typing import NDArray

@@ -22,7 +22,7 @@ from ._arrays import Array, batch_innermost, square_matrices, whole_number
 from .comparison import _with
 from .gains import DIRECTIONS, LOG10_2, METRICS, Composite, compose, log10, log10_gain
 from .mixing import nonnegative, sample_noise
-from .projections import PROJECTIONS, sinkhorn_iterates
+from .projections import sinkhorn_iterates
 from .signal import ENTERING
 from .surface import MAX_DEPTH, MAX_ITERATIONS, Experiment, Floats, _check, _layers_of
 
@@ -185,7 +185,7 @@ _RANDOM = 2**32 + 2
 
 
 def _logits_of(experiment: Experiment, members: range, depth: int) -> Floats:
-    """Logits with the limit of the experiment's own, (members, depth, n, n): those one iteration on."""
+    """Logits with the limit of the experiment's own, one iteration on, (members, depth, n, n)."""
     first = _layers_of(_with(experiment, projection="sinkhorn"), members, depth, 1)[1]
     with np.errstate(divide="ignore"):
         return np.asarray(np.log(first))
@@ -197,10 +197,10 @@ def _logits_of(experiment: Experiment, members: range, depth: int) -> Floats:
 def kept(composite: Composite, entering: Array) -> tuple[Array, Array]:
     """What composites keep of a signal: log10 of two sizes, relative to what entered, (..., depth).
 
-    `entering`, shape (n,), is what the streams carry at first.  The first is |mean over the streams|
-    of what leaves, which is 1 at every depth if the columns of all layers sum to 1.  The second is
-    the root mean square over the streams of what leaves if the mean enters every stream, that is of
-    the row sums: 1 at every depth if the rows of all layers sum to 1.  Both hold whatever the signs.
+    `entering`, shape (n,), is what the streams carry at first.  The first size is that of the mean
+    over the streams: 1 at every depth if the columns of all layers sum to 1.  The second is that of
+    a signal which all streams share, as the root mean square over the streams of the row sums: 1 at
+    every depth if the rows of all layers sum to 1.  Both hold whatever the signs of the entries.
 
     >>> kept(compose(np.full((1, 2, 2), 0.5)), [3.0, 1.0])[0].tolist()
     [0.0]
@@ -285,10 +285,9 @@ def rows_only_laws(
     """Products of matrices whose rows alone sum to 1: their backward gain, and where it ends.
 
     Each row of H_l ... H_1 is an average of the rows of H_{l-1} ... H_1, so if the layers mix, all
-    rows tend to one and the same distribution pi, and the backward gain to n max(pi).  pi lies among
-    the rows at every depth, so the backward gain is within n times their largest distance of
-    n max(pi): n times the ergodicity coefficient, Dobrushin's, which is at most the product of those
-    of the layers.
+    rows tend to one and the same distribution pi, and the backward gain to n max(pi).  At every
+    depth pi is an average of the rows, so the backward gain is off n max(pi) by at most n times the
+    ergodicity coefficient: Dobrushin's, which is at most the product of those of the layers.
 
     Variables, each (depth): `gain`, the backward gain of the composite; `coefficient`, its
     ergodicity coefficient; `bound`, the product of the layers' coefficients.  Attributes: `pi`, the

@@ -161,8 +161,8 @@ FORMULAS: dict[str, Formula] = {
         "Orthogonal mixing",
         r"<Q>^{\top} <Q> = <identity> \;\Longrightarrow\;"
         r"\lVert <Q> <x> \rVert_2 = \lVert <x> \rVert_2, \qquad <forward>(<Q>) \;\le\; \sqrt{<n>}",
-        "if Q transposed times Q is the identity, Q x is as long as x, and the forward gain of Q is "
-        "at most the square root of n",
+        "if Q transposed times Q is the identity, Q x is as long as x, and the forward gain of Q "
+        "is at most the square root of n",
         "Products of orthogonal matrices are orthogonal, so it holds at any depth: nothing grows "
         "and nothing fades. But entries have signs, and no mean is kept.",
         "Cauchy–Schwarz: a row sum is the product of a row of length 1 and of ones, of length √n",

@@ -50,11 +50,14 @@ h3 { margin: 10px 0 0; font-size: 1.2em; line-height: 1.25; }
 p { margin: 4px 0 6px; max-width: 75ch; display: var(--mhc-small, block); }
 .now { min-height: 3em; }
 .legend { margin: 0 0 4px; font-size: 0.93em; gap: 2px 14px; }
-.swatch.dot { width: 9px; height: 9px; border: 0; border-radius: 50%; background: var(--projected); }
+.swatch.dot { width: 9px; height: 9px; border: 0; border-radius: 50%; }
+.rate .swatch.dot { background: var(--projected); }
 .random .swatch.dot { width: 6px; height: 6px; background: var(--identity); }
 .largest .swatch.dot { background: none; box-shadow: inset 0 0 0 2px RING; }
 .mhc-kinds { width: 100%; border-collapse: collapse; font-variant-numeric: tabular-nums; }
-.mhc-kinds :is(th, td) { padding: 7px 0 7px 8px; text-align: right; border-bottom: 1px solid var(--line); }
+.mhc-kinds :is(th, td) {
+  padding: 7px 0 7px 8px; text-align: right; border-bottom: 1px solid var(--line);
+}
 .mhc-kinds th[scope="row"] { text-align: left; padding-left: 0; }
 .mhc-kinds td { white-space: nowrap; }
 .mhc-kinds thead th { font-weight: 400; opacity: 0.8; vertical-align: bottom; }
@@ -410,6 +413,6 @@ TOLD = 0.2
 def _rows_words(rows: xr.Dataset, depth: int, after: str) -> str:
     gain = float(rows["gain"].sel(depth=depth))
     return (
-        f"{after} it is <b>{gain:.2f}</b>, in the end n max π = {rows.attrs['end']:.2f}: one stream "
-        f"gets {100 * max(rows.attrs['pi']):.0f} % of the gradient, whatever enters."
+        f"{after} it is <b>{gain:.2f}</b>, in the end n max π = {rows.attrs['end']:.2f}: one "
+        f"stream gets {100 * max(rows.attrs['pi']):.0f} % of the gradient, whatever enters."
     )
