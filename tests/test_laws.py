@@ -208,6 +208,10 @@ def test_rows_alone_the_gain_ends_at_n_times_the_largest_share() -> None:
     for layer in logits:
         product = mhc.project(layer, "rows") @ product
     np.testing.assert_allclose(product, np.tile(product[0], (4, 1)), atol=1e-10)
+    assert found.attrs["reached"]
+    weak = laws.rows_only_laws(mhc.Experiment(streams=4, init="identity", spread=0.1))
+    assert weak["coefficient"][-1] > 0.5
+    assert not weak.attrs["reached"]
     assert found.attrs["end"] == pytest.approx(4 * product[0].max(), abs=1e-9)
     assert float(found["gain"][-1]) == pytest.approx(product.sum(axis=0).max(), abs=1e-9)
 

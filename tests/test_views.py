@@ -210,7 +210,10 @@ def _why(state: State) -> Plots:
             "projected, bound": (here["one"] + here["infinity"]) / 2,
         },
         "laws-drift": {name: laws.measured_drift(of)[name] for name in ("median", "law")},
-        "laws-rows": {"gain": rows["gain"], "end": np.full(128, rows.attrs["end"])},
+        "laws-rows": {
+            "gain": rows["gain"],
+            "end": np.full(128, rows.attrs["end"] if rows.attrs["reached"] else np.nan),
+        },
     }
 
 

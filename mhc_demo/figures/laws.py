@@ -297,12 +297,13 @@ def reach(rows: xr.Dataset) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 
 def rows_columns(rows: xr.Dataset) -> dict[str, NDArray[np.float64]]:
-    """Backward gain, where it ends, and the band that it cannot leave."""
+    """Backward gain, where it ends if that is known, and the band that it cannot leave."""
     low, high = reach(rows)
+    end = rows.attrs["end"] if rows.attrs["reached"] else math.nan
     return {
         "depth": rows["depth"].values,
         "gain": rows["gain"].values,
-        "end": np.full(rows.sizes["depth"], rows.attrs["end"]),
+        "end": np.full(rows.sizes["depth"], end),
         "low": low,
         "high": high,
     }

@@ -279,6 +279,10 @@ def composite_laws(
 # ---- where products of row-stochastic matrices end -----------------------------------------------
 
 
+ALIKE = 1e-3
+"""The ergodicity coefficient of a composite whose rows show where products end."""
+
+
 def rows_only_laws(
     experiment: Experiment, *, depth: int = MAX_DEPTH, member: int = 0
 ) -> xr.Dataset:
@@ -291,7 +295,8 @@ def rows_only_laws(
 
     Variables, each (depth): `gain`, the backward gain of the composite; `coefficient`, its
     ergodicity coefficient; `bound`, the product of the layers' coefficients.  Attributes: `pi`, the
-    average row of the deepest composite, and `end`, n max(pi).
+    average row of the deepest composite, `end`, n max(pi), and `reached`, 1 if that composite's
+    rows are so alike, within `ALIKE`, that this is where products end.
 
     >>> found = rows_only_laws(Experiment(streams=4), depth=64)
     >>> bool(abs(found["gain"][-1] - found.attrs["end"]) < 1e-12)
@@ -319,6 +324,7 @@ def rows_only_laws(
             "member": member,
             "pi": pi.tolist(),
             "end": float(len(pi) * pi.max()),
+            "reached": int(coefficient(matrices[-1]) < ALIKE),
         },
     )
 

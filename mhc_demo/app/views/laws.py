@@ -46,7 +46,7 @@ CARDS = """
 :host { font-size: calc(14px * var(--mhc-type, 1)); line-height: 1.45; padding: 0 12px; }
 h3 { margin: 10px 0 0; font-size: 1.2em; line-height: 1.25; }
 .drawn { overflow-x: auto; overflow-y: hidden; padding: 4px 0 2px; min-height: 2.7em; }
-.drawn math { width: fit-content; margin: 0; font-size: 1.05em; }
+.drawn math { width: fit-content; margin: 0; font-size: 1em; }
 p { margin: 4px 0 6px; max-width: 75ch; display: var(--mhc-small, block); }
 .now { min-height: 3em; }
 .legend { margin: 0 0 4px; font-size: 0.93em; gap: 2px 14px; }
@@ -412,6 +412,12 @@ TOLD = 0.2
 
 def _rows_words(rows: xr.Dataset, depth: int, after: str) -> str:
     gain = float(rows["gain"].sel(depth=depth))
+    if not rows.attrs["reached"]:
+        left = float(rows["coefficient"][-1])
+        return (
+            f"{after} it is <b>{gain:.2f}</b>. These layers mix so little that after "
+            f"{rows.sizes['depth']} the coefficient is still {left:.2g}, and no π is in sight."
+        )
     return (
         f"{after} it is <b>{gain:.2f}</b>, in the end n max π = {rows.attrs['end']:.2f}: one "
         f"stream gets {100 * max(rows.attrs['pi']):.0f} % of the gradient, whatever enters."
