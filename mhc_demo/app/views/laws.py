@@ -273,14 +273,14 @@ CARDS_OF_LAWS = (
         "Small drift grows with its square",
         "drift",
         "From the identity each layer lengthens a signal by a factor whose mean logarithm is the "
-        "growth; to leading order it is (n − 2) σ² / 2, so that two streams do not grow.",
+        "growth; to leading order it is (n − 2) σ² / 2, so two streams hardly grow.",
     ),
     Card(
         "kinds",
-        "Orthogonal mixing keeps differences, not the mean",
+        "Orthogonal mixing keeps lengths, not the mean",
         "orthogonal",
-        "Orthogonal products have a gain of at most √n, and no difference fades; but signs cancel, "
-        "and nothing keeps the sum over the streams.",
+        "Orthogonal products keep every signal’s length: nothing fades, and the gain is at most √n. "
+        "But signs cancel, and nothing keeps the sum over the streams.",
     ),
     Card(
         "rows",
