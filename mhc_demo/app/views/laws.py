@@ -163,8 +163,7 @@ class LawsView(View):
             "drift": self.drift.figure,
             "rows": self.rows.figure,
         }
-        self.legends = {card.name: _pane("") for card in CARDS_OF_LAWS}
-        self.now = {card.name: _pane("") for card in CARDS_OF_LAWS}
+        self.below = {card.name: _pane("") for card in CARDS_OF_LAWS}
         return pn.Row(
             *(self._card(k, card, shown[card.name]) for k, card in enumerate(CARDS_OF_LAWS)),
             stylesheets=[":host { flex-wrap: wrap; align-items: flex-start; }"],
@@ -182,9 +181,7 @@ class LawsView(View):
         return pn.Column(
             _pane(head),
             shown,
-            self.legends[card.name],
-            _pane(f"<p>{explained(card.text)}</p>"),
-            self.now[card.name],
+            self.below[card.name],
             styles={
                 **UNLIMITED,
                 "flex": "1 1 min(100%, max(430px, 30%))",
@@ -215,14 +212,13 @@ class LawsView(View):
             return  # it is updated in a moment
         self.table.object = figures.kinds_html(self.data.kinds, position["depth"])
         chosen = PROJECTIONS[state.projection].label
-        for name, text in words_of(self.data, chosen, **_place(position)).items():
-            self.now[name].object = f'<p class="now">{explained(text)}</p>'
-        for name, entries in legends(chosen, position["iterations"] > 0).items():
-            self.legends[name].object = legend(entries)
-
-
-def _place(position: Position) -> dict[str, int]:
-    return {"depth": position["depth"], "iterations": position["iterations"]}
+        depth, iterations = position["depth"], position["iterations"]
+        entries = legends(chosen, iterations > 0)
+        said = words_of(self.data, chosen, depth=depth, iterations=iterations)
+        for card in CARDS_OF_LAWS:
+            above = legend(entries[card.name]) if card.name in entries else ""
+            text = explained(f'<p>{card.text}</p><p class="now">{said[card.name]}</p>')
+            self.below[card.name].object = above + text
 
 
 def _pane(text: str) -> pn.pane.HTML:
