@@ -275,8 +275,8 @@ CARDS_OF_LAWS = (
         "kinds",
         "Orthogonal mixing keeps lengths, not the mean",
         "orthogonal",
-        "Orthogonal products keep every signal’s length: nothing fades, and the gain is at most √n. "
-        "But signs cancel, and nothing keeps the sum over the streams.",
+        "Orthogonal products keep every signal’s length: nothing fades, and the gain is at most "
+        "√n. But signs cancel, and nothing keeps the sum over the streams.",
     ),
     Card(
         "rows",
