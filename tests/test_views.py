@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import xarray as xr
 from bokeh.plotting import figure
 
 import mhc_demo as mhc
@@ -18,7 +19,7 @@ from mhc_demo.figures import mixing, phase, style
 from mhc_demo.figures.histogram import BINS
 from mhc_demo.figures.slices import Position, select_columns, set_value
 from mhc_demo.numerics.costs import ProjectionTimes
-from mhc_demo.numerics.gains import METRICS
+from mhc_demo.numerics.metrics import METRICS
 from mhc_demo.numerics.projections import PROJECTIONS
 
 # A table holds float32 numbers.
@@ -176,13 +177,21 @@ def _sinkhorn(state: State) -> Plots:
 
 @library("mixing")
 def _mixing(state: State) -> Plots:
-    found = mhc.mixing_surface(experiment(state)).sel(iterations=state.iterations)
-    left = mhc.mixing_surface(experiment(state))["effective_streams"]
+    surface = mhc.mixing_surface(experiment(state), metrics=mixing.DRAWN)
+    found = surface.sel(iterations=state.iterations)
+
+    def both(values: xr.DataArray) -> dict[str, xr.DataArray]:
+        return {
+            "HC, unconstrained": values.sel(iterations=0),
+            "projection": values.sel(iterations=state.iterations),
+        }
+
     return {
         "mixing": {METRICS[name].title: found[name] for name in mixing.STROKES},
-        "effective": {
-            "HC, unconstrained": left.sel(iterations=0),
-            "projection": left.sel(iterations=state.iterations),
+        "effective": both(surface["effective_streams"]),
+        "ratio": {
+            **both(np.log10(surface["singular_ratio"])),
+            mixing.THEORY: surface["expected_log10_ratio"],
         },
     }
 

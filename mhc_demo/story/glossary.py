@@ -18,7 +18,7 @@ from functools import cache
 
 from latex2mathml.converter import convert
 
-from ..numerics.gains import METRICS
+from ..numerics.metrics import METRICS
 from ..numerics.paper import HYPER_CONNECTIONS, MHC
 
 
