@@ -134,11 +134,16 @@ def theory(surface: xr.Dataset) -> list[Entry]:
     return [("theory", "theory of HC (exact mean)")] if known else []
 
 
+def differences() -> list[Entry]:
+    """The lines of the differences left between streams."""
+    return [(stroke, METRICS[name].title) for name, stroke in STROKES.items()]
+
+
 def metrics(mixing: xr.Dataset) -> list[Entry]:
     """The lines of the mixing metrics, those that HC has too, and of theory where there is one."""
     known = bool(np.isfinite(ratio_theory(mixing)["expected"]).any())
     return [
-        *((stroke, METRICS[name].title) for name, stroke in STROKES.items()),
+        *differences(),
         ("hc", "HC, unconstrained"),
         ("projected", "the projection"),
         *([("theory", f"{THEORY}; band: 5–95 % of networks")] if known else []),

@@ -122,8 +122,7 @@ class ModelFigure:
 
     def mixing_legend(self) -> list[words.Entry]:
         """What the lines of mixing are."""
-        networks = ("hc", "projected")
-        return [each for each in words.metrics(self.data) if each[0] not in networks]
+        return words.differences()
 
 
 def _by_definition(gains: xr.DataArray) -> xr.DataArray:

@@ -87,6 +87,7 @@ def composite_metrics(layers: Array, names: Iterable[str] = SCALE_FREE) -> dict[
     if isinstance(names, str) or not isinstance(names, Iterable):
         raise TypeError(f"names must be a collection of names of metrics, not {names!r}")
     chosen = [choice("names", name, SCALE_FREE) for name in names]
+    _, layers = _layers(layers, "layers")
     composite = compose(layers)
     return {name: along_depth(name, layers, composite) for name in chosen}
 

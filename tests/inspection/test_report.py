@@ -301,7 +301,12 @@ def test_the_figures_plot_these_numbers() -> None:
     )
     titles = {p.title.text for p in drawn.matrices}
     assert titles == {"Layer 12", "Composite 1–12"}
-    assert len({p.name for p in drawn.figures()}) == 8
+    assert len({p.name for p in drawn.figures()}) == 9
+    (ratio,) = (p for p in drawn.mixing if p.name == "ratio")
+    (line,) = (r for r in ratio.renderers if r.name)  # and no theory, which is of HC's init
+    np.testing.assert_allclose(
+        line.data_source.data["value"], np.log10(data["singular_ratio"]), **CLOSE
+    )
 
 
 def test_the_panels_beside_figure_8_are_the_composites_it_has() -> None:
