@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 import mhc_demo as mhc
 from mhc_demo.numerics.lyapunov import SCALE_FREE
 from mhc_demo.numerics.metrics import METRICS
+from mhc_demo.story.formulas import FORMULAS
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -122,6 +123,7 @@ def test_gaussian_layers_have_exactly_the_exponents_of_theory(n):
 def test_hcs_streams_come_near_rank_one_at_ln_2_minus_a_half():
     first, second = mhc.gaussian_exponents(4)[0][:2]
     assert first - second == pytest.approx(math.log(2) - 0.5, abs=1e-14)  # 0.193 nats per layer
+    assert f"a factor of {math.exp(second - first):.3f} per layer" in FORMULAS["rank_one"].text
     ratios = mhc.log10_singular_ratio(mhc.sample_mixing(128, 4, 400, seed=5))
     slope = (ratios[:, 127] - ratios[:, 63]).mean() / 64 * math.log(10)
     _, deviations = mhc.gaussian_exponents(4)

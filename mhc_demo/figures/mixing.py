@@ -19,6 +19,7 @@ from bokeh.models import (
     GlyphRenderer,
     HoverTool,
     Line,
+    NoOverlap,
     Range1d,
     VArea,
 )
@@ -81,13 +82,11 @@ def ratio_theory(mixing: xr.Dataset) -> dict[str, NDArray[np.float64]]:
 
 WITHIN_90 = 1.6449
 """Standard deviations of a normal distribution around its mean within which 90 % lie."""
-DEEPEST = -100.0
-"""The lowest end of the axis of s2/s1, in decades: what falls faster leaves the plot."""
 
 
 UNPROJECTED = "Nothing is projected at 0 iterations:\nturn the dial to 1 or more."
-UNBOUNDED = "This projection bounds nothing:\nits differences grow with it."
-SIGNED = "These matrices are not stochastic:\ntheir differences grow with them."
+UNBOUNDED = "This projection bounds nothing:\ndifferences grow with its product."
+SIGNED = "These matrices are not stochastic:\ndifferences grow with their product."
 """Why there are no lines."""
 
 
@@ -240,6 +239,7 @@ def _decay(
         y_range=y_range,
     )
     style.powers_of_ten(p)
+    p.xaxis.major_label_policy = NoOverlap(min_distance=8)
     series = []
     if theory is not None:
         look = {"line_color": style.THEORY, "line_width": 2, "line_dash": [3, 3]}
@@ -281,6 +281,10 @@ def _lines(
         look = {"line_color": stroke.colour, "line_width": 3, "line_dash": list(stroke.dash)}
         lines.append(style.draw(p, source, Line(x="depth", y="value", **look), style.MOVING))
         lines[-1].name = title
+        if "at" not in options:  # at 0 iterations it would lie on HC's
+            follows(lines[-1], "visible", "?iterations", late=True)
+            lines[-1].visible = state["iterations"] != 0
+            lines[-1].syncable = False
         along, values = Column("depth", "depth"), [Column("value", "value", scale)]
         series.append(Series(title, source, along, values, colour=stroke.colour, dash=stroke.dash))
     return lines, series
@@ -299,7 +303,7 @@ def _least(mixing: xr.Dataset) -> float:
     """The start of the axis of s2/s1, so low that no slider moves it."""
     lowest = [ratio_columns(mixing)[RATIO], ratio_theory(mixing)["expected"]]
     found = [float(each[np.isfinite(each)].min(initial=-1.0)) for each in lowest]
-    return max(1.05 * min(found), DEEPEST)
+    return 1.05 * min(found)
 
 
 def _top(mixing: xr.Dataset) -> float:

@@ -280,6 +280,15 @@ def test_the_verdicts_follow_the_numbers() -> None:
     assert "4.00 of 4" in frozen[2]
 
 
+def test_what_fades_in_the_composites_columns_is_told() -> None:
+    sums = mhc.compose(P).matrices().sum(axis=-2)
+    sums = sums.reshape(-1, *sums.shape[-2:])  # (tokens, layers, streams)
+    least, most = sums.min(axis=-1).mean(axis=0).min(), sums.max(axis=-1).mean(axis=0).max()
+    wanted = f"columns of the composites, the mean over tokens, {least:.3f} to {most:.3f}."
+    assert wanted in mhc.inspect(P).verdicts()[3]
+    assert "columns of the composites" not in " ".join(mhc.inspect(Z).verdicts())
+
+
 # Figures
 
 

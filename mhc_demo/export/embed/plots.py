@@ -485,7 +485,7 @@ class Mixing(Plot):
         self.figures = plot.figures
 
     def legend(self) -> list[words.Entry]:
-        return words.metrics(self.found[0])
+        return words.metrics(_together(self.found))
 
     def note(self, i: int) -> str:
         return words.mixing(self.request.experiments[i], switch=self.request.switches)
