@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import xarray as xr
@@ -53,11 +53,12 @@ def mixing_columns(mixing: xr.Dataset) -> dict[str, NDArray[np.float32]]:
     return {name: mixing[name].values.astype(np.float32).ravel() for name in (*STROKES, EFFECTIVE)}
 
 
-def ratio_columns(mixing: xr.Dataset) -> dict[str, NDArray[np.float64]]:
+def ratio_columns(mixing: xr.Dataset, dtype: Any = np.float32) -> dict[str, NDArray[Any]]:
     """The column of the table of log10 s2/s1, for the third; -inf where it is 0."""
     ratio = mixing[RATIO].values
     zero = ratio == 0
-    return {RATIO: np.where(zero, -np.inf, np.log10(np.where(zero, 1.0, ratio))).ravel()}
+    log10 = np.where(zero, -np.inf, np.log10(np.where(zero, 1.0, ratio)))
+    return {RATIO: log10.astype(dtype).ravel()}
 
 
 def ratio_theory(mixing: xr.Dataset) -> dict[str, NDArray[np.float64]]:
@@ -133,9 +134,10 @@ class MixingFigure:
             *("mixing", "Difference left between streams", metrics, self.y_range),
             *(table, depths, state, along),
         )
+        effective = _curves(EFFECTIVE, networks)
         self.effective = _plot(
-            *("effective", "Effective number of streams", _curves(EFFECTIVE, networks)),
-            *(self.effective_range, table, depths, state, along),
+            *("effective", "Effective number of streams", effective, self.effective_range),
+            *(table, depths, state, along),
         )
         self.theory = ColumnDataSource(ratio_theory(mixing))
         self.ratio = _decay(

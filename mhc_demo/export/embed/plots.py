@@ -475,7 +475,7 @@ class Mixing(Plot):
         names = (*METRIC_STROKES, EFFECTIVE)
         columns = [{name: each[name].values.ravel() for name in names} for each in self.found]
         source = self.pack(table({}, *axes), columns, *PLAIN)
-        ratios = self.pack(table({}, *axes), [ratio_columns(each) for each in self.found])
+        ratios = self.pack(table({}, *axes), [ratio_columns(each, float) for each in self.found])
         plot = MixingFigure(first, source, ratios, request.position)
         plot.fit(_together(self.found))
         theory = [
