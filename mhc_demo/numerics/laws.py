@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from ._arrays import Array, batch_innermost, square_matrices, whole_number
 from .comparison import _with
-from .gains import DIRECTIONS, LOG10_2, METRICS, Composite, compose, log10, log10_gain
+from .gains import DIRECTIONS, LOG10_2, Composite, compose, log10, log10_gain
+from .metrics import METRICS
 from .mixing import nonnegative, sample_noise
 from .projections import sinkhorn_iterates
 from .signal import ENTERING
@@ -64,8 +65,9 @@ def sinkhorn_limits(logits: Array, iterations: int = LATE) -> Limits:
 
     The error is the largest |column sum - 1| after whole iterations, which end on rows.  In the end
     each iteration multiplies it by the square of the limit's second singular value: near the limit
-    P, dividing columns and then rows maps the logarithms of the column scalings by P^T P.  Where
-    the iterations end before the error does, Newton's method finds the limit.
+    P, dividing columns and then rows maps the logarithms of the column scalings by P^T P (Knight,
+    SIAM J. Matrix Anal. Appl. 30, 2008).  Where the iterations end before the error does, Newton's
+    method finds the limit.
 
     >>> found = sinkhorn_limits([[0.0, 0.0], [0.0, math.log(4)]])
     >>> found.matrix.round(6).tolist(), round(float(found.rate), 6)

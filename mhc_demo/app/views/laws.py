@@ -19,7 +19,7 @@ from ...figures import laws as figures
 from ...figures import style, words
 from ...numerics import laws
 from ...numerics.numbers import in_html, minus
-from ...numerics.projections import PROJECTIONS
+from ...numerics.projections import PROJECTIONS, Projection
 from ...story.formulas import FORMULAS
 from ...story.glossary import explained
 from ..computing import Key, Position, experiment_of
@@ -211,9 +211,9 @@ class LawsView(View):
         if not self.holds(position):
             return  # it is updated in a moment
         self.table.object = figures.kinds_html(self.data.kinds, position["depth"])
-        chosen = PROJECTIONS[state.projection].label
+        chosen = PROJECTIONS[state.projection]
         depth, iterations = position["depth"], position["iterations"]
-        entries = legends(chosen, iterations > 0)
+        entries = legends(chosen.label, iterations > 0)
         said = words_of(self.data, chosen, depth=depth, iterations=iterations)
         for card in CARDS_OF_LAWS:
             above = legend(entries[card.name]) if card.name in entries else ""
@@ -323,14 +323,14 @@ def legends(projection: str, projected: bool) -> dict[str, list[words.Entry]]:
     }
 
 
-def words_of(shown: Shown, projection: str, *, depth: int, iterations: int) -> dict[str, str]:
+def words_of(shown: Shown, chosen: Projection, *, depth: int, iterations: int) -> dict[str, str]:
     """What each card says of the present experiment, by the card's name."""
     after = f"After {depth} layer{'s' * (depth != 1)}"
     here = shown.composites.sel(depth=depth)
     return {
         "limits": _limits_words(shown.limits.isel(layer=slice(depth)), depth),
-        "kept": _kept_words(here, projection, iterations, after),
-        "norms": _norms_words(here, projection, iterations, after),
+        "kept": _kept_words(here, chosen.label, iterations, after),
+        "norms": _norms_words(here, chosen, iterations, after),
         "drift": _drift_words(shown.drift, depth),
         "kinds": _kinds_words(shown.kinds, after),
         "rows": _rows_words(shown.rows, depth, after),
@@ -367,27 +367,24 @@ def _kept_words(here: xr.Dataset, projection: str, iterations: int, after: str) 
     )
 
 
-def _norms_words(here: xr.Dataset, projection: str, iterations: int, after: str) -> str:
+def _norms_words(here: xr.Dataset, chosen: Projection, iterations: int, after: str) -> str:
     found = here.sel(iterations=iterations)
     one, infinity, two = (float(found[name]) for name in laws.NORMS)
-    n = here.attrs["streams"]
-    name = projection if iterations else "HC"
-    most = (
-        "Doubly stochastic: none is ever above 1."
-        if abs(one) + abs(infinity) < 1e-3
-        else f"Row sums of 1 alone allow √n = {math.sqrt(n):.2f}."
-    )
+    name = chosen.label if iterations else PROJECTIONS["none"].label
+    most = ""
+    if not iterations or not chosen.bounded:
+        most = " Nothing bounds the sums, so nothing bounds it."
+    elif chosen.nonnegative and max(one, infinity) < EXACT:
+        most = " Doubly stochastic: none is ever above 1."
+    elif chosen.nonnegative and (chosen.unit_rows or chosen.unit_columns):
+        root = math.sqrt(here.attrs["streams"])
+        most = f" Sums of 1 one way alone allow √n = {root:.2f}."
     bound = in_html((one + infinity) / 2)
-    return f"{after} of {name} it is <b>{in_html(two)}</b>, the bound {bound}. {most}"
+    return f"{after} of {name} it is <b>{in_html(two)}</b>, the bound {bound}.{most}"
 
 
-def _kinds_words(kinds: laws.Kinds, after: str) -> str:
-    members, n = kinds.composite.exponent.shape[1], kinds.composite.mantissa.shape[-1]
-    networks = "one network" if members == 1 else f"medians of {members} networks"
-    return (
-        f"{after}, {networks}; last column: what leaves in sum if 1 enters one stream, 5 to 95 %. "
-        f"√n = {math.sqrt(n):.2f}. Doubly stochastic is Sinkhorn’s limit."
-    )
+EXACT = 1e-6
+"""The log10 of sums that are told as 1 at every depth."""
 
 
 def _drift_words(drift: xr.Dataset, depth: int) -> str:
