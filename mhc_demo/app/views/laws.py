@@ -387,6 +387,15 @@ EXACT = 1e-6
 """The log10 of sums that are told as 1 at every depth."""
 
 
+def _kinds_words(kinds: laws.Kinds, after: str) -> str:
+    members, n = kinds.composite.exponent.shape[1], kinds.composite.mantissa.shape[-1]
+    networks = "one network" if members == 1 else f"medians of {members} networks"
+    return (
+        f"{after}, {networks}; last column: what leaves in sum if 1 enters one stream, 5 to 95 %. "
+        f"√n = {math.sqrt(n):.2f}. Doubly stochastic is Sinkhorn’s limit."
+    )
+
+
 def _drift_words(drift: xr.Dataset, depth: int) -> str:
     here = drift.sel(spread=TOLD, method="nearest")
     mean, law, off = (float(here[name]) for name in ("mean", "law", "error"))
