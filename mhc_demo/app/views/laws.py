@@ -261,7 +261,7 @@ CARDS_OF_LAWS = (
         "norms",
         "Row and column sums bound every input",
         "spectral",
-        "‖A‖₂, the most by which any input grows, lies below the geometric mean of the largest "
+        "‖A‖₂, the most by which any input grows, is at most the geometric mean of the largest "
         "column sum and the largest row sum of |entries|.",
     ),
     Card(
