@@ -174,7 +174,16 @@ Object.assign(mhc, (() => {
     return `Histogram at ${where_of(figure, state)}. ${series_of(figure).map(tell).join(" ")}`;
   }
 
-  const SAY = {curves, map, matrix, streams, histogram};
+  // Of a picture that says itself what is where.
+  function told(figure, state) {
+    const here = get(contents(figure), "here").data;
+    const labels = get(here, "label");
+    const each = [...get(here, "said")].map((said, i) => (labels ? `${labels[i]} ${said} (${get(here, "why")[i]})` : said));
+    const what = labels ? "Distances from the set: " : "";
+    return `Picture at ${where_of(figure, state)}. ${what}${each.join("; ")}.`;
+  }
+
+  const SAY = {curves, map, matrix, streams, histogram, told};
 
   // A figure's text alternative at a state: sentences with its numbers.
   const alternative = (figure, state) =>

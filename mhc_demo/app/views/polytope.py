@@ -1,0 +1,287 @@
+"""The Birkhoff polytope: where the logits of one matrix start, and where projections take them.
+
+The picture is of 3 x 3 matrices whatever the page's number of streams, for they alone have so few
+dimensions that they can be drawn whole.  All positions are computed here; the browser moves the
+dial, the depth and the turn.  Only a drag on the logits comes back: it needs other matrices.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import panel as pn
+import param
+from bokeh.plotting import figure
+from numpy.typing import NDArray
+from panel.custom import JSComponent
+
+from ...figures.polytope import PolytopeFigure, composite_columns, legend, note_of, shown
+from ...numerics.birkhoff import SIZE, logits_at
+from ...numerics.mixing import sample_mixing
+from ...numerics.numbers import entry
+from ...numerics.projections import PROJECTIONS
+from ...numerics.surface import MAX_DEPTH, Experiment, member_matrices
+from .._panel import hold, prompt
+from ..computing import Key, Position
+from ..fields import typed
+from ..static import CSS
+from ..values import DIGITS, LARGEST_ENTRY, written
+from .base import NOT_PRINTED, TALL, UNLIMITED, View, html, note, paragraph, plots
+from .base import legend as legend_of
+from .sinkhorn import OwnNumbers, WrongCellError, matrix_of, rows_of
+
+if TYPE_CHECKING:
+    from ..state import State as PageState
+
+POLYTOPE_PARAMETERS = ("turn",)
+"""The page's parameter of how the polytope is looked at."""
+
+OF_MATRIX = ("init", "spread", "seed", "projection")
+"""The parameters that the network of the picture depends on."""
+
+
+@prompt
+class FloorControls(JSComponent):
+    """The slider that turns the polytope, and the drag on it: see `static/polytope.js`."""
+
+    value = param.Integer(doc="Degrees; Python hears of moves at most ten times a second.")
+    dragged = param.List(doc="[x, y]: where on the turned floor the logits are to start.")
+
+    _esm = """
+    export function render({model, el, view}) {
+      const doc = view.model.document
+      const host = document.createElement("div")
+      el.append(host)
+      mhc.move(doc, "turn", model.value)
+      const stop = mhc.floor_controls(host, doc, {
+        tell: (value) => { model.value = value },
+        drag: (x, y) => { model.dragged = [x, y] },
+      })
+      model.on("value", () => mhc.move(doc, "turn", model.value))
+      model.on("remove", stop)
+    }
+    """
+    _stylesheets: ClassVar = [CSS]
+
+
+
+
+
+class FloorTable(JSComponent):
+    """Every projection with its distance from the set: see `mhc.floor_table`."""
+
+    chosen = param.String(doc="The projection of the page; the browser sets it.")
+
+    _esm = """
+    export function render({model, el, view}) {
+      const host = document.createElement("div")
+      el.append(host)
+      const stop = mhc.floor_table(host, view.model.document, (name) => { model.chosen = name })
+      model.on("remove", stop)
+    }
+    """
+    _stylesheets: ClassVar = [CSS]
+
+
+class Network:
+    """The first network of an experiment with three streams."""
+
+    def __init__(self, projection: str, **drawn: Any) -> None:
+        self.projection = projection
+        options = {"depth": MAX_DEPTH, "streams": SIZE, "members": 1, **drawn}
+        self.logits = sample_mixing(**options, logits=True)[0]
+        self.unconstrained = sample_mixing(**options, logits=False)[0]
+        experiment = Experiment(streams=SIZE, members=1, projection=projection, **drawn)
+        self.composites = composite_columns(member_matrices(experiment))
+
+
+@lru_cache(maxsize=32)
+def _network_of(key: Key) -> Network:
+    return Network(**dict(key))
+
+
+class PolytopeView(View):
+    """The doubly stochastic matrices as a set, and the ways into it."""
+
+    name = "polytope"
+    title = "The set itself"
+    group = "Matrices"
+    parameters = POLYTOPE_PARAMETERS
+
+    @staticmethod
+    def compute(key: Key, position: Position) -> Network:
+        return _network_of(tuple(item for item in key if item[0] in OF_MATRIX))
+
+    @staticmethod
+    def snippet(state: PageState) -> str:
+        return SNIPPET.format(given=_given(state), projection=state.projection)
+
+    def build(self, data: Network) -> Any:
+        state = self.context.state
+        self.network = data
+        self.layer = typed(
+            state, "layer", description="", width=140, margin=(12, 14, 4, 14), stylesheets=[NOT_PRINTED]
+        )
+        self.picture = PolytopeFigure(
+            {**self._shown(), "composites": data.composites},
+            data.projection,
+            state.position(),
+            state.dark,
+        )
+        self.controls = FloorControls(
+            value=state.param.turn,
+            sizing_mode="stretch_width",
+            styles={"flex": "1 1 380px"},
+            margin=(2, 14),
+        )
+        self.controls.param.watch(self._turned, "value")
+        self.controls.param.watch(self._dragged, "dragged")
+        self.table = FloorTable(
+            chosen=state.param.projection,
+            sizing_mode="stretch_width",
+            styles={"flex": "1 1 330px", "min-width": "0", "display": "var(--mhc-more, block)"},
+            margin=0,
+        )
+        self.table.param.watch(self._chosen, "chosen")
+        self.own = OwnNumbers(sizing_mode="stretch_width", margin=0)
+        self.own.param.watch(self._typed, "typed")
+        self.own.param.watch(self._pasted, "pasted")
+        self.own.param.watch(self._leave, "leave")
+        self._fill_cells()
+        state.param.watch(self._other_matrix, ["layer", "own"])
+        self.note, self.legend = note(), html(legend_of(legend()))
+        both = plots(*self.picture.figures)
+        both.styles = {**UNLIMITED, "flex": "4 1 640px", "min-width": "0"}
+        wrapped = {"stylesheets": [":host { flex-wrap: wrap; align-items: flex-start; }"]}
+        row = {"styles": UNLIMITED, "sizing_mode": "stretch_width", "margin": 0, **wrapped}
+        return pn.Column(
+            self.legend,
+            pn.Row(both, self.table, **row),
+            pn.Row(self.controls, self.layer, **row),
+            self.note,
+            self.own,
+            sizing_mode="stretch_width",
+            margin=0,
+        )
+
+    def update(self, data: Network) -> None:
+        self.network = data
+        self._show()
+
+    def figures(self) -> list[figure]:
+        return self.picture.figures
+
+    def recolour(self, dark: bool) -> None:
+        self.picture.colour(dark)
+
+    def set_type(self) -> None:
+        super().set_type()
+        self.layer.visible = self.own.visible = not self.context.state.present
+
+    def describe(self) -> None:
+        state = self.context.state
+        self.layer.disabled = self._own() is not None
+        whose = (
+            "Your own numbers"
+            if self._own() is not None
+            else f"Layer {state.layer} of the first network, drawn with three streams"
+        )
+        size = math.isqrt(len(state.own))
+        other = "" if size in (0, SIZE) else f" (your own {size} × {size} numbers have no place here)"
+        self.note.object = "".join(map(paragraph, note_of(whose + other)))
+
+    # ---- the matrix --------------------------------------------------------------------------
+
+    def _own(self) -> NDArray[np.float64] | None:
+        own = self.context.state.own
+        return np.reshape(own, (SIZE, SIZE)).astype(float) if len(own) == SIZE**2 else None
+
+    def _logits(self) -> NDArray[np.float64]:
+        own = self._own()
+        return self.network.logits[self.context.state.layer - 1] if own is None else own
+
+    def _shown(self) -> dict[str, Any]:
+        own = self._own()
+        hc = self.network.unconstrained[self.context.state.layer - 1]
+        return shown(self._logits(), hc if own is None else own, self.network.projection)
+
+    def _show(self) -> None:
+        with hold():
+            found = {**self._shown(), "composites": self.network.composites}
+            self.picture.update(found, self.network.projection)
+            self._fill_cells()
+
+    def _other_matrix(self, *_: Any) -> None:
+        self._show()
+        self.describe()
+
+    def _fill_cells(self) -> None:
+        own = self._own()
+        self.own.param.update(
+            cells=[entry(x) if own is None else written(float(x)) for x in self._logits().ravel()],
+            in_use=own is not None,
+            error="",
+            cell=-1,
+        )
+
+    # ---- what the browser says ---------------------------------------------------------------
+
+    def _turned(self, event: param.parameterized.Event) -> None:
+        self.context.state.turn = min(max(event.new, 0), 90)
+
+    def _chosen(self, event: param.parameterized.Event) -> None:
+        state = self.context.state
+        if event.new in PROJECTIONS:  # a browser may send anything
+            state.projection = event.new
+
+    def _dragged(self, event: param.parameterized.Event) -> None:
+        to = event.new
+        if len(to) != 2 or not all(type(x) in (int, float) and abs(x) < 1e3 for x in to):
+            return
+        state = self.context.state
+        found = logits_at(self._logits(), state.turn, tuple(to)).ravel()
+        found = np.clip(found - found.mean(), -LARGEST_ENTRY, LARGEST_ENTRY)
+        state.own = [float(f"{x:.{DIGITS}g}") for x in found]
+
+    def _typed(self, event: param.parameterized.Event) -> None:
+        self._take(event.new[1:2])
+
+    def _pasted(self, event: param.parameterized.Event) -> None:
+        text = event.new[1] if len(event.new) > 1 else ""
+        self._take([rows_of(text)] if isinstance(text, str) else [])
+
+    def _take(self, given: Any) -> None:
+        try:
+            found = matrix_of(given[0] if given else None)
+            if len(found) != SIZE**2:
+                raise WrongCellError("This picture is of matrices with three rows of three numbers.")
+        except WrongCellError as wrong:
+            self.own.param.update(error=str(wrong), cell=wrong.cell)
+            return
+        self.own.param.update(error="", cell=-1)
+        self.context.state.param.update(own=found)
+
+    def _leave(self, *_: Any) -> None:
+        self.context.state.param.update(own=[])
+
+
+def _given(state: PageState) -> str:
+    if len(state.own) == SIZE**2:
+        return f"Z = np.reshape({state.own}, (3, 3))"
+    values = ", ".join(f"{name}={getattr(state, name)!r}" for name in ("init", "spread", "seed"))
+    return f"Z = mhc.sample_mixing({state.layer}, streams=3, {values}, logits=True)[0, -1]"
+
+
+SNIPPET = """\
+import mhc_demo as mhc
+import numpy as np
+from mhc_demo.numerics import birkhoff
+
+{given}
+for matrix in birkhoff.path(Z, {projection!r})[:8]:
+    coordinates, height = birkhoff.places(matrix)
+    print(coordinates.round(3), height.round(3), birkhoff.distance_from_birkhoff(matrix).round(3))
+"""

@@ -1,0 +1,420 @@
+/* The polytope of the doubly stochastic 3 by 3 matrices, laid out on a floor that is seen at a slant.
+
+   Python gives each matrix four coordinates on the floor and a height above it
+   (mhc_demo/figures/polytope.py).  Here they become places of the picture: the floor is turned, made
+   flatter, and names are put where there is room. */
+"use strict";
+Object.assign(mhc, (() => {
+  const {get, element, text, state_of, significant} = mhc;
+
+  const WIDE = 1.8; // half of the picture's width, in the floor's units
+  const [BOTTOM, TOP] = [-1.08, 1.92];
+  const CELL = 5; // pixels of a cell of the small permutation matrices
+  const TOUCHES = 0.005; // as in figures/polytope.py
+
+  // Where a matrix is drawn, (a, b, c, d, h) -> (x, y): see `shadow` in numerics/birkhoff.py.
+  function looking(rule, state) {
+    const [turn, tilt] = [state.turn, get(rule, "tilt")].map((degrees) => (degrees * Math.PI) / 180);
+    const [even, odd, flat, up] = [Math.cos(turn), Math.sin(turn), Math.sin(tilt), Math.cos(tilt)];
+    return {
+      x: ({a, c}, i) => even * a[i] + odd * c[i],
+      foot: ({b, d}, i) => flat * (even * b[i] + odd * d[i]),
+      up: ({h}, i) => up * h[i],
+      flat,
+    };
+  }
+
+  const measured = (figure, name) => (figure.properties[name].is_unset ? 0 : figure[name]);
+
+  // Sets the ranges so that a unit is as long across as up, and returns what one pixel is.
+  function arrange(figure) {
+    const [wide, high] = ["inner_width", "inner_height"].map((name) => measured(figure, name));
+    if (!(wide > 0 && high > 0)) return null;
+    const pixel = Math.max((2 * WIDE) / wide, (TOP - BOTTOM) / high);
+    const [half, spare] = [(wide * pixel) / 2, (high * pixel - (TOP - BOTTOM)) / 2];
+    const {x_range: x, y_range: y} = figure;
+    if (x.end !== half || y.start !== BOTTOM - spare)
+      for (const [range, start, end] of [[x, -half, half], [y, BOTTOM - spare, TOP + spare]])
+        range.setv({start, end});
+    return {pixel, half, low: BOTTOM - spare, high: TOP + spare};
+  }
+
+  // A point beyond the picture stands at its edge, in the direction from the middle.
+  function kept(x, y, box) {
+    const margin = 12 * box.pixel;
+    const over = Math.max(Math.abs(x) / (box.half - margin), y / (box.high - margin), y / (box.low + margin), 1);
+    return [x / over, y / over, over > 1];
+  }
+
+  // All places of some points: x, y, the foot below it, whether it is beyond the picture.
+  function laid_out(points, rule, state) {
+    const box = arrange(get(rule, "figure"));
+    if (!box) return [];
+    const look = looking(rule, state);
+    return Array.from(points.a, (_, i) => {
+      const [at, foot] = [look.x(points, i), look.foot(points, i)];
+      const [x, y, beyond] = kept(at, foot + look.up(points, i), box);
+      return {i, x, y, foot, beyond, box};
+    });
+  }
+
+  const columns = (names, rows) =>
+    Object.fromEntries(names.map((name) => [name, rows.map((row) => row[name])]));
+  const all = (table) => {
+    const {data} = table;
+    return Object.fromEntries((data instanceof Map ? [...data] : Object.entries(data)));
+  };
+
+  // ---- the floor ---------------------------------------------------------------------------
+
+  const floor_points = (rule, state) => laid_out(all(get(rule, "floor")), rule, state);
+
+  // The hull of two triangles around one middle, each turned against the other by half: a corner of
+  // the shorter one is inside while it is less than half as far out.
+  function outline(_, state, rule) {
+    const points = floor_points(rule, state);
+    if (!points.length) return {x: [], y: []};
+    const turn = (state.turn * Math.PI) / 180;
+    const [even, odd] = [Math.cos(turn), Math.sin(turn)];
+    const outside = (i) => (i < 3 ? even > odd / 2 : odd > even / 2);
+    const around = points.filter(({i}) => outside(i))
+      .sort((p, q) => Math.atan2(p.y, p.x) - Math.atan2(q.y, q.x));
+    return columns(["x", "y"], around);
+  }
+
+  function edges(_, state, rule) {
+    const points = floor_points(rule, state);
+    const found = [];
+    for (const p of points) for (const q of points) {
+      if (p.i >= q.i) continue;
+      const one = Math.floor(p.i / 3) === Math.floor(q.i / 3); // of one triangle
+      found.push({x0: p.x, y0: p.y, x1: q.x, y1: q.y, width: one ? 1.6 : 1, alpha: one ? 0.75 : 0.4});
+    }
+    return columns(["x0", "y0", "x1", "y1", "width", "alpha"], found);
+  }
+
+  // The permutation matrix of each corner beside it.
+  const PERMUTATIONS = [[0, 1, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0], [0, 2, 1], [1, 0, 2]];
+  function icon_places(points) {
+    if (!points.length) return [];
+    const {pixel} = points[0].box;
+    return points.filter(({x, y}) => Math.hypot(x, 2 * y) > 0.35).map(({i, x, y}) => {
+      const far = Math.hypot(x, y);
+      const away = (14 + 2.2 * CELL) * pixel;
+      return {i, x: x + (away * x) / far, y: y + (away * y) / far, pixel};
+    });
+  }
+  function icons(_, state, rule) {
+    const found = icon_places(floor_points(rule, state)).flatMap(({i, x, y, pixel}) =>
+      PERMUTATIONS[i].flatMap((one, row) => [0, 1, 2].map((column) => ({
+        x: x + (column - 1) * CELL * pixel,
+        y: y + (1 - row) * CELL * pixel,
+        width: CELL * pixel,
+        alpha: column === one ? 1 : 0,
+      }))));
+    return columns(["x", "y", "width", "alpha"], found);
+  }
+
+  // ---- names -------------------------------------------------------------------------------
+
+  const AROUND = [[1, 0], [-1, 0], [0.8, 0.9], [0.8, -0.9], [-0.8, 0.9], [-0.8, -0.9], [0, 1.4], [0, -1.4]];
+
+  /* Puts names beside their points where they cover nothing else, the first ones first; what finds
+     no place is left out, for the table and the pointer tell it too. */
+  function placed(wanted, taken, figure, box) {
+    const glyph = figure.renderers.find(({glyph}) => glyph.type === "Text")?.glyph;
+    const size = parseFloat(glyph?.text_font_size.value) || 13;
+    const pixel = box.pixel;
+    const rects = taken.map(({x, y, r}) => [x - r * pixel, x + r * pixel, y - r * pixel, y + r * pixel]);
+    const free = ([l, r, b, t]) => l > -box.half && r < box.half && b > box.low && t < box.high
+      && rects.every(([x0, x1, y0, y1]) => r < x0 || l > x1 || t < y0 || b > y1);
+    const found = [];
+    for (const {x, y, words, colour, strong = false} of wanted) {
+      const [wide, high] = [words.length * size * (strong ? 0.58 : 0.54) * pixel, size * 1.15 * pixel];
+      search: for (const far of [11, 24, 40, 60, 84]) for (const [dx, dy] of AROUND) {
+        const [at, up] = [x + dx * far * pixel, y + dy * far * pixel];
+        const left = dx > 0 ? at : dx < 0 ? at - wide : at - wide / 2;
+        const rect = [left, left + wide, up - high / 2, up + high / 2];
+        if (!free(rect)) continue;
+        rects.push(rect);
+        found.push({
+          x: at, y: up, text: words, align: dx > 0 ? "left" : dx < 0 ? "right" : "center",
+          weight: strong ? "bold" : "normal", colour,
+          x0: far > 11 ? x : NaN, y0: y, x1: at, y1: up,
+        });
+        break search;
+      }
+    }
+    return columns(["x", "y", "text", "align", "weight", "x0", "y0", "x1", "y1", "colour"], found);
+  }
+
+  // ---- one matrix --------------------------------------------------------------------------
+
+  const said = (distance) =>
+    (distance < TOUCHES ? "0" : distance < 1e3 ? significant(distance, 3) : "over 1000");
+  const WHY = [[1, "row sums"], [2, "column sums"], [4, "negative entries"]];
+  function why(bits, distance) {
+    if (distance < TOUCHES) return "in the set";
+    const found = WHY.filter(([bit]) => bits & bit).map(([, words]) => words);
+    return found.join(", ") || "nearly in the set";
+  }
+
+  function mark_rows(points, state, rule) {
+    const told = get(rule, "table").tags[0];
+    const [names, labels, colours] = ["names", "labels", "colours"].map((name) => get(told, name));
+    const chosen = get(told, "projection");
+    return laid_out(points, rule, state).map((row) => {
+      const {i, beyond} = row;
+      const on = points.distance[i] < TOUCHES;
+      const mine = names[i] === chosen;
+      return {
+        ...row, name: names[i], label: labels[i], colour: colours[i], mine,
+        size: mine ? 15 : 10, width: 2.2, alpha: 1, fill: on ? 1 : 0.001,
+        marker: beyond ? "triangle" : "circle",
+        distance: points.distance[i], said: said(points.distance[i]), why: why(points.why[i], points.distance[i]),
+      };
+    });
+  }
+
+  const MARK = ["x", "y", "size", "marker", "colour", "fill", "alpha", "width", "name", "label",
+                "distance", "said", "why"];
+  function marks(points, state, rule) {
+    const rows = mark_rows(points, state, rule).sort((p, q) => p.mine - q.mine); // the chosen on top
+    const shown = pointed.get(get(rule, "table"));
+    for (const row of rows) if (shown && row.name !== shown) Object.assign(row, {alpha: 0.25, fill: row.fill / 4});
+    return columns(MARK, rows);
+  }
+
+  const path_of = (rule) => get(rule, "path") ?? get(rule, "table");
+
+  // How many points of the way are done after so many iterations; the first is the start.
+  function reached(rule, {iterations}) {
+    const path = path_of(rule);
+    return 1 + iterations * get(path.tags[0], "per_iteration");
+  }
+
+  function way(_, state, rule) {
+    const points = laid_out(all(path_of(rule)), rule, state);
+    return columns(["x", "y"], points.slice(0, reached(rule, state)));
+  }
+
+  function whole(points, state, rule) {
+    const tag = get(rule, "table").tags[0];
+    const halves = get(tag, "halves");
+    const what = (i) => {
+      if (i === 0) return "exp(logits), scaled to a total of 3";
+      if (!halves.length) return get(tag, "title");
+      return `${halves[(i - 1) % halves.length]} divided, iteration ${Math.ceil(i / halves.length)}`;
+    };
+    const rows = laid_out(points, rule, state).map((row) =>
+      ({...row, what: what(row.i), distance: points.distance[row.i]}));
+    return columns(["x", "y", "what", "distance"], rows);
+  }
+
+  const first = (points, state, rule) => laid_out(points, rule, state).slice(0, 1);
+  const start = (points, state, rule) => columns(["x", "y"], first(points, state, rule));
+  const limit = (points, state, rule) => columns(["x", "y"], laid_out(points, rule, state));
+
+  function stems(points, state, rule) {
+    const from = laid_out(all(path_of(rule)), rule, state).slice(0, 1).map((row) => ({...row, colour: "#9c6ade"}));
+    const rows = [...from, ...mark_rows(points, state, rule)].filter(({beyond, foot, y}) => !beyond && y > foot);
+    return columns(["x", "y0", "y1", "colour"], rows.map(({x, y, foot, colour}) => ({x, y0: foot, y1: y, colour})));
+  }
+
+  function names(points, state, rule) {
+    const rows = mark_rows(points, state, rule);
+    if (!rows.length) return placed([], [], get(rule, "figure"), {pixel: 1});
+    const {box} = rows[0];
+    const path = laid_out(all(path_of(rule)), rule, state);
+    const ring = laid_out(all(get(rule, "limit")), rule, state);
+    const taken = [
+      ...rows.map(({x, y, mine}) => ({x, y, r: mine ? 9 : 6})),
+      ...path.map(({x, y}) => ({x, y, r: 4})),
+      ...path.slice(0, 1).map(({x, y}) => ({x, y, r: 10})),
+      ...ring.map(({x, y}) => ({x, y, r: 11})),
+      ...icon_places(floor_points(rule, state)).map(({x, y}) => ({x, y, r: 1.5 * CELL + 2})),
+    ];
+    const order = [...rows].sort((p, q) => q.mine - p.mine);
+    const wanted = [
+      ...path.slice(0, 1).map(({x, y}) => ({x, y, words: "exp(logits): drag me", colour: "#9c6ade", strong: true})),
+      ...order.map(({x, y, label, colour, mine, beyond, said}) =>
+        ({x, y, words: beyond ? `${label}: ${said} away` : label, colour, strong: mine})),
+    ];
+    return placed(wanted, taken, get(rule, "figure"), box);
+  }
+
+  // ---- a network ---------------------------------------------------------------------------
+
+  function composites(points, state, rule) {
+    const rows = laid_out(points, rule, state).map((row) => ({
+      ...row, depth: row.i + 1,
+      left: Math.hypot(...["a", "b", "c", "d", "h"].map((axis) => points[axis][row.i])),
+    }));
+    return columns(["x", "y", "depth", "left"], rows);
+  }
+  const last = (points, state, rule) => laid_out(points, rule, state).slice(-1);
+
+  function composite(points, state, rule) {
+    const i = points.a.length - 1;
+    const left = Math.hypot(...["a", "b", "c", "d", "h"].map((axis) => points[axis][i]));
+    const rows = last(points, state, rule).map((row) => ({
+      ...row, foot: row.beyond ? row.y : row.foot,
+      said: `after ${i + 1} layer${i ? "s" : ""} the product is ${said(left)} from the middle`,
+    }));
+    return columns(["x", "y", "foot", "said"], rows);
+  }
+
+  function composite_names(points, state, rule) {
+    const found = last(points, state, rule);
+    if (!found.length) return placed([], [], get(rule, "figure"), {pixel: 1});
+    const [{x, y, box}] = found;
+    const one = laid_out(points, rule, state).slice(0, 1);
+    const taken = [
+      {x, y, r: 9}, {x: 0, y: 0, r: 5}, ...one.map((p) => ({...p, r: 5})),
+      ...icon_places(floor_points(rule, state)).map((p) => ({...p, r: 1.5 * CELL + 2})),
+    ];
+    const count = points.a.length;
+    const wanted = [
+      {x, y, words: count === 1 ? "1 layer" : `product of ${count} layers`, colour: "#1a7fc4", strong: true},
+      {x: 0, y: 0, words: "J/3: all streams averaged", colour: "#868e96"},
+      ...(count > 1 ? one : []).map((p) => ({...p, words: "layer 1", colour: "#1a7fc4"})),
+    ];
+    return placed(wanted, taken, get(rule, "figure"), box);
+  }
+
+  // ---- turning and dragging ----------------------------------------------------------------
+
+  const pointed = new WeakMap(); // table of marks -> the projection that the reader points at
+  const holders = new WeakMap(); // Bokeh document -> {turn(value), drag(x, y)}
+  const NEAR = 26; // pixels around the start that take hold of it
+  let held = null;
+
+  // A drag on the start moves the logits, any other sideways turns the floor.
+  function pan_floor(event, figure) {
+    const holder = holders.get(figure.document);
+    if (!holder) return;
+    if (event.event_name === "panstart") {
+      const from = figure.document.get_model_by_name("polytope-start");
+      const pixel = (figure.x_range.end - figure.x_range.start) / figure.inner_width;
+      const [x, y] = ["x", "y"].map((axis) => get(from.data, axis)[0]);
+      const near = holder.drag && figure.name === "polytope-matrix"
+        && Math.hypot(event.x - x, event.y - y) < NEAR * pixel;
+      held = {near, from, x: event.x, y: event.y, turn: state_of(figure.document).turn, foot: near && foot(from)};
+      return;
+    }
+    if (!held) return;
+    const [dx, dy] = [event.x - held.x, event.y - held.y];
+    if (held.near) {
+      const {look, at} = held.foot;
+      holder.drag(at[0] + dx, at[1] + dy / look.flat, event.event_name === "panend");
+    } else {
+      holder.turn(Math.round(Math.min(90, Math.max(0, held.turn + dx * 40))));
+    }
+    if (event.event_name === "panend") held = null;
+  }
+
+  // Where on the floor the start stands, before the floor is made flatter.
+  function foot(source) {
+    const rule = source.tags[0];
+    const look = looking(rule, state_of(source.document));
+    const points = all(get(rule, "table"));
+    return {look, at: [look.x(points, 0), look.foot(points, 0) / look.flat]};
+  }
+
+  // ---- controls and the table --------------------------------------------------------------
+
+  /* The slider that turns the floor.  `tell` is called with the degrees as by `range`, `drag` with a
+     place of the start on the turned floor, if the logits can be dragged here. */
+  function floor_controls(el, doc, {tell = () => {}, drag = null} = {}) {
+    let take = null;
+    const stop = mhc.range(el, doc, {
+      name: "turn", label: "Turn", start: 0, end: 90, tell, of_view: true,
+      marks: [[0, "even corners"], [45, "all six"], [90, "odd corners"]],
+    });
+    const input = el.querySelector("input");
+    take = (value) => {
+      input.value = value;
+      input.dispatchEvent(new Event("input"));
+    };
+    let timer = null;
+    let next = null;
+    const send = () => {
+      timer = null;
+      if (next) drag(...next);
+      next = null;
+    };
+    holders.set(doc, {
+      turn: take,
+      drag: drag && ((x, y, at_last) => {
+        next = [x, y];
+        if (at_last) {
+          clearTimeout(timer);
+          send();
+        } else timer ??= setTimeout(send, 60);
+      }),
+    });
+    return () => {
+      clearTimeout(timer);
+      holders.delete(doc);
+      stop();
+    };
+  }
+
+  // What the picture shows, projection by projection; pointing at a row points at its mark.
+  function floor_table(el, doc, choose = null) {
+    el.classList.add("mhc-compare", "mhc-floor");
+    const grid = element("table", "", el);
+    const caption = element("caption", "", grid);
+    const head = element("tr", "", element("thead", "", grid));
+    for (const words of ["Projection", "Distance from the set", "What is off"])
+      element("th", "", head, {scope: "col", textContent: words});
+    const body = element("tbody", "", grid);
+    const source = doc.get_model_by_name("polytope-marks");
+    const table = get(source.tags[0], "table");
+    const lines = new Map();
+    const point = (name) => {
+      if (pointed.get(table) === name) return;
+      pointed.set(table, name);
+      mhc.cut(source);
+    };
+    function line(name, label, colour) {
+      const row = element("tr", "", body);
+      const first_cell = element("th", "", row, {scope: "row"});
+      first_cell.innerHTML = `<svg width="14" height="14" aria-hidden="true"><circle cx="7" cy="7" r="5"
+        stroke="${colour}" stroke-width="2.2" fill="${colour}"/></svg>`;
+      const words = element(choose ? "button" : "span", "", first_cell, {textContent: label});
+      if (choose) words.addEventListener("click", () => choose(name));
+      row.addEventListener("pointerenter", () => point(name));
+      row.addEventListener("focusin", () => point(name));
+      for (const leave of ["pointerleave", "focusout"]) row.addEventListener(leave, () => point(null));
+      return {row, dot: first_cell.querySelector("circle"), words, distance: element("td", "", row), off: element("td", "", row)};
+    }
+    function fill() {
+      const {data} = source;
+      const told = table.tags[0];
+      const [order, labels, colours] = ["names", "labels", "colours"].map((name) => get(told, name));
+      for (const [name, {row}] of lines) if (!order.includes(name)) { row.remove(); lines.delete(name); }
+      const at = get(data, "name");
+      order.forEach((name, k) => {
+        if (!lines.has(name)) lines.set(name, line(name, labels[k], colours[k]));
+        const i = at.indexOf(name);
+        if (i < 0) return;
+        const {row, dot, words, distance, off} = lines.get(name);
+        text(distance, get(data, "said")[i]);
+        text(off, get(data, "why")[i] === "in the set" ? "nothing" : get(data, "why")[i]);
+        dot.setAttribute("fill-opacity", get(data, "distance")[i] < TOUCHES ? 1 : 0);
+        row.classList.toggle("chosen", name === get(told, "projection"));
+        if (choose) words.ariaPressed = String(name === get(told, "projection"));
+      });
+      const {iterations} = state_of(doc);
+      text(caption, `What iterates, at ${iterations} iteration${iterations === 1 ? "" : "s"}`);
+    }
+    fill();
+    source.properties.data.change.connect(fill);
+    return () => source.properties.data.change.disconnect(fill);
+  }
+
+  const shapes = {outline, edges, icons, stems, way, whole, limit, marks, start, names, composites, composite, composite_names};
+  for (const [name, shape] of Object.entries(shapes)) mhc.shapes[`polytope_${name}`] = shape;
+  return {pan_floor, floor_controls, floor_table};
+})());
