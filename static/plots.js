@@ -177,10 +177,7 @@ Object.assign(mhc, (() => {
   // Of a picture that says itself what is where.
   function told(figure, state) {
     const here = get(contents(figure), "here").data;
-    const labels = get(here, "label");
-    const each = [...get(here, "said")].map((said, i) => (labels ? `${labels[i]} ${said} (${get(here, "why")[i]})` : said));
-    const what = labels ? "Distances from the set: " : "";
-    return `Picture at ${where_of(figure, state)}. ${what}${each.join("; ")}.`;
+    return `Picture at ${where_of(figure, state)}. ${[...get(here, "said")].join(" ")}`;
   }
 
   const SAY = {curves, map, matrix, streams, histogram, told};

@@ -7,15 +7,17 @@
 Object.assign(mhc, (() => {
   const {get, element, text, state_of, significant} = mhc;
 
-  const WIDE = 1.8; // half of the picture's width, in the floor's units
-  const [BOTTOM, TOP] = [-1.08, 1.92];
-  const CELL = 5; // pixels of a cell of the small permutation matrices
+  const WIDE = 1.42; // half of the picture's width, in the floor's units
+  const [BOTTOM, TOP] = [-0.98, 1.08];
+  const CELL = 7; // pixels of a cell of the small permutation matrices
+  const START = "#9c6ade"; // style.THEORY, of what is no method's
   const TOUCHES = 0.005; // as in figures/polytope.py
 
   // Where a matrix is drawn, (a, b, c, d, h) -> (x, y): see `shadow` in numerics/birkhoff.py.
   function looking(rule, state) {
-    const [turn, tilt] = [state.turn, get(rule, "tilt")].map((degrees) => (degrees * Math.PI) / 180);
-    const [even, odd, flat, up] = [Math.cos(turn), Math.sin(turn), Math.sin(tilt), Math.cos(tilt)];
+    const turn = (state.turn * Math.PI) / 180;
+    const [even, odd] = [Math.cos(turn), Math.sin(turn)];
+    const [flat, up] = ["flat", "up"].map((name) => get(rule, name));
     return {
       x: ({a, c}, i) => even * a[i] + odd * c[i],
       foot: ({b, d}, i) => flat * (even * b[i] + odd * d[i]),
@@ -115,6 +117,17 @@ Object.assign(mhc, (() => {
     return columns(["x", "y", "width", "alpha"], found);
   }
 
+  // What it is, below it: on a phone on two lines.
+  const CAPTION = ["all doubly stochastic matrices,", "a corner for each permutation"];
+  function captions(_, state, rule) {
+    const box = arrange(get(rule, "figure"));
+    if (!box) return {x: [], y: [], text: []};
+    const y = box.low + 36 * box.pixel;
+    return 2 * box.half / box.pixel > 480
+      ? {x: [0], y: [y], text: [CAPTION.join(" ")]}
+      : {x: [0, 0], y: [y, y - 17 * box.pixel], text: CAPTION};
+  }
+
   // ---- names -------------------------------------------------------------------------------
 
   const AROUND = [[1, 0], [-1, 0], [0.8, 0.9], [0.8, -0.9], [-0.8, 0.9], [-0.8, -0.9], [0, 1.4], [0, -1.4]];
@@ -145,19 +158,17 @@ Object.assign(mhc, (() => {
         break search;
       }
     }
-    return columns(["x", "y", "text", "align", "weight", "x0", "y0", "x1", "y1", "colour"], found);
+    return columns(NAME, found);
   }
+  const NAME = ["x", "y", "text", "align", "weight", "x0", "y0", "x1", "y1", "colour"];
 
   // ---- one matrix --------------------------------------------------------------------------
 
   const said = (distance) =>
     (distance < TOUCHES ? "0" : distance < 1e3 ? significant(distance, 3) : "over 1000");
-  const WHY = [[1, "row sums"], [2, "column sums"], [4, "negative entries"]];
-  function why(bits, distance) {
-    if (distance < TOUCHES) return "in the set";
-    const found = WHY.filter(([bit]) => bits & bit).map(([, words]) => words);
-    return found.join(", ") || "nearly in the set";
-  }
+  const OFF = [[1, "rows"], [2, "columns"], [4, "signs"]];
+  const off = (bits, distance) =>
+    (distance < TOUCHES ? "nothing" : OFF.filter(([bit]) => bits & bit).map(([, words]) => words).join(", "));
 
   function mark_rows(points, state, rule) {
     const told = get(rule, "table").tags[0];
@@ -169,23 +180,40 @@ Object.assign(mhc, (() => {
       const mine = names[i] === chosen;
       return {
         ...row, name: names[i], label: labels[i], colour: colours[i], mine,
-        size: mine ? 15 : 10, width: 2.2, alpha: 1, fill: on ? 1 : 0.001,
+        size: mine ? 15 : 10, alpha: 1, fill: on ? 1 : 0.001,
         marker: beyond ? "triangle" : "circle",
-        distance: points.distance[i], said: said(points.distance[i]), why: why(points.why[i], points.distance[i]),
+        distance: points.distance[i], said: said(points.distance[i]), off: off(points.why[i], points.distance[i]),
       };
     });
   }
 
-  const MARK = ["x", "y", "size", "marker", "colour", "fill", "alpha", "width", "name", "label",
-                "distance", "said", "why"];
+  const MARK = ["x", "y", "size", "marker", "colour", "fill", "alpha", "name", "label", "distance", "said", "off"];
   function marks(points, state, rule) {
     const rows = mark_rows(points, state, rule).sort((p, q) => p.mine - q.mine); // the chosen on top
     const shown = pointed.get(get(rule, "table"));
-    for (const row of rows) if (shown && row.name !== shown) Object.assign(row, {alpha: 0.25, fill: row.fill / 4});
+    for (const row of rows) {
+      if (shown ? row.name === shown : !state.walk) continue;
+      Object.assign(row, {alpha: 0.25, fill: row.fill / 4});
+    }
     return columns(MARK, rows);
   }
 
-  const path_of = (rule) => get(rule, "path") ?? get(rule, "table");
+  // The sentences of the text alternative.
+  function sentences(points, state, rule) {
+    if (state.walk) {
+      const table = all(get(rule, "composites"));
+      const depths = get(get(rule, "composites").tags[0], "depths");
+      const k = state.iterations * depths.length + state.depth - 1;
+      const layers = `${state.depth} layer${state.depth === 1 ? "" : "s"}`;
+      return {said: [`The product of ${layers} is ${said(from_middle(table, k))} from J/3, the middle of the set.`]};
+    }
+    const each = mark_rows(points, state, rule).map(({label, said, off}) =>
+      `${label} ${said}${off === "nothing" ? "" : ` (off: ${off})`}`);
+    return {said: [`Distances from the set: ${each.join("; ")}.`]};
+  }
+  const from_middle = (points, i) => Math.hypot(...["a", "b", "c", "d", "h"].map((axis) => points[axis][i]));
+
+  const path_of = (rule) => get(rule, "path");
 
   // How many points of the way are done after so many iterations; the first is the start.
   function reached(rule, {iterations}) {
@@ -194,6 +222,7 @@ Object.assign(mhc, (() => {
   }
 
   function way(_, state, rule) {
+    if (state.walk) return {x: [], y: []};
     const points = laid_out(all(path_of(rule)), rule, state);
     return columns(["x", "y"], points.slice(0, reached(rule, state)));
   }
@@ -206,24 +235,25 @@ Object.assign(mhc, (() => {
       if (!halves.length) return get(tag, "title");
       return `${halves[(i - 1) % halves.length]} divided, iteration ${Math.ceil(i / halves.length)}`;
     };
-    const rows = laid_out(points, rule, state).map((row) =>
+    const rows = of_matrix(points, rule, state).map((row) =>
       ({...row, what: what(row.i), distance: points.distance[row.i]}));
     return columns(["x", "y", "what", "distance"], rows);
   }
 
-  const first = (points, state, rule) => laid_out(points, rule, state).slice(0, 1);
-  const start = (points, state, rule) => columns(["x", "y"], first(points, state, rule));
-  const limit = (points, state, rule) => columns(["x", "y"], laid_out(points, rule, state));
+  const of_matrix = (points, rule, state) => (state.walk ? [] : laid_out(points, rule, state));
+  const start = (points, state, rule) => columns(["x", "y"], of_matrix(points, rule, state).slice(0, 1));
+  const limit = (points, state, rule) => columns(["x", "y"], of_matrix(points, rule, state));
 
   function stems(points, state, rule) {
-    const from = laid_out(all(path_of(rule)), rule, state).slice(0, 1).map((row) => ({...row, colour: "#9c6ade"}));
+    if (state.walk) return columns(["x", "y0", "y1", "colour"], []);
+    const from = laid_out(all(path_of(rule)), rule, state).slice(0, 1).map((row) => ({...row, colour: START}));
     const rows = [...from, ...mark_rows(points, state, rule)].filter(({beyond, foot, y}) => !beyond && y > foot);
     return columns(["x", "y0", "y1", "colour"], rows.map(({x, y, foot, colour}) => ({x, y0: foot, y1: y, colour})));
   }
 
   function names(points, state, rule) {
-    const rows = mark_rows(points, state, rule);
-    if (!rows.length) return placed([], [], get(rule, "figure"), {pixel: 1});
+    const rows = state.walk ? [] : mark_rows(points, state, rule);
+    if (!rows.length) return columns(NAME, []);
     const {box} = rows[0];
     const path = laid_out(all(path_of(rule)), rule, state);
     const ring = laid_out(all(get(rule, "limit")), rule, state);
@@ -236,7 +266,7 @@ Object.assign(mhc, (() => {
     ];
     const order = [...rows].sort((p, q) => q.mine - p.mine);
     const wanted = [
-      ...path.slice(0, 1).map(({x, y}) => ({x, y, words: "exp(logits): drag me", colour: "#9c6ade", strong: true})),
+      ...path.slice(0, 1).map(({x, y}) => ({x, y, words: "exp(logits): drag it", colour: START, strong: true})),
       ...order.map(({x, y, label, colour, mine, beyond, said}) =>
         ({x, y, words: beyond ? `${label}: ${said} away` : label, colour, strong: mine})),
     ];
@@ -245,39 +275,33 @@ Object.assign(mhc, (() => {
 
   // ---- a network ---------------------------------------------------------------------------
 
+  const on_walk = (points, state, rule) => (state.walk ? laid_out(points, rule, state) : []);
+
   function composites(points, state, rule) {
-    const rows = laid_out(points, rule, state).map((row) => ({
-      ...row, depth: row.i + 1,
-      left: Math.hypot(...["a", "b", "c", "d", "h"].map((axis) => points[axis][row.i])),
-    }));
-    return columns(["x", "y", "depth", "left"], rows);
+    const rows = on_walk(points, state, rule).map((row) =>
+      ({...row, depth: row.i + 1, distance: from_middle(points, row.i)}));
+    return columns(["x", "y", "depth", "distance"], rows);
   }
-  const last = (points, state, rule) => laid_out(points, rule, state).slice(-1);
 
   function composite(points, state, rule) {
-    const i = points.a.length - 1;
-    const left = Math.hypot(...["a", "b", "c", "d", "h"].map((axis) => points[axis][i]));
-    const rows = last(points, state, rule).map((row) => ({
-      ...row, foot: row.beyond ? row.y : row.foot,
-      said: `after ${i + 1} layer${i ? "s" : ""} the product is ${said(left)} from the middle`,
-    }));
-    return columns(["x", "y", "foot", "said"], rows);
+    const rows = on_walk(points, state, rule).slice(-1).map((row) => ({...row, foot: row.beyond ? row.y : row.foot}));
+    return columns(["x", "y", "foot"], rows);
   }
 
   function composite_names(points, state, rule) {
-    const found = last(points, state, rule);
-    if (!found.length) return placed([], [], get(rule, "figure"), {pixel: 1});
-    const [{x, y, box}] = found;
-    const one = laid_out(points, rule, state).slice(0, 1);
+    const rows = on_walk(points, state, rule);
+    if (!rows.length) return columns(NAME, []);
+    const [one, {x, y, box, beyond}] = [rows[0], rows.at(-1)];
     const taken = [
-      {x, y, r: 9}, {x: 0, y: 0, r: 5}, ...one.map((p) => ({...p, r: 5})),
+      ...rows.slice(-40).map((p) => ({...p, r: 4})), {x, y, r: 10}, {x: 0, y: 0, r: 5}, {...one, r: 5},
       ...icon_places(floor_points(rule, state)).map((p) => ({...p, r: 1.5 * CELL + 2})),
     ];
-    const count = points.a.length;
+    const count = rows.length;
+    const far = beyond ? `: ${said(from_middle(points, count - 1))} away` : "";
     const wanted = [
-      {x, y, words: count === 1 ? "1 layer" : `product of ${count} layers`, colour: "#1a7fc4", strong: true},
+      {x, y, words: (count === 1 ? "Layer 1" : `Product of ${count} layers`) + far, colour: "#1a7fc4", strong: true},
       {x: 0, y: 0, words: "J/3: all streams averaged", colour: "#868e96"},
-      ...(count > 1 ? one : []).map((p) => ({...p, words: "layer 1", colour: "#1a7fc4"})),
+      ...(count > 1 && !one.beyond ? [{...one, words: "Layer 1", colour: "#1a7fc4"}] : []),
     ];
     return placed(wanted, taken, get(rule, "figure"), box);
   }
@@ -297,7 +321,7 @@ Object.assign(mhc, (() => {
       const from = figure.document.get_model_by_name("polytope-start");
       const pixel = (figure.x_range.end - figure.x_range.start) / figure.inner_width;
       const [x, y] = ["x", "y"].map((axis) => get(from.data, axis)[0]);
-      const near = holder.drag && figure.name === "polytope-matrix"
+      const near = holder.drag && x !== undefined
         && Math.hypot(event.x - x, event.y - y) < NEAR * pixel;
       held = {near, from, x: event.x, y: event.y, turn: state_of(figure.document).turn, foot: near && foot(from)};
       return;
@@ -323,11 +347,27 @@ Object.assign(mhc, (() => {
 
   // ---- controls and the table --------------------------------------------------------------
 
-  /* The slider that turns the floor.  `tell` is called with the degrees as by `range`, `drag` with a
-     place of the start on the turned floor, if the logits can be dragged here. */
-  function floor_controls(el, doc, {tell = () => {}, drag = null} = {}) {
+  /* What is shown, and the slider that turns the floor.  `tell` is called with the degrees as by
+     `range`, `walk` with 0 for one matrix and 1 for a network, `drag` with a place of the start on
+     the turned floor, if the logits can be dragged here. */
+  function floor_controls(el, doc, {tell = () => {}, walk = () => {}, drag = null} = {}) {
+    el.classList.add("mhc-turn");
+    const group = element("div", "mhc-signal", el);
+    const zooms = element("div", "zooms", group, {role: "group", ariaLabel: "What is shown"});
+    const buttons = ["One matrix", "A network"].map((textContent, value) => {
+      const button = element("button", "", zooms, {type: "button", textContent});
+      button.addEventListener("click", () => {
+        mhc.move(doc, "walk", value);
+        walk(value);
+      });
+      return button;
+    });
+    const slider = element("div", "", el);
     let take = null;
-    const stop = mhc.range(el, doc, {
+    const stop_listening = mhc.listen(doc, (state) => {
+      buttons.forEach((button, value) => { button.ariaPressed = String(value === state.walk); });
+    });
+    const stop = mhc.range(slider, doc, {
       name: "turn", label: "Turn", start: 0, end: 90, tell, of_view: true,
       marks: [[0, "even corners"], [45, "all six"], [90, "odd corners"]],
     });
@@ -357,6 +397,7 @@ Object.assign(mhc, (() => {
       clearTimeout(timer);
       holders.delete(doc);
       stop();
+      stop_listening();
     };
   }
 
@@ -366,7 +407,7 @@ Object.assign(mhc, (() => {
     const grid = element("table", "", el);
     const caption = element("caption", "", grid);
     const head = element("tr", "", element("thead", "", grid));
-    for (const words of ["Projection", "Distance from the set", "What is off"])
+    for (const words of ["Projection", "Distance", "Off"])
       element("th", "", head, {scope: "col", textContent: words});
     const body = element("tbody", "", grid);
     const source = doc.get_model_by_name("polytope-marks");
@@ -401,20 +442,23 @@ Object.assign(mhc, (() => {
         if (i < 0) return;
         const {row, dot, words, distance, off} = lines.get(name);
         text(distance, get(data, "said")[i]);
-        text(off, get(data, "why")[i] === "in the set" ? "nothing" : get(data, "why")[i]);
+        text(off, get(data, "off")[i]);
         dot.setAttribute("fill-opacity", get(data, "distance")[i] < TOUCHES ? 1 : 0);
         row.classList.toggle("chosen", name === get(told, "projection"));
         if (choose) words.ariaPressed = String(name === get(told, "projection"));
       });
       const {iterations} = state_of(doc);
-      text(caption, `What iterates, at ${iterations} iteration${iterations === 1 ? "" : "s"}`);
+      text(caption, `Distance from the set, after ${iterations} iteration${iterations === 1 ? "" : "s"}`);
     }
     fill();
     source.properties.data.change.connect(fill);
     return () => source.properties.data.change.disconnect(fill);
   }
 
-  const shapes = {outline, edges, icons, stems, way, whole, limit, marks, start, names, composites, composite, composite_names};
+  const shapes = {
+    outline, edges, icons, captions, said: sentences, whole, way, start, limit, stems, marks, names,
+    composites, composite, composite_names,
+  };
   for (const [name, shape] of Object.entries(shapes)) mhc.shapes[`polytope_${name}`] = shape;
   return {pan_floor, floor_controls, floor_table};
 })());

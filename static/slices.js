@@ -19,7 +19,7 @@ Object.assign(mhc, (() => {
       const start = get(surface(doc).tags[0], "state");
       const state = {
         depth: get(start, "depth"), iterations: get(start, "iterations"), step: 0, replay: 1,
-        turn: get(start, "turn") ?? 45,
+        turn: get(start, "turn") ?? 45, walk: 0, // polytope.js
         own_layer: get(start, "own_layer") ?? 1,
         scale: get(start, "scale") ?? "full", // of the gains: scale.js
       };

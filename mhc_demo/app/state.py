@@ -142,6 +142,9 @@ class State(Experiment):
         label="Turn",
         doc="Degrees by which the polytope is turned from its even corners to its odd ones.",
     )
+    walk = param.Boolean(
+        default=False, label="A network", doc="The polytope shows the products of layers."
+    )
     replay = param.Integer(
         LAST_REPLAYED,
         bounds=(1, 10_000),

@@ -12,7 +12,6 @@ so that the dial, the depth and the turn move at the display's own rate.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -49,13 +48,15 @@ from . import style
 from .compare import STROKES
 from .contents import Column, Series, described
 from .slices import Position, label, sliced, table
-from .words import Entry
 
 USUAL_TURN = 45
 """Degrees at which both triangles of permutations are seen equally long: a regular hexagon."""
 
-TILT = 30
-"""Degrees at which the floor is seen: what lies on it is drawn so much flatter."""
+FLAT = 0.47
+"""What lies on the floor is drawn so much flatter, for it is seen at a slant."""
+
+UP = 1.6
+"""Units of the picture to a unit of height: enough to see a few hundredths."""
 
 TOUCHES = 0.005
 """A distance from the set that is less than a dot of the picture is wide."""
@@ -68,9 +69,6 @@ ROWS, COLUMNS, NEGATIVE = 1, 2, 4
 
 CLOSE = 1e-4
 """A sum or an entry that is off by less is off by eps or by rounding alone."""
-
-START = "#9c6ade"
-"""The colour of where the logits start, which is no method's."""
 
 Columns = dict[str, NDArray[Any]]
 
@@ -141,33 +139,31 @@ def shown(
 
 
 class PolytopeFigure:
-    """Two pictures of the same floor: one matrix with all projections, and a network's composites.
+    """The set as a floor, and on it one matrix under all projections, or a network's composites.
 
-    `shown` holds the columns "path", "marks" and "composites", with the names of the projections of
-    the marks, in their order, under "names".
+    `given` is what `shown` returns, with the columns of the "composites".
     """
 
     def __init__(
-        self, shown: Mapping[str, Any], projection: str, state: Position, dark: bool = False
+        self, given: Mapping[str, Any], projection: str, state: Position, dark: bool = False
     ) -> None:
         self.floor, self.path, self.marks, self.composites, self.limit = (
             table({}, [0], [0]) for _ in range(5)
         )
-        self.floor.name = "polytope-floor"
         label(self.floor, [0], [0], len(CORNERS), along="")
         self.floor.data = floor_columns()
-        self.ink: list[Any] = []
-        self.update(shown, projection)
-        self.figures = [self._one(state), self._network(state)]
+        self.ink: list[Text | Rect] = []
+        """Glyphs of which the background is the page."""
+        self.update(given, projection)
+        self.figure = self._draw(state)
         self.colour(dark)
 
-    def update(self, shown: Mapping[str, Any], projection: str) -> None:
+    def update(self, given: Mapping[str, Any], projection: str) -> None:
         """Follow other logits, or another projection."""
-        chosen = PROJECTIONS[projection]
-        names = list(shown["names"])
+        names = list(given["names"])
         iterations = range(MAX_ITERATIONS + 1)
-        label(self.path, [0], [0], len(shown["path"]["a"]), along="", **_steps_of(projection))
-        label(self.limit, [0], [0], len(shown["limit"]["a"]), along="")
+        label(self.path, [0], [0], len(given["path"]["a"]), along="", **_steps_of(projection))
+        label(self.limit, [0], [0], len(given["limit"]["a"]), along="")
         label(
             self.marks,
             iterations,
@@ -178,16 +174,15 @@ class PolytopeFigure:
             names=names,
             labels=[PROJECTIONS[name].label for name in names],
             colours=[STROKES[name].colour for name in names],
-            iterative=[PROJECTIONS[name].iterative for name in names],
         )
-        label(self.composites, iterations, range(1, MAX_DEPTH + 1), label=chosen.label)
+        label(self.composites, iterations, range(1, MAX_DEPTH + 1))
         for source, name in (
             (self.path, "path"),
             (self.limit, "limit"),
             (self.composites, "composites"),
             (self.marks, "marks"),
         ):
-            source.data = dict(shown[name])
+            source.data = dict(given[name])
 
     def colour(self, dark: bool) -> None:
         """Set the colour of what stands on the page."""
@@ -195,34 +190,131 @@ class PolytopeFigure:
             if isinstance(glyph, Text):
                 glyph.text_color = style.ink(dark)
             else:
-                glyph.fill_color = style.ink(dark)
+                glyph.fill_color = glyph.line_color = style.ink(dark)
 
-    # ---- the pictures ------------------------------------------------------------------------
+    def _draw(self, state: Position) -> figure:
+        p = style.plot("polytope", "", "", (-1.42, 1.42), y_range=Range1d(-0.8, 1.3))
+        p.min_border_left = p.min_border_right = 0
+        p.axis.visible = False
+        p.grid.grid_line_color = None
+        p.styles = {"touch-action": "pan-y pinch-zoom"}
+        p.x_range.syncable = p.y_range.syncable = False
+        made: list[ColumnDataSource] = []
 
-    def _one(self, state: Position) -> figure:
-        p, cut = self._on_floor("polytope-matrix", state, ())
-        stems = cut("stems", self.marks, path=self.path)
-        way = cut("way", self.marks, path=self.path)
-        whole = cut("whole", self.path)
-        ring = cut("limit", self.limit)
-        marks = cut("marks", self.marks)
-        marks.name = "polytope-marks"
-        start = cut("start", self.path)
-        start.name = "polytope-start"
-        names = cut("names", self.marks, path=self.path, limit=self.limit)
+        def cut(shape: str, source: ColumnDataSource, **options: Any) -> ColumnDataSource:
+            along_depth = source is self.composites
+            columns = AXES if along_depth else source.data
+            fixed = {} if len(source.tags[0]["iterations"]) > 1 else {"at": 0}
+            found = sliced(
+                source,
+                "row" if along_depth else "block",
+                {name: name for name in columns},
+                state,
+                **({"cut": True} if along_depth else fixed),
+                shape=f"polytope_{shape}",
+                figure=p,
+                floor=self.floor,
+                path=self.path,
+                flat=FLAT,
+                up=UP,
+                reads=["turn", "walk"],
+                **options,
+            )
+            found.data = {each: [] for each in SHAPES[shape]}
+            made.append(found)
+            return found
+
+        self._floor(p, cut)
+        said = cut("said", self.marks, composites=self.composites)
+        marks = self._matrix(p, cut)
+        way = self._network(p, cut)
+        again = CustomJS(args={"sources": made}, code="sources.forEach(mhc.cut)")
+        for size in ("inner_width", "inner_height"):
+            p.js_on_change(size, again)
+        for event in (PanStart, Pan, PanEnd):
+            p.js_on_event(event, CustomJS(args={"figure": p}, code="mhc.pan_floor(cb_obj, figure)"))
+        places_of = [Column("across", "x"), Column("up", "y")]
+        return described(
+            p,
+            "The doubly stochastic 3 × 3 matrices",
+            Series(
+                "projection",
+                marks,
+                Column("projection", "label", "label"),
+                [Column("distance from the set", "distance"), *places_of],
+            ),
+            Series(
+                "composite",
+                way,
+                Column("layers", "depth"),
+                [Column("distance from J/3", "distance"), *places_of],
+            ),
+            kind="told",
+            here=said,
+        )
+
+    def _floor(self, p: figure, cut: Any) -> None:
+        outline, sides, icons, captions = (
+            cut(shape, self.floor) for shape in ("outline", "edges", "icons", "captions")
+        )
+        whole = Patch(x="x", y="y", fill_color=style.PROJECTED, fill_alpha=0.14, line_color=None)
+        style.draw(p, outline, whole, style.MOVING)
+        edge = Segment(
+            **{end: end for end in ("x0", "y0", "x1", "y1")},
+            line_color=style.SHADE,
+            line_width="width",
+            line_alpha="alpha",
+        )
+        style.draw(p, sides, edge, style.MOVING)
+        cell = Rect(
+            x="x",
+            y="y",
+            width="width",
+            height="width",
+            fill_alpha="alpha",
+            line_width=0.5,
+            line_alpha=0.35,
+        )
+        self.ink.append(cell)
+        style.draw(p, icons, cell, style.MOVING)
+        middle = Scatter(x=0, y=0, size=9, marker="cross", line_color=style.SHADE, line_width=2)
+        style.draw(p, outline, middle, style.MOVING)
+        words = Text(
+            x="x",
+            y="y",
+            text="text",
+            text_align="center",
+            text_baseline="top",
+            text_font_size="13px",
+            text_alpha=0.8,
+        )
+        words.name = "ink"
+        self.ink.append(words)
+        style.draw(p, captions, words, style.MOVING)
+
+    def _matrix(self, p: figure, cut: Any) -> ColumnDataSource:
+        """One matrix: its way, and where every projection takes it.  Returns the marks."""
+        whole, start = cut("whole", self.path), cut("start", self.path)
+        ring, way = cut("limit", self.limit), cut("way", self.marks)
+        stems, marks = cut("stems", self.marks), cut("marks", self.marks)
+        names = cut("names", self.marks, limit=self.limit)
+        marks.name, start.name = "polytope-marks", "polytope-start"
         stem = Segment(
-            x0="x", x1="x", y0="y0", y1="y1", line_color="colour", line_alpha=0.5, line_dash="dotted"
+            x0="x",
+            x1="x",
+            y0="y0",
+            y1="y1",
+            line_color="colour",
+            line_alpha=0.6,
+            line_dash="dotted",
         )
         style.draw(p, stems, stem, style.MOVING)
-        faint = Line(x="x", y="y", line_color=style.PROJECTED, line_alpha=0.4, line_width=1.5)
-        style.draw(p, whole, faint, style.MOVING)
-        done = Line(x="x", y="y", line_color=style.PROJECTED, line_width=3)
-        style.draw(p, way, done, style.MOVING)
+        ours = {"line_color": style.PROJECTED, "x": "x", "y": "y"}
+        style.draw(p, whole, Line(line_alpha=0.45, line_width=1.5, **ours), style.MOVING)
+        style.draw(p, way, Line(line_width=3, **ours), style.MOVING)
         dots = Scatter(x="x", y="y", size=5, fill_color=style.PROJECTED, line_color=None)
         steps = style.draw(p, whole, dots, style.MOVING)
-        limit = Scatter(
-            x="x", y="y", size=20, fill_color=None, line_color=style.PROJECTED, line_width=2
-        )
+        limit = Scatter(size=22, fill_color=None, line_width=2, **ours)
         style.draw(p, ring, limit, style.MOVING)
         mark = Scatter(
             x="x",
@@ -232,18 +324,18 @@ class PolytopeFigure:
             fill_color="colour",
             fill_alpha="fill",
             line_color="colour",
-            line_width="width",
+            line_width=2.2,
             line_alpha="alpha",
         )
         drawn = style.draw(p, marks, mark, style.MOVING)
         handle = Scatter(
             x="x",
             y="y",
-            size=17,
+            size=18,
             marker="circle_dot",
-            fill_color=START,
+            fill_color=style.THEORY,
             fill_alpha=0.35,
-            line_color=START,
+            line_color=style.THEORY,
             line_width=2.5,
         )
         style.draw(p, start, handle, style.MOVING)
@@ -252,7 +344,7 @@ class PolytopeFigure:
         p.add_tools(
             HoverTool(
                 renderers=[drawn],
-                tooltips=[("", "@label"), ("distance from the set", "@said"), ("", "@why")],
+                tooltips=[("", "@label"), ("distance from the set", "@said"), ("off", "@off")],
                 **hover,
             ),
             HoverTool(
@@ -261,34 +353,15 @@ class PolytopeFigure:
                 **hover,
             ),
         )
-        self._dragged(p)
-        series = Series(
-            "projection",
-            marks,
-            Column("projection", "label", "label"),
-            [
-                Column("distance from the set", "distance"),
-                Column("across", "x"),
-                Column("up", "y"),
-            ],
-        )
-        return described(
-            p,
-            "One matrix: where each projection takes the same logits",
-            series,
-            kind="told",
-            here=marks,
-            where="{iterations} iterations",
-        )
+        return marks
 
-    def _network(self, state: Position) -> figure:
-        p, cut = self._on_floor("polytope-composite", state, ())
-        way = cut("composites", self.composites, select="row")
-        head = cut("composite", self.composites, select="row")
-        names = cut("composite_names", self.composites, select="row")
-        line = Line(x="x", y="y", line_color=style.PROJECTED, line_width=2.5, line_alpha=0.8)
-        style.draw(p, way, line, style.MOVING)
-        dots = Scatter(x="x", y="y", size=6, fill_color=style.PROJECTED, line_color=None)
+    def _network(self, p: figure, cut: Any) -> ColumnDataSource:
+        """The product of more and more layers.  Returns its way."""
+        way, head = cut("composites", self.composites), cut("composite", self.composites)
+        names = cut("composite_names", self.composites)
+        ours = {"line_color": style.PROJECTED, "x": "x", "y": "y"}
+        style.draw(p, way, Line(line_width=2.5, line_alpha=0.8, **ours), style.MOVING)
+        dots = Scatter(x="x", y="y", size=7, fill_color=style.PROJECTED, line_color=None)
         layers = style.draw(p, way, dots, style.MOVING)
         stem = Segment(
             x0="x",
@@ -300,37 +373,25 @@ class PolytopeFigure:
             line_dash="dotted",
         )
         style.draw(p, head, stem, style.MOVING)
-        here = Scatter(
-            x="x", y="y", size=15, fill_color=style.PROJECTED, line_color="white", line_width=1.5
-        )
+        here = Scatter(x="x", y="y", size=17, fill_color=style.PROJECTED, line_color=None)
         style.draw(p, head, here, style.MOVING)
         self._names(p, names)
         p.add_tools(
             HoverTool(
                 renderers=[layers],
-                tooltips=[("layers", "@depth"), ("from J/3", "@left{0.000}")],
+                tooltips=[("layers", "@depth"), ("distance from J/3", "@distance{0.000}")],
                 mode="mouse",
                 attachment="horizontal",
             )
         )
-        self._dragged(p)
-        series = Series(
-            "composite",
-            way,
-            Column("layers", "depth"),
-            [Column("distance from J/3", "left"), Column("across", "x"), Column("up", "y")],
-        )
-        return described(
-            p,
-            "A network: the product of its layers' matrices",
-            series,
-            kind="told",
-            here=head,
-        )
+        return way
 
     def _names(self, p: figure, source: ColumnDataSource) -> None:
         lead = Segment(
-            x0="x0", y0="y0", x1="x1", y1="y1", line_color="colour", line_width=1, line_alpha=0.7
+            **{end: end for end in ("x0", "y0", "x1", "y1")},
+            line_color="colour",
+            line_width=1.2,
+            line_alpha=0.8,
         )
         style.draw(p, source, lead, style.MOVING)
         text = Text(
@@ -346,76 +407,6 @@ class PolytopeFigure:
         self.ink.append(text)
         style.draw(p, source, text, style.MOVING)
 
-    def _on_floor(self, name: str, state: Position, _: Any) -> tuple[figure, Any]:
-        p = style.plot(name, "", "", (-1.8, 1.8), y_range=Range1d(-1.0, 2.0))
-        p.min_border_left = p.min_border_right = 0
-        p.axis.visible = False
-        p.grid.grid_line_color = None
-        p.styles = {"touch-action": "pan-y pinch-zoom"}
-        p.x_range.syncable = p.y_range.syncable = False
-        made: list[ColumnDataSource] = []
-
-        def cut(shape: str, source: ColumnDataSource, select: str = "block", **more: Any) -> Any:
-            fixed = {} if len(source.tags[0]["iterations"]) > 1 else {"at": 0}
-            columns = {axis: axis for axis in source.data} if select == "block" else {}
-            if select == "row":
-                columns = {axis: axis for axis in AXES}
-                more["cut"] = True
-            found = sliced(
-                source,
-                select,
-                columns,
-                state,
-                shape=f"polytope_{shape}",
-                figure=p,
-                floor=self.floor,
-                tilt=TILT,
-                reads=["turn"],
-                **fixed,
-                **more,
-            )
-            found.data = {each: [] for each in SHAPES[shape]}
-            made.append(found)
-            return found
-
-        outline, sides, icons = (
-            cut(shape, self.floor) for shape in ("outline", "edges", "icons")
-        )
-        whole = Patch(
-            x="x", y="y", fill_color=style.PROJECTED, fill_alpha=0.13, line_color=None
-        )
-        style.draw(p, outline, whole, style.MOVING)
-        edge = Segment(
-            x0="x0",
-            y0="y0",
-            x1="x1",
-            y1="y1",
-            line_color=style.SHADE,
-            line_width="width",
-            line_alpha="alpha",
-        )
-        style.draw(p, sides, edge, style.MOVING)
-        cell = Rect(
-            x="x",
-            y="y",
-            width="width",
-            height="width",
-            fill_color=style.SHADE,
-            fill_alpha="alpha",
-            line_color=style.SHADE,
-            line_width=0.5,
-            line_alpha=0.6,
-        )
-        style.draw(p, icons, cell, style.MOVING)
-        again = CustomJS(args={"sources": made}, code="sources.forEach(mhc.cut)")
-        for size in ("inner_width", "inner_height"):
-            p.js_on_change(size, again)
-        return p, cut
-
-    def _dragged(self, p: figure) -> None:
-        for event in (PanStart, Pan, PanEnd):
-            p.js_on_event(event, CustomJS(args={"figure": p}, code="mhc.pan_floor(cb_obj, figure)"))
-
 
 def _steps_of(projection: str) -> dict[str, Any]:
     """What the script needs to know of the steps of a way: how many make an iteration, and names."""
@@ -425,33 +416,27 @@ def _steps_of(projection: str) -> dict[str, Any]:
 
 
 _PLACE = ("x", "y")
+_NAMES = (*_PLACE, "text", "align", "weight", "x0", "y0", "x1", "y1", "colour")
 SHAPES: dict[str, tuple[str, ...]] = {
     "outline": _PLACE,
     "edges": ("x0", "y0", "x1", "y1", "width", "alpha"),
     "icons": (*_PLACE, "width", "alpha"),
-    "stems": ("x", "y0", "y1", "colour"),
-    "way": _PLACE,
+    "captions": (*_PLACE, "text"),
+    "said": ("said",),
     "whole": (*_PLACE, "what", "distance"),
+    "way": _PLACE,
+    "start": _PLACE,
     "limit": _PLACE,
+    "stems": ("x", "y0", "y1", "colour"),
     "marks": (
         *_PLACE,
-        "size",
-        "marker",
-        "colour",
-        "fill",
-        "alpha",
-        "width",
-        "name",
-        "label",
-        "distance",
-        "said",
-        "why",
+        *("size", "marker", "colour", "fill", "alpha"),
+        *("name", "label", "distance", "said", "off"),
     ),
-    "start": _PLACE,
-    "names": (*_PLACE, "text", "align", "weight", "x0", "y0", "x1", "y1", "colour"),
-    "composites": (*_PLACE, "depth", "left"),
-    "composite": (*_PLACE, "foot", "said"),
-    "composite_names": (*_PLACE, "text", "align", "weight", "x0", "y0", "x1", "y1", "colour"),
+    "names": _NAMES,
+    "composites": (*_PLACE, "depth", "distance"),
+    "composite": (*_PLACE, "foot"),
+    "composite_names": _NAMES,
 }
 """The columns that `static/polytope.js` fills, for each shape."""
 
@@ -459,12 +444,12 @@ SHAPES: dict[str, tuple[str, ...]] = {
 # ---- words -------------------------------------------------------------------------------------
 
 
-def legend() -> list[Entry]:
-    """What the pictures draw."""
-    return [
-        ("band", "all doubly stochastic matrices, a corner for each permutation"),
-        ("projected", "the way of the page’s projection, and its product"),
-    ]
+HOW = (
+    "On the floor are the matrices whose rows and columns sum to 1; <b>height</b> is how far the sums "
+    "are off. <b>●</b> in the set, <b>○</b> outside it, <b>△</b> beyond the picture, <b>◯</b> where "
+    "the iteration ends."
+)
+"""How to read the picture."""
 
 
 def note_of(whose: str) -> list[str]:

@@ -47,9 +47,10 @@ ODD = np.stack([_turned(k)[::-1] for k in range(SIZE)])
 CORNERS = np.concatenate([EVEN, ODD])
 """All six permutation matrices, (6, 3, 3)."""
 
-ANGLES = np.array([90, 210, 330, 270, 30, 150])
+ANGLES = np.array([105, 225, 345, 285, 45, 165])
 """Degrees at which the corners stand, each in the plane of its triangle.  The odd triangle stands
-on its head, so that the six are those of a hexagon where both are seen equally long."""
+on its head, so that the six are those of a hexagon where both are seen equally long; none stands
+right behind another."""
 
 
 def _basis() -> Floats:

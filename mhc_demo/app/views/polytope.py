@@ -18,7 +18,7 @@ from bokeh.plotting import figure
 from numpy.typing import NDArray
 from panel.custom import JSComponent
 
-from ...figures.polytope import PolytopeFigure, composite_columns, legend, note_of, shown
+from ...figures.polytope import HOW, PolytopeFigure, composite_columns, note_of, shown
 from ...numerics.birkhoff import SIZE, logits_at
 from ...numerics.mixing import sample_mixing
 from ...numerics.numbers import entry
@@ -30,14 +30,13 @@ from ..fields import typed
 from ..static import CSS
 from ..values import DIGITS, LARGEST_ENTRY, written
 from .base import NOT_PRINTED, TALL, UNLIMITED, View, html, note, paragraph, plots
-from .base import legend as legend_of
 from .sinkhorn import OwnNumbers, WrongCellError, matrix_of, rows_of
 
 if TYPE_CHECKING:
     from ..state import State as PageState
 
-POLYTOPE_PARAMETERS = ("turn",)
-"""The page's parameter of how the polytope is looked at."""
+POLYTOPE_PARAMETERS = ("turn", "walk")
+"""The page's parameters of how the polytope is looked at."""
 
 OF_MATRIX = ("init", "spread", "seed", "projection")
 """The parameters that the network of the picture depends on."""
@@ -48,6 +47,7 @@ class FloorControls(JSComponent):
     """The slider that turns the polytope, and the drag on it: see `static/polytope.js`."""
 
     value = param.Integer(doc="Degrees; Python hears of moves at most ten times a second.")
+    walk = param.Integer(doc="0 for one matrix, 1 for a network.")
     dragged = param.List(doc="[x, y]: where on the turned floor the logits are to start.")
 
     _esm = """
@@ -55,12 +55,14 @@ class FloorControls(JSComponent):
       const doc = view.model.document
       const host = document.createElement("div")
       el.append(host)
-      mhc.move(doc, "turn", model.value)
+      const follow = () => { mhc.move(doc, "turn", model.value); mhc.move(doc, "walk", model.walk) }
+      follow()
       const stop = mhc.floor_controls(host, doc, {
         tell: (value) => { model.value = value },
+        walk: (value) => { model.walk = value },
         drag: (x, y) => { model.dragged = [x, y] },
       })
-      model.on("value", () => mhc.move(doc, "turn", model.value))
+      for (const name of ["value", "walk"]) model.on(name, follow)
       model.on("remove", stop)
     }
     """
@@ -133,36 +135,42 @@ class PolytopeView(View):
         )
         self.controls = FloorControls(
             value=state.param.turn,
+            walk=int(state.walk),
             sizing_mode="stretch_width",
-            styles={"flex": "1 1 380px"},
             margin=(2, 14),
         )
         self.controls.param.watch(self._turned, "value")
+        self.controls.param.watch(self._walked, "walk")
+        state.param.watch(lambda event: setattr(self.controls, "walk", int(event.new)), "walk")
         self.controls.param.watch(self._dragged, "dragged")
         self.table = FloorTable(
             chosen=state.param.projection,
             sizing_mode="stretch_width",
-            styles={"flex": "1 1 330px", "min-width": "0", "display": "var(--mhc-more, block)"},
+            styles={"flex": "1 1 300px", "min-width": "0", "display": "var(--mhc-more, block)"},
             margin=0,
         )
         self.table.param.watch(self._chosen, "chosen")
-        self.own = OwnNumbers(sizing_mode="stretch_width", margin=0)
+        self.own = OwnNumbers(sizing_mode="stretch_width", styles={"flex": "1 1 400px"}, margin=0)
         self.own.param.watch(self._typed, "typed")
         self.own.param.watch(self._pasted, "pasted")
         self.own.param.watch(self._leave, "leave")
         self._fill_cells()
         state.param.watch(self._other_matrix, ["layer", "own"])
-        self.note, self.legend = note(), html(legend_of(legend()))
-        both = plots(*self.picture.figures)
-        both.styles = {**UNLIMITED, "flex": "4 1 640px", "min-width": "0"}
+        self.note, self.how = note(), note(HOW)
+        left = pn.Column(
+            self.how,
+            plots(self.picture.figure),
+            self.controls,
+            sizing_mode="stretch_width",
+            styles={**UNLIMITED, "flex": "4 1 640px", "min-width": "0"},
+            margin=0,
+        )
         wrapped = {"stylesheets": [":host { flex-wrap: wrap; align-items: flex-start; }"]}
         row = {"styles": UNLIMITED, "sizing_mode": "stretch_width", "margin": 0, **wrapped}
         return pn.Column(
-            self.legend,
-            pn.Row(both, self.table, **row),
-            pn.Row(self.controls, self.layer, **row),
+            pn.Row(left, self.table, **row),
             self.note,
-            self.own,
+            pn.Row(self.layer, self.own, **row),
             sizing_mode="stretch_width",
             margin=0,
         )
@@ -172,7 +180,7 @@ class PolytopeView(View):
         self._show()
 
     def figures(self) -> list[figure]:
-        return self.picture.figures
+        return [self.picture.figure]
 
     def recolour(self, dark: bool) -> None:
         self.picture.colour(dark)
@@ -231,6 +239,9 @@ class PolytopeView(View):
 
     def _turned(self, event: param.parameterized.Event) -> None:
         self.context.state.turn = min(max(event.new, 0), 90)
+
+    def _walked(self, event: param.parameterized.Event) -> None:
+        self.context.state.walk = event.new == 1
 
     def _chosen(self, event: param.parameterized.Event) -> None:
         state = self.context.state
