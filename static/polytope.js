@@ -9,7 +9,7 @@ Object.assign(mhc, (() => {
 
   const WIDE = 1.42; // half of the picture's width, in the floor's units
   const [BOTTOM, TOP] = [-0.98, 1.08];
-  const CELL = 7; // pixels of a cell of the small permutation matrices
+  const cell_of = ({half, pixel}) => (half > 240 * pixel ? 7 : 5); // pixels, of the small permutation matrices
   const START = "#9c6ade"; // style.THEORY, of what is no method's
   const TOUCHES = 0.005; // as in figures/polytope.py
 
@@ -99,33 +99,44 @@ Object.assign(mhc, (() => {
   const PERMUTATIONS = [[0, 1, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0], [0, 2, 1], [1, 0, 2]];
   function icon_places(points) {
     if (!points.length) return [];
-    const {pixel} = points[0].box;
+    const {box} = points[0];
+    const [{pixel}, cell] = [box, cell_of(box)];
     return points.filter(({x, y}) => Math.hypot(x, 2 * y) > 0.35).map(({i, x, y}) => {
       const far = Math.hypot(x, y);
-      const away = (14 + 2.2 * CELL) * pixel;
-      return {i, x: x + (away * x) / far, y: y + (away * y) / far, pixel};
+      const away = (14 + 2.2 * cell) * pixel;
+      return {i, x: x + (away * x) / far, y: y + (away * y) / far, pixel, cell, r: 1.5 * cell + 2};
     });
   }
   function icons(_, state, rule) {
-    const found = icon_places(floor_points(rule, state)).flatMap(({i, x, y, pixel}) =>
+    const found = icon_places(floor_points(rule, state)).flatMap(({i, x, y, pixel, cell}) =>
       PERMUTATIONS[i].flatMap((one, row) => [0, 1, 2].map((column) => ({
-        x: x + (column - 1) * CELL * pixel,
-        y: y + (1 - row) * CELL * pixel,
-        width: CELL * pixel,
+        x: x + (column - 1) * cell * pixel,
+        y: y + (1 - row) * cell * pixel,
+        width: cell * pixel,
         alpha: column === one ? 1 : 0,
       }))));
     return columns(["x", "y", "width", "alpha"], found);
   }
 
-  // What it is, below it: on a phone on two lines.
+  // What it is, below it, on a phone on two lines; and what height means, where there is room.
   const CAPTION = ["all doubly stochastic matrices,", "a corner for each permutation"];
+  const HEIGHT = ["↑ height: how far the", "sums are from 1"];
   function captions(_, state, rule) {
     const box = arrange(get(rule, "figure"));
-    if (!box) return {x: [], y: [], text: []};
-    const y = box.low + 36 * box.pixel;
-    return 2 * box.half / box.pixel > 480
-      ? {x: [0], y: [y], text: [CAPTION.join(" ")]}
-      : {x: [0, 0], y: [y, y - 17 * box.pixel], text: CAPTION};
+    if (!box) return columns(["x", "y", "text", "align"], []);
+    const {pixel, half, low, high} = box;
+    const line = 1.3 * type_size(get(rule, "figure"));
+    const wide = 2 * half > 480 * pixel;
+    const below = (wide ? [CAPTION.join(" ")] : CAPTION).map((text, k, all) =>
+      ({x: 0, y: low + (all.length - k) * line * pixel, text, align: "center"}));
+    const beside = (2 * half > 640 * pixel ? HEIGHT : []).map((text, k) =>
+      ({x: -half + 8 * pixel, y: high - (10 + k * line) * pixel, text, align: "left"}));
+    return columns(["x", "y", "text", "align"], [...below, ...beside]);
+  }
+
+  function type_size(figure) {
+    const glyph = figure.renderers.find(({glyph}) => glyph.type === "Text")?.glyph;
+    return parseFloat(glyph?.text_font_size.value) || 13;
   }
 
   // ---- names -------------------------------------------------------------------------------
@@ -135,9 +146,7 @@ Object.assign(mhc, (() => {
   /* Puts names beside their points where they cover nothing else, the first ones first; what finds
      no place is left out, for the table and the pointer tell it too. */
   function placed(wanted, taken, figure, box) {
-    const glyph = figure.renderers.find(({glyph}) => glyph.type === "Text")?.glyph;
-    const size = parseFloat(glyph?.text_font_size.value) || 13;
-    const pixel = box.pixel;
+    const [size, pixel] = [type_size(figure), box.pixel];
     const rects = taken.map(({x, y, r}) => [x - r * pixel, x + r * pixel, y - r * pixel, y + r * pixel]);
     const free = ([l, r, b, t]) => l > -box.half && r < box.half && b > box.low && t < box.high
       && rects.every(([x0, x1, y0, y1]) => r < x0 || l > x1 || t < y0 || b > y1);
@@ -231,7 +240,7 @@ Object.assign(mhc, (() => {
     const tag = get(rule, "table").tags[0];
     const halves = get(tag, "halves");
     const what = (i) => {
-      if (i === 0) return "exp(logits), scaled to a total of 3";
+      if (i === 0) return get(tag, "start") ? "exp(logits), scaled to a total of 3" : get(tag, "title");
       if (!halves.length) return get(tag, "title");
       return `${halves[(i - 1) % halves.length]} divided, iteration ${Math.ceil(i / halves.length)}`;
     };
@@ -241,12 +250,13 @@ Object.assign(mhc, (() => {
   }
 
   const of_matrix = (points, rule, state) => (state.walk ? [] : laid_out(points, rule, state));
-  const start = (points, state, rule) => columns(["x", "y"], of_matrix(points, rule, state).slice(0, 1));
+  const start = (points, state, rule) => columns(["x", "y", "foot"],
+    get(path_of(rule).tags[0], "start") ? of_matrix(points, rule, state).slice(0, 1) : []);
   const limit = (points, state, rule) => columns(["x", "y"], of_matrix(points, rule, state));
 
   function stems(points, state, rule) {
     if (state.walk) return columns(["x", "y0", "y1", "colour"], []);
-    const from = laid_out(all(path_of(rule)), rule, state).slice(0, 1).map((row) => ({...row, colour: START}));
+    const from = (get(path_of(rule).tags[0], "start") ? laid_out(all(path_of(rule)), rule, state) : []).slice(0, 1).map((row) => ({...row, colour: START}));
     const rows = [...from, ...mark_rows(points, state, rule)].filter(({beyond, foot, y}) => !beyond && y > foot);
     return columns(["x", "y0", "y1", "colour"], rows.map(({x, y, foot, colour}) => ({x, y0: foot, y1: y, colour})));
   }
@@ -260,15 +270,20 @@ Object.assign(mhc, (() => {
     const taken = [
       ...rows.map(({x, y, mine}) => ({x, y, r: mine ? 9 : 6})),
       ...path.map(({x, y}) => ({x, y, r: 4})),
-      ...path.slice(0, 1).map(({x, y}) => ({x, y, r: 10})),
+      ...path.slice(0, 1).flatMap(({x, y, foot}) => [{x, y, r: 8}, {x, y: foot, r: 10}]),
       ...ring.map(({x, y}) => ({x, y, r: 11})),
-      ...icon_places(floor_points(rule, state)).map(({x, y}) => ({x, y, r: 1.5 * CELL + 2})),
+      ...icon_places(floor_points(rule, state)),
     ];
     const order = [...rows].sort((p, q) => q.mine - p.mine);
+    const start = get(path_of(rule).tags[0], "start");
+    const drag = start && holders.get(get(rule, "figure").document)?.drag;
+    const ended = ring.filter((end) => !rows.some(({x, y}) => Math.hypot(x - end.x, y - end.y) < 12 * box.pixel));
     const wanted = [
-      ...path.slice(0, 1).map(({x, y}) => ({x, y, words: "exp(logits): drag it", colour: START, strong: true})),
+      ...(start ? path.slice(0, 1).map(({x, y}) => ({x, y, words: start, colour: START, strong: true})) : []),
+      ...(drag ? path.slice(0, 1).map(({x, foot}) => ({x, y: foot, words: "drag", colour: START, strong: true})) : []),
       ...order.map(({x, y, label, colour, mine, beyond, said}) =>
         ({x, y, words: beyond ? `${label}: ${said} away` : label, colour, strong: mine})),
+      ...ended.map(({x, y}) => ({x, y, words: "limit", colour: "#1a7fc4"})),
     ];
     return placed(wanted, taken, get(rule, "figure"), box);
   }
@@ -294,7 +309,7 @@ Object.assign(mhc, (() => {
     const [one, {x, y, box, beyond}] = [rows[0], rows.at(-1)];
     const taken = [
       ...rows.slice(-40).map((p) => ({...p, r: 4})), {x, y, r: 10}, {x: 0, y: 0, r: 5}, {...one, r: 5},
-      ...icon_places(floor_points(rule, state)).map((p) => ({...p, r: 1.5 * CELL + 2})),
+      ...icon_places(floor_points(rule, state)),
     ];
     const count = rows.length;
     const far = beyond ? `: ${said(from_middle(points, count - 1))} away` : "";
@@ -310,39 +325,34 @@ Object.assign(mhc, (() => {
 
   const pointed = new WeakMap(); // table of marks -> the projection that the reader points at
   const holders = new WeakMap(); // Bokeh document -> {turn(value), drag(x, y)}
-  const NEAR = 26; // pixels around the start that take hold of it
+  const NEAR = 24; // pixels around the start, or its foot, that take hold of it
+  const DEGREES = 45; // by which a drag over a unit of the floor turns it
   let held = null;
 
-  // A drag on the start moves the logits, any other sideways turns the floor.
+  // A drag on the start, or on its foot on the floor, moves the logits; any other sideways turns the
+  // floor.
   function pan_floor(event, figure) {
-    const holder = holders.get(figure.document);
+    const doc = figure.document;
+    const holder = holders.get(doc);
     if (!holder) return;
     if (event.event_name === "panstart") {
-      const from = figure.document.get_model_by_name("polytope-start");
+      const from = doc.get_model_by_name("polytope-start");
       const pixel = (figure.x_range.end - figure.x_range.start) / figure.inner_width;
-      const [x, y] = ["x", "y"].map((axis) => get(from.data, axis)[0]);
-      const near = holder.drag && x !== undefined
-        && Math.hypot(event.x - x, event.y - y) < NEAR * pixel;
-      held = {near, from, x: event.x, y: event.y, turn: state_of(figure.document).turn, foot: near && foot(from)};
+      const [x, y, low] = ["x", "y", "foot"].map((axis) => get(from.data, axis)[0]);
+      const near = [y, low].some((up) => Math.hypot(event.x - x, event.y - up) < NEAR * pixel);
+      held = {from, x: event.x, y: event.y, turn: state_of(doc).turn, at: holder.drag && near ? [x, low] : null};
       return;
     }
     if (!held) return;
     const [dx, dy] = [event.x - held.x, event.y - held.y];
-    if (held.near) {
-      const {look, at} = held.foot;
-      holder.drag(at[0] + dx, at[1] + dy / look.flat, event.event_name === "panend");
-    } else {
-      holder.turn(Math.round(Math.min(90, Math.max(0, held.turn + dx * 40))));
-    }
-    if (event.event_name === "panend") held = null;
-  }
-
-  // Where on the floor the start stands, before the floor is made flatter.
-  function foot(source) {
-    const rule = source.tags[0];
-    const look = looking(rule, state_of(source.document));
-    const points = all(get(rule, "table"));
-    return {look, at: [look.x(points, 0), look.foot(points, 0) / look.flat]};
+    const at_last = event.event_name === "panend";
+    if (held.at) {
+      const [x, low] = [held.at[0] + dx, held.at[1] + dy];
+      const {data} = held.from;
+      held.from.data = {x: [x], y: [get(data, "y")[0]], foot: [low]}; // the rest follows from Python
+      holder.drag(x, low / get(held.from.tags[0], "flat"), at_last);
+    } else holder.turn(Math.round(Math.min(90, Math.max(0, held.turn + dx * DEGREES))));
+    if (at_last) held = null;
   }
 
   // ---- controls and the table --------------------------------------------------------------
@@ -369,7 +379,7 @@ Object.assign(mhc, (() => {
     });
     const stop = mhc.range(slider, doc, {
       name: "turn", label: "Turn", start: 0, end: 90, tell, of_view: true,
-      marks: [[0, "even corners"], [45, "all six"], [90, "odd corners"]],
+      marks: [[0, "even"], [45, "all six"], [90, "odd"]],
     });
     const input = el.querySelector("input");
     take = (value) => {
@@ -393,6 +403,7 @@ Object.assign(mhc, (() => {
         } else timer ??= setTimeout(send, 60);
       }),
     });
+    mhc.refresh(doc, "turn"); // the start says whether it can be dragged
     return () => {
       clearTimeout(timer);
       holders.delete(doc);

@@ -35,15 +35,18 @@ from numpy.typing import NDArray
 
 from ..numerics.birkhoff import (
     CORNERS,
+    SIZE,
     Places,
     all_projected,
     distance_from_birkhoff,
+    edges,
     limit,
     path,
     places,
 )
+from ..numerics.mixing import sample_mixing
 from ..numerics.projections import PROJECTIONS
-from ..numerics.surface import MAX_DEPTH, MAX_ITERATIONS
+from ..numerics.surface import MAX_DEPTH, MAX_ITERATIONS, Experiment, member_matrices
 from . import style
 from .compare import STROKES
 from .contents import Column, Series, described
@@ -87,18 +90,18 @@ def place_columns(where: Places) -> Columns:
 
 
 def why_outside(matrices: NDArray[np.float64]) -> NDArray[np.int8]:
-    """What keeps matrices (..., 3, 3) out of the set: bits of ROWS, COLUMNS, NEGATIVE; 0 if nothing."""
+    """What keeps matrices (..., 3, 3) out of the set: bits of ROWS, COLUMNS, NEGATIVE."""
     found = np.zeros(matrices.shape[:-2], np.int8)
     for axis, bit in ((-1, ROWS), (-2, COLUMNS)):
         found |= (np.abs(matrices.sum(axis=axis) - 1).max(axis=-1) > CLOSE) * np.int8(bit)
     return found | (matrices.min(axis=(-2, -1)) < -CLOSE) * np.int8(NEGATIVE)
 
 
-def path_columns(path: NDArray[np.float64]) -> Columns:
+def path_columns(way: NDArray[np.float64]) -> Columns:
     """The table of a way: see `birkhoff.path`."""
     return {
-        **place_columns(places(path)),
-        "distance": distance_from_birkhoff(path).astype(np.float32),
+        **place_columns(places(way)),
+        "distance": distance_from_birkhoff(way).astype(np.float32),
     }
 
 
@@ -125,23 +128,62 @@ def floor_columns() -> Columns:
 
 
 def shown(
-    logits: NDArray[np.float64], unconstrained: NDArray[np.float64], projection: str
+    logits: NDArray[np.float64],
+    unconstrained: NDArray[np.float64],
+    projection: str,
+    iterations: int = MAX_ITERATIONS,
 ) -> dict[str, Any]:
-    """What the left picture shows of 3 x 3 logits; `unconstrained` is HC's matrix in their place."""
+    """What the picture shows of 3 x 3 logits; `unconstrained` is HC's matrix in their place."""
     given = logits if PROJECTIONS[projection].takes_logits else unconstrained
-    projected = all_projected(logits, unconstrained)
+    projected = all_projected(logits, unconstrained, iterations)
+    way = path(given, projection, max(1, iterations))
     return {
         "names": list(projected),
         "marks": mark_columns(projected),
-        "path": path_columns(path(given, projection)),
+        "path": path_columns(way),
         "limit": place_columns(places(limit(given, projection))),
     }
+
+
+class Network:
+    """The first network of an experiment, drawn with three streams: its logits, HC's matrices in
+    their place, both (depth, 3, 3), and its composites as `PolytopeFigure` takes them.
+
+    `drawn`: init, spread and seed.
+    """
+
+    def __init__(
+        self,
+        projection: str,
+        *,
+        depth: int = MAX_DEPTH,
+        iterations: int = MAX_ITERATIONS,
+        **drawn: Any,
+    ) -> None:
+        self.projection, self.iterations = projection, iterations
+        options = {"depth": depth, "streams": SIZE, "members": 1, **drawn}
+        self.logits = sample_mixing(**options, logits=True)[0]
+        self.unconstrained = sample_mixing(**options, logits=False)[0]
+        experiment = Experiment(streams=SIZE, members=1, projection=projection, **drawn)
+        counts = range(iterations + 1)
+        self.composites = {
+            "composites": composite_columns(
+                member_matrices(experiment, depth=depth, iterations=counts)
+            ),
+            "iterations": counts,
+            "depths": range(1, depth + 1),
+        }
+
+    def layer(self, k: int, own: NDArray[np.float64] | None = None) -> dict[str, Any]:
+        """What the picture shows of layer k, or of logits of the reader's own in its place."""
+        given = (self.logits[k - 1], self.unconstrained[k - 1]) if own is None else (own, own)
+        return {**shown(*given, self.projection, self.iterations), **self.composites}
 
 
 class PolytopeFigure:
     """The set as a floor, and on it one matrix under all projections, or a network's composites.
 
-    `given` is what `shown` returns, with the columns of the "composites".
+    `given` is what `Network.layer` returns.
     """
 
     def __init__(
@@ -161,7 +203,7 @@ class PolytopeFigure:
     def update(self, given: Mapping[str, Any], projection: str) -> None:
         """Follow other logits, or another projection."""
         names = list(given["names"])
-        iterations = range(MAX_ITERATIONS + 1)
+        iterations, depths = given["iterations"], given["depths"]
         label(self.path, [0], [0], len(given["path"]["a"]), along="", **_steps_of(projection))
         label(self.limit, [0], [0], len(given["limit"]["a"]), along="")
         label(
@@ -175,7 +217,7 @@ class PolytopeFigure:
             labels=[PROJECTIONS[name].label for name in names],
             colours=[STROKES[name].colour for name in names],
         )
-        label(self.composites, iterations, range(1, MAX_DEPTH + 1))
+        label(self.composites, iterations, depths)
         for source, name in (
             (self.path, "path"),
             (self.limit, "limit"),
@@ -283,7 +325,7 @@ class PolytopeFigure:
             x="x",
             y="y",
             text="text",
-            text_align="center",
+            text_align="align",
             text_baseline="top",
             text_font_size="13px",
             text_alpha=0.8,
@@ -328,15 +370,16 @@ class PolytopeFigure:
             line_alpha="alpha",
         )
         drawn = style.draw(p, marks, mark, style.MOVING)
+        begins = Scatter(x="x", y="y", size=11, fill_color=style.THEORY, line_color=None)
+        style.draw(p, start, begins, style.MOVING)
         handle = Scatter(
             x="x",
-            y="y",
-            size=18,
-            marker="circle_dot",
+            y="foot",
+            size=17,
             fill_color=style.THEORY,
-            fill_alpha=0.35,
+            fill_alpha=0.25,
             line_color=style.THEORY,
-            line_width=2.5,
+            line_width=2,
         )
         style.draw(p, start, handle, style.MOVING)
         self._names(p, names)
@@ -409,10 +452,15 @@ class PolytopeFigure:
 
 
 def _steps_of(projection: str) -> dict[str, Any]:
-    """What the script needs to know of the steps of a way: how many make an iteration, and names."""
+    """What the script needs to know of a way: where it starts, and the parts of an iteration."""
     chosen = PROJECTIONS[projection]
     halves = chosen.halves.names if chosen.iterative and chosen.halves else ()
-    return {"per_iteration": len(halves) or 1, "halves": list(halves), "title": chosen.label}
+    return {
+        "start": "exp(logits)" if chosen.takes_logits else "",
+        "per_iteration": len(halves) or 1,
+        "halves": list(halves),
+        "title": chosen.label,
+    }
 
 
 _PLACE = ("x", "y")
@@ -421,11 +469,11 @@ SHAPES: dict[str, tuple[str, ...]] = {
     "outline": _PLACE,
     "edges": ("x0", "y0", "x1", "y1", "width", "alpha"),
     "icons": (*_PLACE, "width", "alpha"),
-    "captions": (*_PLACE, "text"),
+    "captions": (*_PLACE, "text", "align"),
     "said": ("said",),
     "whole": (*_PLACE, "what", "distance"),
     "way": _PLACE,
-    "start": _PLACE,
+    "start": (*_PLACE, "foot"),
     "limit": _PLACE,
     "stems": ("x", "y0", "y1", "colour"),
     "marks": (
@@ -445,13 +493,48 @@ SHAPES: dict[str, tuple[str, ...]] = {
 
 
 HOW = (
-    "On the floor are the matrices whose rows and columns sum to 1; <b>height</b> is how far the sums "
-    "are off. <b>●</b> in the set, <b>○</b> outside it, <b>△</b> beyond the picture, <b>◯</b> where "
-    "the iteration ends."
+    "On the floor are the 3 × 3 matrices whose rows and columns sum to 1, and the blue area is "
+    "those of them that have no negative entry. <b>●</b> in the set, <b>○</b> outside it, <b>△</b> "
+    "beyond the picture."
 )
 """How to read the picture."""
 
 
 def note_of(whose: str) -> list[str]:
-    """The paragraphs below: what is drawn, by which map, and why it matters."""
-    return [f"{whose}."]
+    """The paragraphs below: what is drawn, why it matters, and by which map."""
+    arm = float(np.linalg.norm(places(CORNERS[0]).coordinates))
+    return [
+        f"{whose}. With n streams the set has (n − 1)² dimensions: 4 here, and 9 at n = 4. Four are "
+        "too many for a plane, so the picture is a shadow, and <b>Turn</b> goes around the set: "
+        "two points are the same only if no turn parts them.",
+        "<b>The corners.</b> Every doubly stochastic matrix is a weighted average of permutation "
+        f"matrices (Birkhoff 1946, von Neumann 1953): {len(CORNERS)} at n = 3, all {arm:.2f} from "
+        f"J/3, the matrix with 1/3 everywhere, and any two joined by one of {len(edges())} edges. "
+        "The three even permutations are a triangle with equal sides, the three odd ones another, "
+        "in a plane at right angles to the first; both have J/3 in the middle.",
+        "<b>Why depth does no harm inside.</b> The product of two such matrices is one again: its "
+        "sums stay 1 and its entries are not negative. So the product of any number of layers "
+        "stays inside, and it tends to J/3 where layers mix all streams: choose <b>A network</b> "
+        "and move the depth. It takes both: HC keeps neither the sums nor the signs, “exp only” "
+        "keeps the signs alone, and the products of both grow.",
+        "<b>The map.</b> Let e₁, e₂ be the coordinates of M − J/3 in the plane of the even "
+        "permutations and o₁, o₂ those in the other, along axes of length 1 at right angles. Then "
+        "x = cos(turn) e₁ + sin(turn) o₁ and y = cos(turn) e₂ + sin(turn) o₂: an orthogonal "
+        "projection, which may shorten distances but stretches none. The floor is seen at a slant: "
+        f"up the picture goes {FLAT} y + {UP} × height, and the height is the Frobenius distance to "
+        "the nearest matrix whose sums are 1. exp(logits) is scaled until its entries sum to 3, "
+        "like those of a doubly stochastic matrix, of which Sinkhorn’s first division takes no "
+        "notice. <b>Distance</b> is that to the nearest doubly stochastic matrix; <b>Off</b> says "
+        "whether row sums, column sums or signs keep a matrix out.",
+    ]
+
+
+def distances(given: Mapping[str, Any], iterations: int) -> str:
+    """A sentence with the distance of every projection after so many iterations."""
+    names = given["names"]
+    found = given["marks"]["distance"].reshape(-1, len(names))[iterations]
+    each = (
+        f"{PROJECTIONS[name].label} {'0' if far < TOUCHES else format(far, '.3g')}"
+        for name, far in zip(names, found, strict=True)
+    )
+    return f"Distance from the doubly stochastic matrices: {', '.join(each)}."

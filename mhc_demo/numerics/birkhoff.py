@@ -4,8 +4,8 @@ The doubly stochastic matrices are the convex hull of the permutation matrices (
 Neumann 1953), of dimension (n - 1)^2: 4 at n = 3, where a reader can still see it.  There the three
 even permutations I, P, P^2 are the corners of an equilateral triangle around J/3, the matrix with
 1/3 everywhere, the three odd ones those of another, and the planes of the two are orthogonal: an
-even and an odd permutation agree in exactly one place, so <p - J/3, q - J/3> = 1 - 1 = 0.  Hence the
-two coordinates in the one plane and the two in the other are those of a 4-dimensional space in
+even and an odd permutation agree in exactly one place, so <p - J/3, q - J/3> = 1 - 1 = 0.  Hence
+the two coordinates in the one plane and the two in the other are those of a 4-dimensional space in
 which the polytope lies: `BASIS`.
 
 Every 3 x 3 matrix has a place there, that of the nearest matrix whose rows and columns sum to 1,
@@ -59,7 +59,7 @@ def _basis() -> Floats:
     for corners, angles in ((EVEN, ANGLES[:3]), (ODD, ANGLES[3:])):
         arms = (corners - CENTRE).reshape(SIZE, -1)
         for along in (np.cos, np.sin):
-            # Corner k is sqrt(2) (cos a_k, sin a_k), and the squares of a row of cosines sum to 3/2.
+            # Corner k is sqrt(2) (cos a_k, sin a_k); the squares of a row of cosines sum to 3/2.
             found.append(along(np.radians(angles)) @ arms * np.sqrt(2) / 3)
     return np.stack(found)
 
@@ -131,12 +131,13 @@ def edges() -> list[tuple[int, int]]:
 @cache
 def _vertices_of_faces() -> list[frozenset[int]]:
     """Each face's corners.  A face is what is 0 in some entries, the corners are the permutations
-    that are 0 there."""
+    that are 0 there.
+    """
     found = set()
     for count in range(1, len(CORNERS) + 1):
         for chosen in combinations(range(len(CORNERS)), count):
             allowed = CORNERS[list(chosen)].max(axis=0)
-            found.add(frozenset(np.flatnonzero((CORNERS <= allowed).all(axis=(1, 2))).tolist()))
+            found.add(frozenset(np.flatnonzero((allowed >= CORNERS).all(axis=(1, 2))).tolist()))
     return sorted(found, key=sorted)
 
 
@@ -165,7 +166,8 @@ def _flat(matrices: Array) -> Floats:
 
 def of_total(matrices: Floats) -> Floats:
     """Matrices (..., 3, 3) times what makes their entries sum to 3, as those of a doubly stochastic
-    one do.  Sinkhorn's first step divides by the columns' sums, so it takes no notice."""
+    one do.  Sinkhorn's first step divides by the columns' sums, so it takes no notice.
+    """
     return matrices * (SIZE / matrices.sum(axis=(-2, -1), keepdims=True))
 
 
@@ -213,7 +215,7 @@ def start(logits: Array) -> Floats:
 def all_projected(
     logits: Array, unconstrained: Array, iterations: int = MAX_ITERATIONS
 ) -> dict[str, Floats]:
-    """What every projection makes of 3 x 3 logits, after 0, 1, ... iterations: (iterations + 1, 3, 3).
+    """What each projection makes of 3 x 3 logits after 0, 1, ... iterations: (counts, 3, 3).
 
     `unconstrained` is HC's matrix, which every one has at 0 iterations.  A projection that does not
     exist for these logits is left out.
@@ -271,11 +273,11 @@ def logits_at(logits: Array, turn: float, to: tuple[float, float]) -> Floats:
 
 
 NEAREST = 0.97
-"""How far towards the edge of what can be reached a point may be: at the edge logits are infinite."""
+"""How far towards the edge of what can be reached a point may be: there logits are infinite."""
 
 
 def _within(aim: Floats, corners: Floats) -> Floats:
-    """A point, or the last one on its way out from the middle that is well inside of the corners."""
+    """A point, or the last one on its way from the middle that is well inside of the corners."""
     least = NEAREST
     for k, j in combinations(range(len(corners)), 2):  # the sides of their hull
         side = corners[j] - corners[k]

@@ -18,18 +18,16 @@ from bokeh.plotting import figure
 from numpy.typing import NDArray
 from panel.custom import JSComponent
 
-from ...figures.polytope import HOW, PolytopeFigure, composite_columns, note_of, shown
+from ...figures.polytope import HOW, Network, PolytopeFigure, distances, note_of
 from ...numerics.birkhoff import SIZE, logits_at
-from ...numerics.mixing import sample_mixing
 from ...numerics.numbers import entry
 from ...numerics.projections import PROJECTIONS
-from ...numerics.surface import MAX_DEPTH, Experiment, member_matrices
 from .._panel import hold, prompt
 from ..computing import Key, Position
 from ..fields import typed
 from ..static import CSS
 from ..values import DIGITS, LARGEST_ENTRY, written
-from .base import NOT_PRINTED, TALL, UNLIMITED, View, html, note, paragraph, plots
+from .base import NOT_PRINTED, UNLIMITED, View, note, paragraph, plots
 from .sinkhorn import OwnNumbers, WrongCellError, matrix_of, rows_of
 
 if TYPE_CHECKING:
@@ -69,9 +67,6 @@ class FloorControls(JSComponent):
     _stylesheets: ClassVar = [CSS]
 
 
-
-
-
 class FloorTable(JSComponent):
     """Every projection with its distance from the set: see `mhc.floor_table`."""
 
@@ -88,18 +83,6 @@ class FloorTable(JSComponent):
     _stylesheets: ClassVar = [CSS]
 
 
-class Network:
-    """The first network of an experiment with three streams."""
-
-    def __init__(self, projection: str, **drawn: Any) -> None:
-        self.projection = projection
-        options = {"depth": MAX_DEPTH, "streams": SIZE, "members": 1, **drawn}
-        self.logits = sample_mixing(**options, logits=True)[0]
-        self.unconstrained = sample_mixing(**options, logits=False)[0]
-        experiment = Experiment(streams=SIZE, members=1, projection=projection, **drawn)
-        self.composites = composite_columns(member_matrices(experiment))
-
-
 @lru_cache(maxsize=32)
 def _network_of(key: Key) -> Network:
     return Network(**dict(key))
@@ -109,13 +92,21 @@ class PolytopeView(View):
     """The doubly stochastic matrices as a set, and the ways into it."""
 
     name = "polytope"
-    title = "The set itself"
+    title = "Birkhoff polytope"
     group = "Matrices"
     parameters = POLYTOPE_PARAMETERS
 
     @staticmethod
     def compute(key: Key, position: Position) -> Network:
         return _network_of(tuple(item for item in key if item[0] in OF_MATRIX))
+
+    @staticmethod
+    def told(state: PageState) -> str:
+        given = {name: getattr(state, name) for name in OF_MATRIX}
+        own = np.reshape(state.own, (SIZE, SIZE)) if len(state.own) == SIZE**2 else None
+        found = _network_of(tuple(given.items())).layer(state.layer, own)
+        said = distances(found, state.iterations)
+        return "".join(map(paragraph, (said, *note_of(_whose(state)))))
 
     @staticmethod
     def snippet(state: PageState) -> str:
@@ -125,10 +116,15 @@ class PolytopeView(View):
         state = self.context.state
         self.network = data
         self.layer = typed(
-            state, "layer", description="", width=140, margin=(12, 14, 4, 14), stylesheets=[NOT_PRINTED]
+            state,
+            "layer",
+            description="",
+            width=140,
+            margin=(12, 14, 4, 14),
+            stylesheets=[NOT_PRINTED],
         )
         self.picture = PolytopeFigure(
-            {**self._shown(), "composites": data.composites},
+            self._shown(),
             data.projection,
             state.position(),
             state.dark,
@@ -192,14 +188,7 @@ class PolytopeView(View):
     def describe(self) -> None:
         state = self.context.state
         self.layer.disabled = self._own() is not None
-        whose = (
-            "Your own numbers"
-            if self._own() is not None
-            else f"Layer {state.layer} of the first network, drawn with three streams"
-        )
-        size = math.isqrt(len(state.own))
-        other = "" if size in (0, SIZE) else f" (your own {size} × {size} numbers have no place here)"
-        self.note.object = "".join(map(paragraph, note_of(whose + other)))
+        self.note.object = "".join(map(paragraph, note_of(_whose(state))))
 
     # ---- the matrix --------------------------------------------------------------------------
 
@@ -212,14 +201,11 @@ class PolytopeView(View):
         return self.network.logits[self.context.state.layer - 1] if own is None else own
 
     def _shown(self) -> dict[str, Any]:
-        own = self._own()
-        hc = self.network.unconstrained[self.context.state.layer - 1]
-        return shown(self._logits(), hc if own is None else own, self.network.projection)
+        return self.network.layer(self.context.state.layer, self._own())
 
     def _show(self) -> None:
         with hold():
-            found = {**self._shown(), "composites": self.network.composites}
-            self.picture.update(found, self.network.projection)
+            self.picture.update(self._shown(), self.network.projection)
             self._fill_cells()
 
     def _other_matrix(self, *_: Any) -> None:
@@ -255,7 +241,7 @@ class PolytopeView(View):
         state = self.context.state
         found = logits_at(self._logits(), state.turn, tuple(to)).ravel()
         found = np.clip(found - found.mean(), -LARGEST_ENTRY, LARGEST_ENTRY)
-        state.own = [float(f"{x:.{DIGITS}g}") for x in found]
+        state.param.update(own=[float(f"{x:.{DIGITS}g}") for x in found])
 
     def _typed(self, event: param.parameterized.Event) -> None:
         self._take(event.new[1:2])
@@ -268,7 +254,9 @@ class PolytopeView(View):
         try:
             found = matrix_of(given[0] if given else None)
             if len(found) != SIZE**2:
-                raise WrongCellError("This picture is of matrices with three rows of three numbers.")
+                raise WrongCellError(
+                    "This picture is of matrices with three rows of three numbers."
+                )
         except WrongCellError as wrong:
             self.own.param.update(error=str(wrong), cell=wrong.cell)
             return
@@ -277,6 +265,14 @@ class PolytopeView(View):
 
     def _leave(self, *_: Any) -> None:
         self.context.state.param.update(own=[])
+
+
+def _whose(state: PageState) -> str:
+    size = math.isqrt(len(state.own))
+    if size == SIZE:
+        return "Your own numbers"
+    other = f" (your own {size} × {size} numbers have no place here)" if size else ""
+    return f"Layer {state.layer} of the first network, drawn with three streams{other}"
 
 
 def _given(state: PageState) -> str:
