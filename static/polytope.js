@@ -8,7 +8,7 @@ Object.assign(mhc, (() => {
   const {get, element, text, state_of, significant} = mhc;
 
   const WIDE = 1.42; // half of the picture's width, in the floor's units
-  const [BOTTOM, TOP] = [-0.98, 1.08];
+  const [BOTTOM, TOP] = [-0.88, 1.02];
   const cell_of = ({half, pixel}) => (half > 240 * pixel ? 7 : 5); // pixels, of the small permutation matrices
   const START = "#9c6ade"; // style.THEORY, of what is no method's
   const TOUCHES = 0.005; // as in figures/polytope.py
@@ -21,7 +21,7 @@ Object.assign(mhc, (() => {
     return {
       x: ({a, c}, i) => even * a[i] + odd * c[i],
       foot: ({b, d}, i) => flat * (even * b[i] + odd * d[i]),
-      up: ({h}, i) => up * h[i],
+      up: ({h}, i) => (up * h[i]) / (1 + h[i]),
       flat,
     };
   }
@@ -118,26 +118,24 @@ Object.assign(mhc, (() => {
     return columns(["x", "y", "width", "alpha"], found);
   }
 
-  // What it is, below it, on a phone on two lines; and what height means, where there is room.
-  const CAPTION = ["all doubly stochastic matrices,", "a corner for each permutation"];
+  // What it is, below it; and where there is room, what height means.
+  const CAPTION = ["all doubly stochastic matrices", "a corner for each permutation"];
   const HEIGHT = ["↑ height: how far the", "sums are from 1"];
+  const says_height = ({half, pixel}) => 2 * half > 640 * pixel;
   function captions(_, state, rule) {
     const box = arrange(get(rule, "figure"));
     if (!box) return columns(["x", "y", "text", "align"], []);
     const {pixel, half, low, high} = box;
     const line = 1.3 * type_size(get(rule, "figure"));
     const wide = 2 * half > 480 * pixel;
-    const below = (wide ? [CAPTION.join(" ")] : CAPTION).map((text, k, all) =>
-      ({x: 0, y: low + (all.length - k) * line * pixel, text, align: "center"}));
-    const beside = (2 * half > 640 * pixel ? HEIGHT : []).map((text, k) =>
+    const below = [{x: 0, y: low + line * pixel, text: wide ? CAPTION.join(", ") : CAPTION[0], align: "center"}];
+    const beside = (says_height(box) ? HEIGHT : []).map((text, k) =>
       ({x: -half + 8 * pixel, y: high - (10 + k * line) * pixel, text, align: "left"}));
     return columns(["x", "y", "text", "align"], [...below, ...beside]);
   }
 
-  function type_size(figure) {
-    const glyph = figure.renderers.find(({glyph}) => glyph.type === "Text")?.glyph;
-    return parseFloat(glyph?.text_font_size.value) || 13;
-  }
+  // Of the figure's type, as its axes have it: they hear of another size first.
+  const type_size = (figure) => (parseFloat(figure.left[0].major_label_text_font_size) || 12) + 1;
 
   // ---- names -------------------------------------------------------------------------------
 
@@ -148,6 +146,7 @@ Object.assign(mhc, (() => {
   function placed(wanted, taken, figure, box) {
     const [size, pixel] = [type_size(figure), box.pixel];
     const rects = taken.map(({x, y, r}) => [x - r * pixel, x + r * pixel, y - r * pixel, y + r * pixel]);
+    if (says_height(box)) rects.push([-box.half, -box.half + 12 * size * pixel, box.high - 4 * size * pixel, box.high]);
     const free = ([l, r, b, t]) => l > -box.half && r < box.half && b > box.low && t < box.high
       && rects.every(([x0, x1, y0, y1]) => r < x0 || l > x1 || t < y0 || b > y1);
     const found = [];

@@ -58,8 +58,8 @@ USUAL_TURN = 45
 FLAT = 0.47
 """What lies on the floor is drawn so much flatter, for it is seen at a slant."""
 
-UP = 1.6
-"""Units of the picture to a unit of height: enough to see a few hundredths."""
+UP = 1.8
+"""A height h is drawn as this times h / (1 + h): a few hundredths are seen, and 10 is not far."""
 
 TOUCHES = 0.005
 """A distance from the set that is less than a dot of the picture is wide."""
@@ -176,8 +176,11 @@ class Network:
 
     def layer(self, k: int, own: NDArray[np.float64] | None = None) -> dict[str, Any]:
         """What the picture shows of layer k, or of logits of the reader's own in its place."""
-        given = (self.logits[k - 1], self.unconstrained[k - 1]) if own is None else (own, own)
-        return {**shown(*given, self.projection, self.iterations), **self.composites}
+        logits, unconstrained = self.logits[k - 1], self.unconstrained[k - 1]
+        if own is not None:
+            logits = unconstrained = own
+        found = shown(logits, unconstrained, self.projection, self.iterations)
+        return {**found, **self.composites}
 
 
 class PolytopeFigure:
@@ -273,6 +276,7 @@ class PolytopeFigure:
         again = CustomJS(args={"sources": made}, code="sources.forEach(mhc.cut)")
         for size in ("inner_width", "inner_height"):
             p.js_on_change(size, again)
+        p.yaxis[0].js_on_change("major_label_text_font_size", again)
         for event in (PanStart, Pan, PanEnd):
             p.js_on_event(event, CustomJS(args={"figure": p}, code="mhc.pan_floor(cb_obj, figure)"))
         places_of = [Column("across", "x"), Column("up", "y")]
@@ -504,9 +508,9 @@ def note_of(whose: str) -> list[str]:
     """The paragraphs below: what is drawn, why it matters, and by which map."""
     arm = float(np.linalg.norm(places(CORNERS[0]).coordinates))
     return [
-        f"{whose}. With n streams the set has (n − 1)² dimensions: 4 here, and 9 at n = 4. Four are "
-        "too many for a plane, so the picture is a shadow, and <b>Turn</b> goes around the set: "
-        "two points are the same only if no turn parts them.",
+        f"{whose}. With n streams the set has (n − 1)² dimensions: 4 here, and 9 at n = 4. Four "
+        "are too many for a plane, so the picture is a shadow, and <b>Turn</b> goes around the "
+        "set: two points are the same only if no turn parts them.",
         "<b>The corners.</b> Every doubly stochastic matrix is a weighted average of permutation "
         f"matrices (Birkhoff 1946, von Neumann 1953): {len(CORNERS)} at n = 3, all {arm:.2f} from "
         f"J/3, the matrix with 1/3 everywhere, and any two joined by one of {len(edges())} edges. "
@@ -521,8 +525,8 @@ def note_of(whose: str) -> list[str]:
         "permutations and o₁, o₂ those in the other, along axes of length 1 at right angles. Then "
         "x = cos(turn) e₁ + sin(turn) o₁ and y = cos(turn) e₂ + sin(turn) o₂: an orthogonal "
         "projection, which may shorten distances but stretches none. The floor is seen at a slant: "
-        f"up the picture goes {FLAT} y + {UP} × height, and the height is the Frobenius distance to "
-        "the nearest matrix whose sums are 1. exp(logits) is scaled until its entries sum to 3, "
+        f"up the picture goes {FLAT} y + {UP} h / (1 + h), where the height h is the Frobenius "
+        "distance to the nearest matrix whose sums are 1. exp(logits) is scaled until its entries sum to 3, "
         "like those of a doubly stochastic matrix, of which Sinkhorn’s first division takes no "
         "notice. <b>Distance</b> is that to the nearest doubly stochastic matrix; <b>Off</b> says "
         "whether row sums, column sums or signs keep a matrix out.",
