@@ -197,7 +197,7 @@ Object.assign(mhc, (() => {
 
   const MARK = ["x", "y", "size", "marker", "colour", "fill", "alpha", "name", "label", "distance", "said", "off"];
   function marks(points, state, rule) {
-    const rows = mark_rows(points, state, rule).sort((p, q) => p.mine - q.mine); // the chosen on top
+    const rows = mark_rows(points, state, rule);
     const shown = pointed.get(get(rule, "table"));
     for (const row of rows) {
       if (shown ? row.name === shown : !state.walk) continue;

@@ -526,8 +526,8 @@ def note_of(whose: str) -> list[str]:
         "x = cos(turn) e₁ + sin(turn) o₁ and y = cos(turn) e₂ + sin(turn) o₂: an orthogonal "
         "projection, which may shorten distances but stretches none. The floor is seen at a slant: "
         f"up the picture goes {FLAT} y + {UP} h / (1 + h), where the height h is the Frobenius "
-        "distance to the nearest matrix whose sums are 1. exp(logits) is scaled until its entries sum to 3, "
-        "like those of a doubly stochastic matrix, of which Sinkhorn’s first division takes no "
+        "distance to the nearest matrix whose sums are 1. exp(logits) is scaled until its entries "
+        "sum to 3, like those of a doubly stochastic matrix, of which Sinkhorn’s first division takes no "
         "notice. <b>Distance</b> is that to the nearest doubly stochastic matrix; <b>Off</b> says "
         "whether row sums, column sums or signs keep a matrix out.",
     ]

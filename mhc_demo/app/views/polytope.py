@@ -25,7 +25,7 @@ from ...numerics.projections import PROJECTIONS
 from .._panel import hold, prompt
 from ..computing import Key, Position
 from ..fields import typed
-from ..static import CSS
+from ..static import CSS, FLOOR_CSS
 from ..values import DIGITS, LARGEST_ENTRY, written
 from .base import NOT_PRINTED, UNLIMITED, View, note, paragraph, plots
 from .sinkhorn import OwnNumbers, WrongCellError, matrix_of, rows_of
@@ -64,7 +64,7 @@ class FloorControls(JSComponent):
       model.on("remove", stop)
     }
     """
-    _stylesheets: ClassVar = [CSS]
+    _stylesheets: ClassVar = [CSS, FLOOR_CSS]
 
 
 class FloorTable(JSComponent):
@@ -80,7 +80,7 @@ class FloorTable(JSComponent):
       model.on("remove", stop)
     }
     """
-    _stylesheets: ClassVar = [CSS]
+    _stylesheets: ClassVar = [CSS, FLOOR_CSS]
 
 
 @lru_cache(maxsize=32)
