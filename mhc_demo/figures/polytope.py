@@ -527,9 +527,9 @@ def note_of(whose: str) -> list[str]:
         "projection, which may shorten distances but stretches none. The floor is seen at a slant: "
         f"up the picture goes {FLAT} y + {UP} h / (1 + h), where the height h is the Frobenius "
         "distance to the nearest matrix whose sums are 1. exp(logits) is scaled until its entries "
-        "sum to 3, like those of a doubly stochastic matrix, of which Sinkhorn’s first division takes no "
-        "notice. <b>Distance</b> is that to the nearest doubly stochastic matrix; <b>Off</b> says "
-        "whether row sums, column sums or signs keep a matrix out.",
+        "sum to 3, like those of a doubly stochastic matrix; Sinkhorn’s first division takes no "
+        "notice of that. <b>Distance</b> is that to the nearest doubly stochastic matrix; "
+        "<b>Off</b> says whether row sums, column sums or signs keep a matrix out.",
     ]
 
 

@@ -239,7 +239,7 @@ def _sinkhorn() -> dict[str, Shown]:
 
 @shown("polytope")
 def _polytope() -> dict[str, Shown]:
-    Z = mhc.sample_mixing(1, streams=3, logits=True)[0, 0]
+    Z = mhc.sample_mixing(1, streams=3, seed=42)[0, 0]
     each = {name: mhc.project(Z, name, ITERATIONS) for name in PROJECTIONS}
     far = distance_from_birkhoff(np.stack(list(each.values())))
     said = {name: f"{PROJECTIONS[name].label} {d:.3g}" for name, d in zip(each, far, strict=True)}
@@ -376,7 +376,7 @@ def columns_of(text: str) -> dict[str, dict[str, np.ndarray]]:
         found[series] = {
             heading: np.array([float(row[heading] or "nan") for row in own])
             for heading in own[0]
-            if heading not in ("series", "row", "column")
+            if heading not in ("series", "row", "column", "projection")
         }
     return found
 
