@@ -151,8 +151,8 @@ Object.assign(mhc, (() => {
       && rects.every(([x0, x1, y0, y1]) => r < x0 || l > x1 || t < y0 || b > y1);
     const found = [];
     for (const {x, y, words, colour, strong = false} of wanted) {
-      const [wide, high] = [words.length * size * (strong ? 0.58 : 0.54) * pixel, size * 1.15 * pixel];
-      search: for (const far of [11, 24, 40, 60, 84]) for (const [dx, dy] of AROUND) {
+      const [wide, high] = [words.length * size * (strong ? 0.65 : 0.6) * pixel, size * 1.15 * pixel];
+      search: for (const far of [11, 24, 40, 60]) for (const [dx, dy] of AROUND) {
         const [at, up] = [x + dx * far * pixel, y + dy * far * pixel];
         const left = dx > 0 ? at : dx < 0 ? at - wide : at - wide / 2;
         const rect = [left, left + wide, up - high / 2, up + high / 2];

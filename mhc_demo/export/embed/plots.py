@@ -470,6 +470,7 @@ class Polytope(Plot):
     view = "polytope"
     title = "Birkhoff polytope"
     group = "Matrices"
+    share = 2
 
     def build(self) -> None:
         request = self.request
@@ -480,7 +481,7 @@ class Polytope(Plot):
         given = network.layer(request.layer)
         self.picture = PolytopeFigure(given, experiment.projection, request.position)
         walk = {name: np.asarray(c, float) for name, c in given["composites"].items()}
-        self.pack(self.picture.composites, [walk], *PLAIN)
+        self.pack(self.picture.composites, [walk] * len(request.experiments), *PLAIN)
         self.figures = [self.picture.figure]
 
     def legend(self) -> list[words.Entry]:
@@ -488,7 +489,7 @@ class Polytope(Plot):
 
     def note(self, i: int) -> str:
         whose = f"Layer {self.request.layer} of the first network, drawn with three streams"
-        return "</p><p>".join((polytope.HOW, *polytope.note_of(whose)))
+        return "<br>".join((polytope.HOW, *polytope.note_of(whose)))
 
     def html(self) -> str:
         controls, rows = '<div class="turning"></div>', '<div class="rows"></div>'
