@@ -10,8 +10,6 @@ Object.assign(mhc, (() => {
   const WIDE = 1.42; // half of the picture's width, in the floor's units
   const [BOTTOM, TOP] = [-0.88, 1.02];
   const cell_of = ({half, pixel}) => (half > 240 * pixel ? 7 : 5); // pixels, of the small permutation matrices
-  const START = "#9c6ade"; // style.THEORY, of what is no method's
-  const TOUCHES = 0.005; // as in figures/polytope.py
 
   // Where a matrix is drawn, (a, b, c, d, h) -> (x, y): see `shadow` in numerics/birkhoff.py.
   function looking(rule, state) {
@@ -172,11 +170,12 @@ Object.assign(mhc, (() => {
 
   // ---- one matrix --------------------------------------------------------------------------
 
-  const said = (distance) =>
-    (distance < TOUCHES ? "0" : distance < 1e3 ? significant(distance, 3) : "over 1000");
+  // A distance so short that it cannot be seen counts as none.
+  const said = (distance, rule) =>
+    (distance < get(rule, "touches") ? "0" : distance < 1e3 ? significant(distance, 3) : "over 1000");
   const OFF = [[1, "rows"], [2, "columns"], [4, "signs"]];
-  const off = (bits, distance) =>
-    (distance < TOUCHES ? "nothing" : OFF.filter(([bit]) => bits & bit).map(([, words]) => words).join(", "));
+  const off = (bits, distance, rule) =>
+    (distance < get(rule, "touches") ? "nothing" : OFF.filter(([bit]) => bits & bit).map(([, words]) => words).join(", "));
 
   function mark_rows(points, state, rule) {
     const told = get(rule, "table").tags[0];
@@ -184,13 +183,13 @@ Object.assign(mhc, (() => {
     const chosen = get(told, "projection");
     return laid_out(points, rule, state).map((row) => {
       const {i, beyond} = row;
-      const on = points.distance[i] < TOUCHES;
+      const on = points.distance[i] < get(rule, "touches");
       const mine = names[i] === chosen;
       return {
         ...row, name: names[i], label: labels[i], colour: colours[i], mine,
         size: mine ? 15 : 10, alpha: 1, fill: on ? 1 : 0.001,
         marker: beyond ? "triangle" : "circle",
-        distance: points.distance[i], said: said(points.distance[i]), off: off(points.why[i], points.distance[i]),
+        distance: points.distance[i], said: said(points.distance[i], rule), off: off(points.why[i], points.distance[i], rule),
       };
     });
   }
@@ -213,7 +212,7 @@ Object.assign(mhc, (() => {
       const depths = get(get(rule, "composites").tags[0], "depths");
       const k = state.iterations * depths.length + state.depth - 1;
       const layers = `${state.depth} layer${state.depth === 1 ? "" : "s"}`;
-      return {said: [`The product of ${layers} is ${said(from_middle(table, k))} from J/3, the middle of the set.`]};
+      return {said: [`The product of ${layers} is ${said(from_middle(table, k), rule)} from J/3, the middle of the set.`]};
     }
     const each = mark_rows(points, state, rule).map(({label, said, off}) =>
       `${label} ${said}${off === "nothing" ? "" : ` (off: ${off})`}`);
@@ -255,7 +254,7 @@ Object.assign(mhc, (() => {
 
   function stems(points, state, rule) {
     if (state.walk) return columns(["x", "y0", "y1", "colour"], []);
-    const from = (get(path_of(rule).tags[0], "start") ? laid_out(all(path_of(rule)), rule, state) : []).slice(0, 1).map((row) => ({...row, colour: START}));
+    const from = (get(path_of(rule).tags[0], "start") ? laid_out(all(path_of(rule)), rule, state) : []).slice(0, 1).map((row) => ({...row, colour: get(rule, "begins")}));
     const rows = [...from, ...mark_rows(points, state, rule)].filter(({beyond, foot, y}) => !beyond && y > foot);
     return columns(["x", "y0", "y1", "colour"], rows.map(({x, y, foot, colour}) => ({x, y0: foot, y1: y, colour})));
   }
@@ -278,11 +277,11 @@ Object.assign(mhc, (() => {
     const drag = start && holders.get(get(rule, "figure").document)?.drag;
     const ended = ring.filter((end) => !rows.some(({x, y}) => Math.hypot(x - end.x, y - end.y) < 12 * box.pixel));
     const wanted = [
-      ...(start ? path.slice(0, 1).map(({x, y}) => ({x, y, words: start, colour: START, strong: true})) : []),
-      ...(drag ? path.slice(0, 1).map(({x, foot}) => ({x, y: foot, words: "drag", colour: START, strong: true})) : []),
+      ...(start ? path.slice(0, 1).map(({x, y}) => ({x, y, words: start, colour: get(rule, "begins"), strong: true})) : []),
+      ...(drag ? path.slice(0, 1).map(({x, foot}) => ({x, y: foot, words: "drag", colour: get(rule, "begins"), strong: true})) : []),
       ...order.map(({x, y, label, colour, mine, beyond, said}) =>
         ({x, y, words: beyond ? `${label}: ${said} away` : label, colour, strong: mine})),
-      ...ended.map(({x, y}) => ({x, y, words: "limit", colour: "#1a7fc4"})),
+      ...ended.map(({x, y}) => ({x, y, words: "limit", colour: get(rule, "ours")})),
     ];
     return placed(wanted, taken, get(rule, "figure"), box);
   }
@@ -311,11 +310,11 @@ Object.assign(mhc, (() => {
       ...icon_places(floor_points(rule, state)),
     ];
     const count = rows.length;
-    const far = beyond ? `: ${said(from_middle(points, count - 1))} away` : "";
+    const far = beyond ? `: ${said(from_middle(points, count - 1), rule)} away` : "";
     const wanted = [
-      {x, y, words: (count === 1 ? "Layer 1" : `Product of ${count} layers`) + far, colour: "#1a7fc4", strong: true},
-      {x: 0, y: 0, words: "J/3: all streams averaged", colour: "#868e96"},
-      ...(count > 1 && !one.beyond ? [{...one, words: "Layer 1", colour: "#1a7fc4"}] : []),
+      {x, y, words: (count === 1 ? "Layer 1" : `Product of ${count} layers`) + far, colour: get(rule, "ours"), strong: true},
+      {x: 0, y: 0, words: "J/3: all streams averaged", colour: get(rule, "quiet")},
+      ...(count > 1 && !one.beyond ? [{...one, words: "Layer 1", colour: get(rule, "ours")}] : []),
     ];
     return placed(wanted, taken, get(rule, "figure"), box);
   }
@@ -453,7 +452,7 @@ Object.assign(mhc, (() => {
         const {row, dot, words, distance, off} = lines.get(name);
         text(distance, get(data, "said")[i]);
         text(off, get(data, "off")[i]);
-        dot.setAttribute("fill-opacity", get(data, "distance")[i] < TOUCHES ? 1 : 0);
+        dot.setAttribute("fill-opacity", get(data, "off")[i] === "nothing" ? 1 : 0);
         row.classList.toggle("chosen", name === get(told, "projection"));
         if (choose) words.ariaPressed = String(name === get(told, "projection"));
       });

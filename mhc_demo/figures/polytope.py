@@ -67,6 +67,16 @@ TOUCHES = 0.005
 FAR = 1e6
 """Coordinates beyond this are drawn at the edge all the same."""
 
+LOOK = {
+    "flat": FLAT,
+    "up": UP,
+    "touches": TOUCHES,
+    "begins": style.THEORY,  # of what is no method's
+    "ours": style.PROJECTED,
+    "quiet": style.IDENTITY,
+}
+"""What `static/polytope.js` needs to know of the scale and the colours."""
+
 ROWS, COLUMNS, NEGATIVE = 1, 2, 4
 """What keeps a matrix out of the set, as bits."""
 
@@ -260,8 +270,7 @@ class PolytopeFigure:
                 figure=p,
                 floor=self.floor,
                 path=self.path,
-                flat=FLAT,
-                up=UP,
+                **LOOK,
                 reads=["turn", "walk"],
                 **options,
             )
