@@ -325,33 +325,60 @@ Object.assign(mhc, (() => {
   const holders = new WeakMap(); // Bokeh document -> {turn(value), drag(x, y)}
   const NEAR = 24; // pixels around the start, or its foot, that take hold of it
   const DEGREES = 45; // by which a drag over a unit of the floor turns it
-  let held = null;
+  const SIDEWAYS = 5; // pixels from which a finger is dragging, and not about to scroll
+  let held = null; // what is dragged, or may be
 
-  // A drag on the start, or on its foot on the floor, moves the logits; any other sideways turns the
-  // floor.
-  function pan_floor(event, figure) {
-    const doc = figure.document;
-    const holder = holders.get(doc);
-    if (!holder) return;
-    if (event.event_name === "panstart") {
-      const from = doc.get_model_by_name("polytope-start");
-      const pixel = (figure.x_range.end - figure.x_range.start) / figure.inner_width;
-      const [x, y, low] = ["x", "y", "foot"].map((axis) => get(from.data, axis)[0]);
-      const near = [y, low].some((up) => Math.hypot(event.x - x, event.y - up) < NEAR * pixel);
-      held = {from, x: event.x, y: event.y, turn: state_of(doc).turn, at: holder.drag && near ? [x, low] : null};
-      return;
-    }
-    if (!held) return;
-    const [dx, dy] = [event.x - held.x, event.y - held.y];
-    const at_last = event.event_name === "panend";
-    if (held.at) {
-      const [x, low] = [held.at[0] + dx, held.at[1] + dy];
-      const {data} = held.from;
-      held.from.data = {x: [x], y: [get(data, "y")[0]], foot: [low]}; // the rest follows from Python
-      holder.drag(x, low / get(held.from.tags[0], "flat"), at_last);
-    } else holder.turn(Math.round(Math.min(90, Math.max(0, held.turn + dx * DEGREES))));
-    if (at_last) held = null;
+  /* What an event points at, if it is inside of such a picture: its place, and whether that is the
+     start or its foot on the floor, which can be dragged.  Anywhere else a drag turns the floor. */
+  function aim(event, target = event.composedPath().find((node) => node.classList?.contains("bk-events"))) {
+    const view = target && mhc.view_of(target);
+    const holder = view?.model.name === "polytope" && holders.get(view.model.document);
+    if (!holder) return null;
+    const {left, top} = target.getBoundingClientRect();
+    const [sx, sy] = [event.clientX - left, event.clientY - top];
+    const {frame: {x_scale, y_scale}, model: {document: doc}} = view;
+    const from = doc.get_model_by_name("polytope-start");
+    const [x, y, low] = ["x", "y", "foot"].map((axis) => get(from.data, axis)[0]);
+    const near = holder.drag && [y, low].some((up) =>
+      Math.hypot(x_scale.compute(x) - sx, y_scale.compute(up) - sy) < NEAR);
+    return {target, holder, from, x: x_scale.invert(sx), y: y_scale.invert(sy), start: [event.clientX, event.clientY],
+            turn: state_of(doc).turn, at: near ? [x, low] : null, dragging: false};
   }
+
+  const unselectable = (event) => event.preventDefault();
+  function let_go(event) {
+    if (held?.dragging) follow(event, true);
+    held = null;
+    removeEventListener("selectstart", unselectable, true);
+  }
+
+  function follow(event, at_last = false) {
+    const now = aim(event, held.target);
+    if (!now) return;
+    const {at, from, holder} = held;
+    const [dx, dy] = [now.x - held.x, now.y - held.y];
+    if (!at) return holder.turn(Math.round(Math.min(90, Math.max(0, held.turn + dx * DEGREES))));
+    const [x, low] = [at[0] + dx, at[1] + dy];
+    from.data = {x: [x], y: [get(from.data, "y")[0]], foot: [low]}; // the rest follows from Python
+    holder.drag(x, low / get(from.tags[0], "flat"), at_last);
+  }
+
+  addEventListener("pointerdown", (event) => {
+    if (!event.isPrimary || event.button !== 0) return;
+    held = aim(event);
+    if (held) addEventListener("selectstart", unselectable, true);
+  }, true);
+  addEventListener("pointermove", (event) => {
+    if (held && event.isPrimary) {
+      const [dx, dy] = [event.clientX - held.start[0], event.clientY - held.start[1]];
+      held.dragging ||= event.pointerType === "mouse" ? Math.hypot(dx, dy) >= 2 : Math.abs(dx) >= SIDEWAYS;
+      if (held.dragging) follow(event);
+    }
+    const there = held ?? (event.pointerType === "mouse" ? aim(event) : null);
+    if (there) there.target.style.cursor = there.at ? "grab" : "ew-resize"; // after Bokeh, which sets its own
+  });
+  addEventListener("pointerup", let_go, true);
+  addEventListener("pointercancel", () => { held = null; }, true); // the page scrolls
 
   // ---- controls and the table --------------------------------------------------------------
 
@@ -469,5 +496,5 @@ Object.assign(mhc, (() => {
     composites, composite, composite_names,
   };
   for (const [name, shape] of Object.entries(shapes)) mhc.shapes[`polytope_${name}`] = shape;
-  return {pan_floor, floor_controls, floor_table};
+  return {floor_controls, floor_table};
 })());

@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from bokeh.events import Pan, PanEnd, PanStart
 from bokeh.models import (
     ColumnDataSource,
     CustomJS,
@@ -286,8 +285,6 @@ class PolytopeFigure:
         for size in ("inner_width", "inner_height"):
             p.js_on_change(size, again)
         p.yaxis[0].js_on_change("major_label_text_font_size", again)
-        for event in (PanStart, Pan, PanEnd):
-            p.js_on_event(event, CustomJS(args={"figure": p}, code="mhc.pan_floor(cb_obj, figure)"))
         places_of = [Column("across", "x"), Column("up", "y")]
         return described(
             p,
