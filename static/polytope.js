@@ -145,7 +145,8 @@ Object.assign(mhc, (() => {
     const [size, pixel] = [type_size(figure), box.pixel];
     const rects = taken.map(({x, y, r}) => [x - r * pixel, x + r * pixel, y - r * pixel, y + r * pixel]);
     if (says_height(box)) rects.push([-box.half, -box.half + 12 * size * pixel, box.high - 4 * size * pixel, box.high]);
-    const free = ([l, r, b, t]) => l > -box.half && r < box.half && b > box.low && t < box.high
+    const edge = box.half - 4 * pixel;
+    const free = ([l, r, b, t]) => l > -edge && r < edge && b > box.low && t < box.high
       && rects.every(([x0, x1, y0, y1]) => r < x0 || l > x1 || t < y0 || b > y1);
     const found = [];
     for (const {x, y, words, colour, strong = false} of wanted) {

@@ -524,9 +524,9 @@ def note_of(whose: str) -> list[str]:
         "in a plane at right angles to the first; both have J/3 in the middle.",
         "<b>Why depth does no harm inside.</b> The product of two such matrices is one again: its "
         "sums stay 1 and its entries are not negative. So the product of any number of layers "
-        "stays inside, and it tends to J/3 where layers mix all streams: choose <b>A network</b> "
-        "and move the depth. It takes both: HC keeps neither the sums nor the signs, “exp only” "
-        "keeps the signs alone, and the products of both grow.",
+        "stays inside, and it tends to J/3 where they keep mixing all streams: choose <b>A "
+        "network</b> and move the depth. It takes both, the sums and the signs: HC’s matrices keep "
+        "neither, and nothing bounds their products.",
         "<b>The map.</b> Let e₁, e₂ be the coordinates of M − J/3 in the plane of the even "
         "permutations and o₁, o₂ those in the other, along axes of length 1 at right angles. Then "
         "x = cos(turn) e₁ + sin(turn) o₁ and y = cos(turn) e₂ + sin(turn) o₂: an orthogonal "
