@@ -66,7 +66,7 @@ TOUCHES = 0.005
 FAR = 1e6
 """Coordinates beyond this are drawn at the edge all the same."""
 
-LOOK = {
+LOOK: dict[str, Any] = {
     "flat": FLAT,
     "up": UP,
     "touches": TOUCHES,
