@@ -15,7 +15,7 @@ from ..numerics.mixing import INITS
 from ..numerics.numbers import in_html, minus
 from ..numerics.projections import PROJECTIONS
 from ..numerics.signal import ENTERING
-from ..numerics.surface import Experiment, init_of
+from ..numerics.surface import MAX_DEPTH, Experiment, init_of
 from .mixing import STROKES
 from .signal import lane_height
 from .style import Stroke
@@ -177,6 +177,7 @@ def composite(experiment: Experiment) -> str:
     chosen = PROJECTIONS[experiment.projection]
     parts = (
         _growth(experiment),
+        _remark(experiment),
         f"<b>{chosen.title}</b>: {chosen.note}",
         holds(experiment.members),
     )
@@ -195,6 +196,12 @@ def drawn(experiment: Experiment) -> str:
         for name, parameter in init.parameters.items()
     ]
     return ", ".join([init.title, f"spread {experiment.spread:g}", *more])
+
+
+def _remark(experiment: Experiment) -> str:
+    return init_of(experiment).remark(
+        MAX_DEPTH, experiment.streams, experiment.spread, experiment.seed
+    )
 
 
 def _growth(experiment: Experiment) -> str:

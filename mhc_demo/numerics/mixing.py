@@ -16,7 +16,6 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from itertools import islice
 from types import ModuleType
 from typing import Any, ClassVar, NamedTuple, TypeAlias
 
@@ -24,8 +23,8 @@ import numpy as np
 from array_api_compat import array_namespace, device
 from numpy.typing import NDArray
 
-from ._arrays import Array, choice, real_number, whole_number
-from .projections import PAPER_ITERATIONS, sinkhorn_iterates
+from ._arrays import Array, batch_innermost, choice, real_number, scalar, whole_number
+from .projections import PAPER_ITERATIONS
 
 Floats: TypeAlias = NDArray[np.float64]
 
@@ -114,6 +113,10 @@ class Init:
     def growth(self, streams: int, spread: float) -> Growth | None:
         """By how much HC's composite grows per layer in the long run; None if unknown."""
         return None
+
+    def remark(self, depth: int, streams: int, spread: float, seed: int) -> str:
+        """A sentence for the reader on the first network of a seed; empty if there is none."""
+        return ""
 
 
 INITS: dict[str, Init] = {}
@@ -205,26 +208,53 @@ class Identity(Init):
 class EqualDrift(Identity):
     """As "identity", but mHC's matrices have moved as far from the identity as HC's.
 
-    HC is at I + spread * Z.  mHC's logits are ln((1 - a) I + a S), S the projection of Z, with the
-    a at which both matrices are equally far from I (Frobenius norm); but a is at most 1, because no
-    doubly stochastic matrix is further from I than sqrt(2n).  In "identity" the strong diagonal
-    hides most of the same noise, so that mHC's matrices hardly move.
+    HC is at I + spread * Z, and how far that is (Frobenius norm) is what the spread sets.  mHC's
+    logits are b I + Z, as "identity" has them, with the b of each layer at which its matrix, after
+    20 iterations, is equally far from I.  In "identity" the strong diagonal hides most of the same
+    noise, so that mHC's matrices hardly move.
+
+    Doubly stochastic matrices end: the b reaches down to where the diagonal has all but gone.
+    There every layer is at least n / sqrt(n - 1) from I, the distance of the uniform matrix without
+    its diagonal, and `FURTHEST` of it is how far a layer is taken whose HC is further away.
     """
 
     name = "equal-drift"
     title = "Identity + equal drift"
-    NOTHING = 1e-12
-    """What stands for an entry of 0, which has no logarithm."""
+    FURTHEST = 0.95
 
     def logits(self, noise: Array, spread: float) -> Array:
+        n = noise.shape[-1]
+        if spread == 0 or n == 1:  # one stream: 1, whatever its logit is
+            return _diagonal_like(noise, _STRONGEST)
         xp = array_namespace(noise)
-        identity = _diagonal_like(noise, 1.0)
-        iterates = sinkhorn_iterates(xp, noise)
-        doubly_stochastic = next(islice(iterates, PAPER_ITERATIONS - 1, None))
-        towards = doubly_stochastic - identity
-        share = spread * _length(xp, noise) / (_length(xp, towards) + self.NOTHING)
-        moved = identity + xp.clip(share, 0.0, 1.0) * towards
-        return xp.log(xp.clip(moved, self.NOTHING, None))
+        exact = xp.astype(noise, xp.float64)
+        distance = xp.clip(spread * _length(xp, exact), None, self.furthest(n))
+        flat = xp.reshape(batch_innermost(xp, exact), (-1, n, n))
+        diagonal = _diagonal_at(
+            xp.permute_dims(flat, (1, 2, 0)), xp.reshape(distance, (-1,))
+        )
+        diagonal = xp.reshape(diagonal, distance.shape)
+        return xp.astype(exact + diagonal * _diagonal_like(exact, 1.0), noise.dtype)
+
+    def furthest(self, streams: int) -> float:
+        """How far from the identity mHC's matrices are taken at most, Frobenius norm."""
+        return self.FURTHEST * _distance_without_diagonal(streams)
+
+    def remark(self, depth: int, streams: int, spread: float, seed: int) -> str:
+        if streams == 1:
+            return ""
+        limit = self.furthest(streams)
+        noise = self.noise(range(1), depth, streams, seed)
+        beyond = int(np.sum(spread * np.linalg.norm(noise, axis=(-2, -1)) > limit))
+        if not beyond:
+            return (
+                "HC’s matrices and mHC’s (after 20 iterations) are equally far from the identity, "
+                "layer by layer."
+            )
+        return (
+            f"In {beyond} of the first network’s {depth} layers HC’s matrix is further from the "
+            f"identity than mHC’s is taken: this stays at {limit:.2f} (Frobenius norm)."
+        )
 
 
 class Alike(Init):
@@ -281,6 +311,16 @@ class Shared(Gaussian):
     def growth(self, streams: int, spread: float) -> Growth | None:
         return super().growth(streams, spread) if self.shared == 0 else None
 
+    def remark(self, depth: int, streams: int, spread: float, seed: int) -> str:
+        if self.shared == 0:
+            return "The layers share nothing: they are independent."
+        if self.shared == 1:
+            return "All layers of a network are one matrix."
+        return (
+            "The layers are not independent: the same entry of any two has a correlation of "
+            f"{self.shared:g} over networks."
+        )
+
     def expected_log10_gain(
         self, depth: NDArray[np.integer], streams: int, spread: float
     ) -> Floats | None:
@@ -309,6 +349,88 @@ def chosen_init(name: str, **values: float) -> Init:
     Raises ValueError or TypeError that names the argument, the value and what is allowed.
     """
     return type(INITS[choice("init", name, INITS)])(**values)
+
+
+_STRONGEST = 32.0
+"""The diagonal logit at which a projected matrix is the identity to rounding."""
+
+
+def _distance_without_diagonal(n: int) -> float:
+    """The least Frobenius distance from I of a doubly stochastic matrix with a zero diagonal."""
+    return n / math.sqrt(n - 1)
+
+
+def _diagonal_at(noise: Array, distance: Array) -> Array:
+    """The b at which b I + noise, projected, is at that distance from I; (n, n, k), (k,) -> (k,).
+
+    The distance falls as b rises.  At first scaling and b approach their ends together; what that
+    finds is off because the projection ends after 20 iterations, and is corrected by the secant
+    rule within a bracket.  Each matrix is on its own: its b does not depend on the others.  A
+    distance is met to 1e-3 of itself, mostly far better.
+    """
+    xp = array_namespace(noise)
+    n = noise.shape[0]
+    weights = xp.exp(noise)
+    on = weights * xp.eye(n, dtype=noise.dtype, device=device(noise))[..., None]
+    off = weights - on
+    target = xp.log(distance)
+    # Of equal entries e^-b off the diagonal it is d = n sqrt(n - 1) / (e^b + n - 1).
+    flattening = xp.clip(1.0 - distance / _distance_without_diagonal(n), 0.05, 1.0)
+    b = _log_distance(xp, off / xp.sum(on, axis=0)) - target + xp.log(flattening)
+    rows = xp.ones_like(weights[:, :1, :])
+    for _ in range(_TOGETHER):
+        rows, columns = _scaled(xp, off + on * xp.exp(b), rows)
+        error = _log_distance(xp, off * rows * columns) - target
+        b = b + xp.clip(error / flattening, -_STEP, _STEP)
+    found, left = xp.zeros_like(b), xp.arange(b.shape[0], device=device(noise))
+    slope, low, high = -flattening, b - math.inf, b + math.inf
+    before = error_before = b
+    for step in range(_MOST_CORRECTIONS):
+        matrix, rows = off + on * xp.exp(b), xp.ones_like(off[:, :1, :])
+        for _ in range(PAPER_ITERATIONS):
+            rows, columns = _scaled(xp, matrix, rows)
+        error = _log_distance(xp, off * rows * columns) - target
+        low, high = xp.where(error > 0, b, low), xp.where(error > 0, high, b)
+        if step:
+            moved = xp.where(b == before, 1.0, b - before)
+            slope = xp.where(b == before, slope, (error - error_before) / moved)
+            slope = xp.clip(slope, -2.0, -0.02)
+        before, error_before = b, error
+        b = b - xp.clip(error / slope, -_STEP, _STEP)
+        outside = (b < low) | (b > high)  # then both ends are known
+        near = xp.abs(error) < (_NEAR if step else _NEAR_AT_FIRST)
+        b = xp.where(outside & ~near, 0.5 * (low + high), b)
+        found[left] = b
+        (others,) = xp.nonzero(~near)
+        if not others.shape[0]:
+            break
+        left, b, before, error_before, slope, low, high, target, off, on = (
+            xp.take(x, others, axis=-1)
+            for x in (left, b, before, error_before, slope, low, high, target, off, on)
+        )
+    return found
+
+
+_TOGETHER, _MOST_CORRECTIONS, _STEP = 6, 30, 2.0
+
+_NEAR_AT_FIRST = 1e-4
+_NEAR = 2e-3
+"""An error of ln of the distance after which one more step of the secant rule leaves its square."""
+
+
+def _scaled(xp: ModuleType, matrix: Array, rows: Array) -> tuple[Array, Array]:
+    """One iteration (columns, then rows) as factors of `matrix`, shape (n, n, k)."""
+    columns = 1.0 / xp.sum(matrix * rows, axis=0, keepdims=True)
+    return 1.0 / xp.sum(matrix * columns, axis=1, keepdims=True), columns
+
+
+def _log_distance(xp: ModuleType, off: Array) -> Array:
+    """ln of the distance from I of row-stochastic matrices, from what is off their diagonal.
+
+    (n, n, k) -> (k,).  So it is exact for small distances too, where 1 minus an entry is not.
+    """
+    lost = xp.sum(off, axis=1)
+    return 0.5 * xp.log(xp.sum(lost * lost, axis=0) + xp.sum(off * off, axis=(0, 1)))
 
 
 def _length(xp: ModuleType, matrices: Array) -> Array:
