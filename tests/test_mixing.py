@@ -244,7 +244,8 @@ def test_sharing_layers_leave_more_for_the_iterations_to_do():
 def test_every_init_keeps_shape_and_library_and_is_deterministic_at_spread_0(init):
     noise = sample_noise(3, 4, 2)
     for matrices in (init.mapping, init.logits):
-        assert matrices(noise, 1.0).shape == noise.shape
+        for some in (noise, noise[..., :1, :1]):
+            assert matrices(some, 1.0).shape == matrices(some, 0.0).shape == some.shape
         np.testing.assert_array_equal(matrices(noise, 0.0), matrices(-noise, 0.0))
         tensor = matrices(torch.from_numpy(noise).float(), 0.5)
         assert tensor.dtype == torch.float32

@@ -225,7 +225,7 @@ class EqualDrift(Identity):
     def logits(self, noise: Array, spread: float) -> Array:
         n = noise.shape[-1]
         if spread == 0 or n == 1:  # one stream: 1, whatever its logit is
-            return _diagonal_like(noise, _STRONGEST)
+            return 0.0 * noise + _diagonal_like(noise, _STRONGEST)
         xp = array_namespace(noise)
         exact = xp.astype(noise, xp.float64)
         distance = xp.clip(spread * _length(xp, exact), None, self.furthest(n))
