@@ -330,7 +330,9 @@ def test_the_exponent_of_drift_is_half_the_mean_log_of_a_non_central_chi_square(
     # A Poisson mixture of central ones, the mean logs of which are digamma functions.
     w = 1 / (2 * mpmath.mpf(spread) ** 2)
     mean = mpmath.nsum(
-        lambda k: mpmath.exp(-w) * w**k / mpmath.factorial(k) * mpmath.digamma(k + mpmath.mpf(n) / 2),
+        lambda k: (
+            mpmath.exp(-w) * w**k / mpmath.factorial(k) * mpmath.digamma(k + mpmath.mpf(n) / 2)
+        ),
         [0, mpmath.inf],
     )
     exact = (mpmath.log(2 * mpmath.mpf(spread) ** 2) + mean) / 2

@@ -21,10 +21,10 @@ from ..figures.sinkhorn import LAST_STEP
 from ..figures.slices import SLIDERS
 from ..lab.settings import PRESETS, Settings
 from ..numerics.devices import DEVICES
+from ..numerics.mixing import PARAMETERS
 from ..numerics.paper import TABLE_5
 from ..numerics.projections import PROJECTIONS
 from ..numerics.signal import ENTERING
-from ..numerics.mixing import PARAMETERS
 from ..numerics.surface import (
     EXPERIMENT_PARAMETERS,
     MAX_DEPTH,
@@ -208,8 +208,9 @@ class State(Experiment):
         """The whole state as a URL's query string, "?" included.
 
         Parameters of the story and of single views are left out while at their defaults, those of
-        other inits always, and the theme while nobody has chosen one.  Without `embedded`, it opens the whole page where this
-        one is in an iframe; if not `whole`, it says only what others are to see too.
+        other inits always, and the theme while nobody has chosen one.  Without `embedded`, it opens
+        the whole page where this one is in an iframe; if not `whole`, it says only what others are
+        to see too.
         """
         names = [n for n in URL_PARAMETERS if embedded or n not in EMBED_PARAMETERS]
         names = names if whole else list(PLACE_PARAMETERS)

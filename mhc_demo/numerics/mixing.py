@@ -17,13 +17,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
-from typing import Any, ClassVar, NamedTuple, TypeAlias
+from typing import ClassVar, NamedTuple, TypeAlias
 
 import numpy as np
 from array_api_compat import array_namespace, device
 from numpy.typing import NDArray
 
-from ._arrays import Array, batch_innermost, choice, real_number, scalar, whole_number
+from ._arrays import Array, batch_innermost, choice, real_number, whole_number
 from .projections import PAPER_ITERATIONS
 
 Floats: TypeAlias = NDArray[np.float64]
@@ -198,11 +198,11 @@ class Identity(Init):
         The mean is then off by less than 0.004 decades (by n; compared with 10^5 networks of n = 2
         to 16 at spreads 0.05 to 1).  The column sums of the composite have the same law.
         """
-        depth = np.asarray(depth, dtype=np.float64)
+        layers = np.asarray(depth, dtype=np.float64)
         if spread == 0:
-            return np.zeros(depth.shape)
-        largest = _mean_log_largest_after(depth, streams, spread)
-        return (depth * drift_exponent(streams, spread) + largest) / LN10
+            return np.zeros(layers.shape)
+        largest = _mean_log_largest_after(layers, streams, spread)
+        return (layers * drift_exponent(streams, spread) + largest) / LN10
 
 
 class EqualDrift(Identity):
@@ -230,9 +230,7 @@ class EqualDrift(Identity):
         exact = xp.astype(noise, xp.float64)
         distance = xp.clip(spread * _length(xp, exact), None, self.furthest(n))
         flat = xp.reshape(batch_innermost(xp, exact), (-1, n, n))
-        diagonal = _diagonal_at(
-            xp.permute_dims(flat, (1, 2, 0)), xp.reshape(distance, (-1,))
-        )
+        diagonal = _diagonal_at(xp.permute_dims(flat, (1, 2, 0)), xp.reshape(distance, (-1,)))
         diagonal = xp.reshape(diagonal, distance.shape)
         return xp.astype(exact + diagonal * _diagonal_like(exact, 1.0), noise.dtype)
 
@@ -425,7 +423,7 @@ def _scaled(xp: ModuleType, matrix: Array, rows: Array) -> tuple[Array, Array]:
 
 
 def _log_distance(xp: ModuleType, off: Array) -> Array:
-    """ln of the distance from I of row-stochastic matrices, from what is off their diagonal.
+    """The ln of the distance from I of row-stochastic matrices, from what is off their diagonal.
 
     (n, n, k) -> (k,).  So it is exact for small distances too, where 1 minus an entry is not.
     """
@@ -594,7 +592,7 @@ def _turning(streams: int, spread: float) -> float:
 
     a = (n E cos^2 - 1) / (n - 1), cos between a vector and its image; after `depth` layers a^depth
     is left.  By the same mixture as in `drift_exponent`, a = w integral_0^1 e^{-w s} (1 - s)^{n/2}
-    ds; by parts, 1 - a = n/2 integral_0^1 e^{-w s} (1 - s)^{n/2 - 1} ds, which is exact for a near 1.
+    ds; by parts, 1 - a = n/2 integral_0^1 e^{-w s} (1 - s)^{n/2 - 1} ds, exact for a near 1 too.
     """
     half, w = streams / 2, 0.5 / spread / spread
     lost = _from_0_to_1(lambda s, rest: np.exp(-w * s) * half * rest ** (half - 1))
@@ -617,7 +615,7 @@ def _mean_log_largest_after(depth: Floats, n: int, spread: float) -> Floats:
 
 @cache
 def _mean_log_largest_by_turning(n: int) -> tuple[Floats, Floats]:
-    """For one layer I + spread Z of growing spread: its `_turning`, and the mean that belongs to it.
+    """For one layer I + spread Z of growing spread: its `_turning`, and the mean that it gives.
 
     The row sums are 1 + spread sqrt(n) g_i, g_i independent: the mean of ln of the largest is an
     integral over the n-th power of their distribution, and the mean of ln of their length is known.

@@ -103,8 +103,7 @@ class Experiment(param.Parameterized):
         return {name: getattr(self, name) for name in determining(self.init)}
 
     def drawing(self) -> dict[str, Any]:
-        """The parameters that determine HC's matrices and the logits, as `sample_mixing` takes
-        them."""
+        """What determines HC's matrices and the logits, by the names of `sample_mixing`."""
         return {name: getattr(self, name) for name in drawn_by(self.init)}
 
 

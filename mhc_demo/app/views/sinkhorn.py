@@ -311,6 +311,7 @@ for step in steps["step"].values:
     print(step, here["name"].item(), f"10^{{here['power'].item():g}} times", rows, columns)
 """
 
+
 @lru_cache(maxsize=32)
 def _layers_of(key: Key) -> Layers:
     values = dict(key)
