@@ -22,7 +22,7 @@ from .curves import (
     gain_hover,
 )
 from .slices import Position, sliced
-from .words import THEORY
+from .words import MEAN_THEORY
 
 MARKERS = ["circle", "diamond"]
 """The dots of each direction, as the legend shows them."""
@@ -78,7 +78,7 @@ class CompositeFigure:
             moving = replace(network, level=style.MOVING)
             moving.draw(p, dots, dot, state, late=False)
         expected = Series(
-            THEORY,
+            MEAN_THEORY,
             self.theory,
             along,
             [log10("expected", "expected")],
