@@ -312,6 +312,7 @@ def test_layers_that_share_have_a_theory_where_it_is_exact():
         init = chosen_init("shared", shared=shared)
         assert init.expected_log10_gain(depth, 2, 2.0) is None
         assert init.growth(2, 2.0) is None
+        assert init.expected_log10_ratio(depth, 2, 2.0) is None
         one = init.expected_log10_gain(depth, 1, 2.0)
         np.testing.assert_array_equal(one, gaussian.expected_log10_gain(depth, 1, 2.0))
 
