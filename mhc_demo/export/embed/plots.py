@@ -439,8 +439,7 @@ class Sinkhorn(Plot):
             raise ValueError("plots: sinkhorn can be shown for one number of streams only")
         experiment = request.experiments[0]
         chosen = PROJECTIONS[experiment.projection]
-        drawn = {name: getattr(experiment, name) for name in ("streams", "init", "spread", "seed")}
-        layers = sample_mixing(request.layer, **drawn, logits=chosen.takes_logits)
+        layers = sample_mixing(request.layer, **experiment.drawing(), logits=chosen.takes_logits)
         self.steps = half_steps(layers[0, -1], chosen.name)
         position = {**request.position, "step": 0}
         self.figures = SinkhornFigure(self.steps, f"Layer {request.layer}", position).figures
