@@ -290,6 +290,13 @@ def test_small_drift_grows_by_the_law(n: int) -> None:
     assert (off < allowed).all()
 
 
+@pytest.mark.parametrize("n", [1, 2, 4, 8])
+def test_drift_of_any_size_grows_by_the_exponent(n: int) -> None:
+    drift = laws.measured_drift(mhc.Experiment(streams=n, members=64, seed=4))
+    # 14 spreads of the same noise: 4 standard errors of 8,192 independent layers.
+    assert (np.abs(drift["mean"] - drift["exact"]) < 4 * drift["error"]).all()
+
+
 def test_drift_is_measured_on_the_products_of_its_matrices() -> None:
     experiment = mhc.Experiment(streams=3, members=2, seed=6)
     drift = laws.measured_drift(experiment, [0.3], depth=25)

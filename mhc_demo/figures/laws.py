@@ -371,7 +371,7 @@ class RowsFigure:
 
 # ---- drift ---------------------------------------------------------------------------------------
 
-LAW_DASH = [7, 5]
+LAW_DASH, EXACT_DASH = [7, 5], [2, 4]
 
 
 class DriftFigure:
@@ -397,9 +397,13 @@ class DriftFigure:
         style.draw(p, self.source, band)
         law = Line(x="spread", y="law", line_color=style.THEORY, line_width=2.5, line_dash=LAW_DASH)
         style.draw(p, self.source, law).name = "law"
+        exact = Line(
+            x="spread", y="exact", line_color=style.THEORY, line_width=2.5, line_dash=EXACT_DASH
+        )
         line = Line(x="spread", y="median", line_color=style.HC, line_width=3)
         drawn = style.draw(p, self.source, line)
         drawn.name = "median"
+        style.draw(p, self.source, exact).name = "exact"  # the median lies on it
         p.add_tools(
             HoverTool(
                 renderers=[drawn],
@@ -407,6 +411,7 @@ class DriftFigure:
                     ("σ", "@spread{0.000}"),
                     ("median", "@median{0.0000}"),
                     ("5–95 %", "@q05{0.0000} … @q95{0.0000}"),
+                    ("exact", "@exact{0.0000}"),
                     ("law", "@law{0.0000}"),
                 ],
                 mode="vline",
@@ -430,6 +435,14 @@ class DriftFigure:
                 colour=style.HC,
             ),
             Series(
+                "exact exponent",
+                self.source,
+                sigma,
+                [Column("nats per layer", "exact")],
+                colour=style.THEORY,
+                dash=EXACT_DASH,
+            ),
+            Series(
                 "(n − 2) σ² / 2",
                 self.source,
                 sigma,
@@ -443,7 +456,7 @@ class DriftFigure:
 
     def update(self, drift: xr.Dataset) -> None:
         """Follow other noise, or another number of streams."""
-        names = ("median", "q05", "q95", "law")
+        names = ("median", "q05", "q95", "exact", "law")
         self.source.data = {name: drift[name].values for name in ("spread", *names)}
         high = max(float(drift["q95"].max()), 0.1)
         low = min(float(drift["q05"].min()), 0.0)

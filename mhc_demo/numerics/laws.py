@@ -22,7 +22,7 @@ from ._arrays import Array, batch_innermost, square_matrices, whole_number
 from .comparison import _with
 from .gains import DIRECTIONS, LOG10_2, Composite, compose, log10, log10_gain
 from .metrics import METRICS
-from .mixing import nonnegative, sample_noise
+from .mixing import drift_exponent, nonnegative, sample_noise
 from .projections import sinkhorn_iterates
 from .signal import ENTERING
 from .surface import MAX_DEPTH, MAX_ITERATIONS, Experiment, Floats, _check, _layers_of
@@ -348,10 +348,11 @@ def measured_drift(
     independent, and their mean is the exponent of the product.
 
     Variables, each (spread): `median`, `q05`, `q95` over networks; `mean` over all of them, with
-    its standard `error`; `law`, (n - 2) sigma^2 / 2, to which the exponent tends for small sigma.
+    its standard `error`; `exact`, the exponent (`drift_exponent`), and `law`, to which that tends
+    for small sigma, (n - 2) sigma^2 / 2.
 
     >>> drift = measured_drift(Experiment(streams=4, members=8), [0.2])
-    >>> bool(abs(drift["mean"] - drift["law"]) < 4 * drift["error"])
+    >>> bool(abs(drift["mean"] - drift["exact"]) < 4 * drift["error"])
     True
 
     Raises ValueError or TypeError for depth < 1, no spreads, and a spread that is not finite and at
@@ -380,6 +381,7 @@ def measured_drift(
         "q95": high,
         "mean": flat.mean(axis=-1),
         "error": flat.std(axis=-1) / math.sqrt(flat.shape[-1]),
+        "exact": np.array([drift_exponent(n, each) for each in sigma.ravel()]),
         "law": (n - 2) * sigma[:, 0, 0] ** 2 / 2,
     }
     return xr.Dataset(

@@ -23,6 +23,7 @@ from mhc_demo.figures import mixing, phase
 from mhc_demo.figures.figure8 import figure8_csv
 from mhc_demo.figures.histogram import BINS
 from mhc_demo.numerics import laws
+from mhc_demo.numerics.birkhoff import distance_from_birkhoff
 from mhc_demo.numerics.metrics import METRICS
 from mhc_demo.numerics.paper import figure8
 from mhc_demo.numerics.projections import PROJECTIONS
@@ -149,7 +150,7 @@ def _composite() -> dict[str, Shown]:
     }
     return {
         "Composite Amax gain against depth": curves(
-            {**against_depth, "theory of HC (exact mean)": theory}, DEPTH
+            {**against_depth, "theory of HC (mean)": theory}, DEPTH
         ),
         "Composite Amax gain against iterations": curves(against_iterations, ITERATIONS),
     }
@@ -238,6 +239,22 @@ def _sinkhorn() -> dict[str, Shown]:
     }
 
 
+@shown("polytope")
+def _polytope() -> dict[str, Shown]:
+    Z = mhc.sample_mixing(1, streams=3, seed=42)[0, 0]
+    each = {name: mhc.project(Z, name, ITERATIONS) for name in PROJECTIONS}
+    far = distance_from_birkhoff(np.stack(list(each.values())))
+    said = {name: f"{PROJECTIONS[name].label} {d:.3g}" for name, d in zip(each, far, strict=True)}
+    return {
+        "The doubly stochastic 3 × 3 matrices": Shown(
+            {"projection": {"distance from the set": far}},
+            f"Distances from the set: {said['sinkhorn']} (off: columns); ",
+            f"; {said['none']} (off: rows, columns, signs)",
+            f"; {PROJECTIONS['mhc-lite'].label} 0; ",
+        )
+    }
+
+
 @shown("mixing")
 def _mixing() -> dict[str, Shown]:
     surface = mhc.mixing_surface(experiment(), metrics=mixing.DRAWN)
@@ -299,7 +316,9 @@ def _why() -> dict[str, Shown]:
     drift, rows = laws.measured_drift(experiment()), laws.rows_only_laws(experiment())
     growth = {"σ": drift["spread"], "nats per layer": drift["median"]}
     growth |= {f"{q} % quantile": drift[name] for q, name in ((5, "q05"), (95, "q95"))}
-    law = {"σ": drift["spread"], "nats per layer": drift["law"]}
+    law, exact = (
+        {"σ": drift["spread"], "nats per layer": drift[name]} for name in ("law", "exact")
+    )
     limit = f"Sinkhorn’s pace and what survives of a difference, against s₂², layers 1 to {DEPTH}"
     shown = {
         limit: curves(dots, DEPTH, written),
@@ -308,7 +327,7 @@ def _why() -> dict[str, Shown]:
             {**norms, "HC, ‖A‖₂": of("HC", "two")}, DEPTH
         ),
         "Growth of HC per layer against its drift from the identity": Shown(
-            {"HC at I + σZ, median": growth, "(n − 2) σ² / 2": law},
+            {"HC at I + σZ, median": growth, "exact exponent": exact, "(n − 2) σ² / 2": law},
             f"(n − 2) σ² / 2: {written(float(drift['law'][0]))}",
             where="128 layers, HC at I + σZ",
         ),
@@ -437,7 +456,7 @@ def columns_of(text: str) -> dict[str, dict[str, np.ndarray]]:
         found[series] = {
             heading: np.array([float(row[heading] or "nan") for row in own])
             for heading in own[0]
-            if heading not in ("series", "row", "column")
+            if heading not in ("series", "row", "column", "projection")
         }
     return found
 

@@ -21,6 +21,7 @@ from . import matrices
 from . import sinkhorn
 from . import mixing
 from . import laws
+from . import polytope
 from . import compare
 from . import phase
 from . import cost
@@ -61,6 +62,7 @@ __all__ = [
     "mixing",
     "my_model",
     "phase",
+    "polytope",
     "signal",
     "sinkhorn",
 ]

@@ -313,6 +313,7 @@ def legends(projection: str, projected: bool) -> dict[str, list[words.Entry]]:
         "drift": [
             ("hc", "HC at I + σZ, measured"),
             ("band", "5–95 % of networks"),
+            (style.Stroke(style.THEORY, (2, 4)), "exact exponent"),
             (style.Stroke(style.THEORY, (7, 5)), "(n − 2) σ² / 2"),
         ],
         "rows": [
@@ -398,13 +399,13 @@ def _kinds_words(kinds: laws.Kinds, after: str) -> str:
 
 def _drift_words(drift: xr.Dataset, depth: int) -> str:
     here = drift.sel(spread=TOLD, method="nearest")
-    mean, law, off = (float(here[name]) for name in ("mean", "law", "error"))
-    most = math.exp(depth * law)
+    mean, exact, law, off = (float(here[name]) for name in ("mean", "exact", "law", "error"))
+    most = math.exp(depth * exact)
     return (
         f"At σ = {float(here['spread']):g} and n = {drift.attrs['streams']} the mean is "
-        f"<b>{minus(f'{mean:.3f}')}</b> ± {off:.3f} nats per layer, the law "
-        f"{minus(f'{law:.3f}')}: × {in_html(math.log10(most))} over {depth} "
-        f"layer{'s' * (depth != 1)}."
+        f"<b>{minus(f'{mean:.3f}')}</b> ± {off:.3f} nats per layer, the exponent "
+        f"{minus(f'{exact:.3f}')}, the law {minus(f'{law:.3f}')}; the exponent makes "
+        f"× {in_html(math.log10(most))} of {depth} layer{'s' * (depth != 1)}."
     )
 
 
