@@ -404,8 +404,8 @@ def _drift_words(drift: xr.Dataset, depth: int) -> str:
     return (
         f"At σ = {float(here['spread']):g} and n = {drift.attrs['streams']} the mean is "
         f"<b>{minus(f'{mean:.3f}')}</b> ± {off:.3f} nats per layer, the exponent "
-        f"{minus(f'{exact:.3f}')}, the law {minus(f'{law:.3f}')}; the exponent makes "
-        f"× {in_html(math.log10(most))} of {depth} layer{'s' * (depth != 1)}."
+        f"{minus(f'{exact:.3f}')}, the law {minus(f'{law:.3f}')}. Over {depth} "
+        f"layer{'s' * (depth != 1)} the exponent makes a factor of {in_html(math.log10(most))}."
     )
 
 
