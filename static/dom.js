@@ -18,6 +18,20 @@ Object.assign(mhc, (() => {
     return () => target.removeEventListener(type, listener);
   };
 
+  // Documents that wait out of sight for their turn (lecture.js): nobody else sees them or their plots.
+  const waiting = new WeakSet();
+  function hold(doc) {
+    waiting.add(doc);
+    if (Bokeh.documents.includes(doc)) Bokeh.documents.splice(Bokeh.documents.indexOf(doc), 1);
+  }
+  function release(doc) {
+    if (waiting.delete(doc)) Bokeh.documents.push(doc);
+  }
+
+  // The views of all other figures.
+  const figures = () => [...Bokeh.index.query(({model}) =>
+    model.type === "Figure" && !waiting.has(model.document))];
+
   // Tells the page around an iframe, whichever that is, how high our content is: it cannot look.
   function tell_height(content) {
     const tell = () => {
@@ -47,9 +61,8 @@ Object.assign(mhc, (() => {
     root.classList.toggle("mhc-dark", dark);
     root.style.setProperty("--mhc-print-width", `${width}px`);
     root.style.setProperty("--mhc-print-zoom", Math.min(1, PAPER / width));
-    const figures = [...Bokeh.index.query(({model, el}) =>
-      model.type === "Figure" && el.checkVisibility())];
-    const places = figures.map(({parent, el}) => parent?.el ?? el.parentElement);
+    const seen = figures().filter(({el}) => el.checkVisibility());
+    const places = seen.map(({parent, el}) => parent?.el ?? el.parentElement);
     const heights = places.map((el) => [el.style, el.style.height, el.offsetHeight]);
     for (const [style,, height] of heights) style.height = `${height}px`;
     return () => { for (const [style, before] of heights) style.height = before; };
@@ -69,5 +82,5 @@ Object.assign(mhc, (() => {
     }
   }
 
-  return {element, text, on, tell_height, prepare_paper, copy};
+  return {element, text, on, hold, release, figures, tell_height, prepare_paper, copy};
 })());
