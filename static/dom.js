@@ -28,6 +28,13 @@ Object.assign(mhc, (() => {
     if (waiting.delete(doc)) Bokeh.documents.push(doc);
   }
 
+  // Ends a document.  Of its views Bokeh keeps the one that shows notifications, and all that hangs on it.
+  function discard(doc) {
+    doc.clear();
+    doc.views_manager?.clear();
+    hold(doc);
+  }
+
   // The views of all other figures.
   const figures = () => [...Bokeh.index.query(({model}) =>
     model.type === "Figure" && !waiting.has(model.document))];
@@ -82,5 +89,5 @@ Object.assign(mhc, (() => {
     }
   }
 
-  return {element, text, on, hold, release, figures, tell_height, prepare_paper, copy};
+  return {element, text, on, hold, release, discard, figures, tell_height, prepare_paper, copy};
 })());

@@ -49,6 +49,30 @@ mhc.embed = (() => {
 
   const rule_of = (model) => (model.tags.length === 1 ? model.tags[0] : null);
 
+  /* Every figure of Bokeh listens to how a page is pinched, and never stops (seen in 3.9): what has left
+     the page would be kept, canvases and all. */
+  function forgetful() {
+    const view = Bokeh.Models.get("Figure").prototype.default_view.prototype;
+    if (!window.visualViewport || Object.hasOwn(view, "connect_signals")) return;
+    const {connect_signals, remove} = view;
+    const heard = new WeakMap();
+    view.connect_signals = function () {
+      visualViewport.addEventListener = (type, listener) => {
+        EventTarget.prototype.addEventListener.call(visualViewport, type, listener);
+        heard.set(this, () => visualViewport.removeEventListener(type, listener));
+      };
+      try {
+        connect_signals.call(this);
+      } finally {
+        delete visualViewport.addEventListener;
+      }
+    };
+    view.remove = function () {
+      heard.get(this)?.();
+      remove.call(this);
+    };
+  }
+
   const painted = () => new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
 
   /* Draws `data` into the elements that Python has written into `root`, with the sliders at `position`.
@@ -56,6 +80,7 @@ mhc.embed = (() => {
      number so far.  By default the first plot is painted before the others are built. */
   async function start(host, data, root = host.shadowRoot, position = {},
     pause = (drawn, plots) => plots === 1 && painted()) {
+    forgetful();
     const find = (selector) => [...root.querySelectorAll(selector)];
     const doc = Bokeh.require("document").Document.from_json(data.doc);
     let shown = data.variants[data.first];

@@ -110,8 +110,7 @@ mhc.lecture = (host, {scenes, way, parts, columns}, later = null) => {
     if (!drawn) return;
     mhc.halt(drawn.doc);
     drawn.stop();
-    drawn.doc.clear();
-    mhc.hold(drawn.doc);
+    mhc.discard(drawn.doc);
   }
 
   // ---- the wings ----------------------------------------------------------------------------
