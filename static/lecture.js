@@ -59,6 +59,7 @@ mhc.lecture = (host, {scenes, way, parts, columns}, later = null) => {
       touched: false, // then it no longer is as it begins
       hurry() {},
     };
+    el.ariaBusy = "true";
     for (const type of TOUCHES)
       el.addEventListener(type, () => { sheet.touched = true; }, {passive: true});
     sheet.ready = draw(sheet);
@@ -77,6 +78,7 @@ mhc.lecture = (host, {scenes, way, parts, columns}, later = null) => {
         for (const [slider, value] of Object.entries(guess.then)) mhc.move(doc, slider, value);
       go_on(sheet);
       sheet.complete = true;
+      sheet.el.ariaBusy = null;
     } catch (error) {
       if (!sheet.closed) throw error;
       strike(sheet);
