@@ -170,12 +170,12 @@ def test_the_next_scene_waits_as_it_will_be(tab: Explorer, folder: Path) -> None
     )
     assert ink == article
     # A scene that somebody has moved something in begins again; one that nobody touched has waited.
-    tab.slider("Depth (layers)").press("End")
-    expect(tab.slider("Depth (layers)")).to_have_value("128")
+    tab.slider("Sinkhorn iterations").press("End")
+    expect(tab.slider("Sinkhorn iterations")).to_have_value("30")
     page.evaluate("location.hash = 'others'")
     expect(ready).to_have_count(2)
     page.evaluate("location.hash = 'sharp'")
-    expect(tab.slider("Depth (layers)")).to_have_value("64")
+    expect(tab.slider("Sinkhorn iterations")).to_have_value("1")
     # What has left is not kept.
     page.evaluate("location.hash = 'surge'")
     expect(ready).to_have_count(1)
