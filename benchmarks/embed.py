@@ -215,7 +215,9 @@ def jumps(browser: Browser, path: Path) -> np.ndarray:
     for k in range(len(names)):
         page.wait_for_function(AT_REST)
         name = names[(k + 1) * STRIDE % len(names)]
-        page.evaluate("(name) => { window.pressed = performance.now(); location.hash = name }", name)
+        page.evaluate(
+            "(name) => { window.pressed = performance.now(); location.hash = name }", name
+        )
         page.wait_for_function(AT_REST)
         elapsed = page.evaluate("painted - pressed")
         if elapsed > 0:
