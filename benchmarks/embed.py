@@ -3,9 +3,9 @@
 Its size gzipped, and its times from a disk in headless Chromium without a network, taken as those
 of the page are; opening it in turn with a file that holds nothing but BokehJS and a plot of four
 lines. Then the whole story as a file, in the same way: its first picture; a change of scene, at
-1920 x 1080, until the last of its plots is painted and seen; and a move. The next scene comes by the
-clicker's key, three seconds after the scene before it was painted: meanwhile the file has drawn it
-out of sight. A jump goes to a scene of which nothing is ready.
+1920 x 1080, until the last of its plots is painted and seen; and a move. The next scene comes by
+the clicker's key, three seconds after the scene before it was painted: meanwhile the file has drawn
+it out of sight. A jump goes to a scene of which nothing is ready.
 """
 
 from __future__ import annotations
@@ -82,6 +82,9 @@ SEEN = """(name) => {
 }"""
 """Notes when a plot that is seen was painted last, or came into sight: one that is painted out of
 sight, before its scene is asked for, is not seen yet."""
+
+
+JUMP = "(name) => { window.pressed = performance.now(); location.hash = name }"
 
 
 def run() -> Iterator[Table]:
@@ -215,9 +218,7 @@ def jumps(browser: Browser, path: Path) -> np.ndarray:
     for k in range(len(names)):
         page.wait_for_function(AT_REST)
         name = names[(k + 1) * STRIDE % len(names)]
-        page.evaluate(
-            "(name) => { window.pressed = performance.now(); location.hash = name }", name
-        )
+        page.evaluate(JUMP, name)
         page.wait_for_function(AT_REST)
         elapsed = page.evaluate("painted - pressed")
         if elapsed > 0:

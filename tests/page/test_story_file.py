@@ -133,7 +133,8 @@ def test_a_link_opens_a_scene_whose_training_is_replayed(tab: Explorer, folder: 
 
 
 VIEWS = """() => {
-  const within = (node, place) => node === place || (node && within(node.parentNode ?? node.host, place))
+  const within = (node, place) =>
+    node === place || (node && within(node.parentNode ?? node.host, place))
   const plots = [...Bokeh.index.query(({model}) => model.type === "Figure")]
   return ["mhc-stage", "mhc-wing"].map((name) => {
     const place = document.querySelector(".mhc-demo").shadowRoot.querySelector("." + name)
