@@ -70,9 +70,17 @@ Object.assign(mhc, (() => {
     root.style.setProperty("--mhc-print-zoom", Math.min(1, PAPER / width));
     const seen = figures().filter(({el}) => el.checkVisibility());
     const places = seen.map(({parent, el}) => parent?.el ?? el.parentElement);
-    const heights = places.map((el) => [el.style, el.style.height, el.offsetHeight]);
-    for (const [style,, height] of heights) style.height = `${height}px`;
-    return () => { for (const [style, before] of heights) style.height = before; };
+    const heights = places.map((el) => [el.style, "height", `${el.offsetHeight}px`]);
+    // Chromium draws a canvas onto the sheet by the steps that were drawn on it, and one that clears it clears
+    // the canvases below as well (seen in 150), unless it has a layer of its own: as what is not quite opaque.
+    const canvases = seen.flatMap(({canvas_view}) => [canvas_view.primary, canvas_view.overlays]);
+    const opaque = canvases.map(({canvas}) => [canvas.style, "opacity", "0.999"]);
+    const changed = [...heights, ...opaque].map(([style, name, value]) => {
+      const before = style[name];
+      style[name] = value;
+      return () => { style[name] = before; };
+    });
+    return () => changed.forEach((undo) => undo());
   }
 
   // Copies text to the clipboard, also where the browser offers its clipboard to https alone.

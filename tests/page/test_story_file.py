@@ -218,7 +218,13 @@ def test_a_scene_is_worth_printing(tab: Explorer, folder: Path) -> None:
     assert words
     assert plot["height"] > 100
     assert plot["y"] + plot["height"] <= words["y"]
+    # A canvas that clears itself would clear what is below it on the sheet, had it no layer of its own.
+    opacity = """() => [...Bokeh.index.query(({model}) => model.type === "Figure")].flatMap(
+      ({canvas_view: {primary, overlays}}) =>
+        [primary, overlays].map(({canvas}) => getComputedStyle(canvas).opacity))"""
+    assert set(page.evaluate(opacity)) == {"0.999"}
     page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert set(page.evaluate(opacity)) == {"1"}
     page.emulate_media(media="screen", color_scheme="dark")
     expect(page.locator(".mhc-story nav")).to_be_visible()
     assert host.get_attribute("data-theme") == "auto"
