@@ -21,7 +21,6 @@ from mhc_demo.app.state import State
 from mhc_demo.app.views import VIEWS
 from mhc_demo.numerics import devices
 from mhc_demo.numerics.devices import DEVICES, Device
-from mhc_demo.numerics.projections import PROJECTIONS
 from mhc_demo.numerics.surface import MAX_DEPTH
 
 
@@ -70,7 +69,7 @@ def test_the_explorer_follows_its_state() -> None:
 def test_a_projection_that_takes_few_streams_lowers_them_with_a_notice() -> None:
     explorer = mhc.Explorer(members=1, streams=9)
     explorer.state.projection = "mhc-lite"
-    assert explorer.state.streams == PROJECTIONS["mhc-lite"].max_streams
+    assert explorer.state.streams == 6
     assert explorer.surface.attrs["projection"] == "mhc-lite"
     assert "Streams" in explorer.state.notices[0]
 

@@ -37,8 +37,8 @@ def normal(*shape, spread=1.0, seed=0):
     return spread * np.random.default_rng(seed).standard_normal(shape)
 
 
-def streams_of(chosen, most=8):
-    return min(chosen.max_streams or most, most)
+def sizes_of(chosen, most=8):
+    return filter(chosen.sizes.hold, range(1, most + 1))
 
 
 def exact_sinkhorn(logits, counts):
@@ -226,9 +226,11 @@ def test_division_and_logarithms_agree_on_both_sides_of_the_guard(dtype, monkeyp
     above[0, 1] = -guard * 1.001
 
     paths = []
-    by_logarithms = projections._log_softmax
+    by_logarithms = projections.sinkhorn._log_softmax
     monkeypatch.setattr(
-        projections, "_log_softmax", lambda *args: paths.append("log") or by_logarithms(*args)
+        projections.sinkhorn,
+        "_log_softmax",
+        lambda *args: paths.append("log") or by_logarithms(*args),
     )
     counts = (1, 5, 20)
     for matrix, path in ((below, []), (above, ["log"] * 2 * sum(counts))):
@@ -320,7 +322,7 @@ def test_eps_is_visible_for_sharp_logits_and_not_for_tame_ones():
 @EVERY
 @pytest.mark.parametrize("spread", [0.0, 0.1, 1.0, 8.0, 100.0])
 def test_promised_sums_and_signs(chosen, spread):
-    for n in range(1, streams_of(chosen) + 1):
+    for n in sizes_of(chosen):
         layers = normal(20, n, n, spread=spread, seed=n)
         for iterations in (1, 2, 20):
             result = project(layers, chosen.name, iterations)
@@ -362,14 +364,23 @@ def test_products_stay_below_n_if_and_only_if_bounded_is_declared(chosen, spread
 
 
 @EVERY
-def test_max_streams_is_the_last_number_that_works(chosen):
-    if chosen.max_streams is None:
-        assert project(np.zeros((16, 16)), chosen.name).shape == (16, 16)
-        return
-    n = chosen.max_streams
-    assert project(np.zeros((n, n)), chosen.name).shape == (n, n)
-    with pytest.raises(ValueError, match=f"{chosen.name}.*at most {n} streams.*not {n + 1}"):
-        project(np.zeros((n + 1, n + 1)), chosen.name)
+def test_a_projection_takes_the_sizes_that_it_declares(chosen):
+    for n in (1, 2, 3, 4, 5, 6, 7, 8, 16):
+        if chosen.sizes.hold(n):
+            assert project(np.zeros((n, n)), chosen.name).shape == (n, n)
+        else:
+            words = f"{chosen.name}.*takes {chosen.sizes.words} streams.*not {n}"
+            with pytest.raises(ValueError, match=words):
+                project(np.zeros((n, n)), chosen.name)
+
+
+def test_a_slider_goes_on_to_the_next_size_that_exists():
+    sizes = projections.POWERS_OF_TWO
+    assert [sizes.nearest(n, 64) for n in (1, 3, 4, 5, 63, 64)] == [1, 2, 4, 4, 32, 64]
+    assert sizes.nearest(5, 64, before=4) == 8
+    assert sizes.nearest(7, 64, before=8) == 4
+    assert sizes.nearest(33, 60, before=32) == 32  # there is no 64
+    assert projections.up_to(6).nearest(7, 64, before=6) == 6
 
 
 @EVERY

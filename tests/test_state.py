@@ -110,8 +110,8 @@ def possible_notices(state: State, unknown: int) -> set[str]:
         name: {understood(state.param[name], text)[1] for text in ("?", "-999999", "9" * 14)}
         for name in URL_PARAMETERS
     }
-    for name, (most, who) in limits({n: getattr(state, n) for n in URL_PARAMETERS}).items():
-        said[name].add(f"set to {most}, the most that {who}.")
+    for name, (most, why) in limits({n: getattr(state, n) for n in URL_PARAMETERS}).items():
+        said[name].add(f"set to {state.streams if name == 'streams' else most}, {why}.")
     for device in DEVICES.values():
         said["device"].add(f"the one in the link cannot be had: {device.missing()}")
     return found | {

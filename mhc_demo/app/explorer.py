@@ -366,7 +366,8 @@ class Explorer(pn.viewable.Viewer):
             self.stage.reopen()
 
     def _experiment_changed(self, *_: Any) -> None:
-        if too_much := exceeded(dict(self.state.key())):
+        before = dict(self._wanted)["streams"]
+        if too_much := exceeded(dict(self.state.key()), before):
             self.state.notices = []  # so that the same sentences are shown again
             self.state.param.update(
                 **{name: most for name, (most, _) in too_much.items()},
@@ -446,8 +447,8 @@ class Explorer(pn.viewable.Viewer):
 
     def _corrections(self, too_much: dict[str, tuple[int, str]]) -> list[str]:
         return [
-            f"{self.state.param[name].label}: set to {most}, the most that {who}."
-            for name, (most, who) in too_much.items()
+            f"{self.state.param[name].label}: set to {allowed}, {why}."
+            for name, (allowed, why) in too_much.items()
         ]
 
 

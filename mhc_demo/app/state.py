@@ -236,9 +236,9 @@ class State(Experiment):
             values["device"] = self.param.device.default
             notices["device"] = f"the one in the link is not available: {reason}"
         present = {name: getattr(self, name) for name in URL_PARAMETERS} | values
-        for name, (most, who) in exceeded(present).items():
-            values[name] = most
-            notices[name] = f"set to {most}, the most that {who}."
+        for name, (allowed, why) in exceeded(present).items():
+            values[name] = allowed
+            notices[name] = f"set to {allowed}, {why}."
         sentences = [f"{self.param[n].label}: {notices[n]}" for n in URL_PARAMETERS if n in notices]
         unknown = len(arguments.keys() - known.keys())
         if unknown:
@@ -390,18 +390,32 @@ def _beginning(scene: str, revealed: str = "") -> dict[str, Any]:
 
 def limits(values: Mapping[str, Any]) -> dict[str, tuple[int, str]]:
     """Limits that one parameter sets to another: name -> (the most, and why in words)."""
-    found = {}
-    most = PROJECTIONS[values["projection"]].max_streams
-    if most is not None:
-        found["streams"] = (most, "this projection can take")
     device = DEVICES[values["device"]]
     members = min(device.most_members, device.most_entries // values["streams"] ** 2)
-    found["members"] = (members, f"this page asks of {device.title}")
+    found = {
+        "streams": _allowed(values["projection"], MOST_STREAMS),
+        "members": (members, f"the most that this page asks of {device.title}"),
+    }
     if "model_layers" in values:
-        found["model_block"] = (values["model_layers"], "this model has")
+        found["model_block"] = (values["model_layers"], "the most that this model has")
     return found
 
 
-def exceeded(values: Mapping[str, Any]) -> dict[str, tuple[int, str]]:
-    """The limits that `values` exceed."""
-    return {name: limit for name, limit in limits(values).items() if values[name] > limit[0]}
+def exceeded(values: Mapping[str, Any], before: int = 0) -> dict[str, tuple[int, str]]:
+    """What `values` must not be: name -> (what it becomes, and why in words).
+
+    `before` are the streams that there were, 0 if unknown: a slider goes on where it was going.
+    """
+    found = {name: limit for name, limit in limits(values).items() if values[name] > limit[0]}
+    streams = _allowed(values["projection"], values["streams"], before)
+    return found | ({"streams": streams} if values["streams"] != streams[0] else {})
+
+
+def _allowed(projection: str, streams: int, before: int = 0) -> tuple[int, str]:
+    """The nearest number of streams that a projection takes, and why."""
+    sizes = PROJECTIONS[projection].sizes
+    nearest = sizes.nearest(streams, MOST_STREAMS, before)
+    return nearest, f"because this projection takes {sizes.words} streams"
+
+
+MOST_STREAMS = State.param.streams.bounds[1]

@@ -301,8 +301,8 @@ def check_together(parser: argparse.ArgumentParser, state: Mapping[str, Any], al
     reason = DEVICES[values["device"]].missing() if alone else None
     if reason is not None:
         parser.error(f"argument --device: {values['device']} is not available: {reason}")
-    for name, (most, who) in exceeded(values).items():
-        parser.error(f"argument {flag(name)}: at most {most}, the most that {who}")
+    for name, (allowed, why) in exceeded(values).items():
+        parser.error(f"argument {flag(name)}: choose {allowed}, {why}")
 
 
 def add_experiment(parser: argparse.ArgumentParser) -> Callable[[argparse.Namespace], Any]:

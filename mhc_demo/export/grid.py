@@ -87,9 +87,9 @@ class Grid:
             choice("presets", each, RECORDED)
         grid = cls(found, members, presets)
         if not grid.experiments():
-            limits = {name: PROJECTIONS[name].max_streams for name in found["projection"]}
+            limits = {name: PROJECTIONS[name].sizes.words for name in found["projection"]}
             raise ValueError(
-                f"streams must hold a number that a projection takes (at most {limits}), "
+                f"streams must hold a number that a projection takes ({limits}), "
                 f"not {found['streams']}"
             )
         return grid

@@ -17,12 +17,12 @@ import numpy as np
 import xarray as xr
 from bokeh.events import Tap
 from bokeh.models import (
-    BoxAnnotation,
     ColorBar,
     ColumnDataSource,
     CustomJS,
     CustomJSHover,
     FixedTicker,
+    HBar,
     HoverTool,
     Label,
     LinearColorMapper,
@@ -177,16 +177,19 @@ class PhaseFigure:
         )
         second.xaxis.ticker = DEPTH_TICKS
         second.yaxis.ticker = [1, 4, 8, 12, 16]
-        self.missing = BoxAnnotation(
-            top=STREAMS[-1] + 0.5,
+        self.missing = ColumnDataSource({"streams": []})
+        hatch = HBar(
+            y="streams",
+            height=1,
+            left=0.5,
+            right=DEPTHS[-1] + 0.5,
             fill_color=None,
             line_color=None,
             hatch_pattern="/",
             hatch_color=style.SHADE,
             hatch_alpha=0.35,
-            visible=False,
         )
-        second.add_layout(self.missing)
+        style.draw(second, self.missing, hatch, style.MOVING)
         self.why_missing = Label(
             x=DEPTHS[-1] / 2 + 0.5,
             y=0,
@@ -318,12 +321,13 @@ class PhaseFigure:
         self.spread_table.data = {"shade": over_spread}
         self.streams_table.data = {"shade": over_streams}
 
-    def leave_empty(self, above: int | None, why: str = "") -> None:
-        """Hatch what lies above that many streams and say why; with None, nothing."""
-        self.missing.visible = self.why_missing.visible = above is not None
-        if above is not None:
-            self.missing.bottom = above + 0.5
-            self.why_missing.update(y=(above + STREAMS[-1] + 1) / 2, text=why)
+    def leave_empty(self, streams: Sequence[int], why: str = "") -> None:
+        """Hatch these numbers of streams and say why, where the most of them are in a row."""
+        self.missing.data = {"streams": list(streams)}
+        self.why_missing.visible = bool(streams)
+        if streams:
+            rows = np.split(streams, np.flatnonzero(np.diff(streams) > 1) + 1)
+            self.why_missing.update(y=float(max(rows, key=len).mean()), text=why)
 
 
 def _cell_at(

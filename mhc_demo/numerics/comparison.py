@@ -187,8 +187,7 @@ def phase_map(
 
 
 def _exists(projection: str, streams: int) -> bool:
-    limit = PROJECTIONS[projection].max_streams
-    return limit is None or streams <= limit
+    return PROJECTIONS[projection].sizes.hold(streams)
 
 
 def _with(experiment: Experiment, **changes: Any) -> Experiment:

@@ -104,8 +104,7 @@ class CompareView(View):
         members, n = self.shown["members"], self.shown["streams"]
         networks = "one network" if members == 1 else f"the median of {members} networks"
         fewer = members < self.context.state.members
-        most = min((p.max_streams for p in PROJECTIONS.values() if p.max_streams), default=n)
-        absent = [p.title for p in PROJECTIONS.values() if p.max_streams and n > p.max_streams]
+        absent = [p for p in PROJECTIONS.values() if not p.sizes.hold(n)]
         self.note.object = paragraph(
             "Every projection of the same logits. What iterates follows the dial, where 0 is HC "
             f"itself; the rest is drawn as it is. Gains are those of {networks}"
@@ -116,7 +115,7 @@ class CompareView(View):
             "of a single layer, the median over the networks, then over the layers. <b>Mixing</b> "
             "is that of the first network’s composite; where nothing bounds the composite, there "
             "is none to measure."
-            + (f" {', '.join(absent)}: only up to n = {most}." if absent else "")
+            + "".join(f" {p.title} takes {p.sizes.words} streams." for p in absent)
         )
 
     def figures(self) -> list[figure]:

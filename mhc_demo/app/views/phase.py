@@ -11,7 +11,7 @@ from bokeh.plotting import figure
 from numpy.typing import NDArray
 
 from ...figures import PhaseFigure
-from ...figures.phase import spread_column, streams_column
+from ...figures.phase import STREAMS, spread_column, streams_column
 from ...numerics.comparison import phase_map
 from ...numerics.projections import PROJECTIONS
 from ..computing import Key, Position, experiment_of
@@ -53,8 +53,8 @@ class PhaseView(View):
 
     def _go(self, **cell: Any) -> None:
         """Go to the state of a cell that was clicked, if the projection exists there."""
-        most = PROJECTIONS[self.context.state.projection].max_streams
-        if most is None or cell.get("streams", 0) <= most:
+        sizes = PROJECTIONS[self.context.state.projection].sizes
+        if sizes.hold(cell.get("streams", 1)):
             self.context.state.param.update(**cell)
 
     def _mark(self) -> None:
@@ -63,7 +63,8 @@ class PhaseView(View):
         chosen = PROJECTIONS[state.projection]
         self.maps.mark(state.spread, state.streams, state.position())
         self.maps.leave_empty(
-            chosen.max_streams, f"{chosen.title}: only up to n = {chosen.max_streams}"
+            [int(n) for n in STREAMS if not chosen.sizes.hold(int(n))],
+            f"{chosen.title} takes {chosen.sizes.words} streams",
         )
 
     def describe(self) -> None:

@@ -212,10 +212,10 @@ class SinkhornView(View):
             self.steps = steps_of(logits.tobytes(), len(logits), self.projection)
             self.failure = ""
         except ValueError:  # of numbers that this projection cannot take
-            most = PROJECTIONS[self.projection].max_streams
+            sizes = PROJECTIONS[self.projection].sizes
             self.failure = (
-                f"it exists for at most {most} × {most} numbers."
-                if most is not None and len(logits) > most
+                f"it takes {sizes.words} streams."
+                if not sizes.hold(len(logits))
                 else "the numbers are too large for it."
             )
         self.own.param.update(

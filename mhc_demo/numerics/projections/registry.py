@@ -1,0 +1,118 @@
+"""What a projection is, what it promises, and where all of them are registered.
+
+The page, the command line and the tests know no projection by name: what they need to know of one
+is said here, in its entry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+from .._arrays import Array
+
+
+@dataclass(frozen=True)
+class Halves:
+    """The iterations of a projection taken apart, for a reader who wants to see them at work."""
+
+    function: Callable[[ModuleType, Array], Iterator[Array]]
+    """As the projection's own generator, but yields after every part of an iteration, as often in
+    each as there are names."""
+    names: tuple[str, ...]
+    """What was normalised in each part: "columns" or "rows"."""
+    words: tuple[str, ...]
+    """The same as half a sentence."""
+    first: tuple[str, ...] = ()
+    """That of the first iteration, if it differs."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """The numbers of streams for which a projection exists; 1 is always one of them."""
+
+    hold: Callable[[int], bool]
+    words: str
+    """After "takes", before "streams", such as "at most 6"."""
+
+    def nearest(self, streams: int, most: int, before: int = 0) -> int:
+        """A size from 1 to `most`, near to `streams`: where a slider goes that is moved there.
+
+        It is the next that exists in the direction from `before`, so that a slider never sticks;
+        where there is none, the next in the other direction.
+        """
+        up = next((n for n in range(streams, most + 1) if self.hold(n)), None)
+        down = next((n for n in range(min(streams, most), 0, -1) if self.hold(n)), 1)
+        return down if up is None or not 0 < before < streams else up
+
+
+ANY = Sizes(lambda n: True, "any number of")
+POWERS_OF_TWO = Sizes(lambda n: n.bit_count() == 1, "1, 2, 4, 8, ...")
+
+
+def up_to(most: int) -> Sizes:
+    """The sizes of a projection whose work grows too fast for more streams."""
+    return Sizes(lambda n: n <= most, f"at most {most}")
+
+
+@dataclass(frozen=True)
+class Projection:
+    """One way to turn logits into a mixing matrix, and what is promised of the result."""
+
+    name: str
+    title: str
+    function: Callable[..., Any]
+    short: str = ""
+    """A shorter name, where there is little room; if empty, the title serves."""
+    iterative: bool = False
+    takes_logits: bool = True
+    """False where the input is HC's own H_res, not logits ("none")."""
+    unit_rows: bool = False
+    """The rows sum to 1: the forward gain is 1."""
+    unit_columns: bool = False
+    """The columns sum to 1: the backward gain is 1."""
+    nonnegative: bool = True
+    bounded: bool = True
+    """Products of such matrices stay bounded at every depth."""
+    sizes: Sizes = ANY
+    """For which numbers of streams it exists."""
+    weights: Callable[[int], int] | None = None
+    """How many numbers it keeps besides a matrix's entries, as a function of n; None if none."""
+    fused: Mapping[str, Any] | None = None
+    """Arguments with which `kernels.sinkhorn` computes it in PyTorch; None if it does not."""
+    eps: float | None = None
+    """What it adds to the sums that it divides by, unless told otherwise; None if it adds nothing.
+    Such a function takes `eps` as its third argument."""
+    halves: Halves | None = None
+    """Its iterations taken apart (see `half_steps.py`); None if only whole ones are known."""
+    note: str = ""
+    """One sentence for the reader, with its source."""
+
+    @property
+    def label(self) -> str:
+        """Its name as a plot writes it at the end of a line."""
+        return self.short or self.title
+
+    def check(self, streams: int) -> None:
+        """ValueError if the projection does not exist for that many streams."""
+        if not self.sizes.hold(streams):
+            raise ValueError(
+                f"projection {self.name!r} takes {self.sizes.words} streams "
+                f"({self.note.rstrip('.')}), not {streams}"
+            )
+
+
+PROJECTIONS: dict[str, Projection] = {}
+"""Every projection by its name."""
+
+
+def projection(name: str, title: str, **promises: Any) -> Callable[[Callable], Callable]:
+    """Register a function (xp, logits) -> matrix, or a generator of iterates."""
+
+    def register(function: Callable) -> Callable:
+        PROJECTIONS[name] = Projection(name, title, function, **promises)
+        return function
+
+    return register
