@@ -167,7 +167,8 @@ def test_the_next_scene_waits_as_it_will_be(tab: Explorer, folder: Path) -> None
     ink, article = page.evaluate(
         """() => [[...Bokeh.documents[0].all_models].find(({type}) => type === "LinearAxis")
              .major_label_text_color,
-           getComputedStyle(document.querySelector(".mhc-demo").shadowRoot.querySelector("article")).color]"""
+           getComputedStyle(
+             document.querySelector(".mhc-demo").shadowRoot.querySelector("article")).color]"""
     )
     assert ink == article
     # A scene that somebody has moved something in begins again; one that nobody touched has waited.
