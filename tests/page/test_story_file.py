@@ -219,7 +219,7 @@ def test_a_scene_is_worth_printing(tab: Explorer, folder: Path) -> None:
     assert words
     assert plot["height"] > 100
     assert plot["y"] + plot["height"] <= words["y"]
-    # A canvas that clears itself would clear what is below it on the sheet, had it no layer of its own.
+    # A canvas that clears itself would clear what is below it on the sheet, had it no own layer.
     opacity = """() => [...Bokeh.index.query(({model}) => model.type === "Figure")].flatMap(
       ({canvas_view: {primary, overlays}}) =>
         [primary, overlays].map(({canvas}) => getComputedStyle(canvas).opacity))"""
