@@ -35,19 +35,19 @@ def text(page: Page) -> Locator:
     return page.locator(".mhc-story .text")
 
 
-def test_a_mark_on_the_plot_is_compared_with_the_curve(explorer: Explorer, address: str) -> None:
-    page = explorer.open(address, "?scene=explosion").page
+def test_a_mark_on_the_plot_is_compared_with_the_curve(shared: Explorer) -> None:
+    page = shared.visit("?scene=explosion").page
     expect(page.locator(".veil")).to_have_count(1)
     expect(page.locator(".mhc-headline .number").first).to_be_hidden()
     expect(page.locator(".bk-events[inert]")).to_have_count(1)  # a text alternative would tell
     expect(text(page)).not_to_contain_text("16.2")
-    explorer.keeps_nobody_out()
+    shared.keeps_nobody_out()
     box = page.locator(".catch").bounding_box()
     assert box
     page.mouse.click(box["x"] + box["width"] / 2, box["y"] + 3)
     expect(mark(page)).to_have_attribute("aria-valuetext", re.compile("^10 to the power of 3"))
     highest = float(mark(page).get_attribute("aria-valuenow") or "nan")
-    top, end = explorer.y_range("composite")[1], box["height"]
+    top, end = shared.y_range("composite")[1], box["height"]
     assert highest == pytest.approx(top, abs=1.0 + top * 6 / end)
     mark(page).focus()
     for _ in range(5):
@@ -74,31 +74,30 @@ def test_a_mark_on_the_plot_is_compared_with_the_curve(explorer: Explorer, addre
     expect(page.locator(".mhc-headline .number").first).to_be_visible()
 
 
-def test_a_choice_is_compared_and_the_answer_moves_the_slider(
-    explorer: Explorer, address: str
-) -> None:
+def test_a_choice_is_compared_and_the_answer_moves_the_slider(shared: Explorer) -> None:
     guess = SCENES["price"].guess
     assert guess
-    page = explorer.open(address, "?scene=price&present=1", controls=False).page
+    page = shared.visit("?scene=price&present=1").page
     choices = page.get_by_role("radio")
     expect(choices).to_have_text([title for title, _ in guess.choices])
-    expect(explorer.slider("Depth (layers)")).to_have_value("1")
+    expect(shared.slider("Depth (layers)")).to_have_value("1")
     choices.nth(2).focus()
     page.keyboard.press("Enter")
     expect(choices.nth(2)).to_have_attribute("aria-checked", "true")
     expect(choices.nth(0)).to_have_attribute("aria-checked", "false")
-    explorer.keeps_nobody_out()
+    shared.keeps_nobody_out()
     page.keyboard.press("PageDown")
     compared = page.locator(".mhc-story .compared")
     expect(compared).to_contain_text(guess.choices[2][0])
     expect(compared).to_contain_text(guess.choices[guess.right()][0])
-    expect(explorer.slider("Depth (layers)")).to_have_value("5")
+    expect(shared.slider("Depth (layers)")).to_have_value("5")
     expect(page).to_have_url(re.compile("depth=5&.*revealed=price"))
     # Others' guesses, as a lecturer's page has them, are counted beside the choices.
     page.keyboard.press("r")
     expect(choices).to_have_count(len(guess.choices))
     page.evaluate(f"() => {{ {FIND}.others = [2, 0, 2] }}")
     expect(choices.locator(".votes")).to_have_text([" 1", "", " 2", ""])
+    page.evaluate(f"() => {{ {FIND}.others = [] }}")
 
 
 def test_nobody_has_to_guess_and_the_first_page_takes_guesses_too(new_explorer: Any) -> None:
