@@ -193,6 +193,13 @@ def address() -> Iterator[str]:
         yield where
 
 
+@pytest.fixture(scope="session")
+def pictured() -> Iterator[str]:
+    """The address of a page that begins with its picture."""
+    with serve(picture=True) as (where, _):
+        yield where
+
+
 def made_once(
     tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]
 ) -> Path:
