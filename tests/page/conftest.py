@@ -339,14 +339,14 @@ class Explorer:
     def reset(self) -> None:
         """Everything as it was after `begin`, by all that the page shows and says."""
         self.page.set_viewport_size(DESK)
-        self.page.mouse.move(0, 0)
-        self.page.evaluate(BLUR)
         self.visit("?view=composite")
         if "theme=dark" in self.page.url:  # which no link takes along
             self.page.get_by_role("button", name="Toggle theme").click()
         fewer = self.page.get_by_role("button", name="Fewer settings")
         if fewer.count():
             fewer.click()
+        self.page.mouse.move(0, 0)
+        self.page.evaluate(BLUR)
         expect(self.page).to_have_url(self.address + State(view="composite").query())
 
         def is_as_opened() -> None:
