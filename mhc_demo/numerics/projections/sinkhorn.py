@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import Any
 
 from .._arrays import Array, known, scalar
+from ..paper import MHC
 from .registry import Halves, projection
 from .softmax import softmax
 
@@ -47,6 +48,9 @@ def _sinkhorn_halves(xp: ModuleType, logits: Array) -> Iterator[Array]:
         ("columns divided by their sums", "rows divided by their sums"),
     ),
     note="The paper's projection: columns first, rows second, t times (Eq. 9).",
+    source=MHC.short,
+    published=f"27B model: largest composite gain about 1.6 ({MHC.number}, Fig. 7b)",
+    leads=True,
 )
 def sinkhorn_iterates(xp: ModuleType, logits: Array) -> Iterator[Array]:
     """Eq. 9, t = 1, 2, ...: all iterates of logits (..., n, n)."""
@@ -113,6 +117,7 @@ def _released_halves(xp: ModuleType, logits: Array) -> Iterator[Array]:
     ),
     note="As in DeepSeek's TileKernels: eps is added to the first softmax and to every sum, so "
     "the sums fall short of 1 by about eps. It acts transposed, and so ends on rows like Eq. 9.",
+    source="DeepSeek, TileKernels (sinkhorn_normalize)",
 )
 def released_iterates(xp: ModuleType, logits: Array, eps: float | None = None) -> Iterator[Array]:
     """The released variant, t = 1, 2, ...: all iterates of logits (..., n, n)."""
