@@ -12,7 +12,7 @@ from naive import products, series_of
 import mhc_demo as mhc
 from mhc_demo.figures import style
 from mhc_demo.figures.compare import GROUPS, QUANTITIES, ROUNDING, STROKES, CompareFigure
-from mhc_demo.numerics.comparison import MIXING
+from mhc_demo.numerics.comparison import MIXING, layer_under_each
 from mhc_demo.numerics.gains import DEFINITIONS, DIRECTIONS, METRICS
 from mhc_demo.numerics.mixing import INITS
 from mhc_demo.numerics.projections import PROJECTIONS
@@ -97,13 +97,15 @@ def test_every_number_is_that_of_the_plain_calls(name, init, definition):
             np.testing.assert_allclose(
                 here["log10_gain"].sel(direction=direction), series_of(gains), **ROUNDED
             )
+        norms = np.maximum(*(mhc.amax_gain(composites, d, "worst-case") for d in DIRECTIONS))
+        np.testing.assert_allclose(here["log10_norm"], series_of(np.log10(norms)), **ROUNDED)
         distances = [
             [max(np.abs(matrix.sum(axis=axis) - 1).max() for axis in (0, 1)) for matrix in network]
             for network in layers
         ]
         np.testing.assert_allclose(here["distance"], series_of(np.array(distances)), **ROUNDED)
         for metric in MIXING:
-            if t and PROJECTIONS[name].bounded:
+            if METRICS[metric].scale_free or (t and PROJECTIONS[name].bounded):
                 expected = METRICS[metric](composites[0])
                 np.testing.assert_allclose(here[metric], expected, rtol=1e-9, atol=1e-13)
             else:
@@ -209,6 +211,25 @@ def test_bad_arguments_are_named(arguments, error, message):
         mhc.compare(Experiment(members=1), **arguments)
     with pytest.raises(TypeError, match="experiment"):
         mhc.compare("experiment")
+
+
+@pytest.mark.parametrize("streams", [1, 4])
+def test_a_layer_under_each_projection_is_that_of_the_plain_calls(streams):
+    experiment = Experiment(streams=streams, seed=3, init="identity", spread=0.7)
+    matrices = layer_under_each(experiment, layer=5, iterations=3)
+    assert matrices["projection"].values.tolist() == list(PROJECTIONS)
+    for name in PROJECTIONS:
+        for t in range(4):
+            expected = layers_of(experiment, name, 5, t)[0, -1]
+            np.testing.assert_allclose(
+                matrices.sel(projection=name, iterations=t), expected, **ROUNDED
+            )
+
+
+def test_a_norm_of_10_to_the_357_is_carried_as_its_logarithm():
+    comparison = mhc.compare(Experiment(members=1, spread=5.0), ["exp"], iterations=1)
+    norm = float(comparison["log10_norm"].sel(iterations=1, depth=128, series="median").squeeze())
+    assert 308 < norm < 500  # beyond any float64
 
 
 # The figure
