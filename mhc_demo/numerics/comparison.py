@@ -236,7 +236,7 @@ def layer_under_each(
 ) -> xr.DataArray:
     """One layer of the first network under each projection, (projection, iterations, row, column).
 
-    Every projection that exists for that many streams; iterations 0 is HC's matrix, which all share.
+    Every projection that exists for that many streams.  At iterations 0 all are HC's matrix.
 
     >>> matrices = layer_under_each(Experiment(seed=3), layer=5, iterations=2)
     >>> bool(np.allclose(matrices.sel(projection="rows", iterations=1).sum("column"), 1))
