@@ -104,8 +104,11 @@ def test_every_number_is_that_of_the_plain_calls(name, init, definition):
             for network in layers
         ]
         np.testing.assert_allclose(here["distance"], series_of(np.array(distances)), **ROUNDED)
-        for metric in MIXING:
-            if METRICS[metric].scale_free or (t and PROJECTIONS[name].bounded):
+        for metric, of in MIXING.items():
+            if of == "layer":
+                expected = np.median(METRICS[metric](layers[0]))
+                np.testing.assert_allclose(here[metric], expected, rtol=1e-9, atol=1e-13)
+            elif METRICS[metric].scale_free or (t and PROJECTIONS[name].bounded):
                 expected = METRICS[metric](composites[0])
                 np.testing.assert_allclose(here[metric], expected, rtol=1e-9, atol=1e-13)
             else:

@@ -13,7 +13,7 @@ from ..scripts import PAGE, STATIC, text_of
 from ._panel import load_components, serve_folder
 
 
-def _tight(css: str) -> str:
+def tight(css: str) -> str:
     """CSS without comments and indentation.
 
     Every component of ours has it, for styles do not reach into another's shadow.  A message is
@@ -22,7 +22,7 @@ def _tight(css: str) -> str:
     return re.sub(r"/\*.*?\*/|(?<=[\s;{}])\s+", "", css, flags=re.DOTALL)
 
 
-CSS = _tight(style.css() + text_of("mhc.css"))
+CSS = tight(style.css() + text_of("mhc.css"))
 
 serve_folder("mhc-demo", STATIC)
 

@@ -34,8 +34,8 @@ from .surface import (
     gain_surface,
 )
 
-MIXING = tuple(name for name, metric in METRICS.items() if metric.compared)
-"""The metrics, of `METRICS`, by which projections are compared."""
+MIXING = {name: metric.compared for name, metric in METRICS.items() if metric.compared}
+"""The metrics by which projections are compared, and of what each is: see `Metric.compared`."""
 
 SWEPT = {"spread": tuple(step / 2 for step in range(21)), "streams": tuple(range(1, 17))}
 """The parameters that a phase map can vary, and their default values."""
@@ -81,9 +81,9 @@ def compare(
       the composite: the most that any signal or gradient grows, whatever the signs.
     - `distance` (iterations, depth, series): of the single layer at that depth, see
       `distance_from_doubly_stochastic`.
-    - the metrics of `MIXING` (iterations, depth): of the first network's composite, as in
-      `mixing_surface`; those that do not ignore the scale are NaN at iterations 0 and for unbounded
-      projections.
+    - the metrics of `MIXING`, of the first network: those of a layer (iterations) are the median of
+      all its layers; those of a composite (iterations, depth) are as in `mixing_surface`, and NaN
+      at iterations 0 and for unbounded projections unless they ignore the scale.
 
     As everywhere, iterations 0 is HC, and a projection that does not iterate is the same at
     every other count.
@@ -115,15 +115,20 @@ def compare(
         ]
     )
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        metrics = pool.map(lambda each: _mixing(each, depth, iterations), experiments)
-        mixing = np.stack(list(metrics))
+        mixing = list(pool.map(lambda each: _mixing(each, depth, iterations), experiments))
     grid = ("projection", "iterations", "depth")
     return xr.Dataset(
         {
             "log10_gain": (("projection", "direction", *grid[1:], "series"), measures[:, :-2]),
             "log10_norm": ((*grid, "series"), measures[:, -2]),
             "distance": ((*grid, "series"), measures[:, -1]),
-            **{name: (grid, mixing[:, k]) for k, name in enumerate(MIXING)},
+            **{
+                name: (
+                    grid[:2] if of == "layer" else grid,
+                    np.stack([each[name] for each in mixing]),
+                )
+                for name, of in MIXING.items()
+            },
         },
         coords={
             "projection": names,
@@ -217,18 +222,26 @@ def _measured(matrices: Array, definition: str) -> Array:
     return xp.concat([measured_composites(matrices, measure), _distance(matrices)[None, ...]])
 
 
-def _mixing(experiment: Experiment, depth: int, iterations: int) -> Floats:
-    """The metrics of `MIXING` for the first network's composite, (metric, t, depth)."""
-    values = np.full((len(MIXING), iterations + 1, depth), np.nan)
-    composites = compose(_layers_of(experiment, range(1), depth, iterations)[:, 0])
+def _mixing(experiment: Experiment, depth: int, iterations: int) -> dict[str, Floats]:
+    """The metrics of `MIXING` for the first network: (t,) of a layer, (t, depth) of a composite."""
+    layers = np.ascontiguousarray(_layers_of(experiment, range(1), depth, iterations)[:, 0])
+    composites = compose(layers)
+    # One-shot: the same at every count but 0.
+    counts = np.minimum(np.arange(iterations + 1), len(layers) - 1)
     bounded = PROJECTIONS[experiment.projection].bounded
-    for row, name in zip(values, MIXING, strict=True):
-        if METRICS[name].scale_free:
-            found = METRICS[name](np.ascontiguousarray(composites.mantissa))
-            row[: len(found)], row[len(found) :] = found, found[-1]
-        elif bounded and iterations:
-            row[1:] = METRICS[name](np.ascontiguousarray(composites.matrices()[1:]))
-    return values
+    found: dict[str, Floats] = {}
+    for name, of in MIXING.items():
+        metric = METRICS[name]
+        if of == "layer":
+            found[name] = np.median(metric(layers), axis=-1)[counts]
+        elif metric.scale_free:
+            found[name] = metric(np.ascontiguousarray(composites.mantissa))[counts]
+        else:
+            found[name] = np.full((iterations + 1, depth), np.nan)
+            if bounded and iterations:
+                measured = metric(np.ascontiguousarray(composites.matrices()[1:]))
+                found[name][1:] = measured[counts[1:] - 1]
+    return found
 
 
 def layer_under_each(

@@ -293,8 +293,9 @@ def matrix_times(
     """Measure how long a projection and its gradient take per matrix on this machine.
 
     Forward as in `projection_times`, at one count of iterations.  Backward is the call of PyTorch's
-    autograd alone, for as many matrices, on the same device if that is PyTorch's, else on one thread
-    of the CPU.  Both are the fastest of up to `repeats` calls, for the reason given there.
+    autograd alone, for as many matrices, on the same device if that is PyTorch's, else on the CPU,
+    where it has one thread.  Both are the fastest of up to `repeats` calls, for the reason given
+    there.
 
     Blocks while it measures: where others are waiting, call it on a thread.
 

@@ -352,8 +352,9 @@ class Metric:
     """Whether the mixing plot shows it, where 0 means that all streams are alike."""
     scale_free: bool = False
     """Whether it ignores the scale, and so says something of unbounded products too."""
-    compared: bool = False
-    """Whether the comparison of all projections has a column for it."""
+    compared: str = ""
+    """Of what the comparison of all projections gives it: "layer", of single ones, or "composite";
+    if empty, it does not."""
 
     def __call__(self, matrices: Array) -> Array:
         """The metric of each matrix, shape (..., n, n) -> (...)."""
@@ -377,7 +378,7 @@ def metric(name: str, title: str, note: str, **options: Any) -> Callable[[Callab
     "How strongly the best-preserved difference between streams survives; 1 for a permutation, "
     "0 for the uniform matrix. 0 at n = 1, where there is no second stream.",
     plotted=True,
-    compared=True,
+    compared="layer",
 )
 def _second_singular_value(xp: ModuleType, matrices: Array) -> Array:
     if matrices.shape[-1] == 1:
@@ -420,7 +421,7 @@ def _uniform_distance(xp: ModuleType, matrices: Array) -> Array:
     "Participation ratio of the squared singular values, (sum s^2)^2 / sum s^4: n for a "
     "permutation, 1 when all streams are multiples of one. It ignores the scale.",
     scale_free=True,
-    compared=True,
+    compared="composite",
 )
 def _effective_streams(xp: ModuleType, matrices: Array) -> Array:
     scale = xp.max(xp.abs(matrices), axis=(-2, -1), keepdims=True)

@@ -65,7 +65,7 @@ def _exp(xp: ModuleType, logits: Array) -> Array:
     bounded=False,
     note="Hyper-Connections as they are: nothing bounds the matrix (Eq. 5).",
     source=HYPER_CONNECTIONS.short,
-    published=f"27B model: composite gain up to about 3000 ({MHC.number}, Fig. 3b)",
+    published=f"composite gain near 3000 at 27B ({MHC.number}, Fig. 3b)",
     leads=True,
 )
 def _none(xp: ModuleType, logits: Array) -> Array:

@@ -49,7 +49,7 @@ def _sinkhorn_halves(xp: ModuleType, logits: Array) -> Iterator[Array]:
     ),
     note="The paper's projection: columns first, rows second, t times (Eq. 9).",
     source=MHC.short,
-    published=f"27B model: largest composite gain about 1.6 ({MHC.number}, Fig. 7b)",
+    published=f"composite gain near 1.6 at 27B ({MHC.number}, Fig. 7b)",
     leads=True,
 )
 def sinkhorn_iterates(xp: ModuleType, logits: Array) -> Iterator[Array]:
