@@ -324,7 +324,7 @@ Object.assign(mhc, (() => {
     return {
       show: (now) => {
         shown = {...now, times: Object.fromEntries(entries(now.times))};
-        const timed = Boolean(shown.timed);
+        const timed = Object.keys(shown.times).length > 0;
         grid.classList.toggle("timed", timed);
         text(account, shown.timed);
         text(button, shown.measuring ? "Measuring …" : "Measure times here");

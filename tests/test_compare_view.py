@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import mhc_demo as mhc
+from mhc_demo.app import timing
 from mhc_demo.app.state import State
 from mhc_demo.app.views import compare as view
 from mhc_demo.figures import style
@@ -136,67 +137,92 @@ def test_one_layer_under_each_is_computed_when_it_is_wanted() -> None:
 
 
 @pytest.fixture
-def timed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The projections that were timed, with made-up times in the place of measured ones."""
-    names: list[str] = []
+def timed(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """The projections of each process that would measure; made-up times stand in for its own."""
+    processes: list[list[str]] = []
 
-    def measure(projection: str, *, streams: int, device: str) -> MatrixTimes:
-        names.append(projection)
-        assert streams == 3
-        return MatrixTimes(projection, streams, 20, 910, 10.0, 20.0, "an abacus", "a slide rule")
+    async def measure(missing: list[timing.Timed], news: Any) -> None:
+        processes.append([name for name, _, _ in missing])
+        for name, streams, device in missing:
+            await asyncio.sleep(0)
+            times = MatrixTimes(name, streams, 20, 910, 10.0, 20.0, "an abacus", "a slide rule")
+            timing.found[name, streams, device] = times
+            news()
 
-    monkeypatch.setattr(view, "matrix_times", measure)
-    monkeypatch.setattr(view, "_times", {})
-    return names
-
-
-def test_nothing_is_said_of_times_before_they_are_measured(timed: list[str]) -> None:
-    explorer, shown = opened()
-    assert timed == []
-    assert (shown.table.times, shown.table.timed) == ({}, "")
-    shown.table.measure += 1
-    assert timed == list(PROJECTIONS)
-    assert shown.table.times == {name: [10.0, 20.0] for name in PROJECTIONS}
-    for said in ("on this server", "n = 3", "910 matrices", "an abacus", "a slide rule"):
-        assert said in shown.table.timed
-    assert not shown.table.measuring
-    shown.table.measure += 1
-    assert timed == list(PROJECTIONS)  # once for each process
-    explorer.state.streams = 2
-    assert shown.table.timed == ""
+    monkeypatch.setattr(timing, "_measure", measure)
+    monkeypatch.setattr(timing, "found", {})
+    monkeypatch.setattr(timing, "EVERY", 0.001)
+    return processes
 
 
-def test_the_event_loop_never_measures(timed: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    waited: list[Any] = []
-
-    async def in_line(work: Any, *given: Any) -> Any:
-        waited.append(given)
-        return work(*given)
-
-    monkeypatch.setattr(view, "in_line", in_line)
-    tasks: list[Any] = []
+@pytest.fixture
+def tasks(monkeypatch: pytest.MonkeyPatch) -> list[asyncio.Future[None]]:
+    """What the view starts beside the page; what it schedules is done at once."""
+    started: list[asyncio.Future[None]] = []
 
     def execute(work: Any, schedule: Any = "auto") -> None:
         if asyncio.iscoroutinefunction(work):
-            tasks.append(asyncio.ensure_future(work()))
+            started.append(asyncio.ensure_future(work()))
         else:
             work()
 
     monkeypatch.setattr(view.pn.state, "execute", execute)
-    _, shown = opened()
+    return started
+
+
+def test_times_are_measured_when_they_are_asked_for_once_for_all_visitors(
+    timed: list[list[str]], tasks: list[asyncio.Future[None]]
+) -> None:
+    explorer, shown = opened()
+    _, other = opened()
+    assert (shown.table.times, shown.table.timed) == ({}, "")
 
     async def press() -> None:
         shown.table.measure += 1
         shown.table.measure += 1  # an impatient visitor
-        assert timed == []
+        other.table.measure += 1
+        assert timed == []  # nobody is held up
         assert shown.table.measuring
         await asyncio.gather(*tasks)
 
     asyncio.run(press())
-    # Each waits for its turn by itself, so that others have theirs.
-    assert waited == [((name, 3, "numpy"),) for name in PROJECTIONS]
-    assert len(tasks) == 1
+    assert len(tasks) == 2
+    assert timed == [list(PROJECTIONS)]
+    for each in (shown, other):
+        assert each.table.times == {name: [10.0, 20.0] for name in PROJECTIONS}
+        assert not each.table.measuring
+        for said in ("on this server", "n = 3", "910 matrices", "an abacus", "a slide rule"):
+            assert said in each.table.timed
+    explorer.state.streams = 2
+    assert (shown.table.times, shown.table.timed) == ({}, "")
+
+
+def test_a_process_that_fails_leaves_a_sentence_and_the_button(
+    monkeypatch: pytest.MonkeyPatch, tasks: list[asyncio.Future[None]]
+) -> None:
+    monkeypatch.setattr(timing, "found", {})
+    monkeypatch.setattr(timing, "COMMAND", (sys.executable, "-c", "raise SystemExit(3)"))
+    _, shown = opened()
+
+    async def press() -> None:
+        shown.table.measure += 1
+        await asyncio.gather(*tasks)
+
+    asyncio.run(press())
     assert not shown.table.measuring
+    assert shown.table.times == {}
+    assert shown.table.timed == "The times could not be measured here."
+    assert not timing._busy
+
+
+@pytest.mark.long  # the process imports PyTorch
+def test_the_process_measures_what_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timing, "found", {})
+    wanted = [("rows", 2, "numpy"), ("identity", 2, "numpy")]
+    asyncio.run(timing.measure(wanted, lambda: None))
+    assert list(timing.found) == wanted
+    assert timing.found["rows", 2, "numpy"].forward > 0
+    assert timing.found["rows", 2, "numpy"].backward > 0
 
 
 # Texts

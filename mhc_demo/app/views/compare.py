@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from functools import lru_cache
 from html import escape
-from threading import Lock
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import panel as pn
 import param
@@ -18,14 +16,15 @@ from panel.custom import JSComponent
 from ...figures import CompareFigure, style
 from ...figures.compare import FAINT, OWN, REST
 from ...numerics.comparison import MIXING, compare, layer_under_each
-from ...numerics.costs import MatrixTimes, matrix_times
+from ...numerics.costs import MatrixTimes
 from ...numerics.gains import METRICS
 from ...numerics.projections import PROJECTIONS, Projection
 from ...numerics.surface import MAX_DEPTH
 from ...scripts import text_of
 from ...story.glossary import explained, term
+from .. import timing
 from .._panel import hold, prompt
-from ..computing import QUEUES, Key, Position, experiment_of, in_line
+from ..computing import Key, Position, experiment_of
 from ..snippet import compare_snippet
 from ..static import CSS, tight
 from ..values import FREE, MOST_PINNED
@@ -39,22 +38,6 @@ COMPARE_PARAMETERS = ("pinned",)
 
 MOST_NUMBERS = 2**9
 """Limit of members times n^2: a comparison takes longer than two iterative surfaces."""
-
-Timed: TypeAlias = tuple[str, int, str]
-"""Projection, streams and device of a measurement."""
-
-_times: dict[Timed, MatrixTimes] = {}
-_measuring = Lock()
-
-
-def times_of(timed: Timed) -> MatrixTimes:
-    """How long a projection takes forward and backward here, measured once for all visitors."""
-    projection, streams, device = timed
-    with _measuring:
-        if timed not in _times:
-            _times[timed] = matrix_times(projection, streams=streams, device=device)
-        return _times[timed]
-
 
 STYLES = [CSS, tight(text_of("compare.css"))]
 
@@ -264,51 +247,41 @@ class CompareView(View):
 
     # ---- times -------------------------------------------------------------------------------
 
-    def _timed(self) -> list[Timed]:
+    def _timed(self) -> list[timing.Timed]:
         """What would be measured for what is shown."""
-        values = dict(self.context.state.key())
-        streams, device = self.shown["streams"], values["device"]
+        streams, device = self.shown["streams"], self.context.state.device
         return [(p.name, streams, device) for p in PROJECTIONS.values() if p.sizes.hold(streams)]
 
     def _show_times(self) -> None:
-        found = [_times[timed] for timed in self._timed() if timed in _times]
-        self.table.param.update(
-            times={t.projection: [t.forward, t.backward] for t in found},
-            timed=account(found[0]) if found else "",
-        )
+        known = [timing.found[timed] for timed in self._timed() if timed in timing.found]
+        with hold():
+            self.table.param.update(
+                times={t.projection: [t.forward, t.backward] for t in known},
+                timed=account(known[0]) if known else "",
+            )
 
     def _measure(self, *_: Any) -> None:
-        if self.table.measuring:
-            return
-        self.table.measuring = True
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:  # no server and no notebook: there is nobody to hold up
-            for timed in self._timed():
-                times_of(timed)
-            self._measured(True)
-        else:
+        if not self.table.measuring:
+            self.table.measuring = True
             pn.state.execute(self._measure_beside)
 
     async def _measure_beside(self) -> None:
-        """Measure one projection after another, so that others have their turns between them."""
+        failed = ""
         try:
-            for timed in self._timed():
-                if timed not in _times:
-                    if timed[2] in QUEUES:
-                        queue = QUEUES[timed[2]]
-                        await asyncio.get_running_loop().run_in_executor(queue, times_of, timed)
-                    else:
-                        await in_line(times_of, timed)
-                    pn.state.execute(self._measured, schedule=True)
-        finally:
-            pn.state.execute(lambda: self._measured(True), schedule=True)
+            await timing.measure(
+                self._timed(), lambda: pn.state.execute(self._show_times, schedule=True)
+            )
+        except (OSError, RuntimeError, TimeoutError):
+            failed = "The times could not be measured here."
+        # Scheduled, since others may hold the document's lock just now.
+        pn.state.execute(lambda: self._measured(failed), schedule=True)
 
-    def _measured(self, ended: bool = False) -> None:
+    def _measured(self, failed: str) -> None:
         with hold():
             self._show_times()
-            if ended:
-                self.table.measuring = False
+            self.table.measuring = False
+            if failed and not self.table.times:
+                self.table.timed = failed
 
 
 HEIGHT = "clamp(var(--mhc-least, 280px), calc(100vh - var(--mhc-rest, 500px)), 620px)"
