@@ -339,8 +339,8 @@ def test_promised_sums_and_signs(chosen, spread):
 
 @EVERY
 @pytest.mark.parametrize("spread", [0.5, 5.0])
-def test_what_promises_not_to_expand_has_a_spectral_norm_of_at_most_1(chosen, spread):
-    if chosen.nonexpansive:
+def test_what_promises_a_unit_norm_has_a_spectral_norm_of_at_most_1(chosen, spread):
+    if chosen.unit_norm:
         for n in sizes_of(chosen, 6):
             norms = np.linalg.norm(
                 project(normal(20, n, n, spread=spread), chosen.name), 2, (-2, -1)

@@ -354,7 +354,7 @@ PROMISES = (
     ("row", "rows sum to 1", lambda p: p.unit_rows),
     ("col", "columns sum to 1", lambda p: p.unit_columns),
     ("≥ 0", "no negative entry", lambda p: p.nonnegative),
-    ("≤ 1", "spectral norm at most 1", lambda p: p.nonexpansive),
+    ("≤ 1", "spectral norm at most 1", lambda p: p.unit_norm),
 )
 """What a projection can promise: a mark, words, and whether it does."""
 

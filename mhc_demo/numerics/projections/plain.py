@@ -78,6 +78,7 @@ def _none(xp: ModuleType, logits: Array) -> Array:
     short="Identity",
     unit_rows=True,
     unit_columns=True,
+    unit_norm=True,
     note="The plain residual stream, n times over: nothing explodes and nothing mixes.",
     source=IDENTITY_MAPPINGS.short,
 )

@@ -74,10 +74,10 @@ class Projection:
     unit_columns: bool = False
     """The columns sum to 1: the backward gain is 1."""
     nonnegative: bool = True
+    unit_norm: bool = False
+    """The spectral norm is at most 1: a layer lengthens no signal."""
     bounded: bool = True
     """Products of such matrices stay bounded at every depth."""
-    contracts: bool = False
-    """The spectral norm is at most 1, although the matrix is not doubly stochastic."""
     sizes: Sizes = ANY
     """For which numbers of streams it exists."""
     weights: Callable[[int], int] | None = None
@@ -89,10 +89,10 @@ class Projection:
     Such a function takes `eps` as its third argument."""
     halves: Halves | None = None
     """Its iterations taken apart (see `half_steps.py`); None if only whole ones are known."""
-    note: str = ""
-    """One sentence for the reader, with its source."""
     source: str = ""
-    """Who proposed it and where, as a citation; empty if nobody in particular did."""
+    """Who published it; empty if it is a control of ours."""
+    note: str = ""
+    """One or two sentences for the reader: what it is, and how it is adapted."""
     published: str = ""
     """A result that a paper prints of networks with it, and the place there; empty if none."""
     leads: bool = False
@@ -102,15 +102,6 @@ class Projection:
     def label(self) -> str:
         """Its name as a plot writes it at the end of a line."""
         return self.short or self.title
-
-    @property
-    def nonexpansive(self) -> bool:
-        """Whether it promises a spectral norm of at most 1.
-
-        A doubly stochastic matrix keeps that promise: its norm is at most the square root of the
-        product of its largest row sum and its largest column sum.
-        """
-        return self.contracts or (self.unit_rows and self.unit_columns and self.nonnegative)
 
     def check(self, streams: int) -> None:
         """ValueError if the projection does not exist for that many streams."""

@@ -47,8 +47,8 @@ def _sinkhorn_halves(xp: ModuleType, logits: Array) -> Iterator[Array]:
         ("columns", "rows"),
         ("columns divided by their sums", "rows divided by their sums"),
     ),
-    note="The paper's projection: columns first, rows second, t times (Eq. 9).",
     source=MHC.short,
+    note="The paper's projection: columns first, rows second, t times (Eq. 9).",
     published=f"composite gain near 1.6 at 27B ({MHC.number}, Fig. 7b)",
     leads=True,
 )
@@ -115,9 +115,9 @@ def _released_halves(xp: ModuleType, logits: Array) -> Iterator[Array]:
         ("columns divided by their sums plus ε", "rows divided by their sums plus ε"),
         ("columns divided by their sums, then ε added", "rows divided by their sums plus ε"),
     ),
+    source="github.com/deepseek-ai/TileKernels",
     note="As in DeepSeek's TileKernels: eps is added to the first softmax and to every sum, so "
     "the sums fall short of 1 by about eps. It acts transposed, and so ends on rows like Eq. 9.",
-    source="DeepSeek, TileKernels (sinkhorn_normalize)",
 )
 def released_iterates(xp: ModuleType, logits: Array, eps: float | None = None) -> Iterator[Array]:
     """The released variant, t = 1, 2, ...: all iterates of logits (..., n, n)."""
