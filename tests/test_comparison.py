@@ -22,7 +22,8 @@ from mhc_demo.figures.compare import (
     strokes,
 )
 from mhc_demo.numerics.comparison import MIXING, layer_under_each
-from mhc_demo.numerics.gains import DEFINITIONS, DIRECTIONS, METRICS
+from mhc_demo.numerics.gains import DEFINITIONS, DIRECTIONS
+from mhc_demo.numerics.metrics import METRICS
 from mhc_demo.numerics.mixing import INITS
 from mhc_demo.numerics.projections import PROJECTIONS
 from mhc_demo.numerics.surface import SERIES, Experiment

@@ -17,7 +17,7 @@ from ...figures import CompareFigure, style
 from ...figures.compare import FAINT, OWN, REST
 from ...numerics.comparison import MIXING, compare, layer_under_each
 from ...numerics.costs import MatrixTimes
-from ...numerics.gains import METRICS
+from ...numerics.metrics import METRICS
 from ...numerics.projections import PROJECTIONS, Projection
 from ...numerics.surface import MAX_DEPTH
 from ...scripts import text_of
