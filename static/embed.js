@@ -91,6 +91,8 @@ mhc.embed = (() => {
     await new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
     for (const figure of rest) doc.add_root(figure);
     for (const el of find(".steps")) mhc.stepper(el, doc);
+    for (const el of find(".turning")) mhc.floor_controls(el, doc);
+    for (const el of find(".rows")) mhc.floor_table(el, doc);
     mhc.refresh(doc, "depth", "iterations");
     const silence = mhc.describe(doc);
     return {doc, paint, stop() {

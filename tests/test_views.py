@@ -20,6 +20,8 @@ from mhc_demo.figures import mixing, phase, style
 from mhc_demo.figures.histogram import BINS
 from mhc_demo.figures.measures import measured_at, texts
 from mhc_demo.figures.slices import Position, select_columns, set_value
+from mhc_demo.numerics import birkhoff
+from mhc_demo.numerics.birkhoff import places
 from mhc_demo.numerics.costs import ProjectionTimes
 from mhc_demo.numerics.metrics import GROUPS, METRICS
 from mhc_demo.numerics.projections import PROJECTIONS
@@ -177,6 +179,38 @@ def _sinkhorn(state: State) -> Plots:
     }
 
 
+@library("polytope")
+def _polytope(state: State) -> Plots:
+    names = ("init", "spread", "seed")
+    values = {"streams": 3, **{name: getattr(state, name) for name in names}}
+    layers = {
+        logits: mhc.sample_mixing(128, **values, logits=logits)[0] for logits in (True, False)
+    }
+    one = {logits: each[state.layer - 1] for logits, each in layers.items()}
+    if len(state.own) == 9:
+        one = dict.fromkeys(one, np.reshape(state.own, (3, 3)))
+
+    def at_dial(name: str, given: dict[bool, np.ndarray]) -> np.ndarray:
+        if state.iterations == 0:
+            return given[False]
+        return mhc.project(given[PROJECTIONS[name].takes_logits], name, state.iterations)
+
+    marks = np.stack([at_dial(name, one) for name in PROJECTIONS])
+    where = places(marks)
+    composite = mhc.compose(at_dial(state.projection, layers)).matrix(at=state.depth)
+    there = places(composite)
+    steps = birkhoff.path(one[PROJECTIONS[state.projection].takes_logits], state.projection)
+    return {
+        "polytope": {
+            "marks.distance": birkhoff.distance_from_birkhoff(marks),
+            "marks.h": where.height,
+            **{f"marks.{axis}": where.coordinates[:, k] for k, axis in enumerate("abcd")},
+            "whole.h": places(steps).height,
+            **{f"composite.{axis}": there.coordinates[k] for k, axis in enumerate("abcd")},
+        }
+    }
+
+
 @library("mixing")
 def _mixing(state: State) -> Plots:
     surface = mhc.mixing_surface(experiment(state), metrics=mixing.DRAWN)
@@ -238,7 +272,17 @@ def _cost(state: State) -> Plots:
 
 
 def plotted(p: figure, name: str, position: Position) -> np.ndarray:
-    """What a figure plots by that name, or else has in a column of that name."""
+    """What a figure plots by that name, or else has in a column of that name.
+
+    "shape.column" is what the polytope's script gets for a shape; of a way, its last number.
+    """
+    shape, _, column = name.rpartition(".")
+    for each in p.renderers if shape else ():
+        rule = each.data_source.tags[0]
+        if rule.get("shape") == f"polytope_{shape}":
+            whole = {key: value for key, value in rule.items() if key != "shape"}
+            found = np.asarray(select_columns(whole, position)[column], float)
+            return found[-1:] if rule["select"] == "row" else found
     for each in p.renderers:
         if each.name == name:
             return np.asarray(each.data_source.data[each.glyph.y], float)
@@ -277,6 +321,10 @@ CHANGES = [
     ("sinkhorn", {"spread": 8.0, "projection": "released", "step": 9}),
     ("sinkhorn", {"layer": 128, "projection": "mhc-lite", "step": 9}),
     ("sinkhorn", {"layer": 2, "init": "identity", "projection": "none"}),
+    ("polytope", {"spread": 3.0, "layer": 4}),
+    ("polytope", {"seed": 7, "projection": "rows", "own": [0.5, 1, 0, -2, 0, 1, 0, 0.25, 3]}),
+    ("polytope", {"init": "identity", "projection": "none", "iterations": 0}),
+    ("polytope", {"streams": 2, "projection": "mhc-lite", "own": [1.0, 0.0, 0.0, 1.0]}),
     ("mixing", {"seed": 7, "projection": "released"}),
     ("mixing", {"streams": 2, "projection": "columns"}),
     ("compare", {"seed": 7, "spread": 3.0}),

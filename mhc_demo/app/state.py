@@ -15,6 +15,7 @@ from urllib.parse import urlencode
 
 import param
 
+from ..figures.polytope import USUAL_TURN
 from ..figures.scale import SCALES
 from ..figures.signal import USUAL
 from ..figures.sinkhorn import LAST_STEP
@@ -32,6 +33,7 @@ from .views import VIEWS
 from .views.compare import COMPARE_PARAMETERS
 from .views.cost import MODEL_PARAMETERS
 from .views.lab import LAB_SETTINGS, LAST_REPLAYED, REPLAY_PARAMETERS
+from .views.polytope import POLYTOPE_PARAMETERS
 from .views.signal import SIGNAL_PARAMETERS
 from .views.sinkhorn import WORK_PARAMETERS
 
@@ -134,6 +136,15 @@ class State(Experiment):
     )
     step = param.Integer(
         0, bounds=(0, LAST_STEP), label="Step", doc="0 is the logits, 1 exp, then half steps."
+    )
+    turn = param.Integer(
+        USUAL_TURN,
+        bounds=(0, 90),
+        label="Turn",
+        doc="Degrees by which the polytope is turned from its even corners to its odd ones.",
+    )
+    walk = param.Boolean(
+        default=False, label="A network", doc="The polytope shows the products of layers."
     )
     replay = param.Integer(
         LAST_REPLAYED,
@@ -327,6 +338,7 @@ OPTIONAL_PARAMETERS = (
     *SIGNAL_PARAMETERS,
     *WORK_PARAMETERS,
     *COMPARE_PARAMETERS,
+    *POLYTOPE_PARAMETERS,
     "scale",
     *MODEL_PARAMETERS,
     *LAB_SETTINGS,
@@ -346,6 +358,7 @@ URL_PARAMETERS = (
     *SIGNAL_PARAMETERS,
     *WORK_PARAMETERS,
     *COMPARE_PARAMETERS,
+    *POLYTOPE_PARAMETERS,
     "scale",
     *MODEL_PARAMETERS,
     *LAB_SETTINGS,

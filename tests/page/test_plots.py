@@ -21,6 +21,7 @@ from mhc_demo.app.views import VIEWS
 from mhc_demo.figures import mixing, phase
 from mhc_demo.figures.figure8 import figure8_csv
 from mhc_demo.figures.histogram import BINS
+from mhc_demo.numerics.birkhoff import distance_from_birkhoff
 from mhc_demo.numerics.metrics import METRICS
 from mhc_demo.numerics.paper import figure8
 from mhc_demo.numerics.projections import PROJECTIONS
@@ -236,6 +237,22 @@ def _sinkhorn() -> dict[str, Shown]:
     }
 
 
+@shown("polytope")
+def _polytope() -> dict[str, Shown]:
+    Z = mhc.sample_mixing(1, streams=3, seed=42)[0, 0]
+    each = {name: mhc.project(Z, name, ITERATIONS) for name in PROJECTIONS}
+    far = distance_from_birkhoff(np.stack(list(each.values())))
+    said = {name: f"{PROJECTIONS[name].label} {d:.3g}" for name, d in zip(each, far, strict=True)}
+    return {
+        "The doubly stochastic 3 × 3 matrices": Shown(
+            {"projection": {"distance from the set": far}},
+            f"Distances from the set: {said['sinkhorn']} (off: columns); ",
+            f"; {said['none']} (off: rows, columns, signs)",
+            f"; {PROJECTIONS['mhc-lite'].label} 0; ",
+        )
+    }
+
+
 @shown("mixing")
 def _mixing() -> dict[str, Shown]:
     surface = mhc.mixing_surface(experiment(), metrics=mixing.DRAWN)
@@ -371,7 +388,7 @@ def columns_of(text: str) -> dict[str, dict[str, np.ndarray]]:
         found[series] = {
             heading: np.array([float(row[heading] or "nan") for row in own])
             for heading in own[0]
-            if heading not in ("series", "row", "column")
+            if heading not in ("series", "row", "column", "projection")
         }
     return found
 

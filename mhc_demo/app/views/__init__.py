@@ -19,6 +19,7 @@ from . import layers
 from . import layer_axis
 from . import matrices
 from . import sinkhorn
+from . import polytope
 from . import mixing
 from . import compare
 from . import phase
@@ -59,6 +60,7 @@ __all__ = [
     "mixing",
     "my_model",
     "phase",
+    "polytope",
     "signal",
     "sinkhorn",
 ]

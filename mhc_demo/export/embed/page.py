@@ -31,7 +31,7 @@ from ...version import version
 from .plots import PLOTS, PackedSource, Plot, Shared
 from .request import EmbedRequest
 
-STYLES = ("mhc.css", "embed.css")
+STYLES = ("mhc.css", "polytope.css", "embed.css")
 
 
 class Content:

@@ -27,6 +27,7 @@ from ...figures import (
     SignalFigure,
     SinkhornFigure,
     figure8_html,
+    polytope,
     sinkhorn,
     words,
 )
@@ -40,6 +41,7 @@ from ...figures.matrices import PANELS, matrix_columns
 from ...figures.mixing import DRAWN, EFFECTIVE, ratio_columns, ratio_theory
 from ...figures.mixing import STROKES as METRIC_STROKES
 from ...figures.packed import ENTRIES, GAINS, PLAIN, Cells
+from ...figures.polytope import Network, PolytopeFigure
 from ...figures.scale import gain_range as scaled
 from ...figures.scale import set_full
 from ...figures.signal import at_depth, carried_columns, layers_shipped
@@ -456,6 +458,42 @@ class Sinkhorn(Plot):
     def html(self) -> str:
         steps = '<div class="steps"></div>' if self.steps.attrs["iterative"] else ""
         return steps + super().html()
+
+
+class Polytope(Plot):
+    """The doubly stochastic 3 x 3 matrices as a set, and the ways into it.
+
+    The logits cannot be dragged in a file: it has nothing that projects them.
+    """
+
+    name = "polytope"
+    view = "polytope"
+    title = "Birkhoff polytope"
+    group = "Matrices"
+    share = 2
+
+    def build(self) -> None:
+        request = self.request
+        experiment = request.experiments[0]
+        drawn = {name: getattr(experiment, name) for name in ("init", "spread", "seed")}
+        limits = {**request.limits, "depth": max(request.limits["depth"], request.layer)}
+        network = Network(experiment.projection, **limits, **drawn)
+        given = network.layer(request.layer)
+        self.picture = PolytopeFigure(given, experiment.projection, request.position)
+        walk = {name: np.asarray(c, float) for name, c in given["composites"].items()}
+        self.pack(self.picture.composites, [walk] * len(request.experiments), *PLAIN)
+        self.figures = [self.picture.figure]
+
+    def legend(self) -> list[words.Entry]:
+        return []
+
+    def note(self, i: int) -> str:
+        whose = f"Layer {self.request.layer} of the first network, drawn with three streams"
+        return "<br>".join((polytope.HOW, *polytope.note_of(whose)))
+
+    def html(self) -> str:
+        controls, rows = '<div class="turning"></div>', '<div class="rows"></div>'
+        return f"{controls}{super().html()}{rows}"
 
 
 class Mixing(Plot):
