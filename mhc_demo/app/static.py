@@ -13,7 +13,7 @@ from ..scripts import PAGE, STATIC, text_of
 from ._panel import load_components, serve_folder
 
 
-def tight(css: str) -> str:
+def _tight(css: str) -> str:
     """CSS without comments and indentation.
 
     Every component of ours has it, for styles do not reach into another's shadow.  A message is
@@ -22,10 +22,13 @@ def tight(css: str) -> str:
     return re.sub(r"/\*.*?\*/|(?<=[\s;{}])\s+", "", css, flags=re.DOTALL)
 
 
-CSS = tight(style.css() + text_of("mhc.css"))
+CSS = _tight(style.css() + text_of("mhc.css"))
 
 FLOOR_CSS = _tight(text_of("polytope.css"))
 """What the polytope's components alone need."""
+
+COMPARE_CSS = _tight(text_of("compare.css"))
+"""What the comparison's components alone need."""
 
 serve_folder("mhc-demo", STATIC)
 

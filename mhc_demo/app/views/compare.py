@@ -20,13 +20,12 @@ from ...numerics.costs import MatrixTimes
 from ...numerics.metrics import METRICS
 from ...numerics.projections import PROJECTIONS, Projection
 from ...numerics.surface import MAX_DEPTH
-from ...scripts import text_of
 from ...story.glossary import explained, term
 from .. import timing
 from .._panel import hold, prompt
 from ..computing import Key, Position, experiment_of
 from ..snippet import compare_snippet
-from ..static import CSS, tight
+from ..static import COMPARE_CSS, CSS
 from ..values import FREE, MOST_PINNED
 from .base import View, html, note, paragraph, plots, with_scale
 
@@ -39,7 +38,7 @@ COMPARE_PARAMETERS = ("pinned",)
 MOST_NUMBERS = 2**9
 """Limit of members times n^2: a comparison takes longer than two iterative surfaces."""
 
-STYLES = [CSS, tight(text_of("compare.css"))]
+STYLES = [CSS, COMPARE_CSS]
 
 
 @prompt
