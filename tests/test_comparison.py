@@ -17,6 +17,7 @@ from mhc_demo.figures.compare import (
     QUANTITIES,
     REST,
     ROUNDING,
+    STROKES,
     CompareFigure,
     layer_columns,
     strokes,
@@ -300,6 +301,12 @@ def test_the_fixed_axis_holds_everything_bounded(streams, spread):
             gains = comparison["log10_gain"].sel(projection=name).isel(iterations=slice(1, None))
             assert gains.min() > low
             assert gains.max() < high
+
+
+def test_where_nothing_is_pinned_every_projection_has_a_stroke_of_its_own():
+    assert len({(each.colour, each.dash) for each in STROKES.values()}) == len(PROJECTIONS)
+    leading = [name for name, chosen in PROJECTIONS.items() if chosen.leads]
+    assert {name: STROKES[name] for name in leading} == {n: strokes(leading)[n] for n in leading}
 
 
 def test_every_projection_has_its_own_label():

@@ -57,6 +57,12 @@ AXIS_LABELS = {"forward": "Forward gain", "backward": "Backward gain"}
 OWN = {"none": style.Stroke(style.HC)}
 """What has a stroke of its own in whatever place: HC has its colour in all plots."""
 
+STROKES = {
+    name: OWN.get(name, style.stroke(k))
+    for k, name in enumerate(sorted(PROJECTIONS, key=lambda name: not PROJECTIONS[name].leads))
+}
+"""A stroke for each where nothing is pinned; those that lead have the one that they have at first."""
+
 REST = style.Stroke(style.IDENTITY, width=1.5)
 """How what is not pinned is drawn."""
 
