@@ -61,7 +61,7 @@ STROKES = {
     name: OWN.get(name, style.stroke(k))
     for k, name in enumerate(sorted(PROJECTIONS, key=lambda name: not PROJECTIONS[name].leads))
 }
-"""A stroke for each where nothing is pinned; those that lead have the one that they have at first."""
+"""A stroke for each, where nothing is pinned; those that lead have that of the usual places."""
 
 REST = style.Stroke(style.IDENTITY, width=1.5)
 """How what is not pinned is drawn."""
