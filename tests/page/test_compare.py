@@ -123,7 +123,7 @@ def test_rows_are_sorted_pinned_and_highlighted(shared: Explorer) -> None:
     heading = page.locator(".mhc-compare thead th.norm")
     heading.click()
     expect(heading).to_have_attribute("aria-sort", "descending")
-    assert list(written_table(shared))[:2] == ["exp only", "HC"]
+    assert next(iter(written_table(shared))) == "exp only"
     page.get_by_role("button", name="Sort by Worst-case norm").press("Enter")
     expect(heading).to_have_attribute("aria-sort", "ascending")
     shared.set("Sinkhorn iterations", 0)

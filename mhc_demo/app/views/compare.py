@@ -315,11 +315,11 @@ def rows_of(projections: Any) -> list[dict[str, Any]]:
 
 def published(chosen: Projection) -> str:
     """What was published, or by whom it was proposed, with its place as an explanation."""
+    of = f"Source: {chosen.source}." if chosen.source else ""
     if not chosen.published:
-        return escape(chosen.source)
+        return term(escape(chosen.source), chosen.title, of) if of else ""
     result, _, _ = chosen.published.partition(" (")
-    of = f" Proposed by {chosen.source}." if chosen.source else ""
-    return term(escape(result), chosen.title, f"{chosen.published}.{of}")
+    return term(escape(result), chosen.title, f"{chosen.published}. {of}".strip())
 
 
 def strokes_for_browser() -> dict[str, Any]:
