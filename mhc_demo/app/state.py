@@ -22,10 +22,17 @@ from ..figures.sinkhorn import LAST_STEP
 from ..figures.slices import SLIDERS
 from ..lab.settings import PRESETS, Settings
 from ..numerics.devices import DEVICES
+from ..numerics.mixing import PARAMETERS
 from ..numerics.paper import TABLE_5
 from ..numerics.projections import PROJECTIONS
 from ..numerics.signal import ENTERING
-from ..numerics.surface import EXPERIMENT_PARAMETERS, MAX_DEPTH, MAX_ITERATIONS, Experiment
+from ..numerics.surface import (
+    EXPERIMENT_PARAMETERS,
+    MAX_DEPTH,
+    MAX_ITERATIONS,
+    Experiment,
+    determining,
+)
 from ..story.scenes import SCENES, WAYS, beginning, scenes_of
 from .computing import Key, Request
 from .values import MOST_PINNED, Pinned, SquareMatrix, understood, written
@@ -208,7 +215,7 @@ class State(Experiment):
 
     def key(self) -> Key:
         """The experiment, and the device that computes it."""
-        return tuple((name, getattr(self, name)) for name in COMPUTED_PARAMETERS)
+        return tuple({**self.values_of_experiment(), "device": self.device}.items())
 
     def position(self) -> dict[str, Any]:
         """Where in the experiment the page looks: what needs no other gain surface."""
@@ -217,13 +224,15 @@ class State(Experiment):
     def query(self, *, embedded: bool = True, whole: bool = True) -> str:
         """The whole state as a URL's query string, "?" included.
 
-        Parameters of the story and of single views are left out while at their defaults, and the
-        theme while nobody has chosen one.  Without `embedded`, it opens the whole page where this
-        one is in an iframe; if not `whole`, it says only what others are to see too.
+        Parameters of the story and of single views are left out while at their defaults, those of
+        other inits always, and the theme while nobody has chosen one.  Without `embedded`, it opens
+        the whole page where this one is in an iframe; if not `whole`, it says only what others are
+        to see too.
         """
         names = [n for n in URL_PARAMETERS if embedded or n not in EMBED_PARAMETERS]
         names = names if whole else list(PLACE_PARAMETERS)
-        values = {name: getattr(self, name) for name in names}
+        foreign = set(EXPERIMENT_PARAMETERS).difference(determining(self.init))
+        values = {name: getattr(self, name) for name in names if name not in foreign}
         usual = {n: self.param[n].default for n in OPTIONAL_PARAMETERS}
         if not self.scene:  # the way through a story that is closed
             values |= {name: usual[name] for name in ("way", "revealed")}
@@ -304,7 +313,7 @@ class State(Experiment):
             return None
         then = names[names.index(self.scene) + 1]
         values = _beginning(then, self.revealed) | {"device": self.device}
-        key = tuple((name, values[name]) for name in COMPUTED_PARAMETERS)
+        key = tuple((name, values[name]) for name in (*determining(values["init"]), "device"))
         position = {name: values[name] for name in POSITION_PARAMETERS}
         return Request(key, values["view"], position)
 
@@ -321,7 +330,23 @@ def _declare_lab() -> None:
         State.param.add_parameter(own, type(theirs)(default=getattr(usual, name), **allowed))
 
 
+def _declare_inits() -> None:
+    for name in PARAMETERS:
+        theirs = Experiment.param[name]
+        State.param.add_parameter(
+            name,
+            Decimal(
+                theirs.default,
+                bounds=theirs.bounds,
+                step=theirs.step,
+                label=theirs.label,
+                doc=theirs.doc,
+            ),
+        )
+
+
 _declare_lab()
+_declare_inits()
 
 COMPUTED_PARAMETERS = (*EXPERIMENT_PARAMETERS, "device")
 """The parameters whose change needs a new surface."""

@@ -154,7 +154,9 @@ FORMULAS: dict[str, Formula] = {
         r"\frac{1}{<L>} \, \ln \, <forward> \;\approx\; \tfrac{1}{2}\, (<n> - 2)\, <spread>^2",
         "if H res is the identity plus sigma times Z, the logarithm of the gain per layer is about "
         "half of n minus 2 times sigma squared",
-        "For small drift, to leading order. At n = 2 it does not grow at all, at n = 1 it shrinks.",
+        "For small drift, to leading order; the dotted line of the first plot has the exact rate, "
+        "half the mean logarithm of (1 + σ g)² + σ² χ² with g normal and χ² of n − 1 degrees of "
+        "freedom. At n = 2 it hardly grows at all, at n = 1 it shrinks.",
         "Top Lyapunov exponent of I + σZ for small σ",
     ),
     "growth": Formula(

@@ -214,6 +214,18 @@ TERMS: dict[str, Term] = {
         "Entries drawn independently from a normal distribution.",
         words=("Gaussian",),
     ),
+    "shared": Term(
+        "Shared part",
+        "What all layers of a network have in common, here as a correlation between them. Layers "
+        "that share nothing even out what one of them leaves uneven; alike ones add it up.",
+        words=("correlation",),
+    ),
+    "equal_drift": Term(
+        "Equal drift",
+        "HC’s matrix is at I + σZ; mHC’s has logits b I + Z, with the b of each layer at which it "
+        "is equally far from I. So neither network is compared after a smaller step.",
+        words=("equally far",),
+    ),
     "identity": Term(
         "Identity",
         "Every stream stays as it is: the plain residual connection, gain 1.",

@@ -148,3 +148,18 @@ def test_a_large_ensemble_opens_at_once_and_is_completed(explorer: Explorer, add
     explorer.open(address, "?members=200&depth=50&view=composite")
     wanted = expected({"members": 200}, "forward", iterations=0)
     hc_ends_at(explorer, wanted[-1])
+
+
+def test_an_init_brings_its_own_slider_and_takes_it_away(shared: Explorer) -> None:
+    page = shared.page
+    shared.unfold()
+    slider = shared.slider("Shared by all layers")
+    for init, sliders in (("Layers share a part", 1), ("Gaussian", 0), ("Layers share a part", 1)):
+        page.get_by_role("combobox", name=re.compile("^Init")).click()
+        page.get_by_role("menuitem", name=init, exact=True).click()
+        expect(slider).to_have_count(sliders)
+    slider.press("Home")
+    slider.press("ArrowRight")
+    expect(page).to_have_url(re.compile(r"init=shared&.*shared=0\.05&"))
+    # A twentieth shared changes the gains, and they are those of the link.
+    hc_ends_at(shared, expected({"init": "shared", "shared": 0.05}, "forward", iterations=0)[-1])

@@ -148,7 +148,7 @@ def _composite() -> dict[str, Shown]:
     }
     return {
         "Composite Amax gain against depth": curves(
-            {**against_depth, "theory of HC (exact mean)": theory}, DEPTH
+            {**against_depth, "theory of HC (mean)": theory}, DEPTH
         ),
         "Composite Amax gain against iterations": curves(against_iterations, ITERATIONS),
     }

@@ -37,7 +37,7 @@ from ...figures.composite import gain_range, theory_columns
 from ...figures.cost import activations_html, overhead_html, traffic_html
 from ...figures.histogram import BINS, histogram_columns
 from ...figures.layers import layer_range
-from ...figures.matrices import PANELS, matrix_columns
+from ...figures.matrices import CALLED, matrix_columns
 from ...figures.mixing import DRAWN, EFFECTIVE, ratio_columns, ratio_theory
 from ...figures.mixing import STROKES as METRIC_STROKES
 from ...figures.packed import ENTRIES, GAINS, PLAIN, Cells
@@ -168,6 +168,7 @@ class Plot:
         """Those of the plot's own, beside depth and iterations."""
         self.figures: list[figure] = []
         self.build()
+        self.figures = [each for each in self.figures if each.name not in self.request.hidden]
 
     def build(self) -> None:
         """Make the figures, and `pack` the sources that they draw from."""
@@ -279,7 +280,7 @@ class Signal(Plot):
         return said
 
     def html(self) -> str:
-        plots = '<div class="plot"></div>' * 2
+        plots = '<div class="plot"></div>' * len(self.figures)
         return f'<div class="halves">{plots}<div class="signal"></div></div>'
 
 
@@ -421,7 +422,8 @@ class Matrices(Plot):
 
     def html(self) -> str:
         # At 0 iterations HC alone: the projected heatmaps would be HC's again.
-        marks = ("plot" if at == 0 else "plot of-projected" for _, at, _ in PANELS)
+        of_hc = [each.name.endswith(f"-{CALLED[0]}") for each in self.figures]
+        marks = ("plot" if hc else "plot of-projected" for hc in of_hc)
         return "".join(f'<div class="{mark}"></div>' for mark in marks)
 
 
@@ -439,8 +441,7 @@ class Sinkhorn(Plot):
             raise ValueError("plots: sinkhorn can be shown for one number of streams only")
         experiment = request.experiments[0]
         chosen = PROJECTIONS[experiment.projection]
-        drawn = {name: getattr(experiment, name) for name in ("streams", "init", "spread", "seed")}
-        layers = sample_mixing(request.layer, **drawn, logits=chosen.takes_logits)
+        layers = sample_mixing(request.layer, **experiment.drawing(), logits=chosen.takes_logits)
         self.steps = half_steps(layers[0, -1], chosen.name)
         position = {**request.position, "step": 0}
         self.figures = SinkhornFigure(self.steps, f"Layer {request.layer}", position).figures
