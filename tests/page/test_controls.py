@@ -119,9 +119,7 @@ def test_a_number_is_typed_again_and_again_and_out_of_range(shared: Explorer) ->
             expect(helper).to_have_text(said)
 
 
-def test_a_device_is_chosen_and_what_is_missing_says_why(
-    shared: Explorer, explorer: Explorer, address: str
-) -> None:
+def test_a_device_is_chosen_and_what_is_missing_says_why(shared: Explorer) -> None:
     page = shared.page
     shared.unfold()
     device = page.get_by_role("combobox", name="Device")
@@ -135,10 +133,12 @@ def test_a_device_is_chosen_and_what_is_missing_says_why(
     said = expect(page.get_by_text("Gains computed by PyTorch"))
     said.to_contain_text(f"{Experiment().members * MAX_DEPTH:,} matrices projected")
     expect(page).to_have_url(re.compile("device=cpu"))
-    page = explorer.open(address, "?members=4&seed=3&device=cpu&view=composite").page
+    shared.visit("?view=composite")
+    expect(page.get_by_text("Gains computed by NumPy")).to_be_visible()
+    shared.visit("?members=4&seed=3&device=cpu&view=composite")
     expect(page.get_by_text("Gains computed by PyTorch")).to_be_visible()
     np.testing.assert_allclose(
-        explorer.plotted("composite")["HC, forward"],
+        shared.plotted("composite")["HC, forward"],
         expected({"members": 4, "seed": 3}, "forward", iterations=0),
         **CLOSE,
     )

@@ -573,12 +573,12 @@ def test_figure_8_can_be_had_as_a_table(shared: Explorer) -> None:
         np.testing.assert_array_equal(printed, panel.row_sums)
 
 
-def test_a_plot_is_dragged_and_clicked_like_its_slider(explorer: Explorer, address: str) -> None:
-    explorer.open(address, "?view=composite&scale=near")
-    explorer.eventually(lambda: explorer.model("iterations", "m.inner_width"))
+def test_a_plot_is_dragged_and_clicked_like_its_slider(shared: Explorer) -> None:
+    shared.visit("?view=composite&scale=near")
+    shared.eventually(lambda: shared.model("iterations", "m.inner_width"))
 
     def point(figure: str, share: float) -> tuple[float, float]:
-        left, top, width, height = explorer.page.evaluate(
+        left, top, width, height = shared.page.evaluate(
             """(name) => {
               const [view] = Bokeh.index.query(({model}) => model.name === name)
               const {left, top} = view.canvas_view.events_el.getBoundingClientRect()
@@ -589,21 +589,21 @@ def test_a_plot_is_dragged_and_clicked_like_its_slider(explorer: Explorer, addre
         )
         return left + share * width, top + height / 2
 
-    mouse = explorer.page.mouse
+    mouse = shared.page.mouse
     mouse.move(*point("composite", 0.25))
     mouse.down()
-    expect(explorer.slider("Depth (layers)")).to_have_value("32")
+    expect(shared.slider("Depth (layers)")).to_have_value("32")
     mouse.move(*point("composite", 0.75))
     mouse.up()
-    expect(explorer.slider("Depth (layers)")).to_have_value("97")
+    expect(shared.slider("Depth (layers)")).to_have_value("97")
     mouse.click(*point("iterations", 0.5))
-    expect(explorer.slider("Sinkhorn iterations")).to_have_value("15")
-    expect(explorer.page).to_have_url(re.compile("iterations=15&depth=97&.*scale=near"))
+    expect(shared.slider("Sinkhorn iterations")).to_have_value("15")
+    expect(shared.page).to_have_url(re.compile("iterations=15&depth=97&.*scale=near"))
     # The scale of the link stays with another experiment, until it is switched.
-    near = explorer.y_range("composite")
-    explorer.slider("Streams (n)").press("ArrowRight")
-    expect(explorer.page).to_have_url(re.compile("streams=5&"))
-    assert explorer.y_range("composite") == explorer.y_range("iterations") == near == [-0.35, 0.35]
-    explorer.page.get_by_role("button", name="Full").click()
-    explorer.eventually(lambda: expect(explorer.page).not_to_have_url(re.compile("scale=")))
-    assert explorer.y_range("composite")[1] > 10
+    near = shared.y_range("composite")
+    shared.slider("Streams (n)").press("ArrowRight")
+    expect(shared.page).to_have_url(re.compile("streams=5&"))
+    assert shared.y_range("composite") == shared.y_range("iterations") == near == [-0.35, 0.35]
+    shared.page.get_by_role("button", name="Full").click()
+    shared.eventually(lambda: expect(shared.page).not_to_have_url(re.compile("scale=")))
+    assert shared.y_range("composite")[1] > 10
