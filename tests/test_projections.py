@@ -338,6 +338,24 @@ def test_promised_sums_and_signs(chosen, spread):
 
 
 @EVERY
+@pytest.mark.parametrize("spread", [0.5, 5.0])
+def test_what_promises_a_unit_norm_has_a_spectral_norm_of_at_most_1(chosen, spread):
+    if chosen.unit_norm:
+        for n in sizes_of(chosen, 6):
+            norms = np.linalg.norm(
+                project(normal(20, n, n, spread=spread), chosen.name), 2, (-2, -1)
+            )
+            assert norms.max() <= 1 + 20 * n * EPS[np.float64]  # the rounding of n sums
+
+
+def test_few_projections_lead_a_comparison():
+    leading = [chosen for chosen in PROJECTIONS.values() if chosen.leads]
+    assert 2 <= len(leading) <= 6
+    # What a paper printed is given with its place.
+    assert all("arXiv:" in each.published for each in PROJECTIONS.values() if each.published)
+
+
+@EVERY
 def test_what_is_not_promised_does_not_hold(chosen):
     result = project(normal(200, 4, 4, spread=2), chosen.name, 1)
     if not chosen.unit_rows:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..lab.settings import Settings
@@ -41,6 +41,20 @@ print(laws.layer_limits(experiment, depth=depth).median("layer"))
 print(laws.composite_laws(experiment).sel(depth=depth, iterations=iterations))  # log10
 print(laws.rows_only_laws(experiment).sel(depth=depth))
 print(laws.four_kinds(experiment, depth=depth).at(depth))  # log10
+"""
+
+COMPARE_TEMPLATE = """\
+import mhc_demo as mhc
+
+experiment = mhc.Experiment({experiment})
+comparison = mhc.compare(experiment{projections}).sel(depth={depth}, series="median")
+for name in comparison.projection.values.tolist():
+    iterations = {iterations} if mhc.PROJECTIONS[name].iterative else 1
+    here = comparison.sel(projection=name, iterations=iterations)
+    for direction in ("forward", "backward"):
+        log10_gain = float(here.log10_gain.sel(direction=direction))
+        print(f"{{name}}, {{direction}}: 10^{{log10_gain:.3f}}")
+    print(f"{{name}}, worst-case norm: 10^{{float(here.log10_norm):.3f}}")
 """
 
 LAB_TEMPLATE = """\
@@ -91,6 +105,16 @@ def laws_snippet(values: Mapping[str, Any]) -> str:
     """A script that prints the numbers of the view "Why it holds"."""
     return LAWS_TEMPLATE.format(
         experiment=_experiment(values), depth=values["depth"], iterations=values["iterations"]
+    )
+
+
+def compare_snippet(values: Mapping[str, Any], projections: Sequence[str]) -> str:
+    """A script that prints the gains of these projections, or of all if there are none."""
+    return COMPARE_TEMPLATE.format(
+        experiment=_experiment(values),
+        projections=f", {list(projections)}" if projections else "",
+        depth=values["depth"],
+        iterations=values["iterations"],
     )
 
 

@@ -35,8 +35,9 @@ from ..numerics.surface import (
 )
 from ..story.scenes import SCENES, WAYS, beginning, scenes_of
 from .computing import Key, Request
-from .values import SquareMatrix, understood, written
+from .values import MOST_PINNED, Pinned, SquareMatrix, understood, written
 from .views import VIEWS
+from .views.compare import COMPARE_PARAMETERS
 from .views.cost import MODEL_PARAMETERS
 from .views.lab import LAB_SETTINGS, LAST_REPLAYED, REPLAY_PARAMETERS
 from .views.polytope import POLYTOPE_PARAMETERS
@@ -162,6 +163,11 @@ class State(Experiment):
         default=[],
         label="Own numbers",
         doc="Logits to show in that layer's place, row after row.",
+    )
+    pinned = Pinned(
+        default=[p.name for p in PROJECTIONS.values() if p.leads][:MOST_PINNED],
+        label="Projections drawn",
+        doc="Those that the comparison draws in colour, each in its place.",
     )
     theme = param.Selector(
         default="auto", objects=THEMES, label="Theme", doc="Light or dark; by itself, the system's."
@@ -356,6 +362,7 @@ EMBED_PARAMETERS = ("embed", "controls")
 OPTIONAL_PARAMETERS = (
     *SIGNAL_PARAMETERS,
     *WORK_PARAMETERS,
+    *COMPARE_PARAMETERS,
     *POLYTOPE_PARAMETERS,
     "scale",
     *MODEL_PARAMETERS,
@@ -375,6 +382,7 @@ URL_PARAMETERS = (
     "view",
     *SIGNAL_PARAMETERS,
     *WORK_PARAMETERS,
+    *COMPARE_PARAMETERS,
     *POLYTOPE_PARAMETERS,
     "scale",
     *MODEL_PARAMETERS,

@@ -9,7 +9,7 @@ returned as log10.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 
@@ -79,6 +79,17 @@ class Composite:
         gain = log10_gain(self.mantissa, direction, definition)
         return gain + LOG10_2 * xp.astype(self.exponent, gain.dtype)
 
+    def log10_norm(self) -> Array:
+        """log10 of the larger of the induced infinity and 1 norms at every depth, (..., depth).
+
+        It is the larger of the two worst-case gains, in half the passes over the matrices.
+        """
+        xp = array_namespace(self.mantissa)
+        sizes = xp.abs(self.mantissa)
+        sums = (xp.max(xp.sum(sizes, axis=axis), axis=-1) for axis in (-1, -2))
+        norm = log10(xp, xp.maximum(*sums))
+        return norm + LOG10_2 * xp.astype(self.exponent, norm.dtype)
+
     def scaled(self, at: int) -> tuple[Array, Array]:
         """The composite at depth `at` (1-based) as (matrix (..., n, n), power of two (...))."""
         at = whole_number("at", at, 1, self.exponent.shape[-1])
@@ -124,19 +135,31 @@ def log10_composite_gains(
 ) -> Array:
     """Gains of all composites of `compose(matrices, direction)`, shape (len(gains), ..., depth).
 
-    The first axis is the direction of the gain, as in `gains`.  The numbers are those of
-    `compose(...).log10_gain(...)`, but no composite is kept, so that a large ensemble is
-    multiplied and measured in cache.
+    The first axis is the direction of the gain, as in `gains`; the numbers are those of
+    `compose(...).log10_gain(...)`.
+    """
+
+    def measure(piece: Composite) -> Array:
+        xp = array_namespace(piece.mantissa)
+        return xp.stack([piece.log10_gain(d, definition) for d in gains])
+
+    return measured_composites(matrices, measure, direction)
+
+
+def measured_composites(
+    matrices: Array, measure: Callable[[Composite], Array], direction: str = "forward"
+) -> Array:
+    """`measure` of all composites of `compose(matrices, direction)`, shape (..., depth).
+
+    `measure` gets them some depths at a time, and returns an array that ends in those depths.  No
+    composite is kept, so that a large ensemble is multiplied and measured in cache.
     """
     xp, matrices = _layers(matrices)
     bytes_per_depth = 8 * math.prod(matrices.shape) // matrices.shape[-3]
     block = max(1, _CACHE_BYTES // max(bytes_per_depth, 1))
     if "cuda" in str(device(matrices)):  # kernel launches cost more than the cache saves
         block = matrices.shape[-3]
-    pieces = [
-        xp.stack([piece.log10_gain(d, definition) for d in gains])
-        for piece in _pieces(xp, matrices, direction, block)
-    ]
+    pieces = [measure(piece) for piece in _pieces(xp, matrices, direction, block)]
     if direction == "backward":
         pieces.reverse()
     return xp.concat(pieces, axis=-1)

@@ -51,6 +51,9 @@ class Metric:
     """Whether it is c times as large for c times the matrix; then `log10` can be asked of any."""
     signed: bool = True
     """Whether it is known where entries are negative; if not, it is NaN there."""
+    compared: str = ""
+    """Of what the comparison of all projections gives it: "layer", of single ones, or "composite";
+    if empty, it does not."""
 
     def __call__(self, matrices: Array) -> Array:
         """The metric of each matrix, shape (..., n, n) -> (...)."""
@@ -99,6 +102,7 @@ def metric(
     "0 for the uniform matrix. 0 at n = 1, where there is no second stream.",
     plotted=True,
     homogeneous=True,
+    compared="layer",
 )
 def _second_singular_value(xp: ModuleType, matrices: Array) -> Array:
     return _second(xp, matrices, xp.linalg.svdvals(matrices))
@@ -159,6 +163,7 @@ def _uniform_distance(xp: ModuleType, matrices: Array) -> Array:
     "Participation ratio of the squared singular values, (sum s^2)^2 / sum s^4: n for a "
     "permutation, 1 when all streams are multiples of one. It ignores the scale.",
     scale_free=True,
+    compared="composite",
 )
 def _effective_streams(xp: ModuleType, matrices: Array) -> Array:
     squares = xp.linalg.svdvals(_unscaled(xp, matrices)) ** 2

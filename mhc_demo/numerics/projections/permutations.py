@@ -23,11 +23,14 @@ from .softmax import softmax
     short="mHC-lite",
     unit_rows=True,
     unit_columns=True,
+    unit_norm=True,
     sizes=up_to(6),
     weights=math.factorial,
+    source=MHC_LITE.short,
     note=f"A softmax mixture of all n! permutation matrices ({MHC_LITE.number}), doubly stochastic "
     "with no iteration. The paper learns n! logits; here permutation p gets the sum of its n "
     "entries of the n x n logits, which is our adaptation.",
+    leads=True,
 )
 def _mhc_lite(xp: ModuleType, logits: Array) -> Array:
     n = logits.shape[-1]

@@ -8,6 +8,7 @@ from types import ModuleType
 from array_api_compat import device
 
 from .._arrays import Array, known, scalar
+from ..paper import HYPER_CONNECTIONS, IDENTITY_MAPPINGS, MHC
 from .registry import projection
 from .softmax import softmax
 
@@ -19,6 +20,7 @@ from .softmax import softmax
     unit_rows=True,
     note="Half an iteration: each row divided by its sum. The forward gain is 1, and the backward "
     "gain can never exceed n, because a product of row-stochastic matrices is row-stochastic.",
+    leads=True,
 )
 def _rows(xp: ModuleType, logits: Array) -> Array:
     return softmax(xp, logits, -1)
@@ -42,6 +44,7 @@ def _columns(xp: ModuleType, logits: Array) -> Array:
     bounded=False,
     note="Positive entries and no division: from n = 2 on it explodes faster than the raw matrix. "
     "What tames the product is both, entries that are not negative and sums that are 1.",
+    leads=True,
 )
 def _exp(xp: ModuleType, logits: Array) -> Array:
     limit = math.log(float(xp.finfo(logits.dtype).max))
@@ -61,6 +64,9 @@ def _exp(xp: ModuleType, logits: Array) -> Array:
     nonnegative=False,
     bounded=False,
     note="Hyper-Connections as they are: nothing bounds the matrix (Eq. 5).",
+    source=HYPER_CONNECTIONS.short,
+    published=f"composite gain near 3000 at 27B ({MHC.number}, Fig. 3b)",
+    leads=True,
 )
 def _none(xp: ModuleType, logits: Array) -> Array:
     return logits
@@ -72,7 +78,9 @@ def _none(xp: ModuleType, logits: Array) -> Array:
     short="Identity",
     unit_rows=True,
     unit_columns=True,
+    unit_norm=True,
     note="The plain residual stream, n times over: nothing explodes and nothing mixes.",
+    source=IDENTITY_MAPPINGS.short,
 )
 def _identity(xp: ModuleType, logits: Array) -> Array:
     eye = xp.eye(logits.shape[-1], dtype=logits.dtype, device=device(logits))

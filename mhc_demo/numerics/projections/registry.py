@@ -74,6 +74,8 @@ class Projection:
     unit_columns: bool = False
     """The columns sum to 1: the backward gain is 1."""
     nonnegative: bool = True
+    unit_norm: bool = False
+    """The spectral norm is at most 1: a layer lengthens no signal."""
     bounded: bool = True
     """Products of such matrices stay bounded at every depth."""
     sizes: Sizes = ANY
@@ -87,8 +89,14 @@ class Projection:
     Such a function takes `eps` as its third argument."""
     halves: Halves | None = None
     """Its iterations taken apart (see `half_steps.py`); None if only whole ones are known."""
+    source: str = ""
+    """Who published it; empty if it is a control of ours."""
     note: str = ""
-    """One sentence for the reader, with its source."""
+    """One or two sentences for the reader: what it is, and how it is adapted."""
+    published: str = ""
+    """A result that a paper prints of networks with it, and the place there; empty if none."""
+    leads: bool = False
+    """It is one of the few (six at most) that a comparison draws unless told otherwise."""
 
     @property
     def label(self) -> str:
