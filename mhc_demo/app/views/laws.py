@@ -247,8 +247,9 @@ CARDS_OF_LAWS = (
         "limits",
         "Weak mixers are slow to normalise",
         "pace",
-        "Dots, the pace of Sinkhorn’s error, tend to s₂² exactly; what is left of a difference is "
-        "at most s₂² of its square: rings attain it, grey dots are random differences.",
+        "A dot is the factor by which one iteration shrinks Sinkhorn’s error, late in the "
+        "iteration: it tends to s₂². One layer leaves at most s₂² of a difference between streams, "
+        "squared: a ring is the difference of which most is left, a grey dot a random one.",
     ),
     Card(
         "kept",
