@@ -96,8 +96,8 @@ _STROKES = (
     Stroke("#bf7ca6", (4, 4), 3),
     Stroke("#7e6df2", (12, 3), 3),
 )
-"""Found by a search for colours that are far from each other and from HC's, also to readers who lack
-one kind of cone, and that have a contrast of 3 on either background.  As Machado et al. (2009)
+"""Found by a search for colours that are far from each other and from HC's, also to readers who
+lack one kind of cone, and that have a contrast of 3 on either background.  As Machado et al. (2009)
 simulate them, no two are nearer than 20 in CIELAB without the cones for red or green, and 15
 without those for blue; those before had 4."""
 
