@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .numerics.half_steps import half_steps
     from .numerics.mixing import INITS, gaussian_growth, sample_mixing
     from .numerics.paper import figure8
-    from .numerics.projecting import project, sinkhorn_knopp
+    from .numerics.projecting import project, sinkhorn_knopp, sinkhorn_limit
     from .numerics.projections import PROJECTIONS
     from .numerics.signal import ENTERING, propagate, signal_surface
     from .numerics.surface import (
@@ -49,7 +49,7 @@ _HOMES = {
     "numerics.half_steps": ("half_steps",),
     "numerics.mixing": ("INITS", "gaussian_growth", "sample_mixing"),
     "numerics.paper": ("figure8",),
-    "numerics.projecting": ("project", "sinkhorn_knopp"),
+    "numerics.projecting": ("project", "sinkhorn_knopp", "sinkhorn_limit"),
     "numerics.projections": ("PROJECTIONS",),
     "numerics.signal": ("ENTERING", "propagate", "signal_surface"),
     "numerics.surface": (
@@ -101,6 +101,7 @@ __all__ = [
     "sample_mixing",
     "signal_surface",
     "sinkhorn_knopp",
+    "sinkhorn_limit",
 ]
 
 

@@ -111,7 +111,7 @@ def test_numbers_beyond_any_float_are_kept_as_powers_of_ten() -> None:
 
 @pytest.mark.parametrize("name", [n for n, each in PROJECTIONS.items() if not each.iterative])
 def test_what_does_not_iterate_has_a_before_and_an_after(name: str) -> None:
-    Z = logits(3, 1.0)
+    Z = logits(4, 1.0)
     steps = mhc.half_steps(Z, name)
     assert [str(each) for each in steps["name"].values] == ["logits", name]
     np.testing.assert_allclose(steps["mantissa"][1], mhc.project(Z, name), rtol=1e-15)

@@ -181,12 +181,13 @@ class ManifoldHyperConnection(StreamLayer):
 
     `layer` is the layer's index; at the start nine tenths of what the layer reads come from stream
     `layer` mod n, which makes the streams differ.  With `dynamic=False` a mapping is computed from
-    its static part b alone.  `projection` is any of `mhc_demo.PROJECTIONS` that is bounded and
-    takes logits, with `iterations` >= 1 if it iterates, and its `eps` if it is "released".
+    its static part b alone.  `projection` is any of `mhc_demo.PROJECTIONS` that is bounded,
+    with `iterations` >= 1 if it iterates, and its `eps` if it is "released".
     Implementations also differ in what they add to H_pre (`read_eps`, 1e-6 in DeepSeek-V4) and to
     the mean square of the streams in their norm (`rms_eps`).
 
-    `mixing` is the share of each row of H_res that lies off the diagonal at the start.  The
+    `mixing` is the share of each row of H_res that lies off the diagonal at the start, in size, and
+    on average where rows differ.  The
     gradient of the logits is proportional to it: a layer that starts almost as the identity stays
     there, and a network that does not mix proves nothing by being stable.  (In the first layer
     after `expand_streams` the streams are still equal, whatever row-stochastic H_res mixes them,

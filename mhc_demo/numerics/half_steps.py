@@ -145,10 +145,11 @@ def scaled(
 
 
 def _limit_of(chosen: Projection, logits: NDArray[np.float64]) -> dict[str, float]:
-    """The attributes of the limit of an iteration."""
+    """The attributes of the limit of an iteration, or of the one that runs inside it."""
+    inner = PROJECTIONS[chosen.balances] if chosen.balances else chosen
     matrix = before = logits
     moved = math.inf
-    for t, matrix in enumerate(islice(chosen.function(np, logits), PATIENCE)):
+    for t, matrix in enumerate(islice(inner.function(np, logits), PATIENCE)):
         if t % 8 == 0:  # seldom enough that looking costs little
             moved = float(np.abs(matrix - before).max()) if t else math.inf
             before = matrix
