@@ -189,9 +189,10 @@ class ManifoldHyperConnection(StreamLayer):
     `mixing` is the share of each row of H_res that lies off the diagonal at the start, in size, and
     on average where rows differ.  The
     gradient of the logits is proportional to it: a layer that starts almost as the identity stays
-    there, and a network that does not mix proves nothing by being stable.  (In the first layer
+    there, and a network that does not mix proves nothing by being stable.  ("cayley" starts at the
+    identity nevertheless, where its logits have a gradient.)  In the first layer
     after `expand_streams` the streams are still equal, whatever row-stochastic H_res mixes them,
-    so the H_res of that layer gets no gradient.)
+    so the H_res of that layer gets no gradient.
 
     Start: b_pre so that H_pre sums to 1, b_post = 0, hence H_post = 1, phi = 0.
     """

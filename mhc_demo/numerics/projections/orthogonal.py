@@ -16,7 +16,7 @@ from array_api_compat import device
 from .._arrays import Array
 from ..paper import GO_MHC, JPMHC, TOKENBENDER
 from .registry import SQUARES, UNIT_NORM, projection
-from .starts import above_the_diagonal
+from .starts import above_the_diagonal, at_zero
 
 POLISHING = 2
 """Newton-Schulz steps after a Cayley transform.  Each squares the error: 1e-3, in float32 at logits
@@ -158,12 +158,13 @@ def _go_mhc(xp: ModuleType, logits: Array) -> Array:
     short="Cayley",
     nonnegative=False,
     unit_norm=True,
-    start=above_the_diagonal(0.0),
+    start=at_zero,
     cost="O(n³): one solve",
     source=JPMHC.short,
     note="(I - A)(I + A)⁻¹, A the antisymmetric half of the logits: no signal grows or shrinks and "
     "nothing collapses, but signs are allowed and no mean is conserved, so that the paper's gain "
-    "and the worst case part company. Logits of 0 give I, large ones come near -I.",
+    "and the worst case part company. Logits of 0 give I, where a layer starts; large ones come "
+    "near -I.",
 )
 def _cayley(xp: ModuleType, logits: Array) -> Array:
     return _cayley_of(xp, _skew(xp, logits))

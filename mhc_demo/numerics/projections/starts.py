@@ -74,6 +74,14 @@ def above_the_diagonal(diagonal: float) -> Start:
     return start
 
 
+def at_zero(project: Callable[[Matrix], Matrix], streams: int, off: float) -> Matrix:
+    """Nothing: of the Cayley transform, the identity itself, where all logits have a gradient.
+
+    With signs, whatever is off the diagonal would change what the streams have in common.
+    """
+    return np.zeros((streams, streams))
+
+
 def evenly(project: Callable[[Matrix], Matrix], streams: int, off: float) -> Matrix:
     """1 - `off` on the diagonal and `off` spread evenly over the rest of each row: no logits."""
     each = off / max(streams - 1, 1)
