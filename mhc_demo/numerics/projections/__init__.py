@@ -11,7 +11,13 @@ imported in the order in which menus and tables list their projections.
 
 # isort: off
 from .registry import ANY, POWERS_OF_TWO, PROJECTIONS, Halves, Projection, Sizes, projection, up_to
-from .sinkhorn import PAPER_ITERATIONS, RELEASED_EPS, sinkhorn_iterates, tame_range
+from .sinkhorn import (
+    PAPER_ITERATIONS,
+    RELEASED_EPS,
+    released_iterates,
+    sinkhorn_iterates,
+    tame_range,
+)
 from . import limit, permutations, orthogonal, signed, plain
 
 # isort: on
@@ -30,6 +36,7 @@ __all__ = [
     "permutations",
     "plain",
     "projection",
+    "released_iterates",
     "signed",
     "sinkhorn_iterates",
     "tame_range",

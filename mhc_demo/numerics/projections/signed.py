@@ -49,11 +49,14 @@ def _spectral(xp: ModuleType, matrix: Array) -> Array:
     "gain is 1, and products explode nevertheless, because entries may be negative.",
 )
 def _signed_rows(xp: ModuleType, matrix: Array) -> Array:
+    # A row of zeros, as at spread 0, becomes uniform, as a row of equal logits does.
+    empty = xp.all(matrix == 0, axis=-1, keepdims=True)
+    matrix = xp.where(empty, 1.0 / matrix.shape[-1], matrix)
     sums = xp.sum(matrix, axis=-1, keepdims=True)
     if math.prod(matrix.shape) and known(xp, matrix) and bool(xp.any(sums == 0)):
         raise ValueError(
             "projection 'signed-rows' divides each row by its sum, which must not be 0, but there "
-            "is a row whose sum is"
+            "is a row whose entries cancel"
         )
     return matrix / sums
 
