@@ -174,7 +174,7 @@ def composite(experiment: Experiment) -> str:
     chosen = PROJECTIONS[experiment.projection]
     parts = (
         _growth(experiment),
-        f"<b>{chosen.title}</b>: {chosen.note}",
+        f"<b>{chosen.title}</b>: {chosen.account}",
         holds(experiment.members),
     )
     return " ".join(part for part in parts if part)
