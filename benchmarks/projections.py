@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -38,14 +40,18 @@ def table_of(count: int, seconds: float = SECONDS) -> Table:
     rows: list[Row] = []
     for name, chosen in mhc.PROJECTIONS.items():
         tensor = torch.from_numpy(logits).requires_grad_()
+        numpy, forward, both = (
+            partial(function, given, name)
+            for function, given in ((mhc.project, logits), (_forward, tensor), (_both, tensor))
+        )
         result = mhc.project(tensor, name)
         learns = result.requires_grad
         rows.append(
             {
                 "what": chosen.title,
                 "cost": chosen.cost,
-                "numpy": median_ms(lambda n=name: mhc.project(logits, n), seconds),
-                "forward": median_ms(lambda t=tensor, n=name: _forward(t, n), seconds),
+                "numpy": median_ms(numpy, seconds),
+                "forward": median_ms(forward, seconds),
                 "both": median_ms(lambda t=tensor, n=name: _both(t, n), seconds)
                 if learns
                 else None,

@@ -506,3 +506,25 @@ def test_a_gpu_gives_the_surface_of_numpy(name):
     surface = gain_surface(experiment, depth=64, iterations=4, device="cuda")
     expected = gain_surface(experiment, depth=64, iterations=4)
     xr.testing.assert_allclose(surface, expected, rtol=0, atol=2e-3)  # as above
+
+
+def test_where_sums_of_1_are_kept_the_papers_gain_is_1_and_no_rounding() -> None:
+    # At depth 128 the entries are 10^21 and more, of which rounding leaves sums of 10^5.
+    for name, directions in (
+        ("signed-sums", ["forward", "backward"]),
+        ("signed-rows", ["forward"]),
+    ):
+        gains = mhc.gain_surface(mhc.Experiment(members=3, projection=name), iterations=2)
+        projected = gains["log10_gain"].sel(direction=directions, iterations=[1, 2])
+        assert (projected == 0).all()
+        assert (gains["log10_gain"].sel(iterations=0, depth=128) > 10).all()  # HC is as it was
+        worst = mhc.Experiment(members=3, projection=name, definition="worst-case")
+        worst_gain = mhc.gain_surface(worst, iterations=2)["log10_gain"]
+        assert (worst_gain.sel(iterations=1, depth=128, series="median") > 10).all()
+        for direction in (None, "backward"):
+            layers = mhc.layer_axis_gains(
+                mhc.Experiment(members=3, projection=name), depth=100, direction=direction
+            )
+            at_once = layers.sel(iterations=1)
+            for each in layers["direction"].values:
+                assert (at_once.sel(direction=each) == 0).all() == (each in directions)

@@ -73,8 +73,8 @@ def _signed_rows(xp: ModuleType, matrix: Array) -> Array:
     bounded=False,
     cost="O(n²)",
     note="The matrix nearest to HC's whose rows and columns all sum to 1. The paper's gain is 1 "
-    "both ways, while the worst case explodes: sums of 1 bound only what is not negative. Once "
-    "that exceeds 10^16 the paper's gain is lost in its rounding.",
+    "both ways at every depth, while the worst case explodes: sums of 1 bound only what is not "
+    "negative.",
 )
 def _signed_sums(xp: ModuleType, matrix: Array) -> Array:
     rows = xp.mean(matrix, axis=-1, keepdims=True)
