@@ -19,6 +19,7 @@ from torch import nn
 from .site import (
     FAMILIES,
     Change,
+    Family,
     Keep,
     Seen,
     Site,
@@ -37,9 +38,13 @@ def sites_of(model: nn.Module) -> Iterator[Site]:
 
     A module that is used in several places is found once.
     """
+    candidates: dict[type, list[Family]] = {}
     for path, module in model.named_modules():
-        for find in FAMILIES.values():
-            site = find(path, module)
+        kind = type(module)
+        if kind not in candidates:
+            candidates[kind] = [each for each in FAMILIES.values() if each.may_have(kind)]
+        for each in candidates[kind]:
+            site = each.find(path, module)
             if site is not None:
                 yield replace(site, name=without_wrappers(model, path))
                 break
@@ -48,6 +53,7 @@ def sites_of(model: nn.Module) -> Iterator[Site]:
 __all__ = [
     "FAMILIES",
     "Change",
+    "Family",
     "Keep",
     "Seen",
     "Site",

@@ -18,7 +18,7 @@ from ...numerics._torch import in_backward
 from .site import Handle, Keep, Seen, Site, altered_output, family, has, is_named, on_output
 
 
-@family("deepseek_v4")
+@family("deepseek_v4", "HyperConnection")
 def find(path: str, module: Any) -> Site | None:
     """A class whose name ends in HyperConnection and that has a count of Sinkhorn iterations."""
     if not is_deepseek(module):
@@ -83,4 +83,4 @@ def _normed(module: Any, streams: Tensor) -> Tensor:
 
 def _gated(module: Any, x: Tensor, part: slice, gate: int) -> Tensor:
     products = linear(x, module.fn[part].float())
-    return products.mul_(module.scale[gate]).add_(module.base[part])
+    return torch.addcmul(module.base[part], products, module.scale[gate])

@@ -21,7 +21,7 @@ from ...numerics._torch import in_backward
 from .site import Change, Handle, Keep, Seen, Site, family, has, is_named
 
 
-@family("hyper-connections")
+@family("hyper-connections", "HyperConnections")
 def find(path: str, module: nn.Module) -> Site | None:
     """A class whose name ends in HyperConnections, with static and dynamic alpha."""
     if not (is_named(module, "HyperConnections") and has(module, "static_alpha", "norm")):

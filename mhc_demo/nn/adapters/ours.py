@@ -13,7 +13,7 @@ from ..mappings import _UnconstrainedMappings
 from .site import Seen, Site, altered_output, family, on_output
 
 
-@family("mhc_demo")
+@family("mhc_demo", "StreamLayer")
 def find(path: str, module: nn.Module) -> Site | None:
     """`Residual`, `HyperConnection`, `ManifoldHyperConnection`, `CrossedConnection`."""
     if not isinstance(module, StreamLayer):

@@ -75,15 +75,34 @@ class Site:
 
 Find = Callable[[str, nn.Module], Site | None]
 
-FAMILIES: dict[str, Find] = {}
-"""Every family by its name: a function of a module's path and the module."""
+
+@dataclass(frozen=True)
+class Family:
+    """How the layers of one kind of model are recognised."""
+
+    endings: tuple[str, ...]
+    """What the names of their classes end in; empty if that does not tell."""
+    find: Find
+    """A function of a module's path and the module."""
+
+    def may_have(self, kind: type) -> bool:
+        """Whether modules of this class are worth a look."""
+        return not self.endings or any(_named(kind, ending) for ending in self.endings)
 
 
-def family(name: str) -> Callable[[Find], Find]:
-    """Register a function that returns a `Site` for a layer of the family `name`, else None."""
+FAMILIES: dict[str, Family] = {}
+"""Every family by its name."""
+
+
+def family(name: str, *endings: str) -> Callable[[Find], Find]:
+    """Register a function that returns a `Site` for a layer of the family `name`, else None.
+
+    With `endings` it is asked only about modules whose class, or one that it derives from, has a
+    name that ends in one of them: most models have many other modules.
+    """
 
     def register(find: Find) -> Find:
-        FAMILIES[name] = find
+        FAMILIES[name] = Family(endings, find)
         return find
 
     return register

@@ -16,7 +16,7 @@ from torch.nn.functional import linear
 from .site import Seen, Site, family, has, is_named, on_output
 
 
-@family("no mixing")
+@family("no mixing", "HyperConnection", "GatedResidual")
 def find(path: str, module: Any) -> Site | None:
     """hy_v4's HyperConnection, which has no comb; qwen4_exp's gated residual."""
     if (
