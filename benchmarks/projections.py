@@ -12,7 +12,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
@@ -52,9 +51,7 @@ def table_of(count: int, seconds: float = SECONDS) -> Table:
                 "cost": chosen.cost,
                 "numpy": median_ms(numpy, seconds),
                 "forward": median_ms(forward, seconds),
-                "both": median_ms(lambda t=tensor, n=name: _both(t, n), seconds)
-                if learns
-                else None,
+                "both": median_ms(both, seconds) if learns else None,
                 "kept": rounded(kept_numbers(tensor, name) / count) if learns else None,
             }
         )
