@@ -126,6 +126,7 @@ def _searched(xp: ModuleType, logits: Array, tolerance: float) -> tuple[Array, A
     unit_columns=True,
     unit_norm=True,
     masks=True,
+    weights=lambda n: 10 * n * n,
     cost="O(n³) a Newton step, 5 to 8 of them for tame logits",
     source=MHC.short,
     note="What Sinkhorn–Knopp tends to with ever more iterations: the doubly stochastic matrix "

@@ -62,6 +62,7 @@ def _skew(xp: ModuleType, logits: Array) -> Array:
     unit_columns=True,
     unit_norm=True,
     start=above_the_diagonal(0.0),
+    weights=lambda n: 4 * n * n,
     cost="O(n³): one solve",
     source=f"{GO_MHC.short}, its case s = 1",
     note="The squares of the entries of (I - A)(I + A)⁻¹, A the antisymmetric half of the logits, "
@@ -82,6 +83,7 @@ def _cayley_squares(xp: ModuleType, logits: Array) -> Array:
     unit_columns=True,
     unit_norm=True,
     start=above_the_diagonal(1.0),
+    weights=lambda n: 20 * n * n,
     cost=f"O(n³): {3 * (GROWING + SETTLING) + 2} products",
     source=TOKENBENDER,
     note="The squares of the entries of the orthogonal matrix nearest to the logits, by "
@@ -131,6 +133,7 @@ def _completed(xp: ModuleType, matrix: Array) -> Array:
     unit_columns=True,
     unit_norm=True,
     start=above_the_diagonal(0.0),
+    weights=lambda n: 12 * n * n,
     cost="O(n³): one solve of size 2n",
     source=GO_MHC.short,
     note="Half the sum of squares of each 2 x 2 block of an orthogonal 2n x 2n matrix (the paper's "
@@ -159,6 +162,7 @@ def _go_mhc(xp: ModuleType, logits: Array) -> Array:
     nonnegative=False,
     unit_norm=True,
     start=at_zero,
+    weights=lambda n: 4 * n * n,
     cost="O(n³): one solve",
     source=JPMHC.short,
     note="(I - A)(I + A)⁻¹, A the antisymmetric half of the logits: no signal grows or shrinks and "

@@ -79,7 +79,7 @@ def _permutation_matrices(n: int) -> NDArray[np.float64]:
     unit_columns=True,
     unit_norm=True,
     sizes=POWERS_OF_TWO,
-    weights=lambda n: 2 * (n.bit_length() - 1),
+    weights=lambda n: n * n * (n.bit_length() - 1),
     cost="O(n² log n)",
     source=KROMHC.short,
     note="The Kronecker product of log2 n doubly stochastic 2 x 2 matrices, each one number a with "

@@ -86,7 +86,8 @@ class Projection:
     sizes: Sizes = ANY
     """For which numbers of streams it exists."""
     weights: Callable[[int], int] | None = None
-    """How many numbers it keeps besides a matrix's entries, as a function of n; None if none."""
+    """How many numbers it keeps at most besides a matrix's entries, for a backward pass, as a
+    function of n; a quarter of them, because four of each weight are kept.  None if none."""
     fused: Mapping[str, Any] | None = None
     """Arguments with which `kernels.sinkhorn` computes it in PyTorch; None if it does not."""
     eps: float | None = None

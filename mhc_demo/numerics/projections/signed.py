@@ -24,6 +24,7 @@ from .starts import evenly
     nonnegative=False,
     unit_norm=True,
     start=evenly,
+    weights=lambda n: 2 * n * n,
     cost="O(n³): singular values",
     source=SPECTRAL_SPHERE.short,
     note="HC's matrix, divided by its largest singular value where that exceeds 1. No signal "

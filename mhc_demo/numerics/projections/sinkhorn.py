@@ -186,6 +186,7 @@ def _equal_logits(project: Callable[[Matrix], Matrix], streams: int, off: float)
     ),
     balances="sinkhorn",
     start=_equal_logits,
+    weights=lambda n: 20 * n * n,
     cost="O(n²) an iteration",
     source=TOKENBENDER,
     note="(1 - a) I + a S: Sinkhorn's matrix S and the identity. There a is a parameter of its "
