@@ -14,7 +14,7 @@ import torch
 
 import mhc_demo as mhc
 from mhc_demo import lab
-from mhc_demo.numerics.gains import METRICS
+from mhc_demo.numerics.metrics import METRICS
 from mhc_demo.numerics.projecting import iterates
 from mhc_demo.numerics.projections import PROJECTIONS, RELEASED_EPS
 

@@ -13,7 +13,8 @@ import mhc_demo as mhc
 from mhc_demo.figures import style
 from mhc_demo.figures.compare import GROUPS, QUANTITIES, ROUNDING, STROKES, CompareFigure
 from mhc_demo.numerics.comparison import MIXING
-from mhc_demo.numerics.gains import DEFINITIONS, DIRECTIONS, METRICS
+from mhc_demo.numerics.gains import DEFINITIONS, DIRECTIONS
+from mhc_demo.numerics.metrics import METRICS
 from mhc_demo.numerics.mixing import INITS
 from mhc_demo.numerics.projections import PROJECTIONS
 from mhc_demo.numerics.surface import SERIES, Experiment

@@ -16,8 +16,9 @@ import mhc_demo as mhc
 from mhc_demo.numerics import surface as surfaces
 from mhc_demo.numerics._arrays import batch_innermost
 from mhc_demo.numerics.devices import place
-from mhc_demo.numerics.gains import DEFINITIONS, DIRECTIONS, METRICS
-from mhc_demo.numerics.mixing import INITS
+from mhc_demo.numerics.gains import DEFINITIONS, DIRECTIONS
+from mhc_demo.numerics.metrics import METRICS
+from mhc_demo.numerics.mixing import INITS, gaussian_exponents
 from mhc_demo.numerics.projections import PROJECTIONS
 from mhc_demo.numerics.surface import (
     EXPERIMENT_PARAMETERS,
@@ -415,7 +416,7 @@ def test_composites_beyond_any_float_are_carried_by_their_exponent():
 def test_mixing_metrics_are_those_of_the_composite(name):
     experiment = Experiment(projection=name, seed=5)
     mixing = mixing_surface(experiment, depth=6, iterations=3)
-    assert set(mixing.data_vars) == set(METRICS)
+    assert set(mixing.data_vars) == {*METRICS, "expected_log10_ratio", "deviation_log10_ratio"}
     for metric in METRICS.values():
         values = mixing[metric.name]
         assert values.dims == ("iterations", "depth")
@@ -431,6 +432,36 @@ def test_mixing_metrics_are_those_of_the_composite(name):
             np.testing.assert_allclose(values.sel(iterations=t), expected, rtol=1e-9, atol=1e-13)
 
 
+def test_only_the_metrics_that_are_wanted_are_measured():
+    whole = mixing_surface(Experiment(), depth=5, iterations=2)
+    few = mixing_surface(Experiment(), depth=5, iterations=2, metrics=["spectral_gap", "one_norm"])
+    assert set(few.data_vars) == {"spectral_gap", "one_norm"}
+    xr.testing.assert_identical(few["spectral_gap"], whole["spectral_gap"])
+
+
+def test_the_ratio_of_singular_values_goes_on_below_the_rounding_of_the_product():
+    mixing = mixing_surface(Experiment(), iterations=20, metrics=["singular_ratio"])
+    ratio = mixing["singular_ratio"].sel(iterations=20)
+    assert 0 < ratio[-1] < 1e-40
+    assert (np.diff(np.log(ratio)) < 0.1).all()  # no floor, and no noise
+
+
+def test_the_theory_of_the_ratio_is_that_of_the_exponents():
+    exponents, deviations = gaussian_exponents(4)
+    mixing = mixing_surface(Experiment(spread=3.0), iterations=0, metrics=["singular_ratio"])
+    expected, deviation = mixing["expected_log10_ratio"], mixing["deviation_log10_ratio"]
+    np.testing.assert_allclose(
+        expected * math.log(10), (exponents[1] - exponents[0]) * mixing["depth"], rtol=1e-13
+    )
+    assert deviation[63] * math.log(10) == pytest.approx(8 * math.hypot(*deviations[:2]))
+    # One network, whose deviation at each depth is smaller than that of theory
+    off = np.log10(mixing["singular_ratio"].sel(iterations=0)) - expected
+    assert (np.abs(off) < 0.5 + 3.5 * deviation).all()
+    for unknown in ({"init": "identity"}, {"streams": 1}, {"spread": 0.0}):
+        mixing = mixing_surface(Experiment(**unknown), depth=3, metrics=["singular_ratio"])
+        assert mixing["expected_log10_ratio"].isnull().all()
+
+
 def test_mixing_only_increases():
     mixing = mixing_surface(Experiment(projection="mhc-lite"), iterations=1).sel(iterations=1)
     rounding = 1e-14  # once uniform, only rounding is left
@@ -443,8 +474,13 @@ def test_mixing_only_increases():
 
 def test_what_ignores_the_scale_is_known_of_hc_at_any_depth():
     mixing = mixing_surface(Experiment(spread=100.0), iterations=0)  # up to 10^290
+    composites = member_matrices(Experiment(spread=100.0), iterations=[0])["composite_mantissa"]
+    negative = (composites < 0).any(("row", "column"))
     for name, metric in METRICS.items():
-        assert mixing[name].isnull().all() != metric.scale_free
+        if metric.signed:
+            assert mixing[name].isnull().all() != metric.scale_free
+        else:  # known where, by chance, no entry is negative
+            assert (mixing[name].isnull() == negative).all()
     left = mixing["effective_streams"].sel(iterations=0)
     assert left.sel(depth=1) > 1.5
     assert left.sel(depth=128) == pytest.approx(1, abs=1e-12)  # of rank one

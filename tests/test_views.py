@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
+import xarray as xr
 from bokeh.plotting import figure
 
 import mhc_demo as mhc
@@ -16,9 +18,10 @@ from mhc_demo.app.state import State
 from mhc_demo.app.views import VIEWS, View, cost
 from mhc_demo.figures import mixing, phase, style
 from mhc_demo.figures.histogram import BINS
+from mhc_demo.figures.measures import measured_at, texts
 from mhc_demo.figures.slices import Position, select_columns, set_value
 from mhc_demo.numerics.costs import ProjectionTimes
-from mhc_demo.numerics.gains import METRICS
+from mhc_demo.numerics.metrics import GROUPS, METRICS
 from mhc_demo.numerics.projections import PROJECTIONS
 
 # A table holds float32 numbers.
@@ -176,13 +179,21 @@ def _sinkhorn(state: State) -> Plots:
 
 @library("mixing")
 def _mixing(state: State) -> Plots:
-    found = mhc.mixing_surface(experiment(state)).sel(iterations=state.iterations)
-    left = mhc.mixing_surface(experiment(state))["effective_streams"]
+    surface = mhc.mixing_surface(experiment(state), metrics=mixing.DRAWN)
+    found = surface.sel(iterations=state.iterations)
+
+    def both(values: xr.DataArray) -> dict[str, xr.DataArray]:
+        return {
+            "HC, unconstrained": values.sel(iterations=0),
+            "projection": values.sel(iterations=state.iterations),
+        }
+
     return {
         "mixing": {METRICS[name].title: found[name] for name in mixing.STROKES},
-        "effective": {
-            "HC, unconstrained": left.sel(iterations=0),
-            "projection": left.sel(iterations=state.iterations),
+        "effective": both(surface["effective_streams"]),
+        "ratio": {
+            **both(np.log10(surface["singular_ratio"])),
+            mixing.THEORY: surface["expected_log10_ratio"],
         },
     }
 
@@ -449,6 +460,33 @@ def test_an_empty_plot_says_why() -> None:
     _, view = opened("layer-axis")
     assert view.plot.one_layer.tags[0]["value"] == "!depth"
     assert set_value("!depth", {"depth": 1, "iterations": 0})
+
+
+@pytest.mark.parametrize("streams", [4, 6])  # the browser holds all matrices, or those shown
+def test_the_matrices_are_measured_where_the_sliders_stand(streams: int) -> None:
+    explorer, view = opened("matrices", streams=streams, iterations=2, depth=30)
+    explorer.state.depth = 12
+    chosen = experiment(explorer.state)
+    matrices = mhc.member_matrices(chosen, depth=12, iterations=[0, 2])
+    mixing_ = mhc.mixing_surface(chosen, depth=12, iterations=2, metrics=["singular_ratio"])
+    wanted = texts(measured_at(matrices, mixing_, 12, 2, bounded=True))
+    found = re.findall(r"<tr>.*?</tr>", view.metrics.object)
+    for name, metric in METRICS.items():
+        (row,) = (each for each in found if f'data-title="{metric.title}"' in each)
+        assert re.findall(r"<td>(.*?)</td>", row) == wanted[name]
+    explorer.state.iterations = 0
+    assert view.metrics.object.count(">HC<") == len(GROUPS)
+    assert "Projected" not in view.metrics.object
+
+
+def test_the_legend_names_the_theory_of_hc_where_there_is_one() -> None:
+    explorer, view = opened("mixing")
+    assert "swatch theory" in view.legend.object
+    assert "= 0.307" in view.note.object  # between the exponents at n = 3: (psi(3/2)-psi(1))/2
+    explorer.state.init = "identity"
+    assert "swatch theory" not in view.legend.object
+    assert "λ₁" not in view.note.object
+    assert np.isnan(view.plot.theory.data["expected"]).all()
 
 
 def test_the_legend_of_the_costs_explains_their_diamonds() -> None:

@@ -252,7 +252,18 @@ def convergence(steps: xr.Dataset) -> str:
         f"<b>s₂ = {s2:.3f}</b> is the second singular value of the limit, and in the end each "
         f"iteration multiplies the error by s₂² = <b>{pace:.3f}</b>: a hundredth takes {takes} "
         f"iterations.{eps} The same s₂ bounds how much of a difference between the streams "
-        "survives this layer, so weak mixers are slow to normalise."
+        f"survives this layer, so weak mixers are slow to normalise. {_promised(steps)}"
+    )
+
+
+def _promised(steps: xr.Dataset) -> str:
+    """What can be said of the pace before the limit is known."""
+    spread = steps.attrs["logit_range"]
+    promised = math.tanh(spread / 4) ** 2
+    pace = f"{promised:.3f}" if promised < 0.9995 else "nearly 1"
+    return (
+        f"The range of the logits, {spread:.1f}, alone promises a factor of at most {pace} per "
+        "iteration, tanh²(range / 4) (Franklin and Lorenz 1989)."
     )
 
 

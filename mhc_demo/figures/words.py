@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import xarray as xr
 
-from ..numerics.gains import METRICS
-from ..numerics.mixing import gaussian_growth
+from ..numerics.metrics import METRICS
+from ..numerics.mixing import INITS, LN10, gaussian_exponents, gaussian_growth
 from ..numerics.numbers import in_html, minus
 from ..numerics.projections import PROJECTIONS
 from ..numerics.signal import ENTERING
 from ..numerics.surface import Experiment
-from .mixing import STROKES
+from .mixing import STROKES, THEORY, ratio_theory
 from .signal import lane_height
 from .style import Stroke
 
@@ -40,16 +40,40 @@ MIXING = (
     "What all streams share is kept, and what tells them apart fades (the paper calls it mixing). "
     "A product of doubly stochastic matrices drifts towards the uniform matrix 1/n, one that is "
     "stochastic in one direction only towards equal rows or equal columns. HC’s streams become "
-    "alike too: its product comes near rank one. This is of the mixing alone: every layer also "
-    "writes to the streams anew, which keeps them apart{seen}. "
-    "Shown for the composite of the first network. The differences left compare with a stochastic "
-    "matrix: at 0 iterations, and for projections that bound nothing, there is none."
+    "alike too: its product comes near rank one{rate}. This is of the mixing alone: every layer "
+    "also writes to the streams anew, which keeps them apart{seen}. Shown for the composite of the "
+    "first network. The differences in the first plot compare with a stochastic matrix: at 0 "
+    "iterations, and for projections that bound nothing, there is none. What the other two show "
+    "ignores the scale, and so stands for HC as well."
+)
+MEASURES = (
+    "Of the first network: the layer at the chosen depth, and the composite up to it. A dash: the "
+    "distance from uniform says nothing of a product that nothing bounds, and entropy and range "
+    "are of matrices without negative entries. 0 stands for what is below rounding. Eigenvalues "
+    "describe one matrix repeated; layers differ, and what a product of them keeps, its singular "
+    "values tell."
 )
 
 
-def mixing(*, switch: bool = True) -> str:
+def mixing(experiment: Experiment, *, switch: bool = True) -> str:
     """What becomes of what the streams share; `switch`: whether a control has layers write."""
-    return MIXING.format(seen=" (“Layers write”, in the view Signal)" if switch else "")
+    seen = " (“Layers write”, in the view Signal)" if switch else ""
+    return MIXING.format(rate=_pace(experiment), seen=seen)
+
+
+def _pace(experiment: Experiment) -> str:
+    """How fast HC's product comes near rank one, where theory says it."""
+    if INITS[experiment.init].expected_log10_ratio(ONE, experiment.streams, experiment.spread):
+        first, second = gaussian_exponents(experiment.streams)[0][:2]
+        return (
+            f", s₂/s₁ falling by λ₁ − λ₂ = {first - second:.3f} nats "
+            f"({(first - second) / LN10:.3f} decades) per layer whatever the spread (Lyapunov "
+            "exponents of Gaussian products; Newman 1986)"
+        )
+    return ""
+
+
+ONE = np.array([1])
 
 
 def legend(entries: Iterable[Entry], mark_up: Callable[[str], str] = str) -> str:
@@ -110,12 +134,19 @@ def theory(surface: xr.Dataset) -> list[Entry]:
     return [("theory", "theory of HC (exact mean)")] if known else []
 
 
-def metrics() -> list[Entry]:
-    """The lines of the mixing metrics, and those of the effective number of streams."""
+def differences() -> list[Entry]:
+    """The lines of the differences left between streams."""
+    return [(stroke, METRICS[name].title) for name, stroke in STROKES.items()]
+
+
+def metrics(mixing: xr.Dataset) -> list[Entry]:
+    """The lines of the mixing metrics, those that HC has too, and of theory where there is one."""
+    known = bool(np.isfinite(ratio_theory(mixing)["expected"]).any())
     return [
-        *((stroke, METRICS[name].title) for name, stroke in STROKES.items()),
+        *differences(),
         ("hc", "HC, unconstrained"),
         ("projected", "the projection"),
+        *([("theory", f"{THEORY}; band: 5–95 % of networks")] if known else []),
     ]
 
 

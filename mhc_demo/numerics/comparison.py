@@ -18,7 +18,8 @@ import xarray as xr
 from array_api_compat import array_namespace
 
 from ._arrays import Array, choice, square_matrices, whole_number, widened
-from .gains import DIRECTIONS, METRICS, compose, log10_composite_gains
+from .gains import DIRECTIONS, compose, log10_composite_gains
+from .metrics import METRICS
 from .paper import MHC_PAPER
 from .projections import PROJECTIONS
 from .surface import (

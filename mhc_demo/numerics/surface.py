@@ -38,7 +38,9 @@ from numpy.typing import NDArray
 
 from ._arrays import Array, batch_innermost, choice, whole_number
 from .devices import Place, place
-from .gains import DEFINITIONS, DIRECTIONS, METRICS, compose, log10_composite_gains, log10_gain
+from .gains import DEFINITIONS, DIRECTIONS, Composite, compose, log10_composite_gains, log10_gain
+from .lyapunov import along_depth
+from .metrics import METRICS
 from .mixing import INITS, MAX_SEED, _noise_of, nonnegative
 from .paper import MHC_PAPER
 from .projecting import iterates
@@ -298,31 +300,62 @@ def member_matrices(
 
 
 def mixing_surface(
-    experiment: Experiment, *, depth: int = MAX_DEPTH, iterations: int = MAX_ITERATIONS
+    experiment: Experiment,
+    *,
+    depth: int = MAX_DEPTH,
+    iterations: int = MAX_ITERATIONS,
+    metrics: Iterable[str] = tuple(METRICS),
 ) -> xr.Dataset:
-    """Every mixing metric of the first network's composite, dimensions (iterations, depth).
+    """Mixing metrics of the first network's composite, dimensions (iterations, depth).
 
-    Metrics that compare with a stochastic matrix are NaN at iterations 0 (HC) and for a projection
-    whose products are unbounded; those that ignore the scale are known everywhere.
+    `metrics` are names of `METRICS`; by default all, of which eigenvalues take longest.  Those that
+    ignore the scale are known everywhere, but those that ask for entries that are not negative only
+    where none is.  The others compare with a stochastic matrix, or are as large as their matrix:
+    they are NaN at iterations 0 (HC) and for a projection whose products are unbounded.  (For one
+    composite of any size `Metric.log10` has them.)  `singular_ratio` is exact however small it is,
+    see `log10_singular_ratio`, down to 1e-308.
+
+    With it come `expected_log10_ratio` and `deviation_log10_ratio` (depth), where there is a theory
+    of HC, else NaN: see `Init.expected_log10_ratio`.
     """
     _check(experiment)
     depth = whole_number("depth", depth, 1)
     iterations = whole_number("iterations", iterations, 0)
-    values = {name: np.full((iterations + 1, depth), np.nan) for name in METRICS}
+    if isinstance(metrics, str) or not isinstance(metrics, Iterable):
+        raise TypeError(f"metrics must be a collection of names, not {metrics!r}")
+    chosen = [METRICS[choice("metrics", name, METRICS)] for name in metrics]
+    values = {metric.name: np.full((iterations + 1, depth), np.nan) for metric in chosen}
     layers = _layers_of(experiment, range(1), depth, iterations)[:, 0]
     composites = compose(layers)
+    packed = Composite(np.ascontiguousarray(composites.mantissa), composites.exponent)
     bounded = PROJECTIONS[experiment.projection].bounded
-    for name, metric in METRICS.items():
+    for metric in chosen:
         if metric.scale_free:
-            found = metric(np.ascontiguousarray(composites.mantissa))
-            values[name][: len(found)], values[name][len(found) :] = found, found[-1]
+            found = along_depth(metric.name, layers, packed)
+            values[metric.name][: len(found)] = found
+            values[metric.name][len(found) :] = found[-1]
         elif bounded and iterations:
-            values[name][1:] = metric(np.ascontiguousarray(composites.matrices()[1:]))
+            values[metric.name][1:] = metric(np.ascontiguousarray(composites.matrices()[1:]))
+    depths = np.arange(1, depth + 1)
     return xr.Dataset(
-        {name: (("iterations", "depth"), v) for name, v in values.items()},
-        coords={"iterations": np.arange(iterations + 1), "depth": np.arange(1, depth + 1)},
+        {name: (("iterations", "depth"), v) for name, v in values.items()}
+        | (_theory_of_ratio(experiment, depths) if "singular_ratio" in values else {}),
+        coords={"iterations": np.arange(iterations + 1), "depth": depths},
         attrs={**experiment.values_of_experiment(), "member": 0},
     )
+
+
+def _theory_of_ratio(
+    experiment: Experiment, depths: NDArray[np.integer]
+) -> dict[str, tuple[str, Floats]]:
+    init = INITS[experiment.init]
+    found = init.expected_log10_ratio(depths, experiment.streams, experiment.spread)
+    unknown = np.full(len(depths), np.nan)
+    expected, deviation = (unknown, unknown) if found is None else found
+    return {
+        "expected_log10_ratio": ("depth", expected),
+        "deviation_log10_ratio": ("depth", deviation),
+    }
 
 
 def _check(experiment: Any) -> None:

@@ -18,7 +18,7 @@ from functools import cache
 
 from latex2mathml.converter import convert
 
-from ..numerics.gains import METRICS
+from ..numerics.metrics import METRICS
 from ..numerics.paper import HYPER_CONNECTIONS, MHC
 
 
@@ -34,7 +34,12 @@ class Term:
     """What texts call it; of several matches the longest counts."""
 
 
-SYMBOLS_OF_METRICS = {"second_singular_value": "s_2"}
+SYMBOLS_OF_METRICS = {
+    "second_singular_value": "s_2",
+    "second_eigenvalue": r"\lambda_2",
+    "singular_ratio": "s_2/s_1",
+    "birkhoff_coefficient": r"\kappa",
+}
 
 TERMS: dict[str, Term] = {
     # The layer
@@ -227,12 +232,35 @@ TERMS: dict[str, Term] = {
     ),
     "lyapunov": Term(
         "Lyapunov exponent",
-        "The rate at which a long product of random matrices grows per layer.",
+        "The rate at which a long product of random matrices grows per layer: the first in the "
+        "direction that grows most, the second in the next one, and so on.",
         r"\lambda",
-        ("top Lyapunov exponent", "Lyapunov exponent"),
+        ("top Lyapunov exponent", "Lyapunov exponents", "Lyapunov exponent"),
+    ),
+    "nat": Term(
+        "Nat",
+        "A factor of e, 2.718: natural logarithms count them. 1 decade is 2.303 nats.",
+        words=("nats", "nat"),
     ),
     "digamma": Term("Digamma function", "The derivative of ln Γ.", r"\psi"),
     # What is kept, what fades, and what it costs
+    "rank_one": Term(
+        "Rank one",
+        "All rows of a matrix are multiples of one row: whatever enters, all streams leave it as "
+        "multiples of the same signal.",
+        words=("rank one",),
+    ),
+    "singular_values": Term(
+        "Singular values",
+        "By how much a matrix stretches each of n perpendicular directions, the largest first.",
+        words=("singular values", "singular value"),
+    ),
+    "eigenvalues": Term(
+        "Eigenvalues",
+        "By how much a matrix stretches the directions that it does not turn; applied again and "
+        "again, it does so each time.",
+        words=("eigenvalues", "eigenvalue"),
+    ),
     "uniform": Term(
         "Uniform matrix",
         "1/n in every entry: every stream gets the average of all.",

@@ -16,7 +16,8 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from ..numerics.costs import fused_traffic, hyper_connection_traffic, residual_traffic
-from ..numerics.gains import METRICS, log10_composite_gains
+from ..numerics.gains import log10_composite_gains
+from ..numerics.metrics import METRICS
 from ..numerics.mixing import gaussian_growth, sample_mixing
 from ..numerics.numbers import in_text
 from ..numerics.paper import TABLE_5, PrintedMatrix, figure8

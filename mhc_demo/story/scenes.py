@@ -475,10 +475,12 @@ SCENES: dict[str, Scene] = {
         "bounded or not.",
         formula="distance",
         question="So what should you measure beside the gain?",
-        notes="The plot on the right shows both networks; the metrics on the left compare with a "
-        "stochastic matrix and say nothing about HC. The printed matrices are averages over "
-        "tokens. A network that does not mix at all is stable as well, and proves nothing: always "
-        "ask for both numbers. And the composite is not the streams: layers write to them.",
+        notes="The plots in the middle and on the right show both networks; the metrics on the "
+        "left compare with a stochastic matrix, and HC’s product is none. Which network’s streams "
+        "come together faster depends on the matrices: here it is the projection’s, in the trained "
+        "model it was HC’s. The printed matrices are averages over tokens. A network that does not "
+        "mix at all is stable as well, and proves nothing: always ask for both numbers. And the "
+        "composite is not the streams: layers write to them.",
         state={"view": "mixing", "iterations": 20, "depth": 5},
         controls=("iterations", "depth"),
         headline=False,

@@ -21,7 +21,7 @@ from mhc_demo.app.views import VIEWS
 from mhc_demo.figures import mixing, phase
 from mhc_demo.figures.figure8 import figure8_csv
 from mhc_demo.figures.histogram import BINS
-from mhc_demo.numerics.gains import METRICS
+from mhc_demo.numerics.metrics import METRICS
 from mhc_demo.numerics.paper import figure8
 from mhc_demo.numerics.projections import PROJECTIONS
 
@@ -238,20 +238,32 @@ def _sinkhorn() -> dict[str, Shown]:
 
 @shown("mixing")
 def _mixing() -> dict[str, Shown]:
-    found = mhc.mixing_surface(experiment()).sel(iterations=ITERATIONS)
-    table = {
-        METRICS[name].title: {"depth": found["depth"], "value": found[name]}
-        for name in mixing.STROKES
-    }
-    left = mhc.mixing_surface(experiment())["effective_streams"]
-    effective = {
-        name: {"depth": left["depth"], "value": left.sel(iterations=t)}
-        for name, t in (("HC, unconstrained", 0), ("projection", ITERATIONS))
+    surface = mhc.mixing_surface(experiment(), metrics=mixing.DRAWN)
+    found = surface.sel(iterations=ITERATIONS)
+    depths = {"depth": found["depth"]}
+    table = {METRICS[name].title: {**depths, "value": found[name]} for name in mixing.STROKES}
+
+    def both(values: Any, heading: str = "value") -> dict[str, Any]:
+        return {
+            name: {**depths, heading: values.sel(iterations=t)}
+            for name, t in (("HC, unconstrained", 0), ("projection", ITERATIONS))
+        }
+
+    ratios = both(np.log10(surface["singular_ratio"]), "log10 value")
+    theory = mixing.ratio_theory(surface)
+    ratios[mixing.THEORY] = {
+        **depths,
+        "log10 expected": theory["expected"],
+        "log10 5 %": theory["low"],
+        "log10 95 %": theory["high"],
     }
     written = lambda x: f"{x:.3f}" if x < 1 else f"{x:.4g}"  # noqa: E731
     return {
         "Difference left between streams against depth": curves(table, DEPTH, written),
-        "Effective number of streams against depth": curves(effective, DEPTH, written),
+        "Effective number of streams against depth": curves(
+            both(surface["effective_streams"]), DEPTH, written
+        ),
+        "Second to first singular value of the composite against depth": curves(ratios, DEPTH),
     }
 
 

@@ -14,7 +14,7 @@ from panel.custom import JSComponent
 from ...figures import CompareFigure
 from ...figures.compare import STROKES
 from ...numerics.comparison import MIXING, compare
-from ...numerics.gains import METRICS
+from ...numerics.metrics import METRICS
 from ...numerics.projections import PROJECTIONS
 from ...story.glossary import explained, term
 from ..computing import Key, Position, experiment_of

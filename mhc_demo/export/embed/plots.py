@@ -37,7 +37,7 @@ from ...figures.cost import activations_html, overhead_html, traffic_html
 from ...figures.histogram import BINS, histogram_columns
 from ...figures.layers import layer_range
 from ...figures.matrices import PANELS, matrix_columns
-from ...figures.mixing import EFFECTIVE
+from ...figures.mixing import DRAWN, EFFECTIVE, ratio_columns, ratio_theory
 from ...figures.mixing import STROKES as METRIC_STROKES
 from ...figures.packed import ENTRIES, GAINS, PLAIN, Cells
 from ...figures.scale import gain_range as scaled
@@ -468,20 +468,27 @@ class Mixing(Plot):
 
     def build(self) -> None:
         request = self.request
-        found = [mixing_surface(each, **request.limits) for each in request.experiments]
-        first = found[0]
+        limits = request.limits
+        self.found = [mixing_surface(each, **limits, metrics=DRAWN) for each in request.experiments]
+        first = self.found[0]
+        axes = first["iterations"].values, first["depth"].values
         names = (*METRIC_STROKES, EFFECTIVE)
-        columns = [{name: each[name].values.ravel() for name in names} for each in found]
-        source = table({}, first["iterations"].values, first["depth"].values)
-        plot = MixingFigure(first, self.pack(source, columns, *PLAIN), request.position)
-        plot.update(_together(found))
-        self.figures = [plot.figure, plot.effective]
+        columns = [{name: each[name].values.ravel() for name in names} for each in self.found]
+        source = self.pack(table({}, *axes), columns, *PLAIN)
+        ratios = self.pack(table({}, *axes), [ratio_columns(each, float) for each in self.found])
+        plot = MixingFigure(first, source, ratios, request.position)
+        plot.fit(_together(self.found))
+        theory = [
+            {k: v for k, v in ratio_theory(each).items() if k != "depth"} for each in self.found
+        ]
+        self.packed.append(PackedSource(plot.theory, theory))
+        self.figures = plot.figures
 
     def legend(self) -> list[words.Entry]:
-        return words.metrics()
+        return words.metrics(_together(self.found))
 
     def note(self, i: int) -> str:
-        return words.mixing(switch=self.request.switches)
+        return words.mixing(self.request.experiments[i], switch=self.request.switches)
 
 
 class Figure8(Plot):
