@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import mhc_demo as mhc
+from mhc_demo.figures.sinkhorn import convergence
 from mhc_demo.numerics.half_steps import ROUNDING
 from mhc_demo.numerics.projections import PROJECTIONS, RELEASED_EPS
 
@@ -78,6 +79,19 @@ def test_the_error_is_that_of_the_column_sums_and_falls_by_the_square_of_s2() ->
         ratio = error[last] / error[last - 1]
         # The next singular value still has a part in it: 5 % is left at 1e-11 at the most here.
         assert ratio == pytest.approx(s2**2, rel=0.05)
+
+
+def test_a_blend_comes_near_at_the_pace_of_the_matrix_in_it() -> None:
+    Z = logits(4, 1.0)
+    steps, inside = mhc.half_steps(Z, "blend"), mhc.half_steps(Z)
+    for name in ("second_singular_value", "limit_error", "converged"):
+        assert steps.attrs[name] == inside.attrs[name]
+    share = 1 / (1 + np.exp(-Z.mean()))
+    for t in (1, 2, 5):
+        errors = [float(each.sel(step=2 * t + 1)["error"]) for each in (steps, inside)]
+        assert errors[0] == pytest.approx(share * errors[1], rel=1e-6)
+    assert "Sinkhorn's part" in convergence(steps)
+    assert "survives" not in convergence(steps)
 
 
 @pytest.mark.parametrize("name", ITERATIVE)
