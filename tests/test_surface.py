@@ -89,7 +89,7 @@ def products_from_the_last(layers):
 def test_every_value_is_that_of_plain_matrix_products(name, init, definition):
     depth, iterations = 6, 3
     experiment = Experiment(
-        streams=3, members=5, seed=3, projection=name, init=init, definition=definition
+        streams=4, members=5, seed=3, projection=name, init=init, definition=definition
     )
     surface = gain_surface(experiment, depth=depth, iterations=iterations)["log10_gain"]
     single = layer_gains(experiment, depth=depth, iterations=iterations)
@@ -214,7 +214,7 @@ def simulated_gpu():
 @EVERY
 @pytest.mark.parametrize("init", INITS)
 def test_every_device_gives_the_surface_of_numpy(name, init):
-    experiment = Experiment(projection=name, init=init, members=5, streams=3, seed=1)
+    experiment = Experiment(projection=name, init=init, members=5, streams=4, seed=1)
     expected = gain_surface(experiment, depth=12, iterations=4)
     surface = gain_surface(experiment, depth=12, iterations=4, device="cpu")
     xr.testing.assert_allclose(surface, expected, rtol=0, atol=1e-12)
@@ -338,7 +338,7 @@ def test_iterations_after_the_first_bring_the_gain_from_below_n_towards_1():
 @pytest.mark.parametrize("name", ["sinkhorn", "rows", "exp"])
 def test_backward_on_the_layer_axis_runs_from_the_last_layer_down(name, definition):
     depth, iterations = 7, 2
-    experiment = Experiment(streams=3, members=5, projection=name, definition=definition)
+    experiment = Experiment(streams=4, members=5, projection=name, definition=definition)
     by_layer = layer_axis_gains(experiment, depth=depth, iterations=iterations)
     assert by_layer.dims == ("direction", "iterations", "layer", "series")
     assert by_layer["layer"].values.tolist() == list(range(1, depth + 1))
@@ -380,7 +380,7 @@ def test_both_readings_of_depth_meet_at_the_ends_of_the_network():
 @EVERY
 @pytest.mark.parametrize("member", [0, 3])
 def test_member_matrices_are_the_layers_and_their_products(name, member):
-    experiment = Experiment(streams=3, members=4, projection=name, init="identity")
+    experiment = Experiment(streams=4, members=4, projection=name, init="identity")
     matrices = member_matrices(experiment, depth=5, iterations=[4, 0, 1, 1], member=member)
     assert matrices["iterations"].values.tolist() == [0, 1, 4]
     assert matrices["layer"].dims == ("iterations", "depth", "row", "column")

@@ -254,8 +254,8 @@ def convergence(steps: xr.Dataset) -> str:
     meaning = (
         ""
         if blended
-        else " The same s₂ bounds how much of a difference between the streams survives this layer, "
-        "so weak mixers are slow to normalise."
+        else " The same s₂ bounds how much of a difference between the streams survives this "
+        "layer, so weak mixers are slow to normalise."
     )
     return (
         f"<b>s₂ = {s2:.3f}</b> is the second singular value of {whose}, and in the end each "
