@@ -93,6 +93,9 @@ def test_every_value_is_that_of_plain_matrix_products(name, init, definition):
     )
     surface = gain_surface(experiment, depth=depth, iterations=iterations)["log10_gain"]
     single = layer_gains(experiment, depth=depth, iterations=iterations)
+    # Sums of signed entries, of up to 10^7 here, are 1 by theorem but not in plain products.
+    signed = not PROJECTIONS[name].nonnegative and PROJECTIONS[name].unit_rows
+    rounding = {"rtol": 1e-9, "atol": 1e-8} if signed else ROUNDING
     for t in range(iterations + 1):
         layers = naive_layers(experiment, depth, t)
         for direction in DIRECTIONS:
@@ -109,7 +112,7 @@ def test_every_value_is_that_of_plain_matrix_products(name, init, definition):
             ):
                 ours = array.sel(direction=direction, iterations=t)
                 np.testing.assert_allclose(
-                    ours.transpose(along, "series"), series_of(np.array(gains)), **ROUNDING
+                    ours.transpose(along, "series"), series_of(np.array(gains)), **rounding
                 )
 
 
@@ -133,7 +136,7 @@ def test_the_surface_is_labelled():
 
 @EVERY
 def test_iteration_0_is_hc_whatever_the_projection(name):
-    settings = {"streams": 3, "members": 3, "init": "identity", "spread": 0.3}
+    settings = {"streams": 4, "members": 3, "init": "identity", "spread": 0.3}
     hc = gain_surface(Experiment(projection="none", **settings), depth=5, iterations=0)
     for iterations in (0, 1, 4):
         surface = gain_surface(
@@ -384,7 +387,7 @@ def test_member_matrices_are_the_layers_and_their_products(name, member):
     matrices = member_matrices(experiment, depth=5, iterations=[4, 0, 1, 1], member=member)
     assert matrices["iterations"].values.tolist() == [0, 1, 4]
     assert matrices["layer"].dims == ("iterations", "depth", "row", "column")
-    assert matrices["row"].values.tolist() == matrices["column"].values.tolist() == [1, 2, 3]
+    assert matrices["row"].values.tolist() == matrices["column"].values.tolist() == [1, 2, 3, 4]
     assert matrices.attrs["member"] == member
     for t in (0, 1, 4):
         here = matrices.sel(iterations=t)

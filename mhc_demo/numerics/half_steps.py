@@ -55,8 +55,8 @@ def half_steps(
 
     Attributes: `projection`, `iterative`, and, if it iterates, `logit_range` (`contraction.py`),
     `second_singular_value` of the limit (of "blend", of what it blends), `limit_error` (0 but for
-    rounding and the released eps) and `converged`, 0 where `PATIENCE` iterations do not reach the limit and the last two numbers
-    are those of the last one.
+    rounding and the released eps) and `converged`, 0 where `PATIENCE` iterations do not reach the
+    limit and the last two numbers are those of the last one.
 
     The error falls by the square of that singular value per iteration in the end.
 
