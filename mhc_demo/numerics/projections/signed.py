@@ -32,7 +32,9 @@ from .starts import evenly
     "norm 1; here those inside the ball stay as they are.",
 )
 def _spectral(xp: ModuleType, matrix: Array) -> Array:
-    norms = xp.linalg.svdvals(matrix)[..., :1, None]
+    # LAPACK refuses NaN, which is to pass through and stay in its matrix.
+    sound = xp.where(xp.isfinite(matrix), matrix, xp.zeros_like(matrix))
+    norms = xp.linalg.svdvals(sound)[..., :1, None]
     return matrix / xp.where(norms > 1, norms, xp.ones_like(norms))
 
 
