@@ -193,6 +193,18 @@ def test_every_parameter_of_the_page_s_link_is_an_option_and_back() -> None:
     assert {name: getattr(state, name) for name in given} == given
 
 
+@pytest.mark.parametrize(
+    "command", [["serve"], ["surface", "-o", "a.csv"], ["export", "a.html"]], ids=lambda c: c[0]
+)
+def test_an_option_of_another_init_is_refused(command, capsys) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([*command, "--shared", "0.5"])
+    assert ended.value.code == 2
+    assert "argument --shared: --init gaussian has none; --init shared has" in (
+        capsys.readouterr().err
+    )
+
+
 @pytest.mark.parametrize("spread", [1.0, 0.1 + 0.2, 1 / 3, 1e-4 / 3, 1e-9])
 def test_a_number_in_the_link_is_one_that_the_page_reads(spread: float) -> None:
     state = State()

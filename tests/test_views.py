@@ -20,6 +20,8 @@ from mhc_demo.figures import mixing, phase, style
 from mhc_demo.figures.histogram import BINS
 from mhc_demo.figures.measures import measured_at, texts
 from mhc_demo.figures.slices import Position, select_columns, set_value
+from mhc_demo.numerics import birkhoff, laws
+from mhc_demo.numerics.birkhoff import places
 from mhc_demo.numerics.costs import ProjectionTimes
 from mhc_demo.numerics.metrics import GROUPS, METRICS
 from mhc_demo.numerics.projections import PROJECTIONS
@@ -177,6 +179,38 @@ def _sinkhorn(state: State) -> Plots:
     }
 
 
+@library("polytope")
+def _polytope(state: State) -> Plots:
+    names = ("init", "spread", "seed")
+    values = {"streams": 3, **{name: getattr(state, name) for name in names}}
+    layers = {
+        logits: mhc.sample_mixing(128, **values, logits=logits)[0] for logits in (True, False)
+    }
+    one = {logits: each[state.layer - 1] for logits, each in layers.items()}
+    if len(state.own) == 9:
+        one = dict.fromkeys(one, np.reshape(state.own, (3, 3)))
+
+    def at_dial(name: str, given: dict[bool, np.ndarray]) -> np.ndarray:
+        if state.iterations == 0:
+            return given[False]
+        return mhc.project(given[PROJECTIONS[name].takes_logits], name, state.iterations)
+
+    marks = np.stack([at_dial(name, one) for name in PROJECTIONS])
+    where = places(marks)
+    composite = mhc.compose(at_dial(state.projection, layers)).matrix(at=state.depth)
+    there = places(composite)
+    steps = birkhoff.path(one[PROJECTIONS[state.projection].takes_logits], state.projection)
+    return {
+        "polytope": {
+            "marks.distance": birkhoff.distance_from_birkhoff(marks),
+            "marks.h": where.height,
+            **{f"marks.{axis}": where.coordinates[:, k] for k, axis in enumerate("abcd")},
+            "whole.h": places(steps).height,
+            **{f"composite.{axis}": there.coordinates[k] for k, axis in enumerate("abcd")},
+        }
+    }
+
+
 @library("mixing")
 def _mixing(state: State) -> Plots:
     surface = mhc.mixing_surface(experiment(state), metrics=mixing.DRAWN)
@@ -194,6 +228,35 @@ def _mixing(state: State) -> Plots:
         "ratio": {
             **both(np.log10(surface["singular_ratio"])),
             mixing.THEORY: surface["expected_log10_ratio"],
+        },
+    }
+
+
+@library("why")
+def _why(state: State) -> Plots:
+    of = experiment(state)
+    found = laws.composite_laws(of)
+    hc, here = found.sel(iterations=0), found.sel(iterations=state.iterations)
+    rows = laws.rows_only_laws(of)
+    return {
+        "laws-limits": {
+            name: laws.layer_limits(of)[name].isel(layer=slice(state.depth))
+            for name in ("rate", "largest", "random")
+        },
+        "laws-kept": {
+            f"{network}, {name}": values[name]
+            for network, values in (("HC", hc), ("projected", here))
+            for name in ("mean", "shared")
+        },
+        "laws-norms": {
+            "HC, two": hc["two"],
+            **{f"projected, {name}": here[name] for name in ("one", "infinity", "two")},
+            "projected, bound": (here["one"] + here["infinity"]) / 2,
+        },
+        "laws-drift": {name: laws.measured_drift(of)[name] for name in ("median", "exact", "law")},
+        "laws-rows": {
+            "gain": rows["gain"],
+            "end": np.full(128, rows.attrs["end"] if rows.attrs["reached"] else np.nan),
         },
     }
 
@@ -239,7 +302,17 @@ def _cost(state: State) -> Plots:
 
 
 def plotted(p: figure, name: str, position: Position) -> np.ndarray:
-    """What a figure plots by that name, or else has in a column of that name."""
+    """What a figure plots by that name, or else has in a column of that name.
+
+    "shape.column" is what the polytope's script gets for a shape; of a way, its last number.
+    """
+    shape, _, column = name.rpartition(".")
+    for each in p.renderers if shape else ():
+        rule = each.data_source.tags[0]
+        if rule.get("shape") == f"polytope_{shape}":
+            whole = {key: value for key, value in rule.items() if key != "shape"}
+            found = np.asarray(select_columns(whole, position)[column], float)
+            return found[-1:] if rule["select"] == "row" else found
     for each in p.renderers:
         if each.name == name:
             return np.asarray(each.data_source.data[each.glyph.y], float)
@@ -278,8 +351,14 @@ CHANGES = [
     ("sinkhorn", {"spread": 8.0, "projection": "released", "step": 9}),
     ("sinkhorn", {"layer": 128, "projection": "mhc-lite", "step": 9}),
     ("sinkhorn", {"layer": 2, "init": "identity", "projection": "none"}),
+    ("polytope", {"spread": 3.0, "layer": 4}),
+    ("polytope", {"seed": 7, "projection": "rows", "own": [0.5, 1, 0, -2, 0, 1, 0, 0.25, 3]}),
+    ("polytope", {"init": "identity", "projection": "none", "iterations": 0}),
+    ("polytope", {"streams": 2, "projection": "mhc-lite", "own": [1.0, 0.0, 0.0, 1.0]}),
     ("mixing", {"seed": 7, "projection": "released"}),
     ("mixing", {"streams": 2, "projection": "columns"}),
+    ("why", {"seed": 7, "spread": 3.0, "projection": "rows"}),
+    ("why", {"streams": 9, "init": "identity", "iterations": 0}),
     ("compare", {"seed": 7, "spread": 3.0}),
     ("compare", {"init": "identity", "streams": 2}),
     ("phase", {"seed": 7, "projection": "rows"}),

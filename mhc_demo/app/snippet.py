@@ -31,6 +31,18 @@ for iterations in {counts}:  # 0 is HC itself
         print(f"{{iterations}} iterations, stream {{stream}}: {{sign:+d}} x 10^{{log10:.3f}}")
 """
 
+LAWS_TEMPLATE = """\
+import mhc_demo as mhc
+from mhc_demo.numerics import laws
+
+experiment = mhc.Experiment({experiment})
+depth, iterations = {depth}, {iterations}
+print(laws.layer_limits(experiment, depth=depth).median("layer"))
+print(laws.composite_laws(experiment).sel(depth=depth, iterations=iterations))  # log10
+print(laws.rows_only_laws(experiment).sel(depth=depth))
+print(laws.four_kinds(experiment, depth=depth).at(depth))  # log10
+"""
+
 LAB_TEMPLATE = """\
 from mhc_demo import lab
 
@@ -72,6 +84,13 @@ def signal_snippet(values: Mapping[str, Any]) -> str:
         options=", ".join(f"{name}={value!r}" for name, value in given.items()),
         counts=_counts(values),
         position=0 if values["direction"] == "backward" else values["depth"],
+    )
+
+
+def laws_snippet(values: Mapping[str, Any]) -> str:
+    """A script that prints the numbers of the view "Why it holds"."""
+    return LAWS_TEMPLATE.format(
+        experiment=_experiment(values), depth=values["depth"], iterations=values["iterations"]
     )
 
 

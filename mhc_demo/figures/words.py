@@ -11,14 +11,17 @@ import numpy as np
 import xarray as xr
 
 from ..numerics.metrics import METRICS
-from ..numerics.mixing import INITS, LN10, gaussian_exponents, gaussian_growth
+from ..numerics.mixing import INITS, LN10, gaussian_exponents
 from ..numerics.numbers import in_html, minus
 from ..numerics.projections import PROJECTIONS
 from ..numerics.signal import ENTERING
-from ..numerics.surface import Experiment
+from ..numerics.surface import MAX_DEPTH, Experiment, init_of
 from .mixing import STROKES, THEORY, ratio_theory
 from .signal import lane_height
 from .style import Stroke
+
+MEAN_THEORY = "theory of HC (mean)"
+"""What the line of theory is, in a legend."""
 
 Entry = tuple[str | Stroke, str]
 """An entry of a legend: the swatch, a class of `static/mhc.css` or the line's stroke; text."""
@@ -63,7 +66,7 @@ def mixing(experiment: Experiment, *, switch: bool = True) -> str:
 
 def _pace(experiment: Experiment) -> str:
     """How fast HC's product comes near rank one, where theory says it."""
-    if INITS[experiment.init].expected_log10_ratio(ONE, experiment.streams, experiment.spread):
+    if init_of(experiment).expected_log10_ratio(ONE, experiment.streams, experiment.spread):
         first, second = gaussian_exponents(experiment.streams)[0][:2]
         return (
             f", s₂/s₁ falling by λ₁ − λ₂ = {first - second:.3f} nats "
@@ -131,7 +134,7 @@ def holds(members: int) -> str:
 def theory(surface: xr.Dataset) -> list[Entry]:
     """The line of theory, where there is one."""
     known = not np.isnan(surface["expected_log10_gain"].values).all()
-    return [("theory", "theory of HC (exact mean)")] if known else []
+    return [("theory", MEAN_THEORY)] if known else []
 
 
 def differences() -> list[Entry]:
@@ -205,20 +208,42 @@ def composite(experiment: Experiment) -> str:
     chosen = PROJECTIONS[experiment.projection]
     parts = (
         _growth(experiment),
+        _remark(experiment),
         f"<b>{chosen.title}</b>: {chosen.account}",
         holds(experiment.members),
     )
     return " ".join(part for part in parts if part)
 
 
+def drawn(experiment: Experiment) -> str:
+    """How the matrices are drawn: the init, its spread and what else it takes.
+
+    >>> drawn(Experiment(init="shared", spread=5.0, shared=0.5))
+    'Layers share a part, spread 5, shared by all layers 0.5'
+    """
+    init = INITS[experiment.init]
+    more = [
+        f"{parameter.label.lower()} {getattr(experiment, name):g}"
+        for name, parameter in init.parameters.items()
+    ]
+    return ", ".join([init.title, f"spread {experiment.spread:g}", *more])
+
+
+def _remark(experiment: Experiment) -> str:
+    return init_of(experiment).remark(
+        MAX_DEPTH, experiment.streams, experiment.spread, experiment.seed
+    )
+
+
 def _growth(experiment: Experiment) -> str:
-    if experiment.init != "gaussian" or experiment.spread == 0:
+    growth = init_of(experiment).growth(experiment.streams, experiment.spread)
+    if growth is None:
         return ""
-    rate, deviation = gaussian_growth(experiment.streams, experiment.spread)
+    rate, deviation, law = growth
     pace = abs(rate)
     what = (
         "barely moves"
-        if pace < 0.04
+        if pace < (0.0005 if deviation is None else 0.04)
         else (
             ("explodes" if rate > 0 else "vanishes")
             if pace > 0.1
@@ -227,8 +252,9 @@ def _growth(experiment: Experiment) -> str:
     )
     return (
         f"<b>At n = {experiment.streams} and spread {experiment.spread:g} unconstrained mixing "
-        f"{what}</b>: {minus(f'{rate:+.3f}')} decades per layer, ± {deviation:.3f} per √layer over "
-        "seeds (top Lyapunov exponent of Gaussian products; Newman 1986)."
+        f"{what}</b>: {minus(f'{rate:+.3f}')} decades per layer"
+        + ("" if deviation is None else f", ± {deviation:.3f} per √layer over seeds")
+        + f" ({law})."
     )
 
 

@@ -239,3 +239,13 @@ def whole_number(name: str, value: Any, low: int, high: int | None = None) -> in
         limit = f"at least {low}" if high is None else f"between {low} and {high}"
         raise ValueError(f"{name} must be {limit}, not {value}")
     return int(value)
+
+
+def real_number(name: str, value: Any) -> float:
+    """`value` as a float, infinite or NaN too; a TypeError that names it if it is no number."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.floating, np.integer)):
+        raise TypeError(f"{name} must be a number, not {value!r}")
+    try:
+        return float(value)
+    except OverflowError:  # a whole number beyond any float
+        return math.inf

@@ -41,7 +41,7 @@ from .devices import Place, place
 from .gains import DEFINITIONS, DIRECTIONS, Composite, compose, log10_composite_gains, log10_gain
 from .lyapunov import along_depth
 from .metrics import METRICS
-from .mixing import INITS, MAX_SEED, _noise_of, nonnegative
+from .mixing import INITS, MAX_SEED, PARAMETERS, Init, chosen_init, nonnegative
 from .paper import MHC_PAPER
 from .projecting import iterates
 from .projections import PROJECTIONS
@@ -101,8 +101,45 @@ class Experiment(param.Parameterized):
     )
 
     def values_of_experiment(self) -> dict[str, Any]:
-        """The parameters that determine the matrices, by name."""
-        return {name: getattr(self, name) for name in EXPERIMENT_PARAMETERS}
+        """The parameters that determine the matrices, by name: not those of other inits."""
+        return {name: getattr(self, name) for name in determining(self.init)}
+
+    def drawing(self) -> dict[str, Any]:
+        """What determines HC's matrices and the logits, by the names of `sample_mixing`."""
+        return {name: getattr(self, name) for name in drawn_by(self.init)}
+
+
+for _name, _declared in PARAMETERS.items():
+    Experiment.param.add_parameter(
+        _name,
+        param.Number(
+            _declared.default,
+            bounds=(_declared.low, _declared.high),
+            step=_declared.step,
+            label=_declared.label,
+            doc=_declared.doc,
+        ),
+    )
+
+EXPERIMENT_PARAMETERS = tuple(name for name in Experiment.param if name != "name")
+assert set(Experiment.param.definition.objects) == set(DEFINITIONS)
+
+
+def determining(init: str) -> tuple[str, ...]:
+    """The parameters of an `Experiment` that matter with an init: not those of other inits."""
+    foreign = PARAMETERS.keys() - INITS[init].parameters.keys()
+    return tuple(name for name in EXPERIMENT_PARAMETERS if name not in foreign)
+
+
+def drawn_by(init: str) -> tuple[str, ...]:
+    """The parameters of an `Experiment` on which HC's matrices and the logits depend."""
+    return ("streams", "init", "spread", "seed", *INITS[init].parameters)
+
+
+def init_of(experiment: Experiment) -> Init:
+    """The init of an experiment, with the experiment's values of its parameters."""
+    name = experiment.init
+    return chosen_init(name, **{p: getattr(experiment, p) for p in INITS[name].parameters})
 
 
 _compiled: ModuleType | None = None
@@ -124,10 +161,6 @@ def compile_kernels() -> bool:
     return _compiled is not None
 
 
-EXPERIMENT_PARAMETERS = tuple(name for name in Experiment.param if name != "name")
-assert set(Experiment.param.definition.objects) == set(DEFINITIONS)
-
-
 def gain_surface(
     experiment: Experiment,
     *,
@@ -147,8 +180,8 @@ def gain_surface(
 
     - `log10_gain` (direction, iterations, depth, series): the composite of a network of that
       depth.  iterations 0 is HC, unprojected.
-    - `expected_log10_gain` (depth): the exact mean of HC's `log10_gain` where theory gives it
-      (definition "paper"), else NaN.
+    - `expected_log10_gain` (depth): the mean of HC's `log10_gain` where theory gives it
+      (definition "paper"; see `Init.expected_log10_gain` for how exactly), else NaN.
 
     direction is "forward" (row sums) or "backward" (column sums); series is "member" (the first
     network) or a quantile over the ensemble.  Attributes give the experiment, what computed it
@@ -170,7 +203,7 @@ def gain_surface(
         experiment, depth, iterations, _measure_composites, device, clock, progress
     )
     depths = np.arange(1, depth + 1)
-    expected = INITS[experiment.init].expected_log10_gain(
+    expected = init_of(experiment).expected_log10_gain(
         depths, experiment.streams, experiment.spread
     )
     if expected is None or experiment.definition != "paper":
@@ -348,7 +381,7 @@ def mixing_surface(
 def _theory_of_ratio(
     experiment: Experiment, depths: NDArray[np.integer]
 ) -> dict[str, tuple[str, Floats]]:
-    init = INITS[experiment.init]
+    init = init_of(experiment)
     found = init.expected_log10_ratio(depths, experiment.streams, experiment.spread)
     unknown = np.full(len(depths), np.nan)
     expected, deviation = (unknown, unknown) if found is None else found
@@ -389,7 +422,7 @@ def _compiled_gains(
     if _compiled is None:
         return None
     start = time.perf_counter()
-    init, chosen = INITS[experiment.init], PROJECTIONS[experiment.projection]
+    init, chosen = init_of(experiment), PROJECTIONS[experiment.projection]
     gains: Floats | None = _compiled.log10_gains(
         init.mapping(noise, experiment.spread),
         init.logits(noise, experiment.spread),
@@ -405,7 +438,7 @@ def _compiled_gains(
 
 
 def _layers_of(experiment: Experiment, members: range, depth: int, iterations: int) -> Floats:
-    noise = _noise_of(members, depth, experiment.streams, experiment.seed)
+    noise = init_of(experiment).noise(members, depth, experiment.streams, experiment.seed)
     return _layer_matrices(experiment, noise, iterations, place("numpy"), _Clock())
 
 
@@ -418,7 +451,7 @@ def _layer_matrices(
     """
     xp = target.xp
     members, depth, n, _ = noise.shape
-    init, chosen = INITS[experiment.init], PROJECTIONS[experiment.projection]
+    init, chosen = init_of(experiment), PROJECTIONS[experiment.projection]
     count = min(iterations, iterations if chosen.iterative else 1)
     shape = (1 + count, members, depth, n, n)
     if target.gpu:  # the memory layout of the kernels
@@ -484,9 +517,10 @@ def _over_ensemble(
     _check(experiment)
     PROJECTIONS[experiment.projection].check(experiment.streams)
     target = place(device)
+    init = init_of(experiment)
 
     def draw(members: range) -> Floats:
-        return _noise_of(members, depth, experiment.streams, experiment.seed)
+        return init.noise(members, depth, experiment.streams, experiment.seed)
 
     compiled = measure is _measure_composites and device == "numpy" and _compiled is not None
 

@@ -214,6 +214,18 @@ TERMS: dict[str, Term] = {
         "Entries drawn independently from a normal distribution.",
         words=("Gaussian",),
     ),
+    "shared": Term(
+        "Shared part",
+        "What all layers of a network have in common, here as a correlation between them. Layers "
+        "that share nothing even out what one of them leaves uneven; alike ones add it up.",
+        words=("correlation",),
+    ),
+    "equal_drift": Term(
+        "Equal drift",
+        "HC’s matrix is at I + σZ; mHC’s has logits b I + Z, with the b of each layer at which it "
+        "is equally far from I. So neither network is compared after a smaller step.",
+        words=("equally far",),
+    ),
     "identity": Term(
         "Identity",
         "Every stream stays as it is: the plain residual connection, gain 1.",
@@ -273,6 +285,31 @@ TERMS: dict[str, Term] = {
         )
         for name, metric in METRICS.items()
     },
+    "error": Term(
+        "Sinkhorn’s error",
+        "The largest |column sum − 1| after an iteration, which ends on rows.",
+        "e",
+        ("Sinkhorn’s error",),
+    ),
+    "Q": Term(
+        "Orthogonal matrix",
+        "Its rows have length 1 and stand at right angles to one another; its product with a "
+        "signal is as long as the signal.",
+        "Q",
+        ("orthogonal",),
+    ),
+    "pi": Term(
+        "Limit distribution",
+        "How what enters is weighted by every stream in the end: n numbers that are not negative "
+        "and sum to 1.",
+        r"\pi",
+    ),
+    "ergodicity": Term(
+        "Ergodicity coefficient",
+        "Dobrushin’s: half the 1-norm between the two most different rows. That of a product is at "
+        "most the product of those of its factors.",
+        words=("ergodicity coefficient",),
+    ),
     "traffic": Term(
         "Memory traffic",
         "Numbers that are read from a GPU’s memory and written to it; often what takes the time.",
@@ -305,6 +342,8 @@ _TAG = re.compile(r"(<[^>]*>)")
 _SYMBOL = re.compile(r"<(\w+)>(_\w|_\{[^{}]*\})?")
 _BOLD = re.compile(r'<mn mathvariant="bold">(\d)</mn>')
 _TILDE = '<mo stretchy="false">&#x0007E;</mo>'
+_BARS = "<mo>&#x02016;</mo>"
+"""Of a norm: a browser makes the left ones as high as the whole formula, and the right ones not."""
 _MARKED = re.compile(r'<mrow class="term-(\w+)">')
 
 
@@ -351,6 +390,7 @@ def typeset(latex: str, spoken: str) -> str:
     mathml = _MARKED.sub(mark, mathml)
     # A browser ignores a variant of digits, and lifts a superscript above an accent.
     mathml = _BOLD.sub(lambda match: f"<mn>{chr(ord('𝟎') + int(match[1]))}</mn>", mathml)
+    mathml = mathml.replace(_BARS, _BARS.replace("<mo>", '<mo stretchy="false">'))
     mathml = mathml.replace(_TILDE, f'<mpadded height="0">{_TILDE}</mpadded>')
     # A group, because the role "math" would hide its symbols from assistive technology.
     return mathml.replace("<math ", f'<math role="group" aria-label="{html.escape(spoken)}" ', 1)

@@ -76,7 +76,8 @@ def marked(explorer: Explorer, figure: str) -> list[float]:
     """Where the ring of a phase map is."""
     return explorer.model(
         figure,
-        """["x", "y"].map((axis) => column(m.renderers.at(-1).data_source.data, axis)[0])""",
+        """["x", "y"].map((axis) => column(
+            m.renderers.find((r) => r.glyph.type === "Scatter").data_source.data, axis)[0])""",
     )
 
 

@@ -28,7 +28,7 @@ def test_a_reopened_comparison_shows_the_present_state(shared: Explorer) -> None
     found = mhc.compare(mhc.Experiment(members=10, streams=7))  # that many of 32, to be quick
     shared.eventually(lambda: comparison_is_of(shared, found, 61, 3, absent=("mhc-lite",)))
     expect(
-        shared.page.get_by_text("mHC-lite (permutation mixture): only up to n = 6.")
+        shared.page.get_by_text("mHC-lite (permutation mixture) takes at most 6 streams.")
     ).to_be_visible()
 
 
