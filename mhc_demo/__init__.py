@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from .numerics.metrics import METRICS
     from .numerics.mixing import INITS, gaussian_exponents, gaussian_growth, sample_mixing
     from .numerics.paper import figure8
-    from .numerics.projecting import project, sinkhorn_knopp
+    from .numerics.projecting import project, sinkhorn_knopp, sinkhorn_limit
     from .numerics.projections import PROJECTIONS
     from .numerics.signal import ENTERING, propagate, signal_surface
     from .numerics.surface import (
@@ -55,7 +55,7 @@ _HOMES = {
     "numerics.metrics": ("METRICS",),
     "numerics.mixing": ("INITS", "gaussian_exponents", "gaussian_growth", "sample_mixing"),
     "numerics.paper": ("figure8",),
-    "numerics.projecting": ("project", "sinkhorn_knopp"),
+    "numerics.projecting": ("project", "sinkhorn_knopp", "sinkhorn_limit"),
     "numerics.projections": ("PROJECTIONS",),
     "numerics.signal": ("ENTERING", "propagate", "signal_surface"),
     "numerics.surface": (
@@ -113,6 +113,7 @@ __all__ = [
     "sample_mixing",
     "signal_surface",
     "sinkhorn_knopp",
+    "sinkhorn_limit",
 ]
 
 

@@ -97,7 +97,7 @@ def test_only_a_matrix_has_a_distance():
 @pytest.mark.parametrize("definition", DEFINITIONS)
 def test_every_number_is_that_of_the_plain_calls(name, init, definition):
     depth, iterations = 5, 3
-    experiment = Experiment(streams=3, members=4, seed=5, init=init, definition=definition)
+    experiment = Experiment(streams=4, members=4, seed=5, init=init, definition=definition)
     comparison = mhc.compare(experiment, depth=depth, iterations=iterations).sel(projection=name)
     for t in range(iterations + 1):
         here = comparison.sel(iterations=t)
@@ -163,7 +163,9 @@ def test_every_projection_that_takes_that_many_streams_is_compared():
     few = mhc.compare(Experiment(streams=2, members=1), depth=2, iterations=1)
     assert few["projection"].values.tolist() == list(PROJECTIONS)
     many = mhc.compare(Experiment(streams=7, members=1), depth=2, iterations=1)
-    assert many["projection"].values.tolist() == [n for n in PROJECTIONS if n != "mhc-lite"]
+    assert many["projection"].values.tolist() == [
+        name for name in PROJECTIONS if name not in ("mhc-lite", "kromhc")
+    ]
     with pytest.raises(ValueError, match=r"mhc-lite.*6.*7"):
         mhc.compare(Experiment(streams=7), ["mhc-lite"])
 
@@ -299,8 +301,9 @@ def test_the_fixed_axis_holds_everything_bounded(streams, spread):
     for name in comparison["projection"].values:
         if PROJECTIONS[name].bounded:
             gains = comparison["log10_gain"].sel(projection=name).isel(iterations=slice(1, None))
-            assert gains.min() > low
             assert gains.max() < high
+            if name != "spectral":  # which may vanish: nothing bounds it from below
+                assert gains.min() > low
 
 
 def test_where_nothing_is_pinned_every_projection_has_a_stroke_of_its_own():

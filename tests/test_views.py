@@ -264,6 +264,7 @@ def _why(state: State) -> Plots:
 @library("compare")
 def _compare(state: State) -> Plots:
     gains = mhc.compare(experiment(state))["log10_gain"].sel(series="median")
+    gains = gains.reindex(projection=list(PROJECTIONS))  # NaN where one does not exist
     return {
         f"compare-{d}": {
             f"{PROJECTIONS[name].label}, {d}": gains.sel(

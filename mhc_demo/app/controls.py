@@ -49,7 +49,12 @@ def _spread(state: State, **options: Any) -> Any:
 
 
 def _projection(state: State, **options: Any) -> Any:
-    return pmui.Select.from_param(state.param.projection, size="small", **WIDE, **options)
+    groups: dict[str, dict[str, str]] = {}
+    for chosen in PROJECTIONS.values():
+        groups.setdefault(chosen.kind, {})[chosen.title] = chosen.name
+    # Options and groups exclude each other, and the former would come from the parameter.
+    shown = {"options": [], "groups": groups, "size": "small"}
+    return pmui.Select.from_param(state.param.projection, **shown, **WIDE, **options)
 
 
 CONTROLS: dict[str, Callable[..., Any]] = {

@@ -209,7 +209,7 @@ def composite(experiment: Experiment) -> str:
     parts = (
         _growth(experiment),
         _remark(experiment),
-        f"<b>{chosen.title}</b>: {chosen.note}",
+        f"<b>{chosen.title}</b>: {chosen.account}",
         holds(experiment.members),
     )
     return " ".join(part for part in parts if part)

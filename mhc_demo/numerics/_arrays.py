@@ -147,6 +147,13 @@ def _check_finite(xp: ModuleType, x: Array, name: str, masks: bool) -> None:
     _check_masks(xp, x, name)
 
 
+def has_masks(xp: ModuleType, x: Array) -> bool:
+    """Whether an entry is -inf; no, where that cannot be told, or not without a wait for a GPU."""
+    if not math.prod(x.shape) or not known(xp, x) or (is_torch(xp) and x.device.type != "cpu"):
+        return False
+    return bool(xp.min(widened(xp, x)) == -math.inf)
+
+
 def _check_masks(xp: ModuleType, x: Array, name: str) -> None:
     for axis, line in ((-1, "row"), (-2, "column")):
         masked = xp.max(x, axis=axis) == -math.inf
@@ -183,6 +190,20 @@ def widened(xp: ModuleType, x: Array) -> Array:
     """`x`, in float32 if its dtype is narrower: float16 and bfloat16 are for storage only."""
     narrow = _is_narrow_numpy(x.dtype) or xp.finfo(x.dtype).bits < 32
     return xp.astype(x, xp.float32) if narrow else x
+
+
+def doubled(xp: ModuleType, x: Array) -> Array:
+    """`x` in float64; in JAX as it is, which has float64 only where it was asked for."""
+    return x if "jax" in xp.__name__ else xp.astype(x, xp.float64, copy=False)
+
+
+def frozen(xp: ModuleType, x: Array) -> Array:
+    """`x` as a constant, through which no gradient passes."""
+    if is_torch(xp):
+        return x.detach()
+    if "jax" in xp.__name__:
+        return sys.modules["jax"].lax.stop_gradient(x)
+    return x
 
 
 def batch_innermost(xp: ModuleType, x: Array) -> Array:

@@ -292,7 +292,7 @@ class SinkhornView(View):
                 "matrix after in one step."
             )
             self.legend.object = ""
-            self.note.object = paragraph(f"{whose}. {chosen.note}")
+            self.note.object = paragraph(f"{whose}. {chosen.account}")
             return
         self.sentence.object = ""
         self.legend.object = legend_of(legend(self.steps, state.iterations))

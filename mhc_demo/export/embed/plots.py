@@ -453,7 +453,7 @@ class Sinkhorn(Plot):
 
     def note(self, i: int) -> str:
         if not self.steps.attrs["iterative"]:
-            return PROJECTIONS[self.steps.attrs["projection"]].note
+            return PROJECTIONS[self.steps.attrs["projection"]].account
         return f"{sinkhorn.convergence(self.steps)} {sinkhorn.SUMS}"
 
     def html(self) -> str:

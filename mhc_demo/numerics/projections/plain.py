@@ -9,15 +9,18 @@ from array_api_compat import device
 
 from .._arrays import Array, known, scalar
 from ..paper import HYPER_CONNECTIONS, IDENTITY_MAPPINGS, MHC
-from .registry import projection
+from .registry import CONTROLS, projection
 from .softmax import softmax
 
 
 @projection(
     "rows",
     "Rows only (softmax)",
+    kind=CONTROLS,
     short="Rows only",
     unit_rows=True,
+    masks=True,
+    cost="O(n²): one softmax",
     note="Half an iteration: each row divided by its sum. The forward gain is 1, and the backward "
     "gain can never exceed n, because a product of row-stochastic matrices is row-stochastic.",
     leads=True,
@@ -29,8 +32,11 @@ def _rows(xp: ModuleType, logits: Array) -> Array:
 @projection(
     "columns",
     "Columns only (softmax)",
+    kind=CONTROLS,
     short="Columns only",
     unit_columns=True,
+    masks=True,
+    cost="O(n²): one softmax",
     note="The other half: each column divided by its sum. The backward gain is 1, the forward "
     "gain can never exceed n.",
 )
@@ -41,7 +47,10 @@ def _columns(xp: ModuleType, logits: Array) -> Array:
 @projection(
     "exp",
     "exp only",
+    kind=CONTROLS,
     bounded=False,
+    masks=True,
+    cost="O(n²): one exponential",
     note="Positive entries and no division: from n = 2 on it explodes faster than the raw matrix. "
     "What tames the product is both, entries that are not negative and sums that are 1.",
     leads=True,
@@ -59,10 +68,12 @@ def _exp(xp: ModuleType, logits: Array) -> Array:
 @projection(
     "none",
     "None (HC)",
+    kind=CONTROLS,
     short="HC",
     takes_logits=False,
     nonnegative=False,
     bounded=False,
+    cost="nothing",
     note="Hyper-Connections as they are: nothing bounds the matrix (Eq. 5).",
     source=HYPER_CONNECTIONS.short,
     published=f"composite gain near 3000 at 27B ({MHC.number}, Fig. 3b)",
@@ -75,10 +86,13 @@ def _none(xp: ModuleType, logits: Array) -> Array:
 @projection(
     "identity",
     "Identity (no mixing)",
+    kind=CONTROLS,
     short="Identity",
     unit_rows=True,
     unit_columns=True,
     unit_norm=True,
+    masks=True,
+    cost="nothing",
     note="The plain residual stream, n times over: nothing explodes and nothing mixes.",
     source=IDENTITY_MAPPINGS.short,
 )
