@@ -24,6 +24,7 @@ from .gains import DIRECTIONS, LOG10_2, Composite, compose, log10, log10_gain
 from .metrics import METRICS
 from .mixing import drift_exponent, nonnegative, sample_noise
 from .projections import sinkhorn_iterates
+from .projections.limit import searched
 from .signal import ENTERING
 from .surface import MAX_DEPTH, MAX_ITERATIONS, Experiment, Floats, _check, _layers_of
 
@@ -43,9 +44,6 @@ RESTART = 32
 
 LATE = 128
 """Iterations after which a rate is late, and what is left of the way to the limit is Newton's."""
-
-NEWTON = 60
-"""Steps of Newton's method at most; tame logits take three after `LATE` iterations."""
 
 
 @dataclass(frozen=True)
@@ -95,36 +93,13 @@ def sinkhorn_limits(logits: Array, iterations: int = LATE) -> Limits:
             z[active] = np.log(latest)  # from which Sinkhorn goes on as if it had not stopped
         done += count
         active = active[before > DONE]
-    for _ in range(NEWTON):
-        if not len(active):
-            break
-        latest = _newton_step(matrix[active])
-        matrix[active], error[active] = latest, _column_error(latest)
-        active = active[error[active] > DONE]
+    if len(active):
+        matrix[active], _, error[active] = searched(np, z[active], DONE)
     return Limits(matrix.reshape(*batch, n, n), rate.reshape(batch), (error < NEAR).reshape(batch))
 
 
 def _column_error(matrices: Floats) -> Floats:
     return np.asarray(np.abs(matrices.sum(axis=-2) - 1.0).max(axis=-1))
-
-
-def _newton_step(matrices: Floats) -> Floats:
-    """Row-stochastic matrices (k, n, n), columns scaled towards sums of 1, and rows to 1 again.
-
-    The sums of the columns, as a function of the logarithms of their scalings, have the derivative
-    diag(sums) - P^T P, of which 1 is the kernel.  A long step is shortened, as far from the limit
-    the sums are anything but linear.
-    """
-    n = matrices.shape[-1]
-    sums = matrices.sum(axis=-2)
-    ridge = n * np.finfo(float).eps  # of matrices that fall apart into blocks
-    derivative = np.eye(n) * (sums + ridge)[:, None, :] + 1.0 / n
-    derivative -= np.swapaxes(matrices, -1, -2) @ matrices
-    step = np.linalg.solve(derivative, (1.0 - sums)[..., None])[..., 0]
-    reach = step.max(axis=-1, keepdims=True) - step.min(axis=-1, keepdims=True)
-    step *= np.log1p(reach) / np.where(reach > 0, reach, 1.0)
-    scaled = matrices * np.exp(step - step.max(axis=-1, keepdims=True))[:, None, :]
-    return np.asarray(scaled / scaled.sum(axis=-1, keepdims=True))
 
 
 def differences(streams: int) -> Floats:

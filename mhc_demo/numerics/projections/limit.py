@@ -55,7 +55,7 @@ def newton_limit(
     """
     dtype = logits.dtype
     logits = doubled(xp, logits)
-    start, steps, missed = _searched(xp, frozen(xp, logits), tolerance)
+    start, steps, missed = searched(xp, frozen(xp, logits), tolerance)
     masked = logits == -math.inf
     lost = (missed > LOST) & xp.any(masked, axis=(-2, -1))
     may_raise = not is_torch(xp) and known(xp, logits)
@@ -88,7 +88,7 @@ def _newton_step(xp: ModuleType, matrix: Array) -> Array:
     return xp.matrix_transpose(step)
 
 
-def _searched(xp: ModuleType, logits: Array, tolerance: float) -> tuple[Array, Array, Array]:
+def searched(xp: ModuleType, logits: Array, tolerance: float) -> tuple[Array, Array, Array]:
     """The limit to `tolerance`, its rows exact, the steps of each matrix and what they missed."""
     finite = xp.where(logits == -math.inf, math.inf, logits)
     extent = xp.max(logits, axis=(-2, -1)) - xp.min(finite, axis=(-2, -1))
