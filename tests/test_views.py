@@ -195,7 +195,8 @@ def _polytope(state: State) -> Plots:
             return given[False]
         return mhc.project(given[PROJECTIONS[name].takes_logits], name, state.iterations)
 
-    marks = np.stack([at_dial(name, one) for name in PROJECTIONS])
+    here = [name for name, chosen in PROJECTIONS.items() if chosen.sizes.hold(3)]
+    marks = np.stack([at_dial(name, one) for name in here])
     where = places(marks)
     composite = mhc.compose(at_dial(state.projection, layers)).matrix(at=state.depth)
     there = places(composite)

@@ -165,7 +165,7 @@ class ProjectedMixing(_Half):
         self.phi = nn.Parameter(torch.zeros(streams**2, streams * width))
         self.alpha = nn.Parameter(torch.tensor(START_GATE))
         start = start_logits(projection, iterations, streams, START_MIXING)
-        self.b_res = nn.Parameter(start.to(torch.get_default_dtype(), copy=True))
+        self.b_res = nn.Parameter(torch.tensor(start, dtype=torch.get_default_dtype()))
 
     def forward(self, h: Tensor) -> Tensor:
         chosen = PROJECTIONS[self.projection]

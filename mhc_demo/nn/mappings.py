@@ -160,7 +160,7 @@ class _ManifoldMappings(_LearnedMappings):
         _start_reading(self.b_pre, self.layer)
         self.b_post.zero_()
         start = start_logits(self.projection, self.iterations, self.streams, self.mixing)
-        self.b_res.copy_(start)
+        self.b_res.copy_(torch.from_numpy(start))
 
     def forward(self, h: Tensor) -> Mappings:
         static = self.static_parts()
@@ -246,10 +246,11 @@ def logit(share: float) -> float:
 
 
 @cache
-def start_logits(projection: str, iterations: int, streams: int, mixing: float) -> Tensor:
+def start_logits(projection: str, iterations: int, streams: int, mixing: float) -> Matrix:
     """Logits (n, n) of which the projection has `mixing` off the diagonal of each row, on average.
 
-    They are on the CPU, whatever the default device is, and must not be changed.
+    They are NumPy's and must not be changed: PyTorch's default device may be "meta", and a tensor
+    that is kept may have been made without numbers.
     """
     chosen = PROJECTIONS[projection]
 
@@ -257,4 +258,4 @@ def start_logits(projection: str, iterations: int, streams: int, mixing: float) 
         matrix: Matrix = projected(array_numpy, chosen, logits, iterations)
         return matrix
 
-    return torch.from_numpy(chosen.start(project, streams, mixing))
+    return chosen.start(project, streams, mixing)
