@@ -14,7 +14,10 @@ Object.assign(mhc, (() => {
     const [width, height] = sizes.map((size) => size.get_value());
     const [, ticks] = /^([\d.]+)px$/.exec(figure.left[0].major_label_text_font_size) ?? [0, 12];
     const size = Number(ticks) + 1;
-    const room = 10 * size + 14; // "Sinkhorn ↑ 10¹⁶·²", and the stroke that leads there
+    // "Spectral ball ↓ 10⁻¹⁵·²", and the stroke that leads there; the same wherever the dial is.
+    const drawn = now.flatMap(({data}) => get(data, "label").filter((_, i) => get(data, "alpha")[i]));
+    const longest = Math.max(9, ...drawn.map((label) => label.length));
+    const room = 0.55 * (longest + 9) * size + 14;
     const pixel = (last + 1) / Math.max(width - room, 1);
     figure.x_range.end = width * pixel;
     const {start, end} = figure.y_range;

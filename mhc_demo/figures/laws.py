@@ -35,7 +35,7 @@ from ..numerics.surface import MAX_DEPTH
 from . import style
 from .contents import Column, Series, described, log10
 from .curves import NETWORKS, Network, depth_plot, gain_hover
-from .slices import Position, label, sliced, table
+from .slices import Position, follows, label, sliced, table
 
 DEPTH = Column("depth", "depth")
 DOTS = ("random", "largest", "rate")
@@ -67,6 +67,9 @@ NORM_STROKES = {
     "two": style.Stroke(style.PROJECTED, (), 3.5),
 }
 """The bound is widest, for the 2 norm may lie on it."""
+
+LEFT = "Nothing is projected at 0 iterations,\nand HC leaves this plot: turn the dial."
+"""Why there is hardly a line."""
 
 
 # ---- one number explains two views ---------------------------------------------------------------
@@ -196,8 +199,12 @@ class CompositeLawsFigure:
     def __init__(self, laws: xr.Dataset, state: Position) -> None:
         self.table = table({}, [0], [1])
         self.kept_range, self.norm_range = Range1d(-1, 1), Range1d(-1, 1)
-        self.update(laws)
         self.figures = [self._kept(state), self._norms(state)]
+        self.left = [style.why_empty(p, "", math.sqrt(MAX_DEPTH), 0) for p in self.figures]
+        for why in self.left:
+            why.visible = state["iterations"] == 0
+            follows(why, "visible", "!iterations", late=True)
+        self.update(laws)
 
     def update(self, laws: xr.Dataset) -> None:
         """Follow other networks."""
@@ -205,11 +212,18 @@ class CompositeLawsFigure:
         self.table.data = law_columns(laws)
         high = max(0.42, math.log10(laws.attrs["streams"]) / 2 + 0.12)
         kept, norms = (-max(0.5, high), max(0.5, high)), (-0.12, 2 * high - 0.12)
-        if not PROJECTIONS[laws.attrs["projection"]].bounded:  # then there is nothing to be near
+        bounded = PROJECTIONS[laws.attrs["projection"]].bounded
+        if not bounded:  # then there is nothing to be near
             kept = style.span_of(*(laws[name] for name in KEPT))
             norms = style.span_of(*(laws[name] for name in NORMS))
-        self.kept_range.update(start=kept[0], end=kept[1])
-        self.norm_range.update(start=norms[0], end=norms[1])
+        elif (faded := float(laws["one"][1:].min(initial=0.0))) < kept[0]:  # all of it is seen
+            kept, norms = (1.1 * faded, kept[1]), (1.1 * faded, norms[1])
+        for y_range, why, (low, high) in zip(
+            (self.kept_range, self.norm_range), self.left, (kept, norms), strict=True
+        ):
+            y_range.update(start=low, end=high)
+            # HC alone soon leaves a plot that is made for what is bounded.
+            why.update(text=LEFT if bounded else "", y=(low + high) / 2)
 
     def _lines(
         self, p: figure, network: Network, strokes: Mapping[str, style.Stroke], state: Position
@@ -258,7 +272,7 @@ class CompositeLawsFigure:
         )
 
     def _norms(self, state: Position) -> figure:
-        p = _logarithmic("laws-norms", "Norm of the composite", self.norm_range, state)
+        p = _logarithmic("laws-norms", "Norm", self.norm_range, state)
         style.powers_of_ten(p)
         p.add_layout(style.identity_line())
         hc, projected = CLIPPED
@@ -315,7 +329,7 @@ class RowsFigure:
     def __init__(self, rows: xr.Dataset, state: Position) -> None:
         self.source = ColumnDataSource()
         self.y_range = Range1d(0, 4)
-        p = _logarithmic("laws-rows", "Backward gain, rows only", self.y_range, state)
+        p = _logarithmic("laws-rows", "Backward gain", self.y_range, state)
         band = VArea(x="depth", y1="low", y2="high", fill_color=style.PROJECTED, fill_alpha=0.12)
         style.draw(p, self.source, band)
         end = Line(x="depth", y="end", line_color=style.THEORY, line_width=2.5, line_dash=[2, 4])

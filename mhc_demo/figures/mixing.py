@@ -27,6 +27,7 @@ from bokeh.plotting import figure
 from numpy.typing import NDArray
 
 from ..numerics.metrics import METRICS
+from ..numerics.projections import PROJECTIONS
 from ..numerics.surface import MAX_DEPTH
 from . import style
 from .contents import Column, Series, described, log10
@@ -87,7 +88,8 @@ WITHIN_90 = 1.6449
 
 UNPROJECTED = "Nothing is projected at 0 iterations:\nturn the dial to 1 or more."
 UNBOUNDED = "This projection bounds nothing:\ndifferences grow with its product."
-SIGNED = "These matrices are not stochastic:\ndifferences grow with their product."
+SIGNED = "Entries may be negative here:\nno stochastic matrix to compare with."
+NOT_STOCHASTIC = "These matrices are not stochastic:\ndifferences grow with their product."
 """Why there are no lines."""
 
 
@@ -149,7 +151,7 @@ class MixingFigure:
         if self.iterates:
             self.unprojected.visible = state["iterations"] == 0
             follows(self.unprojected, "visible", "!iterations", late=True)
-        self.unbounded = style.why_empty(p, UNBOUNDED if self.iterates else SIGNED, *middle)
+        self.unbounded = style.why_empty(p, NOT_STOCHASTIC, *middle)
         self._explain(mixing)
 
     @property
@@ -160,6 +162,9 @@ class MixingFigure:
     def _explain(self, mixing: xr.Dataset) -> None:
         known = any(bool(mixing[name].notnull().any()) for name in STROKES)
         self.unbounded.visible = not known
+        if self.iterates:
+            chosen = PROJECTIONS[mixing.attrs["projection"]]
+            self.unbounded.text = SIGNED if chosen.bounded else UNBOUNDED
         self.unprojected.text = UNPROJECTED if known else ""
 
     def update(self, mixing: xr.Dataset) -> None:

@@ -40,14 +40,22 @@ MATRICES = (
     "(1 up to n = 4)."
 )
 MIXING = (
+    "{what} HC’s streams become alike too: its product comes near rank one{rate}. This is of the "
+    "mixing alone: every layer also writes to the streams anew, which keeps them apart{seen}. "
+    "Shown for the composite of the first network. The differences in the first plot compare with "
+    "a stochastic matrix: at 0 iterations, and for projections that bound nothing or allow "
+    "negative entries, there is none. What the other two show ignores the scale, and so stands for "
+    "HC as well."
+)
+MIXES = (
     "What all streams share is kept, and what tells them apart fades (the paper calls it mixing). "
     "A product of doubly stochastic matrices drifts towards the uniform matrix 1/n, one that is "
-    "stochastic in one direction only towards equal rows or equal columns. HC’s streams become "
-    "alike too: its product comes near rank one{rate}. This is of the mixing alone: every layer "
-    "also writes to the streams anew, which keeps them apart{seen}. Shown for the composite of the "
-    "first network. The differences in the first plot compare with a stochastic matrix: at 0 "
-    "iterations, and for projections that bound nothing, there is none. What the other two show "
-    "ignores the scale, and so stands for HC as well."
+    "stochastic in one direction only towards equal rows or equal columns."
+)
+MIXES_ELSEWHERE = (
+    "Of stochastic matrices the product keeps what all streams share, and what tells streams apart "
+    "fades (the paper calls it mixing). <b>{title}</b> makes no stochastic matrices: what becomes "
+    "of the streams here, the second and third plots show."
 )
 MEASURES = (
     "Of the first network: the layer at the chosen depth, and the composite up to it. A dash: the "
@@ -61,7 +69,11 @@ MEASURES = (
 def mixing(experiment: Experiment, *, switch: bool = True) -> str:
     """What becomes of what the streams share; `switch`: whether a control has layers write."""
     seen = " (“Layers write”, in the view Signal)" if switch else ""
-    return MIXING.format(rate=_pace(experiment), seen=seen)
+    chosen = PROJECTIONS[experiment.projection]
+    what = MIXES
+    if not (chosen.bounded and chosen.nonnegative):
+        what = MIXES_ELSEWHERE.format(title=chosen.title)
+    return MIXING.format(what=what, rate=_pace(experiment), seen=seen)
 
 
 def _pace(experiment: Experiment) -> str:

@@ -23,7 +23,7 @@ from .comparison import _with
 from .gains import DIRECTIONS, LOG10_2, Composite, compose, log10, log10_gain
 from .metrics import METRICS
 from .mixing import drift_exponent, nonnegative, sample_noise
-from .projections import sinkhorn_iterates
+from .projections import PROJECTIONS, sinkhorn_iterates
 from .projections.limit import searched
 from .signal import ENTERING
 from .surface import MAX_DEPTH, MAX_ITERATIONS, Experiment, Floats, _check, _layers_of
@@ -224,7 +224,8 @@ def composite_laws(
 
     Variables, log10, each (iterations, depth): `mean` and `shared` as in `kept`, of the random
     signal of the view "Signal"; the norms `one`, `infinity` and `two` as in `log10_norms`.
-    iterations 0 is HC.  If `only` is given, just 0 and that count are computed.
+    iterations 0 is HC.  If `only` is given, just 0 and that count are computed.  What is kept by
+    theorem is told as 1 where entries with signs are so large that only rounding would show.
 
     >>> laws = composite_laws(Experiment(streams=4), depth=8, iterations=20)
     >>> bool((laws["two"] <= (laws["one"] + laws["infinity"]) / 2 + 1e-12).all())
@@ -245,6 +246,9 @@ def composite_laws(
     enters = ENTERING["random"].make(layers[0], "forward", experiment.seed)
     mean, shared = kept(composite, enters)
     values = dict(zip(KEPT + NORMS, (mean, shared, *log10_norms(composite)), strict=True))
+    for name, direction in zip(KEPT, ("backward", "forward"), strict=True):
+        if PROJECTIONS[experiment.projection].sums_by_theorem(direction):
+            values[name][1:] = 0.0
     rows = [known.index(min(t, last)) for t in counts]
     return xr.Dataset(
         {name: (("iterations", "depth"), v[rows]) for name, v in values.items()},

@@ -31,6 +31,7 @@ from .gains import (
     log10,
     multiply,
 )
+from .projections import PROJECTIONS
 from .surface import MAX_DEPTH, MAX_ITERATIONS, Experiment, _check, _layers_of
 
 Floats: TypeAlias = NDArray[np.float64]
@@ -276,6 +277,11 @@ def signal_surface(
     if writes and direction == "forward":
         written = random_writes(depth, experiment.streams, experiment.seed)
     carried = propagate(through, start, direction, writes=written)
+    if written is None and np.ptp(start) == 0:
+        chosen = PROJECTIONS[experiment.projection]
+        if chosen.sums_by_theorem(direction):  # then what all streams share stays itself
+            entered = propagate(np.eye(len(start))[None], start)
+            carried.sign[1:], carried.log10[1:] = entered.sign[0], entered.log10[0]
     n = np.arange(1, experiment.streams + 1)
     return xr.Dataset(
         {

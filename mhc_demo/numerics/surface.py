@@ -344,7 +344,8 @@ def mixing_surface(
     `metrics` are names of `METRICS`; by default all, of which eigenvalues take longest.  Those that
     ignore the scale are known everywhere, but those that ask for entries that are not negative only
     where none is.  The others compare with a stochastic matrix, or are as large as their matrix:
-    they are NaN at iterations 0 (HC) and for a projection whose products are unbounded.  (For one
+    they are NaN at iterations 0 (HC) and for a projection that allows negative entries or whose
+    products are unbounded.  (For one
     composite of any size `Metric.log10` has them.)  `singular_ratio` is exact however small it is,
     see `log10_singular_ratio`, down to 1e-308.
 
@@ -361,13 +362,14 @@ def mixing_surface(
     layers = _layers_of(experiment, range(1), depth, iterations)[:, 0]
     composites = compose(layers)
     packed = Composite(np.ascontiguousarray(composites.mantissa), composites.exponent)
-    bounded = PROJECTIONS[experiment.projection].bounded
+    projection = PROJECTIONS[experiment.projection]
+    comparable = projection.bounded and projection.nonnegative
     for metric in chosen:
         if metric.scale_free:
             found = along_depth(metric.name, layers, packed)
             values[metric.name][: len(found)] = found
             values[metric.name][len(found) :] = found[-1]
-        elif bounded and iterations:
+        elif comparable and iterations:
             values[metric.name][1:] = metric(np.ascontiguousarray(composites.matrices()[1:]))
     depths = np.arange(1, depth + 1)
     return xr.Dataset(
@@ -522,6 +524,7 @@ def _over_ensemble(
     def draw(members: range) -> Floats:
         return init.noise(members, depth, experiment.streams, experiment.seed)
 
+    paper = experiment.definition == "paper"
     compiled = measure is _measure_composites and device == "numpy" and _compiled is not None
 
     def gains(noise: Floats) -> Array:
@@ -532,7 +535,7 @@ def _over_ensemble(
         layers = _layer_matrices(experiment, noise, iterations, target, clock)
         measured = measure(layers, experiment.definition)
         for k, direction in enumerate(directions):
-            if _known_to_be_1(experiment, direction):
+            if paper and PROJECTIONS[experiment.projection].sums_by_theorem(direction):
                 measured[k, 1:, ...] = 0.0
         return measured
 
@@ -563,17 +566,6 @@ def _over_ensemble(
     if series.shape[1] < iterations + 1:  # one-shot: the same at every count but 0
         series = series[:, [0] + [1] * iterations]
     return series
-
-
-def _known_to_be_1(experiment: Experiment, direction: str) -> bool:
-    """Whether the paper's gain is 1 by theorem where rounding alone would show.
-
-    Sums of 1 are kept by every product.  With signs the entries may be 10^16 times as large as
-    their sums, which are then what rounding leaves of them.
-    """
-    chosen = PROJECTIONS[experiment.projection]
-    sums = chosen.unit_rows if direction == "forward" else chosen.unit_columns
-    return sums and not chosen.nonnegative and experiment.definition == "paper"
 
 
 _ONE_CHUNK = 2**12

@@ -314,12 +314,22 @@ def rows_of(projections: Any) -> list[dict[str, Any]]:
 
 
 def published(chosen: Projection) -> str:
-    """What was published, or by whom it was proposed, with its place as an explanation."""
+    """What was published, or by whom it was proposed, with its place as an explanation.
+
+    In full, and shorter for a table with little room.
+    """
     of = f"Source: {chosen.source}." if chosen.source else ""
-    if not chosen.published:
-        return term(escape(chosen.source), chosen.title, of) if of else ""
-    result, _, _ = chosen.published.partition(" (")
-    return term(escape(result), chosen.title, f"{chosen.published}. {of}".strip())
+    told, full = of, chosen.source
+    short = full.partition(", arXiv")[0].removeprefix("github.com/").partition("/")[0]
+    if chosen.published:
+        told, full = f"{chosen.published}. {of}".strip(), chosen.published.partition(" (")[0]
+        short = full.removeprefix("composite gain ")
+    if not full:
+        return ""
+    return "".join(
+        f'<span class="{length}">{term(escape(text), chosen.title, told)}</span>'
+        for length, text in (("full", full), ("short", short))
+    )
 
 
 def strokes_for_browser() -> dict[str, Any]:

@@ -60,6 +60,10 @@ p { margin: 4px 0 6px; max-width: 75ch; display: var(--mhc-small, block); }
 }
 .mhc-kinds th[scope="row"] { text-align: left; padding-left: 0; }
 .mhc-kinds td { white-space: nowrap; }
+@media (max-width: 480px) {
+  .mhc-kinds td { white-space: normal; }
+  .mhc-kinds :is(th, td) { padding-left: 4px; }
+}
 .mhc-kinds thead th { font-weight: 400; opacity: 0.8; vertical-align: bottom; }
 .mhc-kinds sup { font-size: 0.75em; line-height: 0; }
 .none th { color: var(--hc); } .doubly-stochastic th { color: var(--projected); }
@@ -242,6 +246,9 @@ class Card:
     """What the plot shows, whatever the experiment."""
 
 
+FIXED = "The projection and its iterations change nothing here."
+"""What is said of a card that the dial does not move."""
+
 CARDS_OF_LAWS = (
     Card(
         "limits",
@@ -249,7 +256,8 @@ CARDS_OF_LAWS = (
         "pace",
         "A dot is the factor by which one iteration shrinks Sinkhorn’s error, late in the "
         "iteration: it tends to s₂². One layer leaves at most s₂² of a difference between streams, "
-        "squared: a ring is the difference of which most is left, a grey dot a random one.",
+        "squared: a ring is the difference of which most is left, a grey dot a random one. "
+        + FIXED,
     ),
     Card(
         "kept",
@@ -263,28 +271,30 @@ CARDS_OF_LAWS = (
         "Row and column sums bound every input",
         "spectral",
         "‖A‖₂, the most by which any input grows, is at most the geometric mean of the largest "
-        "column sum and the largest row sum of |entries|.",
+        "column sum and the largest row sum of |entries|: 1 for a doubly stochastic matrix.",
     ),
     Card(
         "drift",
         "Small drift grows with its square",
         "drift",
-        "From the identity each layer lengthens a signal by a factor whose mean logarithm is the "
-        "growth; to leading order it is (n − 2) σ² / 2, so two streams hardly grow.",
+        "Started at the identity, each layer lengthens a signal by a factor, and the growth is "
+        "the mean of its logarithm. To leading order it is (n − 2) σ² / 2, so two streams hardly "
+        "grow. " + FIXED,
     ),
     Card(
         "kinds",
         "Orthogonal mixing keeps lengths, not the mean",
         "orthogonal",
         "Orthogonal products keep every signal’s length: nothing fades, and the gain is at most "
-        "√n. But signs cancel, and nothing keeps the sum over the streams.",
+        "√n. But signs cancel, and nothing keeps the sum over the streams. " + FIXED,
     ),
     Card(
         "rows",
         "Rows alone: some streams get most of the gradient",
         "ergodic",
-        "Every row of the product averages the rows before, so all tend to one π; the gain cannot "
-        "leave the band, n times the ergodicity coefficient.",
+        "Each row of the product is an average of the rows before it, so all tend to the same π. "
+        "The gain is never farther from its end than n times the ergodicity coefficient: the band. "
+        + FIXED,
     ),
 )
 
@@ -331,7 +341,7 @@ def words_of(shown: Shown, chosen: Projection, *, depth: int, iterations: int) -
     here = shown.composites.sel(depth=depth)
     return {
         "limits": _limits_words(shown.limits.isel(layer=slice(depth)), depth),
-        "kept": _kept_words(here, chosen.label, iterations, after),
+        "kept": _kept_words(here, chosen, iterations, after),
         "norms": _norms_words(here, chosen, iterations, after),
         "drift": _drift_words(shown.drift, depth),
         "kinds": _kinds_words(shown.kinds, after),
@@ -348,25 +358,35 @@ def _limits_words(limits: xr.Dataset, depth: int) -> str:
     whose = "Layer 1" if depth == 1 else f"Median of {depth} layers"
     measured = f", measured {rate:.2f}" if math.isfinite(rate) else ""
     return (
-        f"{whose}: s₂² = <b>{pace:.2f}</b>{measured}. A hundredth of the error takes {takes} "
-        f"iteration{'s' * (takes != 'about 1')}."
+        f"{whose}: s₂² = <b>{pace:.2f}</b>{measured}. To bring the error down to a hundredth takes "
+        f"{takes} iteration{'s' * (takes != 'about 1')}."
     )
 
 
-def _kept_words(here: xr.Dataset, projection: str, iterations: int, after: str) -> str:
+def _kept_words(here: xr.Dataset, chosen: Projection, iterations: int, after: str) -> str:
     def times(t: int) -> tuple[str, str]:
         mean, shared = (in_html(float(here[name].sel(iterations=t))) for name in laws.KEPT)
         return mean, shared
 
     mean, shared = times(0)
     if iterations == 0:
-        return f"{after} HC has multiplied the mean by {mean}, what all share by {shared}."
+        return f"{after} HC has multiplied the mean by {mean} and what all share by {shared}."
     hc = f"HC by {mean} and {shared}"
     mean, shared = times(iterations)
     return (
-        f"{after} {projection} has multiplied the mean by <b>{mean}</b>, what all share by "
-        f"{shared}; {hc}."
+        f"{after} {chosen.label} has multiplied the mean by <b>{mean}</b> and what all share by "
+        f"{shared}; {hc}.{_sums_words(chosen)}"
     )
+
+
+def _sums_words(chosen: Projection) -> str:
+    """Which of the two a projection keeps, if not both."""
+    if chosen.unit_rows and chosen.unit_columns:
+        return ""
+    if chosen.unit_rows or chosen.unit_columns:
+        return f" Only its {'rows' if chosen.unit_rows else 'columns'} sum to exactly 1."
+    alone = " Where the size of what all share stays, its pattern does not."
+    return " Neither its rows nor its columns sum to exactly 1." + alone * chosen.unit_norm
 
 
 def _norms_words(here: xr.Dataset, chosen: Projection, iterations: int, after: str) -> str:
@@ -375,7 +395,9 @@ def _norms_words(here: xr.Dataset, chosen: Projection, iterations: int, after: s
     name = chosen.label if iterations else PROJECTIONS["none"].label
     most = ""
     if not iterations or not chosen.bounded:
-        most = " Nothing bounds the sums, so nothing bounds it."
+        most = " Nothing bounds the sizes of the entries, so nothing bounds it."
+    elif chosen.unit_norm and not chosen.nonnegative:
+        most = " Not its sums, but ‖A‖₂ ≤ 1 of every layer keeps it at most 1."
     elif chosen.nonnegative and max(one, infinity) < EXACT:
         most = " Doubly stochastic: none is ever above 1."
     elif chosen.nonnegative and (chosen.unit_rows or chosen.unit_columns):
@@ -393,8 +415,8 @@ def _kinds_words(kinds: laws.Kinds, after: str) -> str:
     members, n = kinds.composite.exponent.shape[1], kinds.composite.mantissa.shape[-1]
     networks = "one network" if members == 1 else f"medians of {members} networks"
     return (
-        f"{after}, {networks}; last column: what leaves in sum if 1 enters one stream, 5 to 95 %. "
-        f"√n = {math.sqrt(n):.2f}. Doubly stochastic is Sinkhorn’s limit."
+        f"{after}, {networks}. Last column: if 1 enters one stream, the sum that leaves, 5 to "
+        f"95 % of cases. √n = {math.sqrt(n):.2f}. Doubly stochastic is Sinkhorn’s limit."
     )
 
 
@@ -419,10 +441,10 @@ def _rows_words(rows: xr.Dataset, depth: int, after: str) -> str:
     if not rows.attrs["reached"]:
         left = float(rows["coefficient"][-1])
         return (
-            f"{after} it is <b>{gain:.2f}</b>. These layers mix so little that after "
+            f"{after} the gain is <b>{gain:.2f}</b>. These layers mix so little that after "
             f"{rows.sizes['depth']} the coefficient is still {left:.2g}, and no π is in sight."
         )
     return (
-        f"{after} it is <b>{gain:.2f}</b>, in the end n max π = {rows.attrs['end']:.2f}: one "
-        f"stream gets {100 * max(rows.attrs['pi']):.0f} % of the gradient, whatever enters."
+        f"{after} the gain is <b>{gain:.2f}</b>, in the end n max π = {rows.attrs['end']:.2f}: one "
+        f"stream gets {100 * max(rows.attrs['pi']):.0f}\u00a0% of the gradient, whatever enters."
     )

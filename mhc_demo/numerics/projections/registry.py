@@ -115,6 +115,16 @@ class Projection:
         """Whether the result is doubly stochastic but for rounding."""
         return self.unit_rows and self.unit_columns and self.nonnegative
 
+    def sums_by_theorem(self, direction: str) -> bool:
+        """Whether the sums of all products are 1 by theorem, where rounding alone would show.
+
+        Sums of 1, of rows ("forward") or columns ("backward"), are kept by every product.  With
+        signs the entries may be 10^16 times as large as their sums, which are then what rounding
+        leaves of them.
+        """
+        sums = self.unit_rows if direction == "forward" else self.unit_columns
+        return sums and not self.nonnegative
+
     @property
     def account(self) -> str:
         """The note with its source, as a reader of the page sees it."""
