@@ -187,8 +187,8 @@ Object.assign(mhc, (() => {
     const stop = listen(doc, (state) => {
       const titles = named(chosen(), state);
       const both = gains(doc, state);
-      write(lead, sentence(both[0].larger, state.depth));
-      write(room, longest());
+      write(lead, sentence(both[0].larger, state.depth, chosen()));
+      write(room, longest(chosen()));
       both.forEach(({larger, forward, backward}, i) => {
         const {base, power} = rounded(larger);
         const side = sides[i];
@@ -212,25 +212,25 @@ Object.assign(mhc, (() => {
     };
   }
 
-  // What the two numbers are the size of.
-  function sentence(larger, depth) {
+  // What the two numbers are the size of, and what the dial does.
+  function sentence(larger, depth, {iterative}) {
     const size = `<b>${written_out(larger)}</b>`;
     const then = larger < 0 ? `at most ${size} of it is left` : `it can be ${size} times as large`;
-    return `A signal of size 1 enters. ${depth} layer${depth === 1 ? "" : "s"} later ${then}.<span class="drag"> Drag “Sinkhorn iterations”.</span>`;
+    return `A signal of size 1 enters. ${depth} layer${depth === 1 ? "" : "s"} later ${then}.<span class="drag"> ${iterative ? "Drag “Sinkhorn iterations”." : "The dial: 0 is off, all else is on."}</span>`;
   }
 
   // The longest such sentence at any depth of the present table.
   function longest_sentence(doc) {
-    let [data, found] = [null, ""];
-    return () => {
+    let [data, said, found] = [null, null, ""];
+    return (chosen) => {
       const {tags, data: now} = surface(doc);
-      if (now !== data) {
-        data = now;
+      if (now !== data || chosen.iterative !== said) {
+        [data, said] = [now, chosen.iterative];
         const depths = get(tags[0], "depths");
         const of_hc = ["forward.median", "backward.median"].flatMap((name) =>
           [...get(data, name).slice(0, depths.length)]);
         const written = of_hc.filter((gain) => gain <= MOST_DIGITS);
-        found = sentence(Math.max(1, ...written), depths.at(-1));
+        found = sentence(Math.max(1, ...written), depths.at(-1), chosen);
       }
       return found;
     };

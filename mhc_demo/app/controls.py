@@ -18,7 +18,7 @@ from ..numerics.projections import PROJECTIONS
 from . import icons
 from ._panel import hold, prompt
 from .components import Share
-from .fields import typed
+from .fields import projection_menu, typed
 from .state import COMPUTED_PARAMETERS, State, limits
 from .static import CSS
 from .views import VIEWS
@@ -49,12 +49,7 @@ def _spread(state: State, **options: Any) -> Any:
 
 
 def _projection(state: State, **options: Any) -> Any:
-    groups: dict[str, dict[str, str]] = {}
-    for chosen in PROJECTIONS.values():
-        groups.setdefault(chosen.kind, {})[chosen.title] = chosen.name
-    # Options and groups exclude each other, and the former would come from the parameter.
-    shown = {"options": [], "groups": groups, "size": "small"}
-    return pmui.Select.from_param(state.param.projection, **shown, **WIDE, **options)
+    return projection_menu(state.param.projection, **WIDE, **options)
 
 
 CONTROLS: dict[str, Callable[..., Any]] = {

@@ -11,7 +11,17 @@ from typing import Any
 import panel_material_ui as pmui
 import param
 
+from ..numerics.projections import PROJECTIONS
 from .values import understood, written
+
+
+def projection_menu(parameter: param.Selector, **options: Any) -> pmui.Select:
+    """A menu of the projections that a parameter allows, under the headings of their kinds."""
+    groups: dict[str, dict[str, str]] = {}
+    for title, name in parameter.names.items():
+        groups.setdefault(PROJECTIONS[name].kind, {})[title] = name
+    # Options and groups exclude each other, and the former would come from the parameter.
+    return pmui.Select.from_param(parameter, options=[], groups=groups, size="small", **options)
 
 
 def typed(state: param.Parameterized, name: str, **options: Any) -> pmui.TextInput:

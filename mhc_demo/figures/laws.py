@@ -199,24 +199,33 @@ class CompositeLawsFigure:
     def __init__(self, laws: xr.Dataset, state: Position) -> None:
         self.table = table({}, [0], [1])
         self.kept_range, self.norm_range = Range1d(-1, 1), Range1d(-1, 1)
+        self._fill(laws)
         self.figures = [self._kept(state), self._norms(state)]
         self.left = [style.why_empty(p, "", math.sqrt(MAX_DEPTH), 0) for p in self.figures]
         for why in self.left:
             why.visible = state["iterations"] == 0
             follows(why, "visible", "!iterations", late=True)
-        self.update(laws)
+        self._fit(laws)
 
     def update(self, laws: xr.Dataset) -> None:
         """Follow other networks."""
+        self._fill(laws)
+        self._fit(laws)
+
+    def _fill(self, laws: xr.Dataset) -> None:
         label(self.table, laws["iterations"].values, laws["depth"].values)
         self.table.data = law_columns(laws)
+
+    def _fit(self, laws: xr.Dataset) -> None:
         high = max(0.42, math.log10(laws.attrs["streams"]) / 2 + 0.12)
         kept, norms = (-max(0.5, high), max(0.5, high)), (-0.12, 2 * high - 0.12)
         bounded = PROJECTIONS[laws.attrs["projection"]].bounded
         if not bounded:  # then there is nothing to be near
             kept = style.span_of(*(laws[name] for name in KEPT))
             norms = style.span_of(*(laws[name] for name in NORMS))
-        elif (faded := float(laws["one"][1:].min(initial=0.0))) < kept[0]:  # all of it is seen
+        elif (faded := float(laws["one"].values[1:].min(initial=0.0))) < kept[
+            0
+        ]:  # all of it is seen
             kept, norms = (1.1 * faded, kept[1]), (1.1 * faded, norms[1])
         for y_range, why, (low, high) in zip(
             (self.kept_range, self.norm_range), self.left, (kept, norms), strict=True

@@ -88,7 +88,7 @@ WITHIN_90 = 1.6449
 
 UNPROJECTED = "Nothing is projected at 0 iterations:\nturn the dial to 1 or more."
 UNBOUNDED = "This projection bounds nothing:\ndifferences grow with its product."
-SIGNED = "Entries may be negative here:\nno stochastic matrix to compare with."
+SIGNED = "Entries may be negative:\nthere is no stochastic\nmatrix to compare with."
 NOT_STOCHASTIC = "These matrices are not stochastic:\ndifferences grow with their product."
 """Why there are no lines."""
 

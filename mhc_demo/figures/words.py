@@ -40,7 +40,7 @@ MATRICES = (
     "(1 up to n = 4)."
 )
 MIXING = (
-    "{what} HC’s streams become alike too: its product comes near rank one{rate}. This is of the "
+    "{what} HC’s streams become alike{too}: its product comes near rank one{rate}. This is of the "
     "mixing alone: every layer also writes to the streams anew, which keeps them apart{seen}. "
     "Shown for the composite of the first network. The differences in the first plot compare with "
     "a stochastic matrix: at 0 iterations, and for projections that bound nothing or allow "
@@ -70,10 +70,10 @@ def mixing(experiment: Experiment, *, switch: bool = True) -> str:
     """What becomes of what the streams share; `switch`: whether a control has layers write."""
     seen = " (“Layers write”, in the view Signal)" if switch else ""
     chosen = PROJECTIONS[experiment.projection]
-    what = MIXES
+    what, too = MIXES, " too"
     if not (chosen.bounded and chosen.nonnegative):
-        what = MIXES_ELSEWHERE.format(title=chosen.title)
-    return MIXING.format(what=what, rate=_pace(experiment), seen=seen)
+        what, too = MIXES_ELSEWHERE.format(title=chosen.title), ""
+    return MIXING.format(what=what, too=too, rate=_pace(experiment), seen=seen)
 
 
 def _pace(experiment: Experiment) -> str:

@@ -270,7 +270,7 @@ class EqualDrift(Identity):
             )
         return (
             f"In {beyond} of the first network’s {depth} layers HC’s matrix is further from the "
-            f"identity than mHC’s is taken: this stays at {limit:.2f} (Frobenius norm)."
+            f"identity than mHC’s can be: there mHC’s is kept {limit:.2f} away (Frobenius norm)."
         )
 
 

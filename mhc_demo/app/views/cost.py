@@ -219,7 +219,7 @@ class CostView(View):
         slope = (
             f": <b>{pace:.3g} ns per matrix and further iteration</b> (least squares)"
             if np.isfinite(pace)
-            else f": {measured.nanoseconds[-1]:.3g} ns per matrix; it does not iterate"
+            else f": {measured.nanoseconds[-1]:,.0f} ns per matrix; it does not iterate"
         )
         return (
             f"Measured on the machine that serves this page, by {measured.device}: "
@@ -234,7 +234,9 @@ class CostView(View):
             direction=DIRECTION, series="median", depth=state.depth
         )
         times = nanoseconds(self.measured, gains["iterations"].values)
-        counts = sorted({0, 1, state.iterations, PAPER_ITERATIONS})
+        counts = [0, 1]  # and beyond that nothing changes, unless it iterates
+        if PROJECTIONS[state.projection].iterative:
+            counts = sorted({*counts, state.iterations, PAPER_ITERATIONS})
         bought = ", ".join(
             f"{in_html(float(gains.sel(iterations=t)))} at {t}"
             + ("" if np.isnan(times[t]) else f" ({times[t]:,.0f} ns)")

@@ -31,7 +31,7 @@ from .._panel import hold
 from ..components import Slider
 from ..computing import Position
 from ..dropping import FileDrop, Pieces, RefusedError, records_of
-from ..fields import typed
+from ..fields import projection_menu, typed
 from ..snippet import lab_snippet
 from ..training import Training
 from .base import UNLIMITED, WIDE, View, html, legend, note, paragraph, plots
@@ -447,7 +447,9 @@ def beside(content: Any) -> Any:
 def _field(state: State, own: str, name: str) -> Any:
     """The control of a setting; its label need not say that it is of the lab."""
     parameter = state.param[own]
-    options = {"label": Settings.param[name].label, "size": "small", **WIDE}
+    options = {"label": Settings.param[name].label, **WIDE}
+    if name == "projection":
+        return projection_menu(parameter, **options)
     if isinstance(parameter, param.Selector):
-        return pmui.Select.from_param(parameter, **options)
+        return pmui.Select.from_param(parameter, size="small", **options)
     return typed(state, own, **options)
