@@ -176,8 +176,8 @@ class Explorer(pn.viewable.Viewer):
         self._arrange()
         self.main = pn.Column(
             self.window,
-            self.story,
             self.notices,
+            self.story,  # its button lies over the headline
             self.headline,
             pn.Row(
                 self.dial,

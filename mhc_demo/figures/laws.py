@@ -227,12 +227,14 @@ class CompositeLawsFigure:
             0
         ]:  # all of it is seen
             kept, norms = (1.1 * faded, kept[1]), (1.1 * faded, norms[1])
-        for y_range, why, (low, high) in zip(
-            (self.kept_range, self.norm_range), self.left, (kept, norms), strict=True
+        hc = laws.isel(iterations=0, depth=-1)
+        leaves = [max(abs(float(hc[name])) for name in names) for names in (KEPT, ("two",))]
+        for y_range, why, (low, high), end in zip(
+            (self.kept_range, self.norm_range), self.left, (kept, norms), leaves, strict=True
         ):
             y_range.update(start=low, end=high)
             # HC alone soon leaves a plot that is made for what is bounded.
-            why.update(text=LEFT if bounded else "", y=(low + high) / 2)
+            why.update(text=LEFT if bounded and end > high else "", y=(low + high) / 2)
 
     def _lines(
         self, p: figure, network: Network, strokes: Mapping[str, style.Stroke], state: Position

@@ -373,20 +373,22 @@ def _kept_words(here: xr.Dataset, chosen: Projection, iterations: int, after: st
         return f"{after} HC has multiplied the mean by {mean} and what all share by {shared}."
     hc = f"HC by {mean} and {shared}"
     mean, shared = times(iterations)
+    more = _sums_words(chosen)
+    if not chosen.unit_rows and abs(float(here["shared"].sel(iterations=iterations))) < EXACT:
+        more += " Of what all share only the size stays: the streams are no longer alike."
     return (
         f"{after} {chosen.label} has multiplied the mean by <b>{mean}</b> and what all share by "
-        f"{shared}; {hc}.{_sums_words(chosen)}"
+        f"{shared}; {hc}.{more}"
     )
 
 
 def _sums_words(chosen: Projection) -> str:
-    """Which of the two a projection keeps, if not both."""
+    """Which sums are exactly 1, if not both are."""
     if chosen.unit_rows and chosen.unit_columns:
         return ""
     if chosen.unit_rows or chosen.unit_columns:
         return f" Only its {'rows' if chosen.unit_rows else 'columns'} sum to exactly 1."
-    alone = " Where the size of what all share stays, its pattern does not."
-    return " Neither its rows nor its columns sum to exactly 1." + alone * chosen.unit_norm
+    return " Neither its rows nor its columns sum to exactly 1."
 
 
 def _norms_words(here: xr.Dataset, chosen: Projection, iterations: int, after: str) -> str:
@@ -402,7 +404,7 @@ def _norms_words(here: xr.Dataset, chosen: Projection, iterations: int, after: s
         most = " Doubly stochastic: none is ever above 1."
     elif chosen.nonnegative and (chosen.unit_rows or chosen.unit_columns):
         root = math.sqrt(here.attrs["streams"])
-        most = f" Sums of 1 one way alone allow √n = {root:.2f}."
+        most = f" Sums of 1 in one direction alone allow √n = {root:.2f}."
     bound = in_html((one + infinity) / 2)
     return f"{after} of {name} it is <b>{in_html(two)}</b>, the bound {bound}.{most}"
 

@@ -65,8 +65,8 @@ def _skew(xp: ModuleType, logits: Array) -> Array:
     weights=lambda n: 4 * n * n,
     cost="O(n³): one solve",
     source=f"{GO_MHC.short}, its case s = 1",
-    note="The squares of the entries of (I - A)(I + A)⁻¹, A the antisymmetric half of the logits, "
-    "which uses n(n - 1)/2 of the n² logits. Logits of 0 give I, where no entry off the diagonal "
+    note="The squares of the entries of (I − A)(I + A)⁻¹, A the antisymmetric half of the logits, "
+    "which uses n(n − 1)/2 of the n² logits. Logits of 0 give I, where no entry off the diagonal "
     "has a gradient: a layer starts a little beside it.",
 )
 def _cayley_squares(xp: ModuleType, logits: Array) -> Array:
@@ -136,9 +136,9 @@ def _completed(xp: ModuleType, matrix: Array) -> Array:
     weights=lambda n: 12 * n * n,
     cost="O(n³): one solve of size 2n",
     source=GO_MHC.short,
-    note="Half the sum of squares of each 2 x 2 block of an orthogonal 2n x 2n matrix (the paper's "
+    note="Half the sum of squares of each 2 × 2 block of an orthogonal 2n × 2n matrix (the paper's "
     "s is 2), which covers more of the doubly stochastic matrices than single squares do. The "
-    "paper learns n(2n - 1) parameters; here the antisymmetric half K and the symmetric half S of "
+    "paper learns n(2n − 1) parameters; here the antisymmetric half K and the symmetric half S of "
     "the n² logits make that matrix the Cayley transform of K + iS, which is unitary.",
 )
 def _go_mhc(xp: ModuleType, logits: Array) -> Array:
@@ -165,10 +165,10 @@ def _go_mhc(xp: ModuleType, logits: Array) -> Array:
     weights=lambda n: 4 * n * n,
     cost="O(n³): one solve",
     source=JPMHC.short,
-    note="(I - A)(I + A)⁻¹, A the antisymmetric half of the logits: no signal grows or shrinks and "
+    note="(I − A)(I + A)⁻¹, A the antisymmetric half of the logits: no signal grows or shrinks and "
     "nothing collapses, but signs are allowed and no mean is conserved, so that the paper's gain "
     "and the worst case part company. Logits of 0 give I, where a layer starts; large ones come "
-    "near -I.",
+    "near −I.",
 )
 def _cayley(xp: ModuleType, logits: Array) -> Array:
     return _cayley_of(xp, _skew(xp, logits))

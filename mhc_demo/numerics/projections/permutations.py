@@ -36,7 +36,7 @@ from .softmax import softmax
     source=MHC_LITE.short,
     note="A softmax mixture of all n! permutation matrices, doubly stochastic "
     "with no iteration. The paper learns n! logits; here permutation p gets the sum of its n "
-    "entries of the n x n logits, which is our adaptation.",
+    "entries of the n × n logits, which is our adaptation.",
     leads=True,
 )
 def _mhc_lite(xp: ModuleType, logits: Array) -> Array:
@@ -83,8 +83,8 @@ def _permutation_matrices(n: int) -> NDArray[np.float64]:
     weights=lambda n: n * n * (n.bit_length() - 1),
     cost="O(n² log n)",
     source=KROMHC.short,
-    note="The Kronecker product of log2 n doubly stochastic 2 x 2 matrices, each one number a with "
-    "1 - a. The paper learns a for each factor; here the logit of a is the mean logit where two "
+    note="The Kronecker product of log2 n doubly stochastic 2 × 2 matrices, each one number a with "
+    "1 − a. The paper learns a for each factor; here the logit of a is the mean logit where two "
     "streams agree in that factor's bit less the mean where they differ, which gives a product's "
     "own logarithms back their product.",
 )
@@ -123,7 +123,7 @@ def _bits(n: int) -> tuple[NDArray[np.float64], ...]:
     cost="O(n²) and one softmax over n",
     note="A softmax mixture of the n cyclic shifts, the smallest set of permutations that leads "
     "from every stream to every other. The logit of a shift is the mean of its n entries of the "
-    "n x n logits, not their sum as in mHC-lite, so that a circulant matrix is the projection of "
+    "n × n logits, not their sum as in mHC-lite, so that a circulant matrix is the projection of "
     "its own logarithms. We know no paper that proposes it.",
 )
 def _circulant(xp: ModuleType, logits: Array) -> Array:

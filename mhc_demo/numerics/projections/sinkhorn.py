@@ -191,7 +191,7 @@ def _equal_logits(project: Callable[[Matrix], Matrix], streams: int, off: float)
     weights=lambda n: 20 * n * n,
     cost="O(n²) an iteration",
     source=TOKENBENDER,
-    note="(1 - a) I + a S: Sinkhorn's matrix S and the identity. There a is a parameter of its "
+    note="(1 − a) I + a S: Sinkhorn's matrix S and the identity. There a is a parameter of its "
     "own; here it is the sigmoid of the mean logit, which S ignores. A layer starts near I with S "
     "far from it.",
 )
