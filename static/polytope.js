@@ -139,6 +139,10 @@ Object.assign(mhc, (() => {
 
   const AROUND = [[1, 0], [-1, 0], [0.8, 0.9], [0.8, -0.9], [-0.8, 0.9], [-0.8, -0.9], [0, 1.4], [0, -1.4]];
 
+  // How far from its point a name is put, in pixels, and how far from others it keeps there: away from
+  // its own it would seem to be theirs, so it goes near another only if there is no better place.
+  const TRIES = [[11, 0], [24, 10], [40, 10], [24, 0], [40, 0], [60, 0]];
+
   /* Puts names beside their points where they cover nothing else, the first ones first; what finds
      no place is left out, for the table and the pointer tell it too. */
   function placed(wanted, taken, figure, box) {
@@ -146,19 +150,19 @@ Object.assign(mhc, (() => {
     const rects = taken.map(({x, y, r}) => [x - r * pixel, x + r * pixel, y - r * pixel, y + r * pixel]);
     if (says_height(box)) rects.push([-box.half, -box.half + 12 * size * pixel, box.high - 4 * size * pixel, box.high]);
     const edge = box.half - 4 * pixel;
-    const free = ([l, r, b, t]) => l > -edge && r < edge && b > box.low && t < box.high
-      && rects.every(([x0, x1, y0, y1]) => r < x0 || l > x1 || t < y0 || b > y1);
+    const free = ([l, r, b, t], room) => l > -edge && r < edge && b > box.low && t < box.high
+      && rects.every(([x0, x1, y0, y1]) => r + room < x0 || l - room > x1 || t < y0 || b > y1);
     const found = [];
-    for (const {x, y, words, colour, strong = false} of wanted) {
-      const [wide, high] = [words.length * size * (strong ? 0.65 : 0.6) * pixel, size * 1.15 * pixel];
-      search: for (const far of [11, 24, 40, 60]) for (const [dx, dy] of AROUND) {
+    for (const {x, y, words, short = words, colour, strong = false} of wanted) {
+      search: for (const [far, room] of TRIES) for (const said of new Set([words, short])) for (const [dx, dy] of AROUND) {
+        const [wide, high] = [said.length * size * (strong ? 0.65 : 0.6) * pixel, size * 1.15 * pixel];
         const [at, up] = [x + dx * far * pixel, y + dy * far * pixel];
         const left = dx > 0 ? at : dx < 0 ? at - wide : at - wide / 2;
         const rect = [left, left + wide, up - high / 2, up + high / 2];
-        if (!free(rect)) continue;
+        if (!free(rect, room * pixel)) continue;
         rects.push(rect);
         found.push({
-          x: at, y: up, text: words, align: dx > 0 ? "left" : dx < 0 ? "right" : "center",
+          x: at, y: up, text: said, align: dx > 0 ? "left" : dx < 0 ? "right" : "center",
           weight: strong ? "bold" : "normal", colour,
           x0: far > 11 ? x : NaN, y0: y, x1: at, y1: up,
         });
@@ -269,27 +273,36 @@ Object.assign(mhc, (() => {
       ({x, y0: Math.min(y, Math.max(foot, least(box))), y1: y, colour})));
   }
 
+  // Points of a side at most so far apart, and its end.
+  function between(from, to, gap) {
+    const count = Math.ceil(Math.hypot(to.x - from.x, to.y - from.y) / gap) || 1;
+    return Array.from({length: count}, (_, k) => {
+      const part = (k + 1) / count;
+      return {x: from.x + part * (to.x - from.x), y: from.y + part * (to.y - from.y)};
+    });
+  }
+
   function names(points, state, rule) {
     const shown = pointed_at(rule);
     const rows = state.walk && !shown ? [] : mark_rows(points, state, rule);
     if (!rows.length) return columns(NAME, []);
     const {box} = rows[0];
     const name_of = (row, strong) => ({
-      ...row, words: row.beyond ? `${row.label}: ${row.said} away` : row.label, strong,
+      ...row, words: row.beyond ? `${row.label}: ${row.said} away` : row.label, short: row.label, strong,
     });
-    if (shown) { // alone, so that no other name moves out of its way
-      const [one, taken] = [rows.filter(({name}) => name === shown), icon_places(floor_points(rule, state))];
-      return placed(one.map((row) => name_of(row, true)), [...taken, ...one.map(({x, y}) => ({x, y, r: 9}))], get(rule, "figure"), box);
-    }
-    const path = laid_out(all(path_of(rule)), rule, state);
-    const ring = laid_out(all(get(rule, "limit")), rule, state);
+    const path = of_matrix(all(path_of(rule)), rule, state);
+    const ring = of_matrix(all(get(rule, "limit")), rule, state);
     const taken = [
       ...rows.map(({x, y, size}) => ({x, y, r: size / 2 + 1.5})),
-      ...path.map(({x, y}) => ({x, y, r: 4})),
+      ...path.flatMap((to, k) => between(path[Math.max(k - 1, 0)], to, 8 * box.pixel)).map((at) => ({...at, r: 4})),
       ...path.slice(0, 1).flatMap(({x, y, foot}) => [{x, y, r: 8}, {x, y: foot, r: 10}]),
-      ...ring.map(({x, y}) => ({x, y, r: 11})),
+      ...ring.map(({x, y}) => ({x, y, r: 11})), {x: 0, y: 0, r: 5},
       ...icon_places(floor_points(rule, state)),
     ];
+    if (shown) { // alone, so that no other name moves out of its way
+      const one = rows.filter(({name}) => name === shown).map((row) => name_of(row, true));
+      return placed(one, taken, get(rule, "figure"), box);
+    }
     const order = rows.filter(({named}) => named).sort((p, q) => q.mine - p.mine);
     const start = get(path_of(rule).tags[0], "start");
     const drag = start && holders.get(get(rule, "figure").document)?.drag;

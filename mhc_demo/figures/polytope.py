@@ -479,7 +479,7 @@ def _colour(name: str, projection: str) -> str:
     """
     if PROJECTIONS[name].leads:
         return STROKES[name].colour
-    return (style.PROJECTED if name == projection else REST.colour)
+    return style.PROJECTED if name == projection else REST.colour
 
 
 def _steps_of(projection: str) -> dict[str, Any]:
@@ -525,9 +525,9 @@ SHAPES: dict[str, tuple[str, ...]] = {
 
 HOW = (
     "On the floor are the 3 × 3 matrices whose rows and columns sum to 1. The blue area is the "
-    "shadow of those that have no negative entry: a <b>○</b> over it is outside all the same. "
-    f"<b>●</b> is less than {TOUCHES} from the set, <b>○</b> farther, <b>△</b> beyond the picture. "
-    "Point at a grey one, or at its row, for its name."
+    "shadow of those that have no negative entry; a <b>○</b> over it is outside. "
+    f"<b>●</b> is under {TOUCHES} from the set, <b>○</b> farther, <b>△</b> beyond the picture. "
+    "Point at a grey one for its name."
 )
 """How to read the picture."""
 
@@ -557,8 +557,8 @@ def note_of(whose: str) -> list[str]:
         "distance to the nearest matrix whose sums are 1. exp(logits) is scaled until its entries "
         "sum to 3, like those of a doubly stochastic matrix; Sinkhorn’s first division takes no "
         "notice of that. <b>Distance</b> is that to the nearest doubly stochastic matrix; "
-        "<b>Off</b> says whether row sums, column sums or signs keep a matrix out, and nothing does "
-        "if they are off by rounding alone.",
+        "<b>Off</b> says whether row sums, column sums or signs keep a matrix out; what is off by "
+        "rounding alone counts as 0 and as off in nothing.",
     ]
 
 
