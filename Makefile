@@ -24,8 +24,9 @@ endef
 
 # One worker more than cores, since tests often wait; those in a browser run apart from the others:
 # Playwright leaves an event loop in its worker.  A worker without work takes some of another's.  A
-# test in a browser gets a second try, which the summary names: its processes share these cores.
-# PYTEST_ARGS may select no test for one of the two: pytest's exit code 5.
+# test in a browser gets a second try, which the summary names: its processes share these cores.  They
+# are all in tests/page: to read the other files too would cost each worker seconds.  PYTEST_ARGS may
+# select no test for one of the two: pytest's exit code 5.
 WORKERS := $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 pytest = $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(1) $(PYTEST_ARGS) || [ $$? = 5 ]
 
@@ -42,7 +43,7 @@ demo: .venv/.demo-$(EXTRAS) ## serve the page on http://localhost:5006 (EXTRAS= 
 
 test: lint chromium ## lint, types and all tests, those of the page in a real browser (PYTEST_ARGS)
 	$(call pytest,-m "not browser" --ignore=tests/page)
-	$(call pytest,-m browser --reruns 1 -raR --ignore-glob='tests/test_*.py')
+	$(call pytest,-m browser --reruns 1 -raR --ignore-glob='tests/[!p]*')
 
 test-all: ## before a release: also the long tests, with thousands of attacks on the server
 test-all: override PYTEST_ARGS += --long

@@ -7,6 +7,7 @@ a section, write such a module and name it in `SECTIONS`.
 
 SECTIONS = (
     "numerics",
+    "projections",
     "page",
     "scenes",
     "opening",

@@ -2,8 +2,10 @@
 
 Its size gzipped, and its times from a disk in headless Chromium without a network, taken as those
 of the page are; opening it in turn with a file that holds nothing but BokehJS and a plot of four
-lines. Then the whole story as a file, in the same way: its first picture; a change of scene, from
-the clicker's key to the last plot painted, at 1920 x 1080; and a move.
+lines. Then the whole story as a file, in the same way: its first picture; a change of scene, at
+1920 x 1080, until the last of its plots is painted and seen; and a move. The next scene comes by
+the clicker's key, three seconds after the scene before it was painted: meanwhile the file has drawn
+it out of sight. A jump goes to a scene of which nothing is ready.
 """
 
 from __future__ import annotations
@@ -19,14 +21,15 @@ import numpy as np
 from bokeh.embed import json_item
 from bokeh.plotting import figure
 from bokeh.util.paths import bokehjs_path
-from playwright.sync_api import Browser, ViewportSize
+from playwright.sync_api import Browser, Page, ViewportSize
 
 import mhc_demo as mhc
+from mhc_demo.story.scenes import SCENES
 
 from .browser import PROBE, chromium, drag, press, ready
 from .page import FRAME, FRAME_P95
 from .results import Row, Table, rounded
-from .scenes import AT_REST, PAINTS, PRESSED
+from .scenes import AT_REST, PRESSED
 from .timing import timed, times_table
 
 VIEWPORT: ViewportSize = {"width": 1200, "height": 700}
@@ -36,6 +39,8 @@ STORY = 1200
 """The most that the story may have in kB."""
 FIRST_PICTURE, NEXT_SCENE = 700, 100
 """Targets of the story's file, in milliseconds."""
+STRIDE = 5
+"""Scenes from one jump to the next: no divisor of their number, so that each is visited."""
 
 SHARP = mhc.Experiment(spread=5.0)
 """Logits so sharp that every iteration moves the curves: what does not move is not painted anew."""
@@ -50,6 +55,36 @@ FILES: dict[str, tuple[int | None, dict[str, Any]]] = {
     "the defaults, a fragment": (None, {"fragment": True}),
 }
 """What is exported, the most it may have in kB, and the arguments."""
+
+
+SEEN = """(name) => {
+  const doc = Bokeh.documents[0]
+  let proto = Bokeh.index.find_one_by_id(doc.get_model_by_name(name).id)
+  while (!Object.hasOwn(proto, "_actual_paint")) proto = Object.getPrototypeOf(proto)
+  const paint = proto._actual_paint
+  const seen = ({el}) => el.checkVisibility({visibilityProperty: true})
+  window.painted = 0
+  proto._actual_paint = function (...args) {
+    paint.apply(this, args)
+    if (seen(this)) window.painted = performance.now()
+  }
+  let before = ""
+  const look = () => {
+    const plots = Bokeh.index.query((view) => view.model.type === "Figure" && seen(view))
+    const now = [...plots].map(({model}) => model.id).join()
+    // The first task after the frame that shows them.
+    if (now && now !== before) scheduler.postTask(
+      () => { window.painted = performance.now() }, {priority: "user-blocking"})
+    before = now
+    requestAnimationFrame(look)
+  }
+  look()
+}"""
+"""Notes when a plot that is seen was painted last, or came into sight: one that is painted out of
+sight, before its scene is asked for, is not seen yet."""
+
+
+JUMP = "(name) => { window.pressed = performance.now(); location.hash = name }"
 
 
 def run() -> Iterator[Table]:
@@ -129,6 +164,7 @@ def told(browser: Browser, path: Path) -> Table:
     rows = [
         timed("to the first picture", np.array(opened), FIRST_PICTURE),
         timed("the next scene", scene_changes(browser, path), NEXT_SCENE),
+        timed("a jump to another scene", jumps(browser, path)),
     ]
     for scene, name in (("others", "Depth (layers)"), ("sharp", "Sinkhorn iterations")):
         page = browser.new_page(viewport=VIEWPORT)
@@ -140,16 +176,22 @@ def told(browser: Browser, path: Path) -> Table:
     return times_table(rows, "The story as a file")
 
 
-def scene_changes(browser: Browser, path: Path) -> np.ndarray:
-    """Milliseconds from the key to the last paint, of each scene that has a plot."""
+def presented(browser: Browser, path: Path) -> Page:
+    """The story's file in the presenter's view, with a clock."""
     context = browser.new_context(viewport=WALL, offline=True)
     context.add_init_script("Element.prototype.requestFullscreen = async () => {}")
     page = context.new_page()
     page.add_init_script(PRESSED)
     ready(page, path.as_uri())
-    page.evaluate(PAINTS, "signal-hc")
+    page.evaluate(SEEN, "signal-hc")
     page.get_by_role("button", name="Present").click()
     page.keyboard.press("PageUp")  # there is no scene before the first
+    return page
+
+
+def scene_changes(browser: Browser, path: Path) -> np.ndarray:
+    """Milliseconds from the key until all is seen, of each scene that has a plot."""
+    page = presented(browser, path)
     times = []
     while True:
         page.wait_for_function(AT_REST)
@@ -164,5 +206,22 @@ def scene_changes(browser: Browser, path: Path) -> np.ndarray:
         elapsed = page.evaluate("painted - pressed")
         if elapsed > 0:  # else the scene has no plot
             times.append(elapsed)
-    context.close()
+    page.context.close()
+    return np.array(times)
+
+
+def jumps(browser: Browser, path: Path) -> np.ndarray:
+    """The same for scenes that are not beside the present one."""
+    page = presented(browser, path)
+    names = list(SCENES)
+    times = []
+    for k in range(len(names)):
+        page.wait_for_function(AT_REST)
+        name = names[(k + 1) * STRIDE % len(names)]
+        page.evaluate(JUMP, name)
+        page.wait_for_function(AT_REST)
+        elapsed = page.evaluate("painted - pressed")
+        if elapsed > 0:
+            times.append(elapsed)
+    page.context.close()
     return np.array(times)

@@ -20,12 +20,15 @@ if TYPE_CHECKING:
     from .inspection.diagnosis import Diagnosis, diagnose
     from .inspection.inspecting import inspect, plot
     from .numerics.comparison import compare, distance_from_doubly_stochastic, phase_map
+    from .numerics.contraction import iterations_bound, logit_range
     from .numerics.devices import DEVICES
-    from .numerics.gains import METRICS, Composite, amax_gain, compose
+    from .numerics.gains import Composite, amax_gain, compose
     from .numerics.half_steps import half_steps
-    from .numerics.mixing import INITS, gaussian_growth, sample_mixing
+    from .numerics.lyapunov import composite_metrics, log10_singular_ratio, lyapunov_exponents
+    from .numerics.metrics import METRICS
+    from .numerics.mixing import INITS, gaussian_exponents, gaussian_growth, sample_mixing
     from .numerics.paper import figure8
-    from .numerics.projecting import project, sinkhorn_knopp
+    from .numerics.projecting import project, sinkhorn_knopp, sinkhorn_limit
     from .numerics.projections import PROJECTIONS
     from .numerics.signal import ENTERING, propagate, signal_surface
     from .numerics.surface import (
@@ -39,17 +42,20 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "numerics.comparison": ("compare", "distance_from_doubly_stochastic", "phase_map"),
+    "numerics.contraction": ("iterations_bound", "logit_range"),
     "numerics.devices": ("DEVICES",),
     "export.embed": ("export_html",),
     "export.site": ("export_site",),
     "export.story": ("export_story",),
     "inspection.diagnosis": ("Diagnosis", "diagnose"),
     "inspection.inspecting": ("inspect", "plot"),
-    "numerics.gains": ("METRICS", "Composite", "amax_gain", "compose"),
+    "numerics.gains": ("Composite", "amax_gain", "compose"),
     "numerics.half_steps": ("half_steps",),
-    "numerics.mixing": ("INITS", "gaussian_growth", "sample_mixing"),
+    "numerics.lyapunov": ("composite_metrics", "log10_singular_ratio", "lyapunov_exponents"),
+    "numerics.metrics": ("METRICS",),
+    "numerics.mixing": ("INITS", "gaussian_exponents", "gaussian_growth", "sample_mixing"),
     "numerics.paper": ("figure8",),
-    "numerics.projecting": ("project", "sinkhorn_knopp"),
+    "numerics.projecting": ("project", "sinkhorn_knopp", "sinkhorn_limit"),
     "numerics.projections": ("PROJECTIONS",),
     "numerics.signal": ("ENTERING", "propagate", "signal_surface"),
     "numerics.surface": (
@@ -78,6 +84,7 @@ __all__ = [
     "amax_gain",
     "compare",
     "compose",
+    "composite_metrics",
     "diagnose",
     "distance_from_doubly_stochastic",
     "export_html",
@@ -85,12 +92,17 @@ __all__ = [
     "export_story",
     "figure8",
     "gain_surface",
+    "gaussian_exponents",
     "gaussian_growth",
     "half_steps",
     "inspect",
+    "iterations_bound",
     "lab",
     "layer_axis_gains",
     "layer_gains",
+    "log10_singular_ratio",
+    "logit_range",
+    "lyapunov_exponents",
     "member_matrices",
     "mixing_surface",
     "nn",
@@ -101,6 +113,7 @@ __all__ = [
     "sample_mixing",
     "signal_surface",
     "sinkhorn_knopp",
+    "sinkhorn_limit",
 ]
 
 

@@ -11,7 +11,16 @@ from pathlib import Path
 PLOT = ("numbers.js", "slices.js", "scale.js", "signal.js")
 """What the figures themselves call: enough for one that stands still."""
 
-FILE = (*PLOT, "dom.js", "pointer.js", "dial.js", "sinkhorn.js", "plots.js", "embed.js")
+FILE = (
+    *PLOT,
+    "dom.js",
+    "pointer.js",
+    "dial.js",
+    "sinkhorn.js",
+    "polytope.js",
+    "plots.js",
+    "embed.js",
+)
 """The standalone file."""
 
 STORY = (*FILE[:-1], "guess.js", "story.js", "terms.js", "embed.js", "lecture.js")
@@ -29,6 +38,7 @@ PAGE = (
     "dial.js",
     "doors.js",
     "sinkhorn.js",
+    "polytope.js",
     "compare.js",
     "plots.js",
     "connection.js",

@@ -18,6 +18,27 @@ Object.assign(mhc, (() => {
     return () => target.removeEventListener(type, listener);
   };
 
+  // Documents that wait out of sight for their turn (lecture.js): nobody else sees them or their plots.
+  const waiting = new WeakSet();
+  function hold(doc) {
+    waiting.add(doc);
+    if (Bokeh.documents.includes(doc)) Bokeh.documents.splice(Bokeh.documents.indexOf(doc), 1);
+  }
+  function release(doc) {
+    if (waiting.delete(doc)) Bokeh.documents.push(doc);
+  }
+
+  // Ends a document.  Of its views Bokeh keeps the one that shows notifications, and all that hangs on it.
+  function discard(doc) {
+    doc.clear();
+    doc.views_manager?.clear();
+    hold(doc);
+  }
+
+  // The views of all other figures.
+  const figures = () => [...Bokeh.index.query(({model}) =>
+    model.type === "Figure" && !waiting.has(model.document))];
+
   // Tells the page around an iframe, whichever that is, how high our content is: it cannot look.
   function tell_height(content) {
     const tell = () => {
@@ -47,12 +68,19 @@ Object.assign(mhc, (() => {
     root.classList.toggle("mhc-dark", dark);
     root.style.setProperty("--mhc-print-width", `${width}px`);
     root.style.setProperty("--mhc-print-zoom", Math.min(1, PAPER / width));
-    const figures = [...Bokeh.index.query(({model, el}) =>
-      model.type === "Figure" && el.checkVisibility())];
-    const places = figures.map(({parent, el}) => parent?.el ?? el.parentElement);
-    const heights = places.map((el) => [el.style, el.style.height, el.offsetHeight]);
-    for (const [style,, height] of heights) style.height = `${height}px`;
-    return () => { for (const [style, before] of heights) style.height = before; };
+    const seen = figures().filter(({el}) => el.checkVisibility());
+    const places = seen.map(({parent, el}) => parent?.el ?? el.parentElement);
+    const heights = places.map((el) => [el.style, "height", `${el.offsetHeight}px`]);
+    // Chromium draws a canvas onto the sheet by the steps that were drawn on it, and one that clears it clears
+    // the canvases below as well (seen in 150), unless it has a layer of its own: as what is not quite opaque.
+    const canvases = seen.flatMap(({canvas_view}) => [canvas_view.primary, canvas_view.overlays]);
+    const opaque = canvases.map(({canvas}) => [canvas.style, "opacity", "0.999"]);
+    const changed = [...heights, ...opaque].map(([style, name, value]) => {
+      const before = style[name];
+      style[name] = value;
+      return () => { style[name] = before; };
+    });
+    return () => changed.forEach((undo) => undo());
   }
 
   // Copies text to the clipboard, also where the browser offers its clipboard to https alone.
@@ -69,5 +97,5 @@ Object.assign(mhc, (() => {
     }
   }
 
-  return {element, text, on, tell_height, prepare_paper, copy};
+  return {element, text, on, hold, release, discard, figures, tell_height, prepare_paper, copy};
 })());

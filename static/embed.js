@@ -49,8 +49,38 @@ mhc.embed = (() => {
 
   const rule_of = (model) => (model.tags.length === 1 ? model.tags[0] : null);
 
-  // Draws `data` into the elements that Python has written into `root`, with the sliders at `position`.
-  async function start(host, data, root = host.shadowRoot, position = {}) {
+  /* Every figure of Bokeh listens to how a page is pinched, and never stops (seen in 3.9): what has left
+     the page would be kept, canvases and all. */
+  function forgetful() {
+    const view = Bokeh.Models.get("Figure").prototype.default_view.prototype;
+    if (!window.visualViewport || Object.hasOwn(view, "connect_signals")) return;
+    const {connect_signals, remove} = view;
+    const heard = new WeakMap();
+    view.connect_signals = function () {
+      visualViewport.addEventListener = (type, listener) => {
+        EventTarget.prototype.addEventListener.call(visualViewport, type, listener);
+        heard.set(this, () => visualViewport.removeEventListener(type, listener));
+      };
+      try {
+        connect_signals.call(this);
+      } finally {
+        delete visualViewport.addEventListener;
+      }
+    };
+    view.remove = function () {
+      heard.get(this)?.();
+      remove.call(this);
+    };
+  }
+
+  const painted = () => new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
+
+  /* Draws `data` into the elements that Python has written into `root`, with the sliders at `position`.
+     `pause({doc, paint, stop}, plots)` is awaited before the first plot, and after each with their
+     number so far.  By default the first plot is painted before the others are built. */
+  async function start(host, data, root = host.shadowRoot, position = {},
+    pause = (drawn, plots) => plots === 1 && painted()) {
+    forgetful();
     const find = (selector) => [...root.querySelectorAll(selector)];
     const doc = Bokeh.require("document").Document.from_json(data.doc);
     let shown = data.variants[data.first];
@@ -81,22 +111,29 @@ mhc.embed = (() => {
         find(".words").forEach((el, i) => { el.innerHTML = shown.words[i]; });
       });
     }
-    // The first plot is painted before the others are built.
+    let silence = () => {};
+    const drawn = {doc, paint, stop() {
+      silence();
+      for (const theme of themes) theme.removeEventListener("change", paint);
+    }};
+    await pause(drawn, 0);
     const [place, ...places] = find(".plot");
     const rest = doc.roots().filter((model) => model.type === "Figure").slice(1);
     for (const figure of rest) doc.remove_root(figure);
     const spaces = doc.roots().map((model) => (model.type === "Figure" ? place : null));
     await Bokeh.embed.add_document_standalone(doc, root, [...spaces, ...places]);
     host.querySelector(".mhc-still")?.remove();
-    await new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
-    for (const figure of rest) doc.add_root(figure);
+    await pause(drawn, 1);
+    for (const [i, figure] of rest.entries()) {
+      doc.add_root(figure);
+      await pause(drawn, i + 2);
+    }
     for (const el of find(".steps")) mhc.stepper(el, doc);
+    for (const el of find(".turning")) mhc.floor_controls(el, doc);
+    for (const el of find(".rows")) mhc.floor_table(el, doc);
     mhc.refresh(doc, "depth", "iterations");
-    const silence = mhc.describe(doc);
-    return {doc, paint, stop() {
-      silence();
-      for (const theme of themes) theme.removeEventListener("change", paint);
-    }};
+    silence = mhc.describe(doc);
+    return drawn;
   }
 
   // The controls of the picture of a signal: those that need no server, or (the first page) all.
@@ -185,5 +222,5 @@ mhc.embed = (() => {
     if (document.readyState === "complete") return begin();
     addEventListener("load", begin, {once: true});
   };
-  return Object.assign(embed, {start, next, printable});
+  return Object.assign(embed, {start, painted, next, printable});
 })();

@@ -224,8 +224,7 @@ mhc.explore = (host, index, read) => {
     mhc.halt(doc);
     stop();
     saved();
-    doc.clear();
-    Bokeh.documents.splice(Bokeh.documents.indexOf(doc), 1);
+    mhc.discard(doc);
   }
 
   let last = new Map(); // what was read for the view that is shown, by address

@@ -59,8 +59,8 @@ mhc.guess = (() => {
     if (covers.length) root.style.setProperty("--mhc-veil", "hidden");
 
     const wanted = [...new Set([...covers, ...(mark ? [mark] : [])])];
-    const find = () => [...Bokeh.index.query(({model, el}) =>
-      model.type === "Figure" && wanted.includes(model.name) && el.checkVisibility())];
+    const find = () => mhc.figures().filter(({model, el}) =>
+      wanted.includes(model.name) && el.checkVisibility());
 
     function lay(view) {
       const box = element("div", "over", view.el.shadowRoot ?? view.el);

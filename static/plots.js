@@ -174,7 +174,13 @@ Object.assign(mhc, (() => {
     return `Histogram at ${where_of(figure, state)}. ${series_of(figure).map(tell).join(" ")}`;
   }
 
-  const SAY = {curves, map, matrix, streams, histogram};
+  // Of a picture that says itself what is where.
+  function told(figure, state) {
+    const here = get(contents(figure), "here").data;
+    return `Picture at ${where_of(figure, state)}. ${[...get(here, "said")].join(" ")}`;
+  }
+
+  const SAY = {curves, map, matrix, streams, histogram, told};
 
   // A figure's text alternative at a state: sentences with its numbers.
   const alternative = (figure, state) =>

@@ -91,5 +91,5 @@ Object.assign(mhc, (() => {
   addEventListener("pointerup", let_go, true);
   addEventListener("pointercancel", let_go, true); // the page scrolls
 
-  return {offer, run};
+  return {offer, run, view_of};
 })());

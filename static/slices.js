@@ -19,6 +19,7 @@ Object.assign(mhc, (() => {
       const start = get(surface(doc).tags[0], "state");
       const state = {
         depth: get(start, "depth"), iterations: get(start, "iterations"), step: 0, replay: 1,
+        turn: get(start, "turn") ?? 45, walk: 0, // polytope.js
         own_layer: get(start, "own_layer") ?? 1,
         scale: get(start, "scale") ?? "full", // of the gains: scale.js
       };
@@ -189,7 +190,8 @@ Object.assign(mhc, (() => {
     const select = get(rule, "select");
     const by_iterations = select !== "column" && get(rule, "at") === undefined;
     const by_depth = select !== "row" || get(rule, "cut") === true || get(rule, "shape") !== undefined;
-    return (by_iterations && changed.has("iterations")) || (by_depth && changed.has(along(rule)));
+    return (by_iterations && changed.has("iterations")) || (by_depth && changed.has(along(rule)))
+      || (get(rule, "reads") ?? []).some((name) => changed.has(name));
   }
 
   // The main plot and the headline at once; the other visible plots shortly after.

@@ -108,7 +108,7 @@ mhc.story = (() => {
       root.classList.toggle("mhc-single", names.includes("headline-projected"));
       let left = 0;
       const look = () => {
-        for (const {model, el, parent} of Bokeh.index.query(({model}) => model.type === "Figure")) {
+        for (const {model, el, parent} of mhc.figures()) {
           const place = parent?.el ?? el.parentElement;
           if (!place?.parentNode) continue; // it is about to leave, or to come
           hide(place, names.includes(model.name));
@@ -251,8 +251,8 @@ mhc.story = (() => {
 
     // The places that plots have, which is where they do not overflow.
     function plots_in(stage) {
-      const views = [...Bokeh.index.query(({model, el, parent}) =>
-        model.type === "Figure" && parent && el.checkVisibility() && within(el, stage))];
+      const views = mhc.figures().filter(({el, parent}) =>
+        parent && el.checkVisibility() && within(el, stage));
       return views.map(({parent}) => parent.el.getBoundingClientRect());
     }
 
@@ -280,8 +280,18 @@ mhc.story = (() => {
       button(nav, "Leave", () => ask({presenting: false}));
     }
 
-    function tell(scene, i, presenting) {
-      const section = element("section", presenting ? "scene presenting" : "scene", el, {ariaLabel: `Scene ${i + 1} of ${scenes.length}`});
+    // How many pixels the words of a scene take, as they would be told now.
+    function height_of(name) {
+      const trial = element("div", `${el.className} mhc-wing`, el.parentNode, {inert: true});
+      const i = scenes.findIndex((each) => each.name === name);
+      tell(scenes[i], i, present().presenting, trial);
+      const {height} = trial.getBoundingClientRect();
+      trial.remove();
+      return height;
+    }
+
+    function tell(scene, i, presenting, into = el) {
+      const section = element("section", presenting ? "scene presenting" : "scene", into, {ariaLabel: `Scene ${i + 1} of ${scenes.length}`});
       element("h2", "", section, {textContent: scene.title});
       const short = scenes !== every;
       const open = asks(scene);
@@ -443,6 +453,7 @@ mhc.story = (() => {
     return {
       draw,
       compare,
+      height_of,
       stop() {
         stop_listening();
         guess?.stop();

@@ -14,7 +14,7 @@ import torch
 
 import mhc_demo as mhc
 from mhc_demo import lab
-from mhc_demo.numerics.gains import METRICS
+from mhc_demo.numerics.metrics import METRICS
 from mhc_demo.numerics.projecting import iterates
 from mhc_demo.numerics.projections import PROJECTIONS, RELEASED_EPS
 
@@ -27,7 +27,8 @@ LIBRARIES = {
     "strict": array_api_strict.asarray,
 }
 EVERY_LIBRARY = pytest.mark.parametrize("library", LIBRARIES.values(), ids=LIBRARIES)
-TAKES_LOGITS = [p.name for p in PROJECTIONS.values() if p.takes_logits]
+MASKED = [p.name for p in PROJECTIONS.values() if p.masks]
+UNMASKED = [p.name for p in PROJECTIONS.values() if p.takes_logits and not p.masks]
 
 
 def logits(*shape, seed=0):
@@ -38,7 +39,7 @@ def masked(n=4, seed=0):
     """Random logits, and which of them are masked; there are permutations that avoid them."""
     z = logits(3, n, n, seed=seed)
     mask = np.zeros((n, n), dtype=bool)
-    mask[[0, 0, 2, 3], [1, 2, 2, 0]] = True
+    mask[[0, 0, 2, 3], [1, 2, 0, 0]] = True  # leaves two cyclic shifts
     return np.where(mask, -math.inf, z), mask
 
 
@@ -46,7 +47,7 @@ def masked(n=4, seed=0):
 
 
 @EVERY_LIBRARY
-@pytest.mark.parametrize("name", [n for n in TAKES_LOGITS if n != "identity"])
+@pytest.mark.parametrize("name", [n for n in MASKED if n != "identity"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_a_masked_entry_is_0_and_the_others_are_those_of_the_lowest_logits(library, name, dtype):
     z, mask = masked()
@@ -69,7 +70,7 @@ def test_mhc_lite_mixes_the_permutations_that_are_left():
     np.testing.assert_allclose(mhc.project(z, "mhc-lite"), expected, atol=1e-15)
 
 
-@pytest.mark.parametrize("name", ["sinkhorn", "released", "mhc-lite", "rows", "columns"])
+@pytest.mark.parametrize("name", [n for n in MASKED if n not in ("identity", "exp")])
 def test_masked_logits_have_finite_gradients_and_a_masked_one_gets_none(name):
     z, mask = masked()
     leaf = torch.from_numpy(z).requires_grad_()
@@ -80,7 +81,7 @@ def test_masked_logits_have_finite_gradients_and_a_masked_one_gets_none(name):
 
 
 @EVERY_LIBRARY
-@pytest.mark.parametrize("name", TAKES_LOGITS)
+@pytest.mark.parametrize("name", MASKED)
 @pytest.mark.parametrize("line", ["row", "column"])
 def test_a_line_that_is_masked_altogether_is_refused(library, name, line):
     z = logits(2, 3, 4, 4)
@@ -94,13 +95,25 @@ def test_a_line_that_is_masked_altogether_is_refused(library, name, line):
             call(library(z[1, 2]))
 
 
-def test_mhc_lite_refuses_masks_that_leave_no_permutation():
+@pytest.mark.parametrize("name", ["mhc-lite", "circulant", "sinkhorn-limit"])
+def test_masks_that_leave_no_permutation_are_refused_where_they_leave_no_matrix(name):
     z = np.zeros((3, 3))
     z[:2, :2] = -math.inf
-    with pytest.raises(ValueError, match=r"logits must leave a permutation.*'mhc-lite'"):
-        mhc.project(z, "mhc-lite")
-    assert mhc.project(torch.from_numpy(z), "mhc-lite").isnan().all()
+    with pytest.raises(ValueError, match=rf"logits must leave a permutation.*'{name}'"):
+        mhc.project(z, name)
+    assert mhc.project(torch.from_numpy(z), name).isnan().all()
     assert np.isfinite(mhc.sinkhorn_knopp(z)).all()
+
+
+@EVERY_LIBRARY
+@pytest.mark.parametrize("name", UNMASKED)
+def test_a_mask_is_refused_where_it_has_no_meaning(library, name):
+    z = library(masked()[0])
+    for call in (mhc.project, lambda x, name: list(iterates(x, name, 1))):
+        with pytest.raises(
+            ValueError, match=rf"finite for projection '{name}'.*masked.*'sinkhorn'"
+        ):
+            call(z, name)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ from bokeh.plotting import figure
 
 import mhc_demo as mhc
 from mhc_demo.export.framed import Shown
-from mhc_demo.numerics.gains import METRICS, log10_composite_gains
+from mhc_demo.numerics.gains import log10_composite_gains
+from mhc_demo.numerics.metrics import METRICS
 from mhc_demo.numerics.mixing import gaussian_growth, sample_noise
 from mhc_demo.numerics.projecting import iterates
 from mhc_demo.numerics.projections import PROJECTIONS
@@ -44,6 +45,11 @@ TAKES_MATRICES = {
     "amax_gain": ("matrices", mhc.amax_gain),
     "compose": ("matrices", mhc.compose),
     "log10_composite_gains": ("matrices", log10_composite_gains),
+    "logit_range": ("logits", mhc.logit_range),
+    "iterations_bound": ("logits", mhc.iterations_bound),
+    "lyapunov_exponents": ("layers", mhc.lyapunov_exponents),
+    "log10_singular_ratio": ("layers", mhc.log10_singular_ratio),
+    "composite_metrics": ("layers", mhc.composite_metrics),
     **{f"metric {name}": ("matrices", metric) for name, metric in METRICS.items()},
 }
 BAD_MATRICES = {

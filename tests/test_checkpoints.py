@@ -532,12 +532,13 @@ def test_a_damaged_file_is_refused_or_nothing_of_it_was_damaged(tiny, tmp_path):
     assert all(without_times(each.record) == same for each in read)
 
 
-def test_a_hostile_file_with_the_right_checksums_is_refused_or_read(tiny, tmp_path):
+@pytest.mark.parametrize("count", [50, pytest.param(200, marks=pytest.mark.long)])
+def test_a_hostile_file_with_the_right_checksums_is_refused_or_read(tiny, tmp_path, count):
     settings, path = tiny[0], tmp_path / "c.pt"
     entries = unzipped(tiny[1])
     (pickled,) = (name for name in entries if name.endswith("data.pkl"))
     ends, chance, refused = [], random.Random(1), 0
-    for _ in range(200):
+    for _ in range(count):
         name = chance.choice([pickled] * 3 + [chance.choice(list(entries))])
         with zipfile.ZipFile(path, "w") as archive:
             for each, data in entries.items():
@@ -545,8 +546,8 @@ def test_a_hostile_file_with_the_right_checksums_is_refused_or_read(tiny, tmp_pa
         refused += bool(
             refusal(path, lambda: ends.append(list(lab.train(settings, checkpoint=path))[-1]))
         )
-    assert refused > 100
-    assert len(ends) == 200 - refused > 0  # another number is no wrong one
+    assert refused > count / 2
+    assert len(ends) == count - refused > 0  # another number is no wrong one
     assert all(isinstance(each, lab.Summary) for each in ends)
 
 

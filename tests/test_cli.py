@@ -73,7 +73,7 @@ def test_help_of_serve_gives_each_option_with_its_range_and_default(
         assert f"{flag(name)} " in text
         assert f"{parameter.label}. {parameter.doc}" in text
     assert "0 to 30 (default: 1)" in text
-    assert ", ".join(PROJECTIONS) in text
+    assert ",".join(PROJECTIONS) in text.replace(" ", "")  # lines break at hyphens
 
 
 def test_version_is_the_package_s(capsys: pytest.CaptureFixture[str]) -> None:
@@ -191,6 +191,18 @@ def test_every_parameter_of_the_page_s_link_is_an_option_and_back() -> None:
     state.read(parse_qs(urlsplit(page_url("localhost", 5006, given)).query))
     assert state.notices == []
     assert {name: getattr(state, name) for name in given} == given
+
+
+@pytest.mark.parametrize(
+    "command", [["serve"], ["surface", "-o", "a.csv"], ["export", "a.html"]], ids=lambda c: c[0]
+)
+def test_an_option_of_another_init_is_refused(command, capsys) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([*command, "--shared", "0.5"])
+    assert ended.value.code == 2
+    assert "argument --shared: --init gaussian has none; --init shared has" in (
+        capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize("spread", [1.0, 0.1 + 0.2, 1 / 3, 1e-4 / 3, 1e-9])

@@ -11,9 +11,20 @@ from naive import products, series_of
 
 import mhc_demo as mhc
 from mhc_demo.figures import style
-from mhc_demo.figures.compare import GROUPS, QUANTITIES, ROUNDING, STROKES, CompareFigure
-from mhc_demo.numerics.comparison import MIXING
-from mhc_demo.numerics.gains import DEFINITIONS, DIRECTIONS, METRICS
+from mhc_demo.figures.compare import (
+    GROUPS,
+    OF_LAYERS,
+    QUANTITIES,
+    REST,
+    ROUNDING,
+    STROKES,
+    CompareFigure,
+    layer_columns,
+    strokes,
+)
+from mhc_demo.numerics.comparison import MIXING, layer_under_each
+from mhc_demo.numerics.gains import DEFINITIONS, DIRECTIONS
+from mhc_demo.numerics.metrics import METRICS
 from mhc_demo.numerics.mixing import INITS
 from mhc_demo.numerics.projections import PROJECTIONS
 from mhc_demo.numerics.surface import SERIES, Experiment
@@ -86,7 +97,11 @@ def test_only_a_matrix_has_a_distance():
 @pytest.mark.parametrize("definition", DEFINITIONS)
 def test_every_number_is_that_of_the_plain_calls(name, init, definition):
     depth, iterations = 5, 3
-    experiment = Experiment(streams=3, members=4, seed=5, init=init, definition=definition)
+    chosen = PROJECTIONS[name]
+    # Where signed entries add up to 1, that 1 is what rounding leaves of products of 10^3.
+    sums = chosen.unit_rows and not chosen.nonnegative
+    rounded = {**ROUNDED, "atol": 1e-10} if sums else ROUNDED
+    experiment = Experiment(streams=4, members=4, seed=5, init=init, definition=definition)
     comparison = mhc.compare(experiment, depth=depth, iterations=iterations).sel(projection=name)
     for t in range(iterations + 1):
         here = comparison.sel(iterations=t)
@@ -95,15 +110,20 @@ def test_every_number_is_that_of_the_plain_calls(name, init, definition):
         for direction in DIRECTIONS:
             gains = np.log10(mhc.amax_gain(composites, direction, definition))
             np.testing.assert_allclose(
-                here["log10_gain"].sel(direction=direction), series_of(gains), **ROUNDED
+                here["log10_gain"].sel(direction=direction), series_of(gains), **rounded
             )
+        norms = np.maximum(*(mhc.amax_gain(composites, d, "worst-case") for d in DIRECTIONS))
+        np.testing.assert_allclose(here["log10_norm"], series_of(np.log10(norms)), **ROUNDED)
         distances = [
             [max(np.abs(matrix.sum(axis=axis) - 1).max() for axis in (0, 1)) for matrix in network]
             for network in layers
         ]
         np.testing.assert_allclose(here["distance"], series_of(np.array(distances)), **ROUNDED)
-        for metric in MIXING:
-            if t and PROJECTIONS[name].bounded:
+        for metric, of in MIXING.items():
+            if of == "layer":
+                expected = np.median(METRICS[metric](layers[0]))
+                np.testing.assert_allclose(here[metric], expected, rtol=1e-9, atol=1e-13)
+            elif METRICS[metric].scale_free or (t and PROJECTIONS[name].bounded):
                 expected = METRICS[metric](composites[0])
                 np.testing.assert_allclose(here[metric], expected, rtol=1e-9, atol=1e-13)
             else:
@@ -147,7 +167,9 @@ def test_every_projection_that_takes_that_many_streams_is_compared():
     few = mhc.compare(Experiment(streams=2, members=1), depth=2, iterations=1)
     assert few["projection"].values.tolist() == list(PROJECTIONS)
     many = mhc.compare(Experiment(streams=7, members=1), depth=2, iterations=1)
-    assert many["projection"].values.tolist() == [n for n in PROJECTIONS if n != "mhc-lite"]
+    assert many["projection"].values.tolist() == [
+        name for name in PROJECTIONS if name not in ("mhc-lite", "kromhc")
+    ]
     with pytest.raises(ValueError, match=r"mhc-lite.*6.*7"):
         mhc.compare(Experiment(streams=7), ["mhc-lite"])
 
@@ -211,11 +233,32 @@ def test_bad_arguments_are_named(arguments, error, message):
         mhc.compare("experiment")
 
 
+@pytest.mark.parametrize("streams", [1, 4])
+def test_a_layer_under_each_projection_is_that_of_the_plain_calls(streams):
+    experiment = Experiment(streams=streams, seed=3, init="identity", spread=0.7)
+    matrices = layer_under_each(experiment, layer=5, iterations=3)
+    assert matrices["projection"].values.tolist() == list(PROJECTIONS)
+    for name in PROJECTIONS:
+        for t in range(4):
+            expected = layers_of(experiment, name, 5, t)[0, -1]
+            np.testing.assert_allclose(
+                matrices.sel(projection=name, iterations=t), expected, **ROUNDED
+            )
+
+
+def test_a_norm_of_10_to_the_357_is_carried_as_its_logarithm():
+    comparison = mhc.compare(Experiment(members=1, spread=5.0), ["exp"], iterations=1)
+    norm = float(comparison["log10_norm"].sel(iterations=1, depth=128, series="median").squeeze())
+    assert 308 < norm < 500  # beyond any float64
+
+
 # The figure
 
 
 def test_the_tables_hold_the_medians_and_no_rounding():
     comparison = mhc.compare(Experiment(members=3), depth=12, iterations=4)
+    of_layers = layer_columns(comparison)
+    assert set(of_layers) == {f"{n}.{q}" for n in PROJECTIONS for q in OF_LAYERS}
     for group in GROUPS:
         columns = group.columns(comparison)
         assert set(columns) == {f"{n}.{q}" for n in group.members for q in QUANTITIES}
@@ -223,25 +266,32 @@ def test_the_tables_hold_the_medians_and_no_rounding():
         for name in group.members:
             here = comparison.sel(projection=name, iterations=counts)
             table = {q: columns[f"{name}.{q}"].reshape(-1, 12) for q in QUANTITIES}
+            medians = here.sel(series="median")
             for direction in DIRECTIONS:
-                medians = here["log10_gain"].sel(direction=direction, series="median")
-                np.testing.assert_allclose(table[direction], medians, rtol=1e-6, atol=1e-7)
-            for row, t in zip(table["distance"], counts, strict=True):
-                of_layers = here["distance"].sel(series="median", iterations=t)
-                median = float(np.median(of_layers))
-                expected = 0.0 if median < ROUNDING else pytest.approx(median, rel=1e-6)
-                assert row.tolist() == [row[0]] * 12
-                assert row[0] == expected
-    assert (columns["identity.distance"] == 0).all()
-    assert (columns["mhc-lite.distance"] == 0).all()
+                gains = medians["log10_gain"].sel(direction=direction)
+                np.testing.assert_allclose(table[direction], gains, rtol=1e-6, atol=1e-7)
+            np.testing.assert_allclose(table["norm"], medians["log10_norm"], rtol=1e-6, atol=1e-7)
+            for metric in set(QUANTITIES) & set(MIXING):
+                np.testing.assert_allclose(table[metric], here[metric], rtol=1e-6)
+    for name in PROJECTIONS:
+        here = comparison.sel(projection=name)
+        distances = here["distance"].sel(series="median").median("depth").values
+        expected = np.where(distances < ROUNDING, 0.0, distances)
+        np.testing.assert_allclose(of_layers[f"{name}.distance"], expected, rtol=1e-6)
+        for metric in set(OF_LAYERS) & set(MIXING):
+            np.testing.assert_allclose(of_layers[f"{name}.{metric}"], here[metric], rtol=1e-6)
+    assert (of_layers["identity.distance"][1:] == 0).all()
+    assert (of_layers["mhc-lite.distance"][1:] == 0).all()
 
 
 def test_a_projection_that_does_not_exist_is_nan():
     comparison = mhc.compare(Experiment(streams=7, members=1), depth=3, iterations=1)
     columns = next(group for group in GROUPS if "mhc-lite" in group.members).columns(comparison)
+    of_layers = layer_columns(comparison)
     for quantity in QUANTITIES:
         assert np.isnan(columns[f"mhc-lite.{quantity}"]).all()
-    assert np.isfinite(columns["rows.distance"]).all()
+    assert np.isnan(of_layers["mhc-lite.distance"]).all()
+    assert np.isfinite(of_layers["rows.distance"]).all()
 
 
 @pytest.mark.parametrize("streams", [1, 2, 4, 16])
@@ -255,14 +305,56 @@ def test_the_fixed_axis_holds_everything_bounded(streams, spread):
     for name in comparison["projection"].values:
         if PROJECTIONS[name].bounded:
             gains = comparison["log10_gain"].sel(projection=name).isel(iterations=slice(1, None))
-            assert gains.min() > low
             assert gains.max() < high
+            if name != "spectral":  # which may vanish: nothing bounds it from below
+                assert gains.min() > low
 
 
-def test_every_projection_has_its_own_stroke_and_label():
-    assert STROKES.keys() == PROJECTIONS.keys()
+def test_where_nothing_is_pinned_every_projection_has_a_stroke_of_its_own():
     assert len({(each.colour, each.dash) for each in STROKES.values()}) == len(PROJECTIONS)
+    leading = [name for name, chosen in PROJECTIONS.items() if chosen.leads]
+    assert {name: STROKES[name] for name in leading} == {n: strokes(leading)[n] for n in leading}
+
+
+def test_every_projection_has_its_own_label():
     assert len({each.label for each in PROJECTIONS.values()}) == len(PROJECTIONS)
+
+
+def test_a_place_gives_what_is_pinned_there_its_stroke_and_the_rest_is_grey():
+    pinned = ["rows", "-", "sinkhorn"]
+    drawn = strokes(pinned)
+    assert drawn.keys() == PROJECTIONS.keys()
+    assert drawn["rows"] == style.stroke(0)
+    assert drawn["sinkhorn"] == style.stroke(2)
+    assert all(drawn[name] is REST for name in PROJECTIONS if name not in pinned)
+    # HC has its colour in every plot, whatever its place.
+    assert strokes(["rows", "none"])["none"].colour == style.HC
+    assert style.HC not in {style.stroke(k).colour for k in range(6)}
+
+
+def test_what_is_pinned_anew_is_drawn_as_if_it_had_been_pinned_from_the_start():
+    comparison = mhc.compare(Experiment(members=2), depth=4, iterations=1)
+    position = {"depth": 2, "iterations": 1}
+
+    def looks(figure):
+        return {
+            renderer.name: (renderer.glyph.line_color, renderer.glyph.line_width)
+            for p in figure.figures
+            for renderer in p.renderers
+            if renderer.name
+        }
+
+    pinned = ["exp", "-", "identity"]
+    anew = CompareFigure(comparison, position, pinned=["none", "sinkhorn"])
+    before = looks(anew)
+    anew.pin(pinned)
+    assert looks(anew) == looks(CompareFigure(comparison, position, pinned=pinned)) != before
+    dots = {
+        name: alpha
+        for now in anew.now
+        for name, alpha in zip(now.data["projection"], now.data["alpha"], strict=True)
+    }
+    assert {name for name, alpha in dots.items() if alpha} == {"exp", "identity"}
 
 
 def test_a_family_of_lines_may_grow_to_36():

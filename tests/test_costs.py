@@ -5,6 +5,7 @@ import math
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from urllib.parse import parse_qs
 
 import numpy as np
@@ -24,6 +25,7 @@ from mhc_demo.numerics.costs import (
     best_recompute_block,
     fused_traffic,
     hyper_connection_traffic,
+    matrix_times,
     projection_times,
     residual_traffic,
     stored_activations,
@@ -217,6 +219,26 @@ def test_a_measurement_ends_soon_after_its_limit(monkeypatch):
     # With no time to spend there is one round, never none.
     monkeypatch.setattr(costs, "LONGEST", 0.0)
     assert projection_times(streams=2, counts=[1], repeats=1000).rounds == 1
+
+
+@pytest.mark.parametrize("projection", ["sinkhorn", "rows", "identity"])
+def test_a_matrix_is_timed_forward_and_backward(projection):
+    timed = matrix_times(projection, streams=3, iterations=2, repeats=1)
+    assert (timed.projection, timed.streams, timed.iterations) == (projection, 3, 2)
+    assert timed.matrices == 2**13 // 9
+    assert timed.forward > 0
+    assert "NumPy" in timed.device
+    assert "PyTorch" in timed.device_backward
+    # The identity does not depend on the logits: there is nothing to go back through.
+    assert np.isnan(timed.backward) if projection == "identity" else timed.backward > 0
+
+
+def test_without_pytorch_nothing_is_timed_backward(monkeypatch):
+    monkeypatch.setitem(costs.DEVICES, "cpu", replace(costs.DEVICES["cpu"], missing=lambda: "gone"))
+    timed = matrix_times("rows", streams=2, repeats=1)
+    assert timed.forward > 0
+    assert np.isnan(timed.backward)
+    assert timed.device_backward == ""
 
 
 def test_nothing_here_imports_pytorch():

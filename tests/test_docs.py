@@ -17,6 +17,7 @@ import pytest
 
 from benchmarks import results
 from mhc_demo.cli import _parser, main
+from mhc_demo.numerics.projections import PROJECTIONS
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -193,3 +194,14 @@ def test_every_notebook_is_linked_to() -> None:
     notebooks = sorted((ROOT / "notebooks").glob("*.ipynb"))
     assert notebooks
     assert all(f"(../notebooks/{notebook.name})" in page for notebook in notebooks)
+
+
+def test_the_table_of_projections_says_what_they_promise() -> None:
+    page = (ROOT / "docs" / "research.md").read_text("utf-8")
+    rows = [row.strip("| ").split("|") for row in page.splitlines() if row.startswith("| `")]
+    found = {cells[0].strip(" `"): [cell.strip() for cell in cells[1:]] for cells in rows}
+    for name, p in PROJECTIONS.items():
+        promises = (p.unit_rows, p.unit_columns, p.nonnegative, p.unit_norm, p.bounded, p.masks)
+        wanted = [*("yes" if each else "" for each in promises), p.cost]
+        assert found[name][: len(wanted)] == wanted, name
+        assert found[name][len(wanted) :] == ([p.source] if p.source else []), name

@@ -259,7 +259,7 @@ def test_the_command_opens_a_scene_in_the_state_of_the_story(
     ("options", "message"),
     [
         ("--streams 2,99", "argument --streams: 99 is out of range (1 to 16)"),
-        ("--streams 16 --projection mhc-lite", "argument --streams: at most "),
+        ("--streams 16 --projection mhc-lite", "argument --streams: choose 6, "),
         ("--plots pie", "argument --plots: 'pie' is not one of signal, composite, iterations, "),
         ("--controls seed", "argument --controls: 'seed' is not one of iterations, depth, none"),
         ("--height 9", "argument --height: 9 is out of range (300 to 4000)"),

@@ -114,7 +114,13 @@ def written(tmp_path: Path, suffix: str, *options: str) -> Path:
 
 # The worst case has no theory (NaN), and at spread 0 nothing comes through (minus infinity).
 @pytest.mark.parametrize(
-    "values", [{"seed": 7, "spread": 1.5}, {"spread": 0.0, "definition": "worst-case"}], ids=str
+    "values",
+    [
+        {"seed": 7, "spread": 1.5},
+        {"spread": 0.0, "definition": "worst-case"},
+        {"init": "shared", "shared": 0.25},
+    ],
+    ids=str,
 )
 @pytest.mark.parametrize("suffix", FORMATS)
 def test_the_file_holds_the_gain_surface_to_the_last_digit(

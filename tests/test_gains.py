@@ -1,4 +1,4 @@
-"""Gains against plain loops, composites against exact rational arithmetic, metrics by known values.
+"""Gains against plain loops, composites against exact rational arithmetic.
 
 A float is a whole number times a power of two, so a product of matrices can be computed exactly
 with Python's unbounded integers, at any depth and for entries of any size.
@@ -21,7 +21,6 @@ from mhc_demo.numerics import gains
 from mhc_demo.numerics.gains import (
     DEFINITIONS,
     DIRECTIONS,
-    METRICS,
     amax_gain,
     compose,
     log10_composite_gains,
@@ -425,84 +424,6 @@ def test_one_exact_direction_caps_the_other_at_n(name):
     assert by_direction[exact].max() < 1e-13  # 256 roundings of 2^-53, in decades
     assert by_direction[capped].max() < math.log10(5)
     assert by_direction[capped].max() > 0.1
-
-
-# Mixing metrics
-
-KNOWN = {
-    "permutation": (np.eye(4)[[2, 0, 3, 1]], (math.sqrt(3), 1, 1, 4)),
-    "identity": (np.eye(5), (2, 1, 1, 5)),
-    "uniform": (np.full((4, 4), 0.25), (0, 0, 0, 1)),
-    "two pairs": (np.kron(np.eye(2), np.full((2, 2), 0.5)), (1, 1, 1, 2)),
-    "identical rows": (np.tile([0.7, 0.2, 0.1], (3, 1)), (None, 0, 0, 1)),
-    "one stream": (np.eye(1), (0, 0, 0, 1)),
-    "zero": (np.zeros((3, 3)), (1, 0, 0, 0)),
-}
-NAMES = ("uniform_distance", "second_singular_value", "stream_disagreement", "effective_streams")
-
-
-@pytest.mark.parametrize(("matrix", "values"), KNOWN.values(), ids=KNOWN)
-def test_metrics_of_known_matrices(matrix, values):
-    assert set(NAMES) <= set(METRICS)
-    for name, expected in zip(NAMES, values, strict=True):
-        value = METRICS[name](matrix)
-        if expected is not None:
-            assert value == pytest.approx(expected, abs=1e-15 * 16)  # the rounding of an SVD
-
-
-@pytest.mark.parametrize("metric", METRICS.values(), ids=lambda metric: metric.name)
-def test_metrics_are_finite_for_any_leading_axes_and_array_library(metric):
-    for n in (1, 2, 4):
-        matrices = mhc.sinkhorn_knopp(normal(2, 3, n, n), 5)
-        values = metric(matrices)
-        assert values.shape == (2, 3)
-        assert np.isfinite(values).all()
-        for index in np.ndindex(2, 3):
-            assert values[index] == pytest.approx(metric(matrices[index]), rel=1e-13, abs=1e-15)
-        for convert in BACKENDS.values():
-            result = np.asarray(metric(convert(matrices)))
-            np.testing.assert_allclose(result, values, rtol=1e-12, atol=1e-15)
-
-
-def test_metrics_equal_their_definitions():
-    for matrix in mhc.sinkhorn_knopp(normal(10, 4, 4), 1):
-        s = np.linalg.svd(matrix, compute_uv=False)
-        rows = [
-            [sum(abs(a - b) for a, b in zip(p, q, strict=True)) for p in matrix] for q in matrix
-        ]
-        # 1e-13: an SVD, and sums of squares of it
-        assert METRICS["uniform_distance"](matrix) == pytest.approx(
-            np.linalg.norm(matrix - 0.25), rel=1e-13
-        )
-        assert METRICS["second_singular_value"](matrix) == pytest.approx(s[1], rel=1e-13)
-        assert METRICS["stream_disagreement"](matrix) == pytest.approx(np.max(rows) / 2, rel=1e-13)
-        assert METRICS["effective_streams"](matrix) == pytest.approx(
-            (s**2).sum() ** 2 / (s**4).sum(), rel=1e-13
-        )
-
-
-@pytest.mark.parametrize("scale", [1e-300, 1e-10, 1e10, 1e300])
-def test_the_effective_number_of_streams_ignores_the_scale(scale):
-    matrix = normal(4, 4)
-    metric = METRICS["effective_streams"]
-    assert metric(scale * matrix) == pytest.approx(metric(matrix), rel=1e-12)
-
-
-@given(st.integers(2, 6), st.integers(0, 2**32 - 1))
-def test_stream_disagreement_of_a_product_is_at_most_the_product(n, seed):
-    # Dobrushin: mixing of row-stochastic matrices compounds.
-    first, second = mhc.project(2 * normal(2, n, n, seed=seed), "rows")
-    metric = METRICS["stream_disagreement"]
-    assert 0 <= metric(first) <= 1
-    assert metric(second @ first) <= metric(second) * metric(first) * (1 + 1e-13) + 1e-15
-
-
-def test_products_of_doubly_stochastic_matrices_drift_to_uniform_and_of_rows_to_equal_rows():
-    exact = compose(mhc.project(normal(64, 4, 4), "mhc-lite")).matrix(64)
-    rows = compose(mhc.project(normal(64, 4, 4), "rows")).matrix(64)
-    assert METRICS["uniform_distance"](exact) < 1e-10
-    assert METRICS["stream_disagreement"](rows) < 1e-10
-    assert METRICS["uniform_distance"](rows) > 0.05
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)

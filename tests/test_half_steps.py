@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import mhc_demo as mhc
+from mhc_demo.figures.sinkhorn import convergence
 from mhc_demo.numerics.half_steps import ROUNDING
 from mhc_demo.numerics.projections import PROJECTIONS, RELEASED_EPS
 
@@ -80,6 +81,19 @@ def test_the_error_is_that_of_the_column_sums_and_falls_by_the_square_of_s2() ->
         assert ratio == pytest.approx(s2**2, rel=0.05)
 
 
+def test_a_blend_comes_near_at_the_pace_of_the_matrix_in_it() -> None:
+    Z = logits(4, 1.0)
+    steps, inside = mhc.half_steps(Z, "blend"), mhc.half_steps(Z)
+    for name in ("second_singular_value", "limit_error", "converged"):
+        assert steps.attrs[name] == inside.attrs[name]
+    share = 1 / (1 + np.exp(-Z.mean()))
+    for t in (1, 2, 5):
+        errors = [float(each.sel(step=2 * t + 1)["error"]) for each in (steps, inside)]
+        assert errors[0] == pytest.approx(share * errors[1], rel=1e-6)
+    assert "Sinkhorn's part" in convergence(steps)
+    assert "survives" not in convergence(steps)
+
+
 @pytest.mark.parametrize("name", ITERATIVE)
 def test_the_limit_is_one(name: str) -> None:
     found = mhc.half_steps(logits(4, 1.0), name).attrs
@@ -111,7 +125,7 @@ def test_numbers_beyond_any_float_are_kept_as_powers_of_ten() -> None:
 
 @pytest.mark.parametrize("name", [n for n, each in PROJECTIONS.items() if not each.iterative])
 def test_what_does_not_iterate_has_a_before_and_an_after(name: str) -> None:
-    Z = logits(3, 1.0)
+    Z = logits(4, 1.0)
     steps = mhc.half_steps(Z, name)
     assert [str(each) for each in steps["name"].values] == ["logits", name]
     np.testing.assert_allclose(steps["mantissa"][1], mhc.project(Z, name), rtol=1e-15)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -11,6 +13,7 @@ from mhc_demo.lab.jacobian import (
     MEASURES,
     SEEDS,
     STAGES,
+    keep,
     measured,
     recorded_jacobians,
 )
@@ -134,3 +137,21 @@ def test_the_plots_have_the_medians_and_the_ends_of_the_seeds() -> None:
             np.testing.assert_array_equal(data["most"], values.max(axis=0))
             assert p.y_range.start <= values.min() <= values.max() <= p.y_range.end
     assert jacobian_table(found).count("<tr>") == 1 + len(MEASURES) * len(COMPARED)
+
+
+def test_seeds_that_are_added_stand_behind_those_that_were_there(tmp_path: Path) -> None:
+    before = recorded_jacobians()
+    layers = {stage: before.layers(stage) for stage in STAGES}
+    new = {
+        stage: [{name: np.full(layers[stage], 0.5) for name in MEASURES} for _ in COMPARED]
+        for stage in STAGES
+    }
+    keep([new], "somewhere else", tmp_path / "more.npz", before)
+    with np.load(tmp_path / "more.npz") as kept:
+        assert kept["seeds"].tolist() == [*before.seeds, len(before.seeds)]
+        assert str(kept["made"]).endswith(f"from seed {len(before.seeds)} on somewhere else")
+        for stage in STAGES:
+            for name in MEASURES:
+                found = kept[f"{stage}_{name}"]
+                np.testing.assert_array_equal(found[:, :-1], before.norms[stage][name])
+                assert (found[:, -1] == 0.5).all()

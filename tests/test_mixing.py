@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 
 import mhc_demo as mhc
 from mhc_demo.numerics.gains import DIRECTIONS, log10_composite_gains
-from mhc_demo.numerics.mixing import INITS, MAX_SEED, gaussian_growth, sample_mixing, sample_noise
+from mhc_demo.numerics.mixing import (
+    INITS,
+    MAX_SEED,
+    chosen_init,
+    drift_exponent,
+    gaussian_growth,
+    sample_mixing,
+    sample_noise,
+)
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -112,18 +120,55 @@ def test_without_drift_both_networks_start_as_untouched_streams():
     )
 
 
-@pytest.mark.parametrize("n", [1, 2, 4, 8])
-def test_drift_is_equal_as_far_as_doubly_stochastic_matrices_reach(n):
-    for spread in (0.0, 0.1, 0.2, 5.0):
-        hc = sample_mixing(8, n, 16, "equal-drift", spread)
-        logits = sample_mixing(8, n, 16, "equal-drift", spread, logits=True)
-        mhc_ = mhc.sinkhorn_knopp(logits, 1)
-        np.testing.assert_array_equal(hc, sample_mixing(8, n, 16, "identity", spread))
-        of_hc, of_mhc = (np.linalg.norm(h - np.eye(n), axis=(-2, -1)) for h in (hc, mhc_))
-        # S is doubly stochastic to the columns' error after 20 iterations, some 1e-7.
-        assert (of_mhc <= np.minimum(of_hc, np.sqrt(2 * n)) + 1e-6).all()
-        if n >= 4 and spread <= 0.2:  # else S may be too near for it
-            np.testing.assert_allclose(of_mhc, of_hc, rtol=1e-5, atol=1e-9)
+def distances(matrices):
+    """From the identity, of row-stochastic matrices: from what is off the diagonal, so exactly."""
+    off = matrices * (1 - np.eye(matrices.shape[-1]))
+    return np.sqrt((off.sum(-1) ** 2).sum(-1) + (off**2).sum((-2, -1)))
+
+
+@pytest.mark.parametrize("n", [2, 3, 4, 8])
+@pytest.mark.parametrize("spread", [1e-9, 0.01, 0.1, 0.2, 0.5, 10.0])
+def test_drift_is_equal_as_far_as_mhc_can_follow(n, spread):
+    hc = sample_mixing(16, n, 16, "equal-drift", spread)
+    logits = sample_mixing(16, n, 16, "equal-drift", spread, logits=True)
+    np.testing.assert_array_equal(hc, sample_mixing(16, n, 16, "identity", spread))
+    moved = spread * np.linalg.norm(sample_noise(16, n, 16), axis=(-2, -1))
+    expected = np.minimum(moved, 0.95 * n / math.sqrt(n - 1))
+    # As the solver promises.
+    np.testing.assert_allclose(distances(mhc.sinkhorn_knopp(logits, 20)), expected, rtol=1e-3)
+
+
+def test_no_layer_without_a_diagonal_is_nearer_to_the_identity_than_the_limit_of_the_drift():
+    # n + |S|^2 >= n + n (n - 1) / (n - 1)^2, by Cauchy and Schwarz for each row.
+    for n in (2, 3, 4, 8):
+        logits = sample_noise(200, n, seed=1) - 1e3 * np.eye(n)
+        far = distances(mhc.sinkhorn_knopp(logits, 50))
+        assert far.min() >= n / math.sqrt(n - 1) * (1 - 1e-12)
+        furthest = INITS["equal-drift"].furthest(n)
+        assert furthest == pytest.approx(0.95 * n / math.sqrt(n - 1))
+
+
+@given(st.integers(0, 2**20), st.integers(2, 5), st.sampled_from([0.02, 0.2, 0.5]))
+def test_equal_drift_of_a_layer_does_not_depend_on_the_others(seed, n, spread):
+    noise, init = sample_noise(3, n, 2, seed=seed), INITS["equal-drift"]
+    alone = init.logits(noise[1:, 2:], spread)
+    # To rounding: NumPy's exp of an entry can differ by its last bit with the entry's place.
+    np.testing.assert_allclose(init.logits(noise, spread)[1:, 2:], alone, atol=1e-12)
+    # Noise of spread 1 around a strength of the diagonal that is the layer's own.
+    base = (alone - noise[1:, 2:])[0, 0]
+    np.testing.assert_allclose(base, base[0, 0] * np.eye(n), atol=1e-14)
+
+
+def test_one_stream_cannot_drift():
+    logits = sample_mixing(3, 1, 2, "equal-drift", 0.5, logits=True)
+    np.testing.assert_array_equal(mhc.sinkhorn_knopp(logits, 1), 1)
+
+
+def test_the_drift_that_mhc_cannot_follow_is_told():
+    told = [INITS["equal-drift"].remark(128, 4, spread, 42) for spread in (0.2, 5.0)]
+    assert "equally far" in told[0]
+    assert told[1].startswith("In 128 of the first network’s 128 layers")
+    assert "2.19" in told[1]  # 0.95 * 4 / sqrt(3)
 
 
 def test_layers_that_are_alike_differ_by_their_own_part():
@@ -134,11 +179,73 @@ def test_layers_that_are_alike_differ_by_their_own_part():
     )
 
 
+AMOUNTS = st.sampled_from([0.0, 0.25, 0.95, 1.0])
+
+
+@given(st.integers(1, 6), st.integers(1, 4), st.integers(1, 4), AMOUNTS, st.data())
+def test_a_layer_that_shares_is_the_same_whatever_the_depth_and_the_ensemble(
+    depth, n, members, shared, data
+):
+    given = {"init": "shared", "spread": 2.0, "seed": 11, "shared": shared}
+    whole = sample_mixing(depth, n, members, **given)
+    fewer, shallower = data.draw(st.integers(1, members)), data.draw(st.integers(1, depth))
+    part = sample_mixing(shallower, n, fewer, **given)
+    np.testing.assert_array_equal(part, whole[:fewer, :shallower])
+    np.testing.assert_array_equal(sample_mixing(depth, n, members, logits=True, **given), whole)
+
+
+def test_what_is_shared_blends_the_gaussian_layers_with_one_matrix():
+    common = sample_mixing(5, 3, 4, "shared", seed=8, shared=1.0)
+    own = sample_noise(5, 3, 4, seed=8)
+    np.testing.assert_array_equal(common, np.broadcast_to(common[:, :1], common.shape))
+    np.testing.assert_array_equal(sample_mixing(5, 3, 4, "shared", seed=8, shared=0.0), own)
+    assert not set(common[:, 0].ravel()) & set(own.ravel())  # a stream of its own
+    half = sample_mixing(5, 3, 4, "shared", 3.0, 8, shared=0.36)
+    np.testing.assert_allclose(half, 3.0 * (0.6 * common + 0.8 * own), atol=1e-14)
+
+
+@pytest.mark.parametrize("shared", [0.0, 0.3, 0.95, 1.0])
+def test_layers_have_unit_variance_and_the_correlation_that_they_share(shared):
+    members = 2_000
+    layers = sample_mixing(3, 4, members, "shared", seed=5, shared=shared)
+    # Entries of one matrix are independent: 16 per member.  A product of two standard normals
+    # with correlation c has variance 1 + c^2; four standard errors.
+    tolerance = 4 * math.sqrt((1 + shared**2) / (16 * members))
+    assert (layers[:, 0] * layers[:, 2]).mean() == pytest.approx(shared, abs=tolerance)
+    assert (layers[:, 1] ** 2).mean() == pytest.approx(1, abs=4 * math.sqrt(2 / (16 * members)))
+    neighbour = (layers[1:, 0] * layers[:-1, 0]).mean()  # of another member
+    assert neighbour == pytest.approx(0, abs=4 / math.sqrt(16 * members))
+
+
+def test_an_init_refuses_what_it_does_not_take():
+    with pytest.raises(TypeError, match="init 'gaussian' has no parameter shared; only 'shared'"):
+        sample_mixing(2, shared=0.5)
+    with pytest.raises(TypeError, match="init 'shared' has no parameter share; no init has"):
+        sample_mixing(2, init="shared", share=0.5)
+    for value in (-0.1, 1.5, math.nan):
+        with pytest.raises(ValueError, match=f"shared must be between 0 and 1, not {value}"):
+            sample_mixing(2, init="shared", shared=value)
+    with pytest.raises(TypeError, match="shared must be a number, not 'half'"):
+        sample_mixing(2, init="shared", shared="half")
+
+
+def test_sharing_layers_leave_more_for_the_iterations_to_do():
+    # What the default is chosen for: at spread 5, 400 networks, 20 iterations, depth 64.
+    def unlucky(init, **options):
+        logits = sample_mixing(64, 4, 400, init, 5.0, 42, logits=True, **options)
+        gains = log10_composite_gains(mhc.sinkhorn_knopp(logits, 20))[1, :, -1]
+        return 10 ** np.quantile(gains, 0.95)
+
+    assert unlucky("gaussian") < 1.1
+    assert unlucky("shared") > 1.25  # 1.33; a quantile of 400 that differs by 0.05 or so
+
+
 @pytest.mark.parametrize("init", INITS.values(), ids=lambda init: init.name)
 def test_every_init_keeps_shape_and_library_and_is_deterministic_at_spread_0(init):
     noise = sample_noise(3, 4, 2)
     for matrices in (init.mapping, init.logits):
-        assert matrices(noise, 1.0).shape == noise.shape
+        for some in (noise, noise[..., :1, :1]):
+            assert matrices(some, 1.0).shape == matrices(some, 0.0).shape == some.shape
         np.testing.assert_array_equal(matrices(noise, 0.0), matrices(-noise, 0.0))
         tensor = matrices(torch.from_numpy(noise).float(), 0.5)
         assert tensor.dtype == torch.float32
@@ -193,8 +300,95 @@ def test_the_expected_gain_of_one_stream_is_linear_in_the_depth():
     np.testing.assert_allclose(expected, depth * gaussian_growth(1, 3.0)[0], atol=1e-6)
 
 
-def test_only_gaussian_has_a_theory():
-    assert INITS["identity"].expected_log10_gain(np.arange(1, 3), 4, 1.0) is None
+def test_layers_that_share_have_a_theory_where_it_is_exact():
+    depth = np.arange(1, 4)
+    gaussian = INITS["gaussian"]
+    alone = chosen_init("shared", shared=0.0)
+    np.testing.assert_array_equal(
+        alone.expected_log10_gain(depth, 4, 2.0), gaussian.expected_log10_gain(depth, 4, 2.0)
+    )
+    assert alone.growth(4, 2.0) == gaussian.growth(4, 2.0)
+    for shared in (0.3, 1.0):
+        init = chosen_init("shared", shared=shared)
+        assert init.expected_log10_gain(depth, 2, 2.0) is None
+        assert init.growth(2, 2.0) is None
+        assert init.expected_log10_ratio(depth, 2, 2.0) is None
+        one = init.expected_log10_gain(depth, 1, 2.0)
+        np.testing.assert_array_equal(one, gaussian.expected_log10_gain(depth, 1, 2.0))
+
+
+@pytest.mark.parametrize("shared", [0.5, 1.0])
+def test_the_mean_gain_of_one_stream_does_not_depend_on_what_is_shared(shared):
+    gains = log10_composite_gains(sample_mixing(8, 1, MEMBERS, "shared", seed=3, shared=shared))
+    expected = chosen_init("shared", shared=shared).expected_log10_gain(np.array([8]), 1, 1.0)
+    sample = gains[0, :, -1]
+    assert abs(sample.mean() - expected[0]) < 4 * sample.std() / math.sqrt(MEMBERS)
+
+
+@pytest.mark.parametrize("spread", [0.2, 0.5, 1.0, 10.0])
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 8])
+def test_the_exponent_of_drift_is_half_the_mean_log_of_a_non_central_chi_square(n, spread):
+    # A Poisson mixture of central ones, the mean logs of which are digamma functions.
+    w = 1 / (2 * mpmath.mpf(spread) ** 2)
+    mean = mpmath.nsum(
+        lambda k: (
+            mpmath.exp(-w) * w**k / mpmath.factorial(k) * mpmath.digamma(k + mpmath.mpf(n) / 2)
+        ),
+        [0, mpmath.inf],
+    )
+    exact = (mpmath.log(2 * mpmath.mpf(spread) ** 2) + mean) / 2
+    assert drift_exponent(n, spread) == pytest.approx(float(exact), abs=1e-12)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 8, 64])
+def test_small_drift_grows_by_half_of_n_minus_2_times_its_square(n):
+    for spread in (1e-3, 0.01, 0.05 / math.sqrt(n)):
+        second = (n - 2) / 2 * spread**2 - (n - 2) * (n - 4) / 4 * spread**4
+        third = abs((n - 2) * (n - 4) * (n - 6)) / 6 * spread**6
+        # What follows is smaller yet; 1e-12 is the quadrature's.
+        assert drift_exponent(n, spread) == pytest.approx(second, abs=1.5 * third + 1e-12)
+    assert drift_exponent(n, 0.0) == 0
+    assert drift_exponent(n, 1e6) == pytest.approx(  # where the identity no longer matters
+        gaussian_growth(n, 1e6)[0] * math.log(10), abs=1e-5
+    )
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize("spread", [0.05, 0.2, 1.0])
+@pytest.mark.parametrize("n", [1, 2, 4, 8])
+def test_the_mean_gain_of_drift_is_the_expected_one_at_every_depth(n, spread, direction):
+    members, depth = 400, 64
+    matrices = sample_mixing(depth, n, members, "identity", spread, seed=7)
+    gains = log10_composite_gains(matrices)[DIRECTIONS.index(direction)]
+    expected = INITS["identity"].expected_log10_gain(np.arange(1, depth + 1), n, spread)
+    standard_error = gains.std(axis=0) / math.sqrt(members)
+    # 4.5 standard errors, because 64 depths are looked at; 0.004 decades as its docstring says.
+    assert (np.abs(gains.mean(axis=0) - expected) < 4.5 * standard_error + 0.004).all()
+
+
+@pytest.mark.parametrize("n", [2, 4, 8])
+def test_the_expected_gain_of_one_layer_of_drift_is_an_integral(n):
+    for spread in (0.05, 0.3, 2.0):
+        scale = mpmath.mpf(spread) * mpmath.sqrt(n)
+
+        def beyond(x, scale=scale):  # the largest of n |1 + scale z|
+            both = mpmath.ncdf((x - 1) / scale) - mpmath.ncdf((-x - 1) / scale)
+            return (1 - both**n) / x if x > 1 else -(both**n) / x
+
+        exact = mpmath.quad(beyond, [0, 0.5, 1, 1 + scale, 1 + 3 * scale, 1 + 9 * scale])
+        expected = INITS["identity"].expected_log10_gain(np.array([1]), n, spread)[0]
+        # Linear interpolation in a table of 80 spreads, here of at most 0.9 nats.
+        assert expected == pytest.approx(float(exact / mpmath.log(10)), abs=2e-4)
+
+
+def test_equal_drift_has_the_theory_of_drift():
+    depth = np.arange(1, 65)
+    drift, equal = INITS["identity"], INITS["equal-drift"]
+    np.testing.assert_array_equal(
+        equal.expected_log10_gain(depth, 4, 0.2), drift.expected_log10_gain(depth, 4, 0.2)
+    )
+    assert equal.growth(4, 0.2) == drift.growth(4, 0.2)
+    np.testing.assert_array_equal(drift.expected_log10_gain(depth, 4, 0.0), 0)
 
 
 @pytest.fixture(scope="module", params=[1, 2, 4, 8], ids="n={}".format)

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
 @pytest.mark.parametrize(("along", "values"), [("spread", [0.5, 0.0, 3.0]), ("streams", [1, 5, 2])])
 def test_every_cell_is_that_of_the_plain_calls(name, definition, along, values):
     depth, iterations = 4, 2
-    settings = {"streams": 3, "members": 3, "seed": 7, "definition": definition}
+    settings = {"streams": 4, "members": 3, "seed": 7, "definition": definition}
     phase_map = mhc.phase_map(
         Experiment(**settings, projection=name), along, values, depth=depth, iterations=iterations
     )
@@ -32,6 +32,9 @@ def test_every_cell_is_that_of_the_plain_calls(name, definition, along, values):
     assert phase_map[along].values.tolist() == values
     for value in values:
         experiment = Experiment(**{**settings, along: value})
+        if not PROJECTIONS[name].sizes.hold(experiment.streams):
+            assert phase_map.sel({along: value}).isnull().all()
+            continue
         inputs = mhc.sample_mixing(
             depth, experiment.streams, 3, "gaussian", experiment.spread, experiment.seed
         )

@@ -52,6 +52,9 @@ def test_the_dashed_line_runs_along_the_errors_it_explains(projection: str) -> N
     s2 = found.attrs["second_singular_value"]
     assert f"{s2:.3f}" in convergence(found)
     assert f"{s2 * s2:.3f}" in convergence(found)
+    promised = math.tanh(mhc.logit_range(found["mantissa"][0].values) / 4) ** 2
+    assert s2 * s2 < promised
+    assert f"at most {promised:.3f} per iteration" in convergence(found)
     assert any(f"{s2 * s2:.3f}" in text for _, text in legend(found, 1))
 
 

@@ -19,8 +19,9 @@ from mhc_demo.app.snippet import lab_snippet
         {"streams": 3, "seed": 7, "spread": 2.5, "init": "identity", "projection": "rows"},
         {"definition": "worst-case", "members": 5, "depth": 9, "iterations": 12},
         {"device": "cpu", "members": 2},
+        {"init": "shared", "shared": 0.5, "spread": 5.0},
     ],
-    ids=["the first look", "another experiment", "another look", "another device"],
+    ids=["the first look", "another experiment", "another look", "another device", "another init"],
 )
 def test_copied_python_prints_what_the_page_shows(state: dict[str, object]) -> None:
     explorer = mhc.Explorer(**{"members": 4, "view": "composite"} | state)

@@ -57,6 +57,22 @@ def test_a_query_gives_back_the_state_that_wrote_it(data: st.DataObject, **value
     }
 
 
+def test_a_link_carries_what_its_init_takes_and_nothing_of_other_inits() -> None:
+    state = State(init="shared", shared=0.3)
+    assert "&init=shared&" in state.query()
+    assert "&shared=0.3&" in state.query()
+    assert dict(state.key())["shared"] == 0.3
+    read = State()
+    read.read(arguments(state.query()))
+    assert (read.notices, read.shared) == ([], 0.3)
+    state.init = "gaussian"  # the 0.3 is remembered, but matters no more
+    assert "shared" not in state.query()
+    assert state.key() == State().key()
+    read.read(arguments("?init=shared&shared=2"))
+    assert read.shared == 1.0
+    assert read.notices[0].startswith("Shared by all layers: ")
+
+
 def test_a_parameter_renamed_in_links_is_understood_by_its_former_name(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -23,12 +23,23 @@ def story(way: str) -> str:
     return mhc.export_story(way)
 
 
+HELD = r'<script type="application/json" id="mhc-%s">([^<]*)</script>'
+
+
+def held(html: str, name: str) -> dict[str, Any]:
+    """What the file holds for its scripts under a name."""
+    (found,) = re.findall(HELD % name, html)
+    return json.loads(found)
+
+
 def data_of(html: str) -> dict[str, Any]:
-    """The data of the file's script."""
-    start = html.index("document.querySelector('.mhc-demo'), ") + len(
-        "document.querySelector('.mhc-demo'), "
-    )
-    return json.loads(html[start : html.rindex(");</script>")])
+    """All that the file's scripts read."""
+    first, later = held(html, "first"), held(html, "later")
+    return {
+        **first,
+        "parts": first["parts"] | later["parts"],
+        "columns": first["columns"] + later["columns"],
+    }
 
 
 @pytest.mark.parametrize("way", ["whole", "short"])
@@ -47,6 +58,39 @@ def test_it_has_every_scene_of_its_way_and_each_column_once(way: str) -> None:
     ]
     assert set(used) == set(range(len(columns)))
     assert len(used) > 1.5 * len(columns)  # scenes share experiments
+
+
+@pytest.mark.parametrize("way", ["whole", "short"])
+def test_what_the_first_picture_does_not_need_stands_behind_the_scripts(way: str) -> None:
+    html = story(way)
+    first = held(html, "first")
+    assert list(first["parts"]) == [first["scenes"][0]["name"]]
+    (part,) = first["parts"].values()
+    tables = [names for each in part["data"]["variants"] for names in each["tables"].values()]
+    used = {at for names in tables for at in names.values()}
+    assert used == set(range(len(first["columns"])))
+    places = [re.search(HELD % name, html) for name in ("first", "later")]
+    assert places[0]
+    assert places[1]
+    assert places[0].end() < html.index("mhc.lecture(document") < places[1].start()
+    assert len(places[1][0]) > len(places[0][0])
+
+
+def test_it_holds_no_figure_that_a_scene_hides() -> None:
+    for name, part in data_of(story("whole"))["parts"].items():
+        figures = {each["attributes"].get("name") for each in figures_of(part["data"]["doc"])}
+        assert not figures & set(SCENES[name].hidden), name
+        assert len(re.findall(r'class="plot[ "]', part["html"])) == len(figures), name
+
+
+def figures_of(node: Any) -> list[dict[str, Any]]:
+    """The figures of a document, as Bokeh writes it."""
+    if isinstance(node, list):
+        return [found for each in node for found in figures_of(each)]
+    if not isinstance(node, dict):
+        return []
+    own = [node] if node.get("name") == "Figure" else []
+    return own + figures_of(list(node.values()))
 
 
 def test_it_is_small_and_asks_no_host() -> None:
@@ -82,7 +126,7 @@ def test_a_guess_begins_before_its_answer() -> None:
 def test_a_title_is_escaped_and_a_bad_argument_named(tmp_path: Any) -> None:
     html = mhc.export_story("short", title=HOSTILE)
     assert "<img" not in html
-    assert html.count("</script") == 2
+    assert html.count("</script") == 4
     with pytest.raises(ValueError, match="story must be one of 'whole', 'short', not 'long'"):
         mhc.export_story("long")
     with pytest.raises(ValueError, match="theme must be one of"):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
+import xarray as xr
 from bokeh.plotting import figure
 
 import mhc_demo as mhc
@@ -16,9 +18,12 @@ from mhc_demo.app.state import State
 from mhc_demo.app.views import VIEWS, View, cost
 from mhc_demo.figures import mixing, phase, style
 from mhc_demo.figures.histogram import BINS
+from mhc_demo.figures.measures import measured_at, texts
 from mhc_demo.figures.slices import Position, select_columns, set_value
+from mhc_demo.numerics import birkhoff, laws
+from mhc_demo.numerics.birkhoff import places
 from mhc_demo.numerics.costs import ProjectionTimes
-from mhc_demo.numerics.gains import METRICS
+from mhc_demo.numerics.metrics import GROUPS, METRICS
 from mhc_demo.numerics.projections import PROJECTIONS
 
 # A table holds float32 numbers.
@@ -174,15 +179,85 @@ def _sinkhorn(state: State) -> Plots:
     }
 
 
+@library("polytope")
+def _polytope(state: State) -> Plots:
+    names = ("init", "spread", "seed")
+    values = {"streams": 3, **{name: getattr(state, name) for name in names}}
+    layers = {
+        logits: mhc.sample_mixing(128, **values, logits=logits)[0] for logits in (True, False)
+    }
+    one = {logits: each[state.layer - 1] for logits, each in layers.items()}
+    if len(state.own) == 9:
+        one = dict.fromkeys(one, np.reshape(state.own, (3, 3)))
+
+    def at_dial(name: str, given: dict[bool, np.ndarray]) -> np.ndarray:
+        if state.iterations == 0:
+            return given[False]
+        return mhc.project(given[PROJECTIONS[name].takes_logits], name, state.iterations)
+
+    here = [name for name, chosen in PROJECTIONS.items() if chosen.sizes.hold(3)]
+    marks = np.stack([at_dial(name, one) for name in here])
+    where = places(marks)
+    composite = mhc.compose(at_dial(state.projection, layers)).matrix(at=state.depth)
+    there = places(composite)
+    steps = birkhoff.path(one[PROJECTIONS[state.projection].takes_logits], state.projection)
+    return {
+        "polytope": {
+            "marks.distance": birkhoff.distance_from_birkhoff(marks),
+            "marks.h": where.height,
+            **{f"marks.{axis}": where.coordinates[:, k] for k, axis in enumerate("abcd")},
+            "whole.h": places(steps).height,
+            **{f"composite.{axis}": there.coordinates[k] for k, axis in enumerate("abcd")},
+        }
+    }
+
+
 @library("mixing")
 def _mixing(state: State) -> Plots:
-    found = mhc.mixing_surface(experiment(state)).sel(iterations=state.iterations)
-    left = mhc.mixing_surface(experiment(state))["effective_streams"]
+    surface = mhc.mixing_surface(experiment(state), metrics=mixing.DRAWN)
+    found = surface.sel(iterations=state.iterations)
+
+    def both(values: xr.DataArray) -> dict[str, xr.DataArray]:
+        return {
+            "HC, unconstrained": values.sel(iterations=0),
+            "projection": values.sel(iterations=state.iterations),
+        }
+
     return {
         "mixing": {METRICS[name].title: found[name] for name in mixing.STROKES},
-        "effective": {
-            "HC, unconstrained": left.sel(iterations=0),
-            "projection": left.sel(iterations=state.iterations),
+        "effective": both(surface["effective_streams"]),
+        "ratio": {
+            **both(np.log10(surface["singular_ratio"])),
+            mixing.THEORY: surface["expected_log10_ratio"],
+        },
+    }
+
+
+@library("why")
+def _why(state: State) -> Plots:
+    of = experiment(state)
+    found = laws.composite_laws(of)
+    hc, here = found.sel(iterations=0), found.sel(iterations=state.iterations)
+    rows = laws.rows_only_laws(of)
+    return {
+        "laws-limits": {
+            name: laws.layer_limits(of)[name].isel(layer=slice(state.depth))
+            for name in ("rate", "largest", "random")
+        },
+        "laws-kept": {
+            f"{network}, {name}": values[name]
+            for network, values in (("HC", hc), ("projected", here))
+            for name in ("mean", "shared")
+        },
+        "laws-norms": {
+            "HC, two": hc["two"],
+            **{f"projected, {name}": here[name] for name in ("one", "infinity", "two")},
+            "projected, bound": (here["one"] + here["infinity"]) / 2,
+        },
+        "laws-drift": {name: laws.measured_drift(of)[name] for name in ("median", "exact", "law")},
+        "laws-rows": {
+            "gain": rows["gain"],
+            "end": np.full(128, rows.attrs["end"] if rows.attrs["reached"] else np.nan),
         },
     }
 
@@ -190,6 +265,7 @@ def _mixing(state: State) -> Plots:
 @library("compare")
 def _compare(state: State) -> Plots:
     gains = mhc.compare(experiment(state))["log10_gain"].sel(series="median")
+    gains = gains.reindex(projection=list(PROJECTIONS))  # NaN where one does not exist
     return {
         f"compare-{d}": {
             f"{PROJECTIONS[name].label}, {d}": gains.sel(
@@ -227,7 +303,17 @@ def _cost(state: State) -> Plots:
 
 
 def plotted(p: figure, name: str, position: Position) -> np.ndarray:
-    """What a figure plots by that name, or else has in a column of that name."""
+    """What a figure plots by that name, or else has in a column of that name.
+
+    "shape.column" is what the polytope's script gets for a shape; of a way, its last number.
+    """
+    shape, _, column = name.rpartition(".")
+    for each in p.renderers if shape else ():
+        rule = each.data_source.tags[0]
+        if rule.get("shape") == f"polytope_{shape}":
+            whole = {key: value for key, value in rule.items() if key != "shape"}
+            found = np.asarray(select_columns(whole, position)[column], float)
+            return found[-1:] if rule["select"] == "row" else found
     for each in p.renderers:
         if each.name == name:
             return np.asarray(each.data_source.data[each.glyph.y], float)
@@ -266,8 +352,14 @@ CHANGES = [
     ("sinkhorn", {"spread": 8.0, "projection": "released", "step": 9}),
     ("sinkhorn", {"layer": 128, "projection": "mhc-lite", "step": 9}),
     ("sinkhorn", {"layer": 2, "init": "identity", "projection": "none"}),
+    ("polytope", {"spread": 3.0, "layer": 4}),
+    ("polytope", {"seed": 7, "projection": "rows", "own": [0.5, 1, 0, -2, 0, 1, 0, 0.25, 3]}),
+    ("polytope", {"init": "identity", "projection": "none", "iterations": 0}),
+    ("polytope", {"streams": 2, "projection": "mhc-lite", "own": [1.0, 0.0, 0.0, 1.0]}),
     ("mixing", {"seed": 7, "projection": "released"}),
     ("mixing", {"streams": 2, "projection": "columns"}),
+    ("why", {"seed": 7, "spread": 3.0, "projection": "rows"}),
+    ("why", {"streams": 9, "init": "identity", "iterations": 0}),
     ("compare", {"seed": 7, "spread": 3.0}),
     ("compare", {"init": "identity", "streams": 2}),
     ("phase", {"seed": 7, "projection": "rows"}),
@@ -448,6 +540,33 @@ def test_an_empty_plot_says_why() -> None:
     _, view = opened("layer-axis")
     assert view.plot.one_layer.tags[0]["value"] == "!depth"
     assert set_value("!depth", {"depth": 1, "iterations": 0})
+
+
+@pytest.mark.parametrize("streams", [4, 6])  # the browser holds all matrices, or those shown
+def test_the_matrices_are_measured_where_the_sliders_stand(streams: int) -> None:
+    explorer, view = opened("matrices", streams=streams, iterations=2, depth=30)
+    explorer.state.depth = 12
+    chosen = experiment(explorer.state)
+    matrices = mhc.member_matrices(chosen, depth=12, iterations=[0, 2])
+    mixing_ = mhc.mixing_surface(chosen, depth=12, iterations=2, metrics=["singular_ratio"])
+    wanted = texts(measured_at(matrices, mixing_, 12, 2, bounded=True))
+    found = re.findall(r"<tr>.*?</tr>", view.metrics.object)
+    for name, metric in METRICS.items():
+        (row,) = (each for each in found if f'data-title="{metric.title}"' in each)
+        assert re.findall(r"<td>(.*?)</td>", row) == wanted[name]
+    explorer.state.iterations = 0
+    assert view.metrics.object.count(">HC<") == len(GROUPS)
+    assert "Projected" not in view.metrics.object
+
+
+def test_the_legend_names_the_theory_of_hc_where_there_is_one() -> None:
+    explorer, view = opened("mixing")
+    assert "swatch theory" in view.legend.object
+    assert "= 0.307" in view.note.object  # between the exponents at n = 3: (psi(3/2)-psi(1))/2
+    explorer.state.init = "identity"
+    assert "swatch theory" not in view.legend.object
+    assert "λ₁" not in view.note.object
+    assert np.isnan(view.plot.theory.data["expected"]).all()
 
 
 def test_the_legend_of_the_costs_explains_their_diamonds() -> None:

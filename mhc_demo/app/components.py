@@ -335,6 +335,7 @@ class BrowserWindow(JSComponent):
         timer = setTimeout(write, 200)
       }
       model.on("query", soon)
+      model.on("returned", soon) // to where this page is anyway: the link may say less
       const stops = [
         mhc.listen(doc, (state) => {
           now = {...state}

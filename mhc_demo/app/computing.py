@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 
 import xarray as xr
 
+from ..figures.mixing import DRAWN
 from ..figures.slices import Position
 from ..numerics.devices import DEVICES
 from ..numerics.surface import Experiment, gain_surface, mixing_surface
@@ -39,14 +40,14 @@ def surface_of(key: Key) -> xr.Dataset:
 
 
 def mixing_of(key: Key) -> xr.Dataset:
-    """The mixing metrics of an experiment's first network, shared likewise."""
+    """The mixing metrics that are drawn of an experiment's first network, shared likewise."""
     irrelevant = ("members", "definition", "device")
     return _mixing_of(tuple(item for item in key if item[0] not in irrelevant))
 
 
 @lru_cache(maxsize=64)
 def _mixing_of(key: Key) -> xr.Dataset:
-    return mixing_surface(experiment_of(key))
+    return mixing_surface(experiment_of(key), metrics=DRAWN)
 
 
 def experiment_of(key: Key) -> Experiment:

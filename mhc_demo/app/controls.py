@@ -13,6 +13,7 @@ import panel as pn
 import panel_material_ui as pmui
 
 from ..numerics.devices import DEVICES
+from ..numerics.mixing import INITS
 from ..numerics.projections import PROJECTIONS
 from . import icons
 from ._panel import hold, prompt
@@ -48,7 +49,12 @@ def _spread(state: State, **options: Any) -> Any:
 
 
 def _projection(state: State, **options: Any) -> Any:
-    return pmui.Select.from_param(state.param.projection, size="small", **WIDE, **options)
+    groups: dict[str, dict[str, str]] = {}
+    for chosen in PROJECTIONS.values():
+        groups.setdefault(chosen.kind, {})[chosen.title] = chosen.name
+    # Options and groups exclude each other, and the former would come from the parameter.
+    shown = {"options": [], "groups": groups, "size": "small"}
+    return pmui.Select.from_param(state.param.projection, **shown, **WIDE, **options)
 
 
 CONTROLS: dict[str, Callable[..., Any]] = {
@@ -66,7 +72,7 @@ FOLDED = ("seed", "init", "members", "definition", "device")
 """Those that are folded away until they are wanted."""
 
 SLIDING = ("streams", "spread", "members")
-"""Those that are sliders."""
+"""Those that are sliders; so are the parameters of an init, below it."""
 
 
 def for_a_lecture(name: str, state: State) -> Any:
@@ -101,6 +107,7 @@ class Controls(pn.viewable.Viewer):
         self.more.on_click(lambda _: self.unfold(not self._folded.visible))
         self.members: Any = None
         self.device: Any = None  # built with the others that are folded away
+        self._of_inits: dict[str, Any] = {}  # the parameters of inits, when an init needs them
         experiment = [self.streams, _spread(state), _projection(state), self.more]
         for widget in (shuffle, reset, *experiment):
             prompt(widget)
@@ -147,6 +154,9 @@ class Controls(pn.viewable.Viewer):
         )
         # Which device computed the gains, and how long the projection took.
         self.account = pn.pane.HTML(stylesheets=[CSS], css_classes=["account"], **WIDE)
+        self._of_init = pn.Column(sizing_mode="stretch_width", margin=0)
+        self._arrange_init()
+        self.state.param.watch(self._arrange_init, "init")
         built = [
             typed(self.state, "seed", **WIDE),
             pmui.Select.from_param(p.init, **select),
@@ -156,7 +166,8 @@ class Controls(pn.viewable.Viewer):
         ]
         for widget in built:
             prompt(widget)
-        self._folded[:] = [*built, self.account]
+        seed, init, *rest = built
+        self._folded[:] = [seed, init, self._of_init, *rest, self.account]
         self._limit()
         self._give_account()
 
@@ -168,6 +179,15 @@ class Controls(pn.viewable.Viewer):
         # The seed is the experiment's, and no other view shows one.
         self._experiment.visible = self._shuffle.visible = view.of_experiment
         self._settings.visible = not view.of_experiment
+
+    def _arrange_init(self, *_: Any) -> None:
+        wanted = INITS[self.state.init].parameters
+        for name in wanted.keys() - self._of_inits.keys():
+            self._of_inits[name] = pmui.FloatSlider.from_param(
+                self.state.param[name], format="0.00", **WIDE
+            )
+            prompt(self._of_inits[name])
+        self._of_init[:] = [self._of_inits[name] for name in wanted]
 
     def _limit(self, *_: Any) -> None:
         most = limits(dict(self.state.key()))

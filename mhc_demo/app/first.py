@@ -40,7 +40,7 @@ from ..figures import style
 from ..figures.signal import USUAL, at_depth
 from ..figures.slices import SLIDERS
 from ..figures.still import still
-from ..numerics.surface import EXPERIMENT_PARAMETERS, Experiment, gain_surface
+from ..numerics.surface import Experiment, gain_surface
 from ..scripts import PAGE, text_of
 from ..story import TITLE
 from ..story.glossary import explained
@@ -236,7 +236,7 @@ def _stands_still(state: State) -> str:
 
 
 def _experiment(state: State) -> Experiment:
-    return Experiment(**{name: getattr(state, name) for name in EXPERIMENT_PARAMETERS})
+    return Experiment(**state.values_of_experiment())
 
 
 def _content(state: State) -> Content:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..lab.settings import Settings
@@ -29,6 +29,32 @@ for iterations in {counts}:  # 0 is HC itself
     here = signal.sel(iterations=iterations, position={position})
     for stream, sign, log10 in zip(here.stream.values, here.sign.values, here.log10.values):
         print(f"{{iterations}} iterations, stream {{stream}}: {{sign:+d}} x 10^{{log10:.3f}}")
+"""
+
+LAWS_TEMPLATE = """\
+import mhc_demo as mhc
+from mhc_demo.numerics import laws
+
+experiment = mhc.Experiment({experiment})
+depth, iterations = {depth}, {iterations}
+print(laws.layer_limits(experiment, depth=depth).median("layer"))
+print(laws.composite_laws(experiment).sel(depth=depth, iterations=iterations))  # log10
+print(laws.rows_only_laws(experiment).sel(depth=depth))
+print(laws.four_kinds(experiment, depth=depth).at(depth))  # log10
+"""
+
+COMPARE_TEMPLATE = """\
+import mhc_demo as mhc
+
+experiment = mhc.Experiment({experiment})
+comparison = mhc.compare(experiment{projections}).sel(depth={depth}, series="median")
+for name in comparison.projection.values.tolist():
+    iterations = {iterations} if mhc.PROJECTIONS[name].iterative else 1
+    here = comparison.sel(projection=name, iterations=iterations)
+    for direction in ("forward", "backward"):
+        log10_gain = float(here.log10_gain.sel(direction=direction))
+        print(f"{{name}}, {{direction}}: 10^{{log10_gain:.3f}}")
+    print(f"{{name}}, worst-case norm: 10^{{float(here.log10_norm):.3f}}")
 """
 
 LAB_TEMPLATE = """\
@@ -72,6 +98,23 @@ def signal_snippet(values: Mapping[str, Any]) -> str:
         options=", ".join(f"{name}={value!r}" for name, value in given.items()),
         counts=_counts(values),
         position=0 if values["direction"] == "backward" else values["depth"],
+    )
+
+
+def laws_snippet(values: Mapping[str, Any]) -> str:
+    """A script that prints the numbers of the view "Why it holds"."""
+    return LAWS_TEMPLATE.format(
+        experiment=_experiment(values), depth=values["depth"], iterations=values["iterations"]
+    )
+
+
+def compare_snippet(values: Mapping[str, Any], projections: Sequence[str]) -> str:
+    """A script that prints the gains of these projections, or of all if there are none."""
+    return COMPARE_TEMPLATE.format(
+        experiment=_experiment(values),
+        projections=f", {list(projections)}" if projections else "",
+        depth=values["depth"],
+        iterations=values["iterations"],
     )
 
 

@@ -15,22 +15,32 @@ from urllib.parse import urlencode
 
 import param
 
+from ..figures.polytope import USUAL_TURN
 from ..figures.scale import SCALES
 from ..figures.signal import USUAL
 from ..figures.sinkhorn import LAST_STEP
 from ..figures.slices import SLIDERS
 from ..lab.settings import PRESETS, Settings
 from ..numerics.devices import DEVICES
+from ..numerics.mixing import PARAMETERS
 from ..numerics.paper import TABLE_5
 from ..numerics.projections import PROJECTIONS
 from ..numerics.signal import ENTERING
-from ..numerics.surface import EXPERIMENT_PARAMETERS, MAX_DEPTH, MAX_ITERATIONS, Experiment
+from ..numerics.surface import (
+    EXPERIMENT_PARAMETERS,
+    MAX_DEPTH,
+    MAX_ITERATIONS,
+    Experiment,
+    determining,
+)
 from ..story.scenes import SCENES, WAYS, beginning, scenes_of
 from .computing import Key, Request
-from .values import SquareMatrix, understood, written
+from .values import MOST_PINNED, Pinned, SquareMatrix, understood, written
 from .views import VIEWS
+from .views.compare import COMPARE_PARAMETERS
 from .views.cost import MODEL_PARAMETERS
 from .views.lab import LAB_SETTINGS, LAST_REPLAYED, REPLAY_PARAMETERS
+from .views.polytope import POLYTOPE_PARAMETERS
 from .views.signal import SIGNAL_PARAMETERS
 from .views.sinkhorn import WORK_PARAMETERS
 
@@ -134,6 +144,15 @@ class State(Experiment):
     step = param.Integer(
         0, bounds=(0, LAST_STEP), label="Step", doc="0 is the logits, 1 exp, then half steps."
     )
+    turn = param.Integer(
+        USUAL_TURN,
+        bounds=(0, 90),
+        label="Turn",
+        doc="Degrees by which the polytope is turned from its even corners to its odd ones.",
+    )
+    walk = param.Boolean(
+        default=False, label="A network", doc="The polytope shows the products of layers."
+    )
     replay = param.Integer(
         LAST_REPLAYED,
         bounds=(1, 10_000),
@@ -144,6 +163,11 @@ class State(Experiment):
         default=[],
         label="Own numbers",
         doc="Logits to show in that layer's place, row after row.",
+    )
+    pinned = Pinned(
+        default=[p.name for p in PROJECTIONS.values() if p.leads][:MOST_PINNED],
+        label="Projections drawn",
+        doc="Those that the comparison draws in colour, each in its place.",
     )
     theme = param.Selector(
         default="auto", objects=THEMES, label="Theme", doc="Light or dark; by itself, the system's."
@@ -191,7 +215,7 @@ class State(Experiment):
 
     def key(self) -> Key:
         """The experiment, and the device that computes it."""
-        return tuple((name, getattr(self, name)) for name in COMPUTED_PARAMETERS)
+        return tuple({**self.values_of_experiment(), "device": self.device}.items())
 
     def position(self) -> dict[str, Any]:
         """Where in the experiment the page looks: what needs no other gain surface."""
@@ -200,13 +224,15 @@ class State(Experiment):
     def query(self, *, embedded: bool = True, whole: bool = True) -> str:
         """The whole state as a URL's query string, "?" included.
 
-        Parameters of the story and of single views are left out while at their defaults, and the
-        theme while nobody has chosen one.  Without `embedded`, it opens the whole page where this
-        one is in an iframe; if not `whole`, it says only what others are to see too.
+        Parameters of the story and of single views are left out while at their defaults, those of
+        other inits always, and the theme while nobody has chosen one.  Without `embedded`, it opens
+        the whole page where this one is in an iframe; if not `whole`, it says only what others are
+        to see too.
         """
         names = [n for n in URL_PARAMETERS if embedded or n not in EMBED_PARAMETERS]
         names = names if whole else list(PLACE_PARAMETERS)
-        values = {name: getattr(self, name) for name in names}
+        foreign = set(EXPERIMENT_PARAMETERS).difference(determining(self.init))
+        values = {name: getattr(self, name) for name in names if name not in foreign}
         usual = {n: self.param[n].default for n in OPTIONAL_PARAMETERS}
         if not self.scene:  # the way through a story that is closed
             values |= {name: usual[name] for name in ("way", "revealed")}
@@ -287,7 +313,7 @@ class State(Experiment):
             return None
         then = names[names.index(self.scene) + 1]
         values = _beginning(then, self.revealed) | {"device": self.device}
-        key = tuple((name, values[name]) for name in COMPUTED_PARAMETERS)
+        key = tuple((name, values[name]) for name in (*determining(values["init"]), "device"))
         position = {name: values[name] for name in POSITION_PARAMETERS}
         return Request(key, values["view"], position)
 
@@ -304,7 +330,23 @@ def _declare_lab() -> None:
         State.param.add_parameter(own, type(theirs)(default=getattr(usual, name), **allowed))
 
 
+def _declare_inits() -> None:
+    for name in PARAMETERS:
+        theirs = Experiment.param[name]
+        State.param.add_parameter(
+            name,
+            Decimal(
+                theirs.default,
+                bounds=theirs.bounds,
+                step=theirs.step,
+                label=theirs.label,
+                doc=theirs.doc,
+            ),
+        )
+
+
 _declare_lab()
+_declare_inits()
 
 COMPUTED_PARAMETERS = (*EXPERIMENT_PARAMETERS, "device")
 """The parameters whose change needs a new surface."""
@@ -320,6 +362,8 @@ EMBED_PARAMETERS = ("embed", "controls")
 OPTIONAL_PARAMETERS = (
     *SIGNAL_PARAMETERS,
     *WORK_PARAMETERS,
+    *COMPARE_PARAMETERS,
+    *POLYTOPE_PARAMETERS,
     "scale",
     *MODEL_PARAMETERS,
     *LAB_SETTINGS,
@@ -338,6 +382,8 @@ URL_PARAMETERS = (
     "view",
     *SIGNAL_PARAMETERS,
     *WORK_PARAMETERS,
+    *COMPARE_PARAMETERS,
+    *POLYTOPE_PARAMETERS,
     "scale",
     *MODEL_PARAMETERS,
     *LAB_SETTINGS,

@@ -24,6 +24,12 @@ def _tight(css: str) -> str:
 
 CSS = _tight(style.css() + text_of("mhc.css"))
 
+FLOOR_CSS = _tight(text_of("polytope.css"))
+"""What the polytope's components alone need."""
+
+COMPARE_CSS = _tight(text_of("compare.css"))
+"""What the comparison's components alone need."""
+
 serve_folder("mhc-demo", STATIC)
 
 

@@ -11,6 +11,8 @@ from typing import Any
 
 import param
 
+from ..numerics.projections import PROJECTIONS
+
 WHOLE = re.compile(r"[+-]?\d{1,15}")
 DECIMAL = re.compile(r"[+-]?(\d{1,15}(\.\d{0,15})?|\.\d{1,15})([eE][+-]?\d{1,3})?")
 
@@ -36,6 +38,41 @@ class SquareMatrix(param.List):
                 f"{self.name} must hold n * n numbers from {-LARGEST_ENTRY:g} to "
                 f"{LARGEST_ENTRY:g}, n at most {MOST_ROWS}, not {val!r}"
             )
+
+
+MOST_PINNED = 6
+"""Projections that a comparison draws in colour: more could not be told apart."""
+
+FREE = "-"
+"""A place of `Pinned` that no projection has."""
+
+
+class Pinned(param.List):
+    """Names of projections in up to `MOST_PINNED` places, of which each has its own stroke."""
+
+    def _validate(self, val: Any) -> None:
+        super()._validate(val)
+        if not _are_places(val):
+            raise ValueError(
+                f"{self.name} must hold at most {MOST_PINNED} different names of projections, or "
+                f"{FREE!r} for a free place, not {val!r}"
+            )
+
+
+def _are_places(names: list[Any]) -> bool:
+    taken = [name for name in names if name != FREE]
+    known = all(isinstance(name, str) and name in PROJECTIONS for name in taken)
+    return known and len(set(taken)) == len(taken) and len(names) <= MOST_PINNED
+
+
+def places_of(text: str) -> list[str] | None:
+    """The projections in their places, written with commas between; None if it is none.
+
+    >>> places_of("sinkhorn,-,rows"), places_of("sinkhorn,sinkhorn"), places_of("")
+    (['sinkhorn', '-', 'rows'], None, ['-'])
+    """
+    names = text.split(",", MOST_PINNED) if text else [FREE]
+    return names if _are_places(names) else None
 
 
 def entry_of(text: str) -> float | None:
@@ -104,6 +141,14 @@ def understood(
                 f"row after row with commas between, n at most {MOST_ROWS}."
             )
         return entries, ""
+    if isinstance(parameter, Pinned):
+        places = places_of(text)
+        if places is None:
+            return None, (
+                f"{ignored} can have up to {MOST_PINNED} different ones of "
+                f"{', '.join(PROJECTIONS)}, with commas between."
+            )
+        return places, ""
     whole = isinstance(parameter, param.Integer)
     if not (WHOLE if whole else DECIMAL).fullmatch(text.strip()):
         return None, f"{ignored} must be {'a whole number' if whole else 'a number'}."

@@ -18,6 +18,7 @@ from .options import (
     one_of,
     several,
     state_parameters,
+    with_those_of_inits,
 )
 
 SHOWN = (
@@ -40,7 +41,7 @@ SHOWN = (
     "scene",
 )
 """The parameters of the page's link that a file can show, except streams, of which several may be
-given."""
+given, and those of single inits."""
 
 
 def export(parser: argparse.ArgumentParser) -> Run:
@@ -115,11 +116,12 @@ def export(parser: argparse.ArgumentParser) -> Run:
         help=f"{streams.label}. {streams.doc} Several, to choose from: 2,4,8,16. "
         f"{streams.bounds[0]} to {streams.bounds[1]} (default: {streams.default})",
     )
-    for name in SHOWN:
+    names = with_those_of_inits(SHOWN)
+    for name in names:
         add_option(shown, name, declared[name])
 
     def run(options: argparse.Namespace) -> int:
-        given = {name: getattr(options, name) for name in SHOWN}
+        given = {name: getattr(options, name) for name in names}
         state = {name: value for name, value in given.items() if value is not None}
         if options.story:
             return _write(options, _story(parser, options))

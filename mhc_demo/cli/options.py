@@ -26,6 +26,24 @@ def state_parameters() -> dict[str, Any]:
     return {name: State.param[name] for name in URL_PARAMETERS}
 
 
+def with_those_of_inits(names: Sequence[str]) -> list[str]:
+    """Names of parameters, with those that single inits take after "init"."""
+    from ..numerics.mixing import PARAMETERS
+
+    after = names.index("init") + 1
+    return [*names[:after], *PARAMETERS, *names[after:]]
+
+
+def refuse_foreign(parser: argparse.ArgumentParser, given: Mapping[str, Any], init: str) -> None:
+    """Refuse options that belong to another init than the one that is chosen."""
+    from ..numerics.mixing import INITS, PARAMETERS
+
+    for name in PARAMETERS.keys() - INITS[init].parameters.keys():
+        if given.get(name) is not None:
+            users = " or ".join(each for each, i in INITS.items() if name in i.parameters)
+            parser.error(f"argument {flag(name)}: --init {init} has none; --init {users} has")
+
+
 def flag(name: str) -> str:
     """The option of a parameter.
 
@@ -297,6 +315,7 @@ def check_together(parser: argparse.ArgumentParser, state: Mapping[str, Any], al
     from ..numerics.devices import DEVICES
 
     values = {name: p.default for name, p in state_parameters().items()} | dict(state)
+    refuse_foreign(parser, state, values["init"])
     # Once a process has initialised CUDA its children cannot use it: they check it themselves.
     reason = DEVICES[values["device"]].missing() if alone else None
     if reason is not None:
@@ -329,6 +348,7 @@ def add_experiment(parser: argparse.ArgumentParser) -> Callable[[argparse.Namesp
     def experiment(options: argparse.Namespace) -> Experiment:
         given = {name: getattr(options, name) for name in EXPERIMENT_PARAMETERS}
         chosen = Experiment(**{name: value for name, value in given.items() if value is not None})
+        refuse_foreign(parser, given, chosen.init)
         try:
             PROJECTIONS[chosen.projection].check(chosen.streams)
             place(options.device)

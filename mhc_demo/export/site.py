@@ -215,9 +215,7 @@ class _Builder:
 
     def _story(self, name: str, way: str) -> str:
         """Write a page of the story; return the address of what it tells."""
-        data = self.keep(
-            f"data/story-{way}", SUFFIX, packed(json.loads(story_data(way, self.device)))
-        )
+        data = self.keep(f"data/story-{way}", SUFFIX, packed(story_data(way, self.device)))
         part = story_part(
             way,
             "auto",

@@ -224,12 +224,10 @@ LINES: dict[str, tuple[str, str | list[int]]] = {
 def _matrices(experiment: Experiment) -> str:
     """How the matrices are sampled, and of how many networks."""
     band = next(text for mark, text in words.lines(experiment, 1) if mark == "band")
-    init = experiment.param.init.names or {}
-    title = next((t for t, name in init.items() if name == experiment.init), experiment.init)
     norm = "" if experiment.definition == "paper" else ", induced norm"
     return (
-        f"{experiment.streams} streams, {title}, spread {experiment.spread:g}, "
-        f"seed {experiment.seed}; {band}{norm}"
+        f"{experiment.streams} streams, {words.drawn(experiment)}, seed {experiment.seed}; "
+        f"{band}{norm}"
     )
 
 

@@ -4,12 +4,16 @@ It is the live page's story without a server.  The same scripts tell it (`static
 `guess.js`), each scene's plots are those of a standalone file (`embed/`), and `static/lecture.js`
 exchanges them.  Many scenes show the same experiment, so a packed column is written once and named
 by its number wherever it is used.
+
+What the first scene needs stands before the scripts, the other scenes behind them: a browser
+draws the first picture before it has read those.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from html import escape
 from typing import Any
 
@@ -55,25 +59,51 @@ def export_story(
     choice("theme", theme, THEMES)
     if not isinstance(title, str):
         raise TypeError(f"title must be a text, not {title!r}")
-    # No "<" in a script may be read as a tag.
-    data = story_data(way, device).replace("<", "\\u003c")
     part = story_part(way, theme, own_font(), device)
-    start = f"{text_of(*STORY)}\nmhc.lecture(document.querySelector('.mhc-demo'), {data});"
-    return page(title, theme, part, inlined(bokehjs(), start))
+    first, later = _halves(story_data(way, device))
+    start = (
+        f"{text_of(*STORY)}\n"
+        f"mhc.lecture(document.querySelector('.mhc-demo'), mhc.held('{FIRST}'), '{LATER}');"
+    )
+    scripts = (_held(FIRST, first), inlined(bokehjs(), start), _held(LATER, later))
+    return page(title, theme, part, "\n".join(scripts))
 
 
-def story_data(way: str, device: str) -> str:
-    """What `static/lecture.js` tells: the scenes and what each draws, as JSON."""
+FIRST, LATER = "mhc-first", "mhc-later"
+"""The ids of what the file holds for its scripts."""
+
+
+def _held(name: str, data: Any) -> str:
+    """Data that a script of the page finds by its id, and that is not read before."""
+    # No "<" in a script may be read as a tag.
+    written = _json(data).replace("<", "\\u003c")
+    return f'<script type="application/json" id="{name}">{written}</script>'
+
+
+def _json(data: Any) -> str:
+    return json.dumps(data, separators=(",", ":"), allow_nan=False)
+
+
+def story_data(way: str, device: str) -> dict[str, Any]:
+    """What `static/lecture.js` tells: the scenes and what each draws."""
     names = scenes_of(way)
     pool: dict[str, int] = {}
     parts = {name: _part(name, device, pool) for name in names}
-    data = {
+    return {
         "scenes": [scene for scene in scenes_for_browser(live=False) if scene["name"] in names],
         "way": way,
         "parts": parts,
+        "columns": [json.loads(each) for each in pool],
     }
-    written = json.dumps(data, separators=(",", ":"), allow_nan=False)
-    return f'{written[:-1]},"columns":[{",".join(pool)}]}}'
+
+
+def _halves(data: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The data with the parts and columns of the first scene, and those of the others."""
+    (name, part), *others = data["parts"].items()
+    tables = (table for variant in part["data"]["variants"] for table in variant["tables"].values())
+    own = 1 + max(at for columns in tables for at in columns.values())
+    first = {**data, "parts": {name: part}, "columns": data["columns"][:own]}
+    return first, {"parts": dict(others), "columns": data["columns"][own:]}
 
 
 def story_part(
@@ -105,25 +135,24 @@ def _told(name: str) -> str:
 def _part(name: str, device: str, pool: dict[str, int]) -> dict[str, Any]:
     """What a scene draws: its markup, and the data that `mhc.embed.start` reads."""
     state = beginning(name, revealed=False)
-    content = Content(
-        checked(
-            None,
-            scene=name,
-            depth=state.get("depth"),
-            iterations=state.get("iterations"),
-            streams=(),
-            plots=plots_of(state.get("view", "composite")),
-            controls=None,
-            max_depth=128,
-            max_iterations=30,
-            title="",
-            theme="auto",
-            height=None,
-            fragment=True,
-            device=device,
-            signal={key: state[key] for key in USUAL if key in state},
-        )
+    request = checked(
+        None,
+        scene=name,
+        depth=state.get("depth"),
+        iterations=state.get("iterations"),
+        streams=(),
+        plots=plots_of(state.get("view", "composite")),
+        controls=None,
+        max_depth=128,
+        max_iterations=30,
+        title="",
+        theme="auto",
+        height=None,
+        fragment=True,
+        device=device,
+        signal={key: state[key] for key in USUAL if key in state},
     )
+    content = Content(replace(request, hidden=SCENES[name].hidden))
     notes = [explained(note) for note in content.notes[0][:-1]] + content.notes[0][-1:]
     html = "".join(stage(content.request, content.plots, notes))
     data = json.loads(content.data())
@@ -136,5 +165,4 @@ def _part(name: str, device: str, pool: dict[str, int]) -> dict[str, Any]:
 
 def _pooled(columns: dict[str, Any], pool: dict[str, int]) -> Iterator[tuple[str, int]]:
     for name, packed in columns.items():
-        text = json.dumps(packed, separators=(",", ":"), allow_nan=False)
-        yield name, pool.setdefault(text, len(pool))
+        yield name, pool.setdefault(_json(packed), len(pool))

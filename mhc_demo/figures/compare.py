@@ -1,14 +1,20 @@
-"""All projections on the same networks: composite gain against depth, and the numbers beside it.
+"""All projections on the same networks: composite gain against depth, and the numbers of a table.
+
+There are more of them than lines can be told apart.  So a few are pinned: each has a place, and
+the place its stroke and a label; the others are thin and grey, there to be compared with.  The
+browser pins, and draws the line that a pointer is on (`static/compare.js`).
 
 Some lines stay within a factor n of 1, others reach 10^30.  The axis is made for the former and
 does not move; the others leave it, and the label at the end of the line gives their value.
-Iterative projections follow the dial, the others are drawn once.
+Iterative projections follow the dial, the others are the same at every count.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -19,6 +25,7 @@ from bokeh.models import (
     CustomJS,
     CustomJSHover,
     FixedTicker,
+    GlyphRenderer,
     HoverTool,
     Line,
     Scatter,
@@ -36,26 +43,41 @@ from .contents import Column, Series, described, log10
 from .curves import depth_plot
 from .slices import Position, depth_ticks, sliced, table
 
-QUANTITIES = (*DIRECTIONS, "distance", *MIXING)
-"""What the tables hold for each projection."""
+QUANTITIES = (*DIRECTIONS, "norm", *(name for name, of in MIXING.items() if of == "composite"))
+"""What the tables hold for each projection at every depth."""
+
+OF_LAYERS = ("distance", *(name for name, of in MIXING.items() if of == "layer"))
+"""What they hold at no particular depth."""
 
 ROUNDING = 1e-13
 """Distances below this are rounding errors of the sums, and count as 0."""
 
-AXIS_LABELS = {"forward": "Forward composite gain", "backward": "Backward composite gain"}
+AXIS_LABELS = {"forward": "Forward gain", "backward": "Backward gain"}
 
+OWN = {"none": style.Stroke(style.HC)}
+"""What has a stroke of its own in whatever place: HC has its colour in all plots."""
 
-REFERENCES = {
-    "none": style.Stroke(style.HC),
-    "identity": style.Stroke(style.IDENTITY, width=8),
+STROKES = {
+    name: OWN.get(name, style.stroke(k))
+    for k, name in enumerate(sorted(PROJECTIONS, key=lambda name: not PROJECTIONS[name].leads))
 }
-"""What everything is compared with, in the colours that it has in all plots."""
+"""A stroke for each, where nothing is pinned; those that lead have that of the usual places."""
 
-STROKES = REFERENCES | {
-    name: style.stroke(k)
-    for k, name in enumerate(name for name in PROJECTIONS if name not in REFERENCES)
-}
-"""How each projection is drawn, by its name."""
+REST = style.Stroke(style.IDENTITY, width=1.5)
+"""How what is not pinned is drawn."""
+
+FAINT = 0.55
+"""How opaque that is."""
+
+
+def strokes(pinned: Sequence[str]) -> dict[str, style.Stroke]:
+    """How each projection is drawn; `pinned` are names in their places, others are free.
+
+    >>> strokes(["none", "-", "rows"])["rows"] == style.stroke(2)
+    True
+    """
+    places = {name: OWN.get(name, style.stroke(k)) for k, name in enumerate(pinned)}
+    return {name: places.get(name, REST) for name in PROJECTIONS}
 
 
 @dataclass(frozen=True)
@@ -66,7 +88,6 @@ class Group:
     members: tuple[str, ...]
     at: int | None
     """The iteration count that is shown; None for the dial's."""
-    level: str
 
     def rows(self, comparison: xr.Dataset) -> xr.Dataset:
         """Their part of a comparison; NaN for a projection that does not exist for n streams."""
@@ -77,12 +98,10 @@ class Group:
         """Columns "projection.quantity" of their table, flat over (iterations, depth)."""
         rows = self.rows(comparison)
         gains = rows["log10_gain"].sel(series="median")
-        # The median over the networks, then over the layers: the same at every depth.
-        distance = rows["distance"].sel(series="median").median("depth")
         quantities = {
             **{d: gains.sel(direction=d) for d in DIRECTIONS},
-            "distance": distance.where(distance.isnull() | (distance > ROUNDING), 0.0),
-            **{name: rows[name] for name in MIXING},
+            "norm": rows["log10_norm"].sel(series="median"),
+            **{name: rows[name] for name in QUANTITIES if name in MIXING},
         }
         shape = (rows.sizes["iterations"], rows.sizes["depth"])
         return {
@@ -101,26 +120,48 @@ GROUPS = (
         "moving",
         tuple(name for name, p in PROJECTIONS.items() if p.iterative),
         at=None,
-        level=style.MOVING,
     ),
     Group(
         "still",
         tuple(name for name, p in PROJECTIONS.items() if not p.iterative),
         at=1,
-        level="glyph",
     ),
 )
+
+
+def layer_columns(comparison: xr.Dataset) -> dict[str, NDArray[np.float32]]:
+    """Columns "projection.quantity" of what single layers are like, at every count of iterations.
+
+    How far they are from doubly stochastic is the median over the networks, then over the layers.
+    """
+    rows = comparison.reindex(projection=list(PROJECTIONS))
+    distance = rows["distance"].sel(series="median").median("depth")
+    distance = distance.where(distance.isnull() | (distance > ROUNDING), 0.0)
+    quantities = {name: distance if name == "distance" else rows[name] for name in OF_LAYERS}
+    return {
+        f"{name}.{quantity}": values.sel(projection=name).values.astype(np.float32)
+        for name in PROJECTIONS
+        for quantity, values in quantities.items()
+    }
 
 
 class CompareFigure:
     """Two plots in `figures`, forward and backward, each with a line for every projection.
 
-    `tables` hold the numbers, one table for each of `GROUPS`.  The sources "compare-still" and
-    "compare-moving" hold those at the present depth and iterations, for the table beside the plots.
+    `tables` hold the numbers, one table for each of `GROUPS`, and `layers` what is the same at
+    every depth.  The sources "compare-still", "compare-moving" and "compare-layers" hold those at
+    the present depth and iterations, for a table that names them.
     """
 
-    def __init__(self, comparison: xr.Dataset, state: Position, dark: bool = False) -> None:
+    def __init__(
+        self,
+        comparison: xr.Dataset,
+        state: Position,
+        dark: bool = False,
+        pinned: Sequence[str] = (),
+    ) -> None:
         depths = comparison["depth"].values
+        drawn = strokes(pinned)
         self.y_range = scale.gain_range(_gain_range(comparison))
         self.tables: list[ColumnDataSource] = []
         self.lines: list[ColumnDataSource] = []
@@ -140,19 +181,31 @@ class CompareFigure:
             now = sliced(numbers, "cells", cells, state, late=True)
             now.name = f"compare-{group.name}"
             now.data["projection"] = list(group.members)
-            now.data["colour"] = [STROKES[n].colour for n in group.members]
             now.data["label"] = [PROJECTIONS[n].label for n in group.members]
             self.tables.append(numbers)
             self.lines.append(lines)
             self.now.append(now)
+        self.layers = table(layer_columns(comparison), comparison["iterations"].values, [0])
+        self.layers.tags[0]["along"] = ""
+        cells = {
+            quantity: [
+                (f"{n}.{quantity}", None if p.iterative else 1) for n, p in PROJECTIONS.items()
+            ]
+            for quantity in OF_LAYERS
+        }
+        self.now_layers = sliced(self.layers, "cells", cells, state, late=True)
+        self.now_layers.name = "compare-layers"
+        self.now_layers.data["projection"] = list(PROJECTIONS)
         self.guides = ColumnDataSource({name: [] for name in ("y", "x0", "x1", "width", "dash")})
         self.labels: list[Text] = []
         self.ink = style.ink(dark)
         self.last = int(depths[-1])
-        self.figures = [self._plot(direction, state) for direction in DIRECTIONS]
+        self.curves: dict[str, list[GlyphRenderer]] = {name: [] for name in PROJECTIONS}
+        self._colour_dots(drawn)
+        self.figures = [self._plot(direction, state, drawn) for direction in DIRECTIONS]
         self._fit(comparison)
 
-    def _plot(self, direction: str, state: Position) -> figure:
+    def _plot(self, direction: str, state: Position, drawn: dict[str, style.Stroke]) -> figure:
         p = depth_plot(
             f"compare-{direction}",
             "Depth (layers)",
@@ -183,20 +236,21 @@ class CompareFigure:
             line_alpha=0.6,
         )
         style.draw(p, self.guides, guide, "underlay")
+        # All of them on one level, although few of them move: wide ones lie below narrow ones.
+        sources = {
+            name: lines
+            for group, lines in zip(GROUPS, self.lines, strict=True)
+            for name in group.members
+        }
         curves = []
-        for group, lines, now in zip(GROUPS, self.lines, self.now, strict=True):
-            for name in sorted(group.members, key=lambda name: -STROKES[name].width):
-                column, stroke = _title(name, direction), STROKES[name]
-                curve = Line(
-                    x="depth",
-                    y=column,
-                    line_color=stroke.colour,
-                    line_width=stroke.width,
-                    line_dash=list(stroke.dash),
-                )
-                curves.append(style.draw(p, lines, curve, group.level))
-                curves[-1].name = column
-            dot = Scatter(x="depth", y=direction, fill_color="colour", line_color=None, size=9)
+        for name in sorted(PROJECTIONS, key=lambda name: _order(drawn[name])):
+            curve = Line(x="depth", y=_title(name, direction), syncable=False, **_look(drawn[name]))
+            curves.append(style.draw(p, sources[name], curve, style.MOVING))
+            curves[-1].name = curve.y
+            self.curves[name].append(curves[-1])
+        for now in self.now:
+            dot = Scatter(x="depth", y=direction, fill_color="colour", fill_alpha="alpha")
+            dot.update(line_color=None, size=9)
             style.draw(p, now, dot, style.MOVING)
         p.add_tools(
             HoverTool(
@@ -212,14 +266,13 @@ class CompareFigure:
         series = [
             Series(
                 PROJECTIONS[name].label,
-                lines,
+                sources[name],
                 Column("depth", "depth"),
                 [log10("median", _title(name, direction))],
             )
-            for group, lines in zip(GROUPS, self.lines, strict=True)
-            for name in group.members
+            for name in PROJECTIONS
         ]
-        title = f"{AXIS_LABELS[direction]} of every projection against depth"
+        title = f"{direction.capitalize()} composite gain of every projection against depth"
         return described(p, title, *series, along="depth")
 
     def _label(self, p: figure, direction: str) -> None:
@@ -247,6 +300,7 @@ class CompareFigure:
                 "figure": p,
                 "lines": self.lines,
                 "now": self.now,
+                "layers": self.now_layers,  # so that it is where the plots are
                 "text": text,
                 "places": places,
                 "last": self.last,
@@ -282,11 +336,42 @@ class CompareFigure:
             "dash": ["dotted" if t == bound != 0 else "solid" for t in ticks],
         }
 
+    def pin(self, pinned: Sequence[str]) -> None:
+        """Draw other projections in colour; the browser has done so where it shows the plots."""
+        drawn = strokes(pinned)
+        for name, curves in self.curves.items():
+            for curve in curves:
+                curve.glyph.update(**_look(drawn[name]))
+        self._colour_dots(drawn)
+
+    def _colour_dots(self, drawn: dict[str, style.Stroke]) -> None:
+        """Dots, and names at the ends of lines, are those of the projections that are pinned."""
+        for now in self.now:
+            names = now.data["projection"]
+            now.data["colour"] = [drawn[name].colour for name in names]
+            now.data["alpha"] = [float(drawn[name] is not REST) for name in names]
+
     def update(self, comparison: xr.Dataset) -> None:
         """Follow a new comparison; the browser cuts the lines anew."""
         for group, numbers in zip(GROUPS, self.tables, strict=True):
             numbers.data = group.columns(comparison)
+        self.layers.data = layer_columns(comparison)
         self._fit(comparison)
+
+
+def _look(stroke: style.Stroke) -> dict[str, Any]:
+    """The properties of a line."""
+    return {
+        "line_color": stroke.colour,
+        "line_width": stroke.width,
+        "line_dash": list(stroke.dash),
+        "line_alpha": FAINT if stroke is REST else 1,
+    }
+
+
+def _order(stroke: style.Stroke) -> tuple[bool, float]:
+    """Grey lines are drawn first, then the others from wide to narrow."""
+    return stroke is not REST, -stroke.width
 
 
 def _title(name: str, direction: str) -> str:

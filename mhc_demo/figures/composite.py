@@ -22,6 +22,7 @@ from .curves import (
     gain_hover,
 )
 from .slices import Position, sliced
+from .words import MEAN_THEORY
 
 MARKERS = ["circle", "diamond"]
 """The dots of each direction, as the legend shows them."""
@@ -77,7 +78,7 @@ class CompositeFigure:
             moving = replace(network, level=style.MOVING)
             moving.draw(p, dots, dot, state, late=False)
         expected = Series(
-            "theory of HC (exact mean)",
+            MEAN_THEORY,
             self.theory,
             along,
             [log10("expected", "expected")],
@@ -174,5 +175,5 @@ def gain_range(surface: xr.Dataset) -> tuple[float, float]:
 
 
 def theory_columns(surface: xr.Dataset) -> dict[str, np.ndarray]:
-    """The exact mean of HC's log10 gain; NaN, and so not drawn, if no theory is known."""
+    """The mean of HC's log10 gain; NaN, and so not drawn, if no theory is known."""
     return {"depth": surface["depth"].values, "expected": surface["expected_log10_gain"].values}

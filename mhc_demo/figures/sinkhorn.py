@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from ..numerics.half_steps import PATIENCE
 from ..numerics.numbers import entry, superscript
-from ..numerics.projections import PAPER_ITERATIONS
+from ..numerics.projections import PAPER_ITERATIONS, PROJECTIONS
 from ..numerics.surface import MAX_ITERATIONS
 from . import style
 from .contents import Column, Series, described, log10
@@ -248,11 +248,30 @@ def convergence(steps: xr.Dataset) -> str:
     needed = math.log(0.01) / math.log(pace)
     takes = f"{needed:.1f}" if needed < 10 else f"{needed:,.0f}"
     eps = f" It ends at {_small(floor)}, which is what ε leaves." if floor > 1e-8 else ""
+    blended = PROJECTIONS[steps.attrs["projection"]].balances
+    whose = f"the limit of {PROJECTIONS[blended].label}'s part" if blended else "the limit"
+    # What I adds to a blend survives it too.
+    meaning = (
+        ""
+        if blended
+        else " The same s₂ bounds how much of a difference between the streams survives this "
+        "layer, so weak mixers are slow to normalise."
+    )
     return (
-        f"<b>s₂ = {s2:.3f}</b> is the second singular value of the limit, and in the end each "
+        f"<b>s₂ = {s2:.3f}</b> is the second singular value of {whose}, and in the end each "
         f"iteration multiplies the error by s₂² = <b>{pace:.3f}</b>: a hundredth takes {takes} "
-        f"iterations.{eps} The same s₂ bounds how much of a difference between the streams "
-        "survives this layer, so weak mixers are slow to normalise."
+        f"iterations.{eps}{meaning} {_promised(steps)}"
+    )
+
+
+def _promised(steps: xr.Dataset) -> str:
+    """What can be said of the pace before the limit is known."""
+    spread = steps.attrs["logit_range"]
+    promised = math.tanh(spread / 4) ** 2
+    pace = f"{promised:.3f}" if promised < 0.9995 else "nearly 1"
+    return (
+        f"The range of the logits, {spread:.1f}, alone promises a factor of at most {pace} per "
+        "iteration, tanh²(range / 4) (Franklin and Lorenz 1989)."
     )
 
 

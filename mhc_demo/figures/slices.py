@@ -18,7 +18,7 @@ A column is taken from the table's column of a name, or from the present positio
 `exact` waits for a table that ends there.  `heatmap` adds text and shade of a block; `shape` names
 a script's function that makes all columns of the source from what is selected (`signal.py`); of
 what it selects, whole numbers of 16 bits are thousandths.  A rule may name further tables for that
-function: it is obeyed anew when any of them changes.
+function: it is obeyed anew when any of them changes, or any slider in the list `reads`.
 Other models (spans, titles, the visibility of lines) take a property from the position: "set".
 
 In the place of depths a table may have the steps of one matrix (`along="step"`; see `sinkhorn.py`),

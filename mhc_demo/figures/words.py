@@ -10,15 +10,18 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import xarray as xr
 
-from ..numerics.gains import METRICS
-from ..numerics.mixing import gaussian_growth
+from ..numerics.metrics import METRICS
+from ..numerics.mixing import INITS, LN10, gaussian_exponents
 from ..numerics.numbers import in_html, minus
 from ..numerics.projections import PROJECTIONS
 from ..numerics.signal import ENTERING
-from ..numerics.surface import Experiment
-from .mixing import STROKES
+from ..numerics.surface import MAX_DEPTH, Experiment, init_of
+from .mixing import STROKES, THEORY, ratio_theory
 from .signal import lane_height
 from .style import Stroke
+
+MEAN_THEORY = "theory of HC (mean)"
+"""What the line of theory is, in a legend."""
 
 Entry = tuple[str | Stroke, str]
 """An entry of a legend: the swatch, a class of `static/mhc.css` or the line's stroke; text."""
@@ -37,19 +40,44 @@ MATRICES = (
     "(1 up to n = 4)."
 )
 MIXING = (
-    "What all streams share is kept, and what tells them apart fades (the paper calls it mixing). "
+    "Where rows sum to 1, what all streams share is kept; where layers mix, what tells them apart "
+    "fades (the paper calls it mixing). "
     "A product of doubly stochastic matrices drifts towards the uniform matrix 1/n, one that is "
     "stochastic in one direction only towards equal rows or equal columns. HC’s streams become "
-    "alike too: its product comes near rank one. This is of the mixing alone: every layer also "
-    "writes to the streams anew, which keeps them apart{seen}. "
-    "Shown for the composite of the first network. The differences left compare with a stochastic "
-    "matrix: at 0 iterations, and for projections that bound nothing, there is none."
+    "alike too: its product comes near rank one{rate}. This is of the mixing alone: every layer "
+    "also writes to the streams anew, which keeps them apart{seen}. Shown for the composite of the "
+    "first network. The differences in the first plot compare with a stochastic matrix: at 0 "
+    "iterations, and for projections that bound nothing, there is none. What the other two show "
+    "ignores the scale, and so stands for HC as well."
+)
+MEASURES = (
+    "Of the first network: the layer at the chosen depth, and the composite up to it. A dash: the "
+    "distance from uniform says nothing of a product that nothing bounds, and entropy and range "
+    "are of matrices without negative entries. 0 stands for what is below rounding. Eigenvalues "
+    "describe one matrix repeated; layers differ, and what a product of them keeps, its singular "
+    "values tell."
 )
 
 
-def mixing(*, switch: bool = True) -> str:
+def mixing(experiment: Experiment, *, switch: bool = True) -> str:
     """What becomes of what the streams share; `switch`: whether a control has layers write."""
-    return MIXING.format(seen=" (“Layers write”, in the view Signal)" if switch else "")
+    seen = " (“Layers write”, in the view Signal)" if switch else ""
+    return MIXING.format(rate=_pace(experiment), seen=seen)
+
+
+def _pace(experiment: Experiment) -> str:
+    """How fast HC's product comes near rank one, where theory says it."""
+    if init_of(experiment).expected_log10_ratio(ONE, experiment.streams, experiment.spread):
+        first, second = gaussian_exponents(experiment.streams)[0][:2]
+        return (
+            f", s₂/s₁ falling by λ₁ − λ₂ = {first - second:.3f} nats "
+            f"({(first - second) / LN10:.3f} decades) per layer whatever the spread (Lyapunov "
+            "exponents of Gaussian products; Newman 1986)"
+        )
+    return ""
+
+
+ONE = np.array([1])
 
 
 def legend(entries: Iterable[Entry], mark_up: Callable[[str], str] = str) -> str:
@@ -107,15 +135,22 @@ def holds(members: int) -> str:
 def theory(surface: xr.Dataset) -> list[Entry]:
     """The line of theory, where there is one."""
     known = not np.isnan(surface["expected_log10_gain"].values).all()
-    return [("theory", "theory of HC (exact mean)")] if known else []
+    return [("theory", MEAN_THEORY)] if known else []
 
 
-def metrics() -> list[Entry]:
-    """The lines of the mixing metrics, and those of the effective number of streams."""
+def differences() -> list[Entry]:
+    """The lines of the differences left between streams."""
+    return [(stroke, METRICS[name].title) for name, stroke in STROKES.items()]
+
+
+def metrics(mixing: xr.Dataset) -> list[Entry]:
+    """The lines of the mixing metrics, those that HC has too, and of theory where there is one."""
+    known = bool(np.isfinite(ratio_theory(mixing)["expected"]).any())
     return [
-        *((stroke, METRICS[name].title) for name, stroke in STROKES.items()),
+        *differences(),
         ("hc", "HC, unconstrained"),
         ("projected", "the projection"),
+        *([("theory", f"{THEORY}; band: 5–95 % of networks")] if known else []),
     ]
 
 
@@ -174,20 +209,42 @@ def composite(experiment: Experiment) -> str:
     chosen = PROJECTIONS[experiment.projection]
     parts = (
         _growth(experiment),
-        f"<b>{chosen.title}</b>: {chosen.note}",
+        _remark(experiment),
+        f"<b>{chosen.title}</b>: {chosen.account}",
         holds(experiment.members),
     )
     return " ".join(part for part in parts if part)
 
 
+def drawn(experiment: Experiment) -> str:
+    """How the matrices are drawn: the init, its spread and what else it takes.
+
+    >>> drawn(Experiment(init="shared", spread=5.0, shared=0.5))
+    'Layers share a part, spread 5, shared by all layers 0.5'
+    """
+    init = INITS[experiment.init]
+    more = [
+        f"{parameter.label.lower()} {getattr(experiment, name):g}"
+        for name, parameter in init.parameters.items()
+    ]
+    return ", ".join([init.title, f"spread {experiment.spread:g}", *more])
+
+
+def _remark(experiment: Experiment) -> str:
+    return init_of(experiment).remark(
+        MAX_DEPTH, experiment.streams, experiment.spread, experiment.seed
+    )
+
+
 def _growth(experiment: Experiment) -> str:
-    if experiment.init != "gaussian" or experiment.spread == 0:
+    growth = init_of(experiment).growth(experiment.streams, experiment.spread)
+    if growth is None:
         return ""
-    rate, deviation = gaussian_growth(experiment.streams, experiment.spread)
+    rate, deviation, law = growth
     pace = abs(rate)
     what = (
         "barely moves"
-        if pace < 0.04
+        if pace < (0.0005 if deviation is None else 0.04)
         else (
             ("explodes" if rate > 0 else "vanishes")
             if pace > 0.1
@@ -196,8 +253,9 @@ def _growth(experiment: Experiment) -> str:
     )
     return (
         f"<b>At n = {experiment.streams} and spread {experiment.spread:g} unconstrained mixing "
-        f"{what}</b>: {minus(f'{rate:+.3f}')} decades per layer, ± {deviation:.3f} per √layer over "
-        "seeds (top Lyapunov exponent of Gaussian products; Newman 1986)."
+        f"{what}</b>: {minus(f'{rate:+.3f}')} decades per layer"
+        + ("" if deviation is None else f", ± {deviation:.3f} per √layer over seeds")
+        + f" ({law})."
     )
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ..figures import LayersFigure, MatricesFigure, MixingFigure, style, words
 from ..figures.figure8 import Panel, figure8_html
 from ..figures.matrices import LEGIBLE, blocks
-from ..figures.mixing import mixing_columns
+from ..figures.mixing import mixing_columns, ratio_columns
 from ..figures.model import ALONG, CALLED, NETWORKS, PANELS, NeededFigure, SumsFigure, told
 from ..figures.slices import Position, gain_columns, table
 from ..numerics.gains import DEFINITIONS
@@ -36,7 +36,7 @@ class ModelFigure:
     """All figures of what `measured` returns.
 
     `single` and `composite` hold the gains in both directions and definitions; `matrices` the
-    heatmaps of the layer that the slider `ALONG` names; `mixing` and `effective` what fades; `sums`
+    heatmaps of the layer that the slider `ALONG` names; `mixing` what fades, three plots; `sums`
     the rows and columns over the tokens; `needed` the iterations that the logits need.
     """
 
@@ -72,10 +72,12 @@ class ModelFigure:
         mixing = data.rename(layer="depth")
         self._mixing = table(mixing_columns(mixing), [0], layers)
         _along(self._mixing)
-        drawn = MixingFigure(
-            mixing, self._mixing, state, style.Stroke(style.OWN), name=MODEL, along=ALONG
-        )
-        self.mixing, self.effective = drawn.figure, drawn.effective
+        self._ratios = table(ratio_columns(mixing), [0], layers)
+        _along(self._ratios)
+        own = style.Stroke(style.OWN)
+        self.mixing = MixingFigure(
+            mixing, self._mixing, self._ratios, state, own, name=MODEL, along=ALONG
+        ).figures
         self.sums = SumsFigure(data["sum"], state).figure
         self.needed = NeededFigure(
             data["iterations_needed"].values, USUAL, PATIENCE, WITHIN, state
@@ -86,12 +88,12 @@ class ModelFigure:
         return [
             *(self.composite, self.single),
             *self.matrices,
-            *(self.sums, self.needed, self.mixing, self.effective),
+            *(self.sums, self.needed, *self.mixing),
         ]
 
     def sources(self) -> list[ColumnDataSource]:
         """The tables that the browser holds to move through the layers."""
-        return [*self.tables.values(), self._blocks, self._mixing]
+        return [*self.tables.values(), self._blocks, self._mixing, self._ratios]
 
     def colour(self, dark: bool) -> None:
         """Set the colours for a light or a dark page."""
@@ -120,7 +122,7 @@ class ModelFigure:
 
     def mixing_legend(self) -> list[words.Entry]:
         """What the lines of mixing are."""
-        return [each for each in words.metrics() if each[0] not in ("hc", "projected")]
+        return words.differences()
 
 
 def _by_definition(gains: xr.DataArray) -> xr.DataArray:

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..numerics.comparison import distance_from_doubly_stochastic
+from ..numerics.contraction import centred
 from ..numerics.projections import PAPER_ITERATIONS, PROJECTIONS
 
 if TYPE_CHECKING:
@@ -70,12 +71,6 @@ def recovered(matrices: NDArray[np.float64]) -> NDArray[np.float64]:
     """The centred logits of projected matrices (..., n, n); NaN where an entry is 0."""
     positive = (matrices > 0).all(axis=(-2, -1), keepdims=True)
     return centred(np.log(np.where(positive, matrices, math.nan)))
-
-
-def centred(logits: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Logits (..., n, n) without the means of rows and columns, which no iteration sees."""
-    without = logits - logits.mean(axis=-1, keepdims=True)
-    return without - without.mean(axis=-2, keepdims=True)
 
 
 def counted(

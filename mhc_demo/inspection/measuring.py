@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 from ..numerics.gains import (
     DEFINITIONS,
     DIRECTIONS,
-    METRICS,
     Composite,
     compose,
     log10_composite_gains,
     log10_gain,
 )
+from ..numerics.lyapunov import along_depth
+from ..numerics.metrics import METRICS
 from .choosing import Reading, Watch
 from .logits import logit_columns
 
@@ -56,7 +57,8 @@ def measured(reading: Reading, watch: Watch = iter) -> xr.Dataset:
     - `off_diagonal` (layer): the mean over tokens and rows of the sum of |entries| off the
       diagonal, how much a layer mixes at all.
     - each of `METRICS` (layer): the mean over tokens of the composite's; NaN where it compares with
-      a stochastic matrix and there is none.
+      a stochastic matrix, or is as large as its matrix, and there is none; and where it asks for
+      entries that are not negative, and some are.
     - `largest_logit`, `iterations_needed` (layer): see `logits.py`.
     """
     tokens, depth, n, _ = reading.matrices.shape
@@ -201,9 +203,12 @@ def _mixing(matrices: NDArray[np.float64], stochastic: bool) -> dict[str, tuple[
     whole = composite.matrices() if stochastic else None
     found = {}
     for name, metric in METRICS.items():
-        of = composite.mantissa if metric.scale_free else whole
-        values = np.full(matrices.shape[1], math.nan) if of is None else metric(of).mean(axis=0)
-        found[name] = ("layer", values)
+        values = np.full(matrices.shape[:2], math.nan)
+        if metric.scale_free:
+            values = along_depth(name, matrices, composite)
+        elif whole is not None:
+            values = metric(whole)
+        found[name] = ("layer", values.mean(axis=0))
     return found
 
 

@@ -107,7 +107,7 @@ def _body(data: xr.Dataset, drawn: ModelFigure) -> Iterator[str]:
     yield _group(words.legend(drawn.legend()), 2, scale=True)
     yield _group("", len(drawn.matrices), square=True)
     yield _group(words.legend(drawn.sums_legend()), 2)
-    yield _group(words.legend(drawn.mixing_legend()), 2)
+    yield _group(words.legend(drawn.mixing_legend()), len(drawn.mixing))
     yield table_html(data)
     name = escape(str(data.attrs["name"]))
     yield f'<section class="group">{beside_figure8(data, str(data.attrs["name"]))}</section>'

@@ -99,8 +99,19 @@ def _sums(data: xr.Dataset) -> str:
         )
         for axis in ("row", "column")
     )
-    kind = "" if data.attrs["stochastic"] else "; no sums are fixed, so nothing bounds the product"
+    kind = _composite_columns(data)
+    if not data.attrs["stochastic"]:
+        kind = "; no sums are fixed, so nothing bounds the product"
     return f"Sums over tokens and streams: rows {row}, columns {column}{kind}."
+
+
+def _composite_columns(data: xr.Dataset) -> str:
+    """A maximum alone would hide what fades."""
+    least, most = (float(data[name].reduce(f)) for name, f in COLUMNS_OF_COMPOSITES)
+    return f"; columns of the composites, the mean over tokens, {least:.3f} to {most:.3f}"
+
+
+COLUMNS_OF_COMPOSITES = (("smallest_column_sum", np.min), ("one_norm", np.max))
 
 
 def _logits(data: xr.Dataset) -> str:

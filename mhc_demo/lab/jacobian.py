@@ -18,7 +18,7 @@ so that the gains recorded in training stay below those found here.
 
     python -m mhc_demo.lab.jacobian
 
-which trains the networks anew.
+which trains the networks of those seeds that the file lacks; with --anew, of all.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.floating]
 
-SEEDS = 12
+SEEDS = 16
 STAGES = {"start": ("fails", False), "explodes": ("explodes", True), "fails": ("fails", True)}
 """The networks that are measured: of which preset, and whether after training."""
 EXAMPLES = 64
@@ -180,17 +180,22 @@ Measured = dict[str, list[dict[str, Floats]]]
 """Of one seed: by stage, what was measured of each of `COMPARED`."""
 
 
-def keep(seeds: Sequence[Measured], made: str, path: Path) -> None:
-    """Write the file.  Half precision has the three digits that a plot can show."""
+def keep(seeds: Sequence[Measured], made: str, path: Path, before: Jacobians | None = None) -> None:
+    """Write the file: the seeds of `before`, and after them those that were measured now.
+
+    Half precision has the three digits that a plot can show.
+    """
+    done = len(before.seeds) if before else 0
     arrays: dict[str, Any] = {
         "connections": np.array(COMPARED),
-        "seeds": np.arange(len(seeds)),
-        "made": np.array(made),
+        "seeds": np.arange(done + len(seeds)),
+        "made": np.array(f"{before.made}; from seed {done} on {made}" if before else made),
     }
     for stage in STAGES:
         for name in MEASURES:
             values = [[of[stage][c][name] for of in seeds] for c in range(len(COMPARED))]
-            arrays[f"{stage}_{name}"] = np.array(values, np.float16)
+            parts = [before.norms[stage][name]] if before else []
+            arrays[f"{stage}_{name}"] = np.concatenate([*parts, values], axis=1).astype(np.float16)
     np.savez_compressed(path, **arrays)
 
 
@@ -201,22 +206,24 @@ def _one_seed(seed: int) -> Measured:
     return {stage: [measured_run(stage, each, seed) for each in COMPARED] for stage in STAGES}
 
 
-def main(processes: int = 2) -> None:
-    """Train and measure all networks, one thread each, and write the file."""
+def main(processes: int = 2, anew: bool = False) -> None:
+    """Train and measure the networks that the file lacks, or all, one thread each, and write it."""
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context
 
     from .records import made
 
+    before = None if anew else recorded_jacobians()
+    done = len(before.seeds) if before else 0
     seeds: list[Measured] = []
     with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
-        for measured_seed in pool.map(_one_seed, range(SEEDS)):
+        for measured_seed in pool.map(_one_seed, range(done, SEEDS)):
             seeds.append(measured_seed)
-            keep(seeds, made(), _path())  # so that an end before the time loses little
-            print(f"{len(seeds)} of {SEEDS} seeds", flush=True)
+            keep(seeds, made(), _path(), before)  # so that an end before the time loses little
+            print(f"{done + len(seeds)} of {SEEDS} seeds", flush=True)
 
 
 if __name__ == "__main__":
     import sys
 
-    main(*map(int, sys.argv[1:]))
+    main(anew="--anew" in sys.argv)

@@ -98,7 +98,7 @@ class Settings(param.Parameterized):
     )
     projection = param.Selector(
         default="sinkhorn",
-        objects={p.title: n for n, p in PROJECTIONS.items() if p.bounded and p.takes_logits},
+        objects={p.title: n for n, p in PROJECTIONS.items() if p.bounded},
         label="Projection",
         doc="What makes mHC's logits the mixing matrix.",
     )

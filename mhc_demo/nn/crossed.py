@@ -21,9 +21,9 @@ from .layers import Branch, StreamLayer
 from .mappings import (
     START_GATE,
     Mappings,
-    _diagonal_logit,
     _start_reading,
     reciprocal_rms,
+    start_logits,
 )
 
 START_MIXING = 0.05
@@ -35,7 +35,7 @@ class CrossedConnection(StreamLayer):
 
     `read_write` is "hc" (H_pre and H_post of Eq. 5, unbounded) or "mhc" (those of Eq. 7 and 8,
     sigmoids).  `mixing` is "free" (HC's H_res, Eq. 5), "identity" (H_res = I, nothing to learn), or
-    the name of a projection that is bounded and takes logits: "sinkhorn" is mHC's H_res, "rows"
+    the name of a projection that is bounded: "sinkhorn" is mHC's H_res, "rows"
     stops at rows that sum to 1.  "hc" with "free" is `HyperConnection`, "mhc" with "sinkhorn" is
     `ManifoldHyperConnection`, except that those two are faster on a CPU.
 
@@ -55,7 +55,7 @@ class CrossedConnection(StreamLayer):
     ) -> None:
         width, streams = whole_number("width", width, 1), whole_number("streams", streams, 1)
         reads = READ_WRITE[choice("read_write", read_write, READ_WRITE)]
-        projections = [p.name for p in PROJECTIONS.values() if p.bounded and p.takes_logits]
+        projections = [p.name for p in PROJECTIONS.values() if p.bounded]
         allowed = ["free", *projections]
         choice("mixing", mixing, allowed)
         if mixing == "free":
@@ -164,8 +164,8 @@ class ProjectedMixing(_Half):
         self.iterations = whole_number("iterations", iterations, 1)
         self.phi = nn.Parameter(torch.zeros(streams**2, streams * width))
         self.alpha = nn.Parameter(torch.tensor(START_GATE))
-        diagonal = _diagonal_logit(projection, iterations, streams, START_MIXING)
-        self.b_res = nn.Parameter(diagonal * torch.eye(streams))
+        start = start_logits(projection, iterations, streams, START_MIXING)
+        self.b_res = nn.Parameter(torch.tensor(start, dtype=torch.get_default_dtype()))
 
     def forward(self, h: Tensor) -> Tensor:
         chosen = PROJECTIONS[self.projection]

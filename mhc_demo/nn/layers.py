@@ -181,16 +181,18 @@ class ManifoldHyperConnection(StreamLayer):
 
     `layer` is the layer's index; at the start nine tenths of what the layer reads come from stream
     `layer` mod n, which makes the streams differ.  With `dynamic=False` a mapping is computed from
-    its static part b alone.  `projection` is any of `mhc_demo.PROJECTIONS` that is bounded and
-    takes logits, with `iterations` >= 1 if it iterates, and its `eps` if it is "released".
+    its static part b alone.  `projection` is any of `mhc_demo.PROJECTIONS` that is bounded,
+    with `iterations` >= 1 if it iterates, and its `eps` if it is "released".
     Implementations also differ in what they add to H_pre (`read_eps`, 1e-6 in DeepSeek-V4) and to
     the mean square of the streams in their norm (`rms_eps`).
 
-    `mixing` is the share of each row of H_res that lies off the diagonal at the start.  The
+    `mixing` is the share of each row of H_res that lies off the diagonal at the start, in size, and
+    on average where rows differ.  The
     gradient of the logits is proportional to it: a layer that starts almost as the identity stays
-    there, and a network that does not mix proves nothing by being stable.  (In the first layer
+    there, and a network that does not mix proves nothing by being stable.  ("cayley" starts at the
+    identity nevertheless, where its logits have a gradient.)  In the first layer
     after `expand_streams` the streams are still equal, whatever row-stochastic H_res mixes them,
-    so the H_res of that layer gets no gradient.)
+    so the H_res of that layer gets no gradient.
 
     Start: b_pre so that H_pre sums to 1, b_post = 0, hence H_post = 1, phi = 0.
     """

@@ -19,6 +19,7 @@ from ..numerics._arrays import choice, whole_number
 from ..numerics.mixing import nonnegative
 from ..numerics.projecting import checked_eps, projected
 from ..numerics.projections import PROJECTIONS
+from ..numerics.projections.starts import Matrix
 from . import layer_torch
 
 START_GATE = 0.01
@@ -133,7 +134,7 @@ class _ManifoldMappings(_LearnedMappings):
         eps: float | None = None, read_eps: float = 0.0, rms_eps: float = RMS_EPS,
     ) -> None:  # fmt: skip
         super().__init__(streams, layer, dynamic, rms_eps)
-        allowed = [p.name for p in PROJECTIONS.values() if p.bounded and p.takes_logits]
+        allowed = [p.name for p in PROJECTIONS.values() if p.bounded]
         if projection == "none":
             raise ValueError(
                 f"projection must be one of {', '.join(map(repr, allowed))}, not 'none'; "
@@ -158,8 +159,8 @@ class _ManifoldMappings(_LearnedMappings):
             self.phi.zero_()
         _start_reading(self.b_pre, self.layer)
         self.b_post.zero_()
-        diagonal = _diagonal_logit(self.projection, self.iterations, self.streams, self.mixing)
-        nn.init.eye_(self.b_res).mul_(diagonal)
+        start = start_logits(self.projection, self.iterations, self.streams, self.mixing)
+        self.b_res.copy_(torch.from_numpy(start))
 
     def forward(self, h: Tensor) -> Mappings:
         static = self.static_parts()
@@ -245,23 +246,16 @@ def logit(share: float) -> float:
 
 
 @cache
-def _diagonal_logit(projection: str, iterations: int, streams: int, mixing: float) -> float:
-    """The diagonal d for which the projection of d I has `mixing` off the diagonal of each row.
+def start_logits(projection: str, iterations: int, streams: int, mixing: float) -> Matrix:
+    """Logits (n, n) of which the projection has `mixing` off the diagonal of each row, on average.
 
-    For Sinkhorn-Knopp it is ln((1 - m)(n - 1) / m).  Other projections have other formulas
-    (mHC-lite adds up n logits), so d is found by bisection.  0 where there is none ("identity",
-    n = 1).
+    They are NumPy's and must not be changed: PyTorch's default device may be "meta", and a tensor
+    that is kept may have been made without numbers.
     """
-    eye = array_numpy.eye(streams)  # not PyTorch, whose default device may be "meta"
+    chosen = PROJECTIONS[projection]
 
-    def off_diagonal(logit: float) -> float:
-        row = projected(array_numpy, PROJECTIONS[projection], logit * eye, iterations)[0]
-        return float(row[1:].sum())
+    def project(logits: Matrix) -> Matrix:
+        matrix: Matrix = projected(array_numpy, chosen, logits, iterations)
+        return matrix
 
-    low, high = -50.0, 50.0
-    if off_diagonal(low) <= mixing:
-        return 0.0
-    for _ in range(64):
-        middle = 0.5 * (low + high)
-        low, high = (middle, high) if off_diagonal(middle) > mixing else (low, middle)
-    return 0.5 * (low + high)
+    return chosen.start(project, streams, mixing)

@@ -147,6 +147,13 @@ def _check_finite(xp: ModuleType, x: Array, name: str, masks: bool) -> None:
     _check_masks(xp, x, name)
 
 
+def has_masks(xp: ModuleType, x: Array) -> bool:
+    """Whether an entry is -inf; no, where that cannot be told, or not without a wait for a GPU."""
+    if not math.prod(x.shape) or not known(xp, x) or (is_torch(xp) and x.device.type != "cpu"):
+        return False
+    return bool(xp.min(widened(xp, x)) == -math.inf)
+
+
 def _check_masks(xp: ModuleType, x: Array, name: str) -> None:
     for axis, line in ((-1, "row"), (-2, "column")):
         masked = xp.max(x, axis=axis) == -math.inf
@@ -185,6 +192,20 @@ def widened(xp: ModuleType, x: Array) -> Array:
     return xp.astype(x, xp.float32) if narrow else x
 
 
+def doubled(xp: ModuleType, x: Array) -> Array:
+    """`x` in float64; in JAX as it is, which has float64 only where it was asked for."""
+    return x if "jax" in xp.__name__ else xp.astype(x, xp.float64, copy=False)
+
+
+def frozen(xp: ModuleType, x: Array) -> Array:
+    """`x` as a constant, through which no gradient passes."""
+    if is_torch(xp):
+        return x.detach()
+    if "jax" in xp.__name__:
+        return sys.modules["jax"].lax.stop_gradient(x)
+    return x
+
+
 def batch_innermost(xp: ModuleType, x: Array) -> Array:
     """The same array, shape (..., n, n), laid out in memory as (n, n, ...)."""
     ndim = x.ndim
@@ -218,3 +239,13 @@ def whole_number(name: str, value: Any, low: int, high: int | None = None) -> in
         limit = f"at least {low}" if high is None else f"between {low} and {high}"
         raise ValueError(f"{name} must be {limit}, not {value}")
     return int(value)
+
+
+def real_number(name: str, value: Any) -> float:
+    """`value` as a float, infinite or NaN too; a TypeError that names it if it is no number."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.floating, np.integer)):
+        raise TypeError(f"{name} must be a number, not {value!r}")
+    try:
+        return float(value)
+    except OverflowError:  # a whole number beyond any float
+        return math.inf

@@ -18,7 +18,8 @@ import xarray as xr
 from array_api_compat import array_namespace
 
 from ._arrays import Array, choice, square_matrices, whole_number, widened
-from .gains import DIRECTIONS, METRICS, compose, log10_composite_gains
+from .gains import DIRECTIONS, Composite, compose, measured_composites
+from .metrics import METRICS
 from .paper import MHC_PAPER
 from .projections import PROJECTIONS
 from .surface import (
@@ -34,8 +35,8 @@ from .surface import (
     gain_surface,
 )
 
-MIXING = ("second_singular_value", "stream_disagreement")
-"""The metrics, of `METRICS`, by which projections are compared."""
+MIXING = {name: metric.compared for name, metric in METRICS.items() if metric.compared}
+"""The metrics by which projections are compared, and of what each is: see `Metric.compared`."""
 
 SWEPT = {"spread": tuple(step / 2 for step in range(21)), "streams": tuple(range(1, 17))}
 """The parameters that a phase map can vary, and their default values."""
@@ -77,10 +78,13 @@ def compare(
     Variables, each with a dimension `projection`:
 
     - `log10_gain` (direction, iterations, depth, series): as in `gain_surface`.
+    - `log10_norm` (iterations, depth, series): the larger of the induced infinity and 1 norms of
+      the composite: the most that any signal or gradient grows, whatever the signs.
     - `distance` (iterations, depth, series): of the single layer at that depth, see
       `distance_from_doubly_stochastic`.
-    - `second_singular_value`, `stream_disagreement` (iterations, depth): of the first network's
-      composite, as in `mixing_surface`; NaN at iterations 0 and for unbounded projections.
+    - the metrics of `MIXING`, of the first network: those of a layer (iterations) are the median of
+      all its layers; those of a composite (iterations, depth) are as in `mixing_surface`, and NaN
+      at iterations 0 and for unbounded projections unless they ignore the scale.
 
     As everywhere, iterations 0 is HC, and a projection that does not iterate is the same at
     every other count.
@@ -107,19 +111,25 @@ def compare(
     experiments = [_with(experiment, projection=name) for name in names]
     measures = np.stack(
         [
-            _over_ensemble(each, depth, iterations, _gains_and_distance, "numpy", _Clock())
+            _over_ensemble(each, depth, iterations, _measured, "numpy", _Clock())
             for each in experiments
         ]
     )
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        metrics = pool.map(lambda each: _mixing(each, depth, iterations), experiments)
-        mixing = np.stack(list(metrics))
+        mixing = list(pool.map(lambda each: _mixing(each, depth, iterations), experiments))
     grid = ("projection", "iterations", "depth")
     return xr.Dataset(
         {
-            "log10_gain": (("projection", "direction", *grid[1:], "series"), measures[:, :-1]),
+            "log10_gain": (("projection", "direction", *grid[1:], "series"), measures[:, :-2]),
+            "log10_norm": ((*grid, "series"), measures[:, -2]),
             "distance": ((*grid, "series"), measures[:, -1]),
-            **{name: (grid, mixing[:, k]) for k, name in enumerate(MIXING)},
+            **{
+                name: (
+                    grid[:2] if of == "layer" else grid,
+                    np.stack([each[name] for each in mixing]),
+                )
+                for name, of in MIXING.items()
+            },
         },
         coords={
             "projection": names,
@@ -202,19 +212,71 @@ def _attributes(experiment: Experiment, varied: str) -> dict[str, Any]:
     return fixed | {"source": MHC_PAPER}
 
 
-def _gains_and_distance(matrices: Array, definition: str) -> Array:
-    # (t, members, depth, n, n) -> (3, t, members, depth)
+def _measured(matrices: Array, definition: str) -> Array:
+    # (t, members, depth, n, n) -> (4, t, members, depth)
     xp = array_namespace(matrices)
-    gains = log10_composite_gains(matrices, "forward", definition)
-    return xp.concat([gains, _distance(matrices)[None, ...]])
+
+    def measure(piece: Composite) -> Array:
+        gains = [piece.log10_gain(d, definition) for d in DIRECTIONS]
+        return xp.stack([*gains, piece.log10_norm()])
+
+    return xp.concat([measured_composites(matrices, measure), _distance(matrices)[None, ...]])
 
 
-def _mixing(experiment: Experiment, depth: int, iterations: int) -> Floats:
-    """The metrics of `MIXING` for the first network's composite, (metric, t, depth)."""
-    values = np.full((len(MIXING), iterations + 1, depth), np.nan)
-    if PROJECTIONS[experiment.projection].bounded and iterations:
-        layers = _layers_of(experiment, range(1), depth, iterations)
-        composites = np.ascontiguousarray(compose(layers[1:, 0]).matrices())
-        for row, name in zip(values, MIXING, strict=True):
-            row[1:] = METRICS[name](composites)
-    return values
+def _mixing(experiment: Experiment, depth: int, iterations: int) -> dict[str, Floats]:
+    """The metrics of `MIXING` for the first network: (t,) of a layer, (t, depth) of a composite."""
+    layers = np.ascontiguousarray(_layers_of(experiment, range(1), depth, iterations)[:, 0])
+    composites = compose(layers)
+    # One-shot: the same at every count but 0.
+    counts = np.minimum(np.arange(iterations + 1), len(layers) - 1)
+    bounded = PROJECTIONS[experiment.projection].bounded
+    found: dict[str, Floats] = {}
+    for name, of in MIXING.items():
+        metric = METRICS[name]
+        if of == "layer":
+            found[name] = np.median(metric(layers), axis=-1)[counts]
+        elif metric.scale_free:
+            found[name] = metric(np.ascontiguousarray(composites.mantissa))[counts]
+        else:
+            found[name] = np.full((iterations + 1, depth), np.nan)
+            if bounded and iterations:
+                measured = metric(np.ascontiguousarray(composites.matrices()[1:]))
+                found[name][1:] = measured[counts[1:] - 1]
+    return found
+
+
+def layer_under_each(
+    experiment: Experiment, layer: int = 1, *, iterations: int = MAX_ITERATIONS
+) -> xr.DataArray:
+    """One layer of the first network under each projection, (projection, iterations, row, column).
+
+    Every projection that exists for that many streams.  At iterations 0 all are HC's matrix.
+
+    >>> matrices = layer_under_each(Experiment(seed=3), layer=5, iterations=2)
+    >>> bool(np.allclose(matrices.sel(projection="rows", iterations=1).sum("column"), 1))
+    True
+
+    Raises ValueError or TypeError for layer < 1 and iterations < 0.
+    """
+    _check(experiment)
+    layer = whole_number("layer", layer, 1)
+    iterations = whole_number("iterations", iterations, 0)
+    names = [p.name for p in PROJECTIONS.values() if _exists(p.name, experiment.streams)]
+    found = []
+    for name in names:
+        layers = _layers_of(_with(experiment, projection=name), range(1), layer, iterations)[
+            :, 0, -1
+        ]
+        found.append(layers[np.minimum(np.arange(iterations + 1), len(layers) - 1)])
+    n = np.arange(1, experiment.streams + 1)
+    return xr.DataArray(
+        np.stack(found),
+        dims=("projection", "iterations", "row", "column"),
+        coords={
+            "projection": names,
+            "iterations": np.arange(iterations + 1),
+            "row": n,
+            "column": n,
+        },
+        attrs={**_attributes(experiment, "projection"), "member": 0, "layer": layer},
+    )

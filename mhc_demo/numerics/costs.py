@@ -7,19 +7,23 @@ of the machine that runs this code, and each says exactly what was timed.
 
 from __future__ import annotations
 
+import json
 import math
+import os
+import sys
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from importlib import import_module
 from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ._arrays import batch_innermost, choice, whole_number
-from .devices import place
+from .devices import DEVICES, Place, place
 from .projecting import projected
-from .projections import PROJECTIONS
+from .projections import PAPER_ITERATIONS, PROJECTIONS
 
 # Memory traffic (Table 2, section 4.3.1)
 
@@ -261,3 +265,118 @@ def projection_times(
         rounds=len(rounds),
         device=target.title,
     )
+
+
+@dataclass(frozen=True)
+class MatrixTimes:
+    """How long one matrix takes forward and backward, in nanoseconds, and what was timed."""
+
+    projection: str
+    streams: int
+    iterations: int
+    """Of a projection that iterates."""
+    matrices: int
+    """Matrices projected in one call."""
+    forward: float
+    backward: float
+    """NaN without PyTorch, and where the result does not depend on the logits."""
+    device: str
+    """The title of what computed it forward."""
+    device_backward: str
+    """The title of what computed it backward; empty without PyTorch."""
+
+
+def matrix_times(
+    projection: str = "sinkhorn",
+    *,
+    streams: int = 4,
+    iterations: int = PAPER_ITERATIONS,
+    device: str = "numpy",
+    repeats: int = 15,
+) -> MatrixTimes:
+    """Measure how long a projection and its gradient take per matrix on this machine.
+
+    Forward as in `projection_times`, at one count of iterations.  Backward is the call of PyTorch's
+    autograd alone, for as many matrices, on the same device if that is PyTorch's, else on the CPU,
+    where it has one thread.  Both are the fastest of up to `repeats` calls, for the reason given
+    there.
+
+    Blocks while it measures: where others are waiting, call it on a thread.
+
+    Raises ValueError or TypeError as `projection_times` does.
+    """
+    iterations = whole_number("iterations", iterations, 1)
+    timed = projection_times(
+        projection, streams=streams, counts=[iterations], device=device, repeats=repeats
+    )
+    backward, where = math.nan, ""
+    if DEVICES["cpu"].missing() is None:
+        target = place("cpu" if device == "numpy" else device)
+        seconds = _seconds_backward(
+            projection, timed.streams, timed.matrices, iterations, target, repeats
+        )
+        backward, where = 1e9 * seconds / timed.matrices, target.title
+    return MatrixTimes(
+        projection=projection,
+        streams=timed.streams,
+        iterations=iterations,
+        matrices=timed.matrices,
+        forward=float(timed.nanoseconds[0]),
+        backward=backward,
+        device=timed.device,
+        device_backward=where,
+    )
+
+
+def _seconds_backward(
+    projection: str, streams: int, matrices: int, iterations: int, target: Place, repeats: int
+) -> float:
+    """The fastest call of autograd; NaN if the result does not depend on the logits."""
+    import torch
+
+    noise = np.random.default_rng(0).standard_normal((2, matrices, streams, streams))
+    logits, cotangent = (target.array(each) for each in noise)
+    logits.requires_grad_()
+
+    def seconds() -> float:
+        result = projected(target.xp, PROJECTIONS[projection], logits, iterations)
+        if not result.requires_grad:
+            return math.nan
+        target.wait()
+        start = time.perf_counter()
+        torch.autograd.grad(result, logits, cotangent)
+        target.wait()
+        return time.perf_counter() - start
+
+    threads = torch.get_num_threads()
+    with _ONE_AT_A_TIME:
+        if not target.gpu:  # as NumPy; on a busy machine several would wait for each other
+            torch.set_num_threads(1)
+        try:
+            seconds()
+            begun = time.perf_counter()
+            found: list[float] = []
+            while not found or (len(found) < repeats and time.perf_counter() - begun < LONGEST):
+                found.append(seconds())
+        finally:
+            torch.set_num_threads(threads)
+    return min(found)
+
+
+def _tell() -> None:
+    """Measure what a line of JSON on stdin asks for, and print each result as a line of JSON.
+
+    It names the modules that register the projections, the projections, n and the device.
+    """
+    request = json.loads(sys.stdin.readline())
+    for module in request["modules"]:
+        import_module(module)
+    for name in request["projections"]:
+        timed = matrix_times(name, streams=request["streams"], device=request["device"])
+        print(json.dumps(asdict(timed)), flush=True)
+
+
+if __name__ == "__main__":
+    if hasattr(os, "nice"):
+        os.nice(5)  # behind the visitors of the server that asks
+    _tell()

@@ -1,4 +1,4 @@
-"""Amax gains, exact composites, and how much a composite mixes.
+"""Amax gains and exact composites.
 
 The gain of a product of 128 matrices may be 10^357, beyond any float, or 10^-90, beyond float32.
 A `Composite` therefore carries every product as a matrix and an integer power of two: rescaling by
@@ -12,7 +12,6 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any
 
 import numpy as np
 from array_api_compat import array_namespace, device
@@ -80,6 +79,17 @@ class Composite:
         gain = log10_gain(self.mantissa, direction, definition)
         return gain + LOG10_2 * xp.astype(self.exponent, gain.dtype)
 
+    def log10_norm(self) -> Array:
+        """log10 of the larger of the induced infinity and 1 norms at every depth, (..., depth).
+
+        It is the larger of the two worst-case gains, in half the passes over the matrices.
+        """
+        xp = array_namespace(self.mantissa)
+        sizes = xp.abs(self.mantissa)
+        sums = (xp.max(xp.sum(sizes, axis=axis), axis=-1) for axis in (-1, -2))
+        norm = log10(xp, xp.maximum(*sums))
+        return norm + LOG10_2 * xp.astype(self.exponent, norm.dtype)
+
     def scaled(self, at: int) -> tuple[Array, Array]:
         """The composite at depth `at` (1-based) as (matrix (..., n, n), power of two (...))."""
         at = whole_number("at", at, 1, self.exponent.shape[-1])
@@ -125,19 +135,31 @@ def log10_composite_gains(
 ) -> Array:
     """Gains of all composites of `compose(matrices, direction)`, shape (len(gains), ..., depth).
 
-    The first axis is the direction of the gain, as in `gains`.  The numbers are those of
-    `compose(...).log10_gain(...)`, but no composite is kept, so that a large ensemble is
-    multiplied and measured in cache.
+    The first axis is the direction of the gain, as in `gains`; the numbers are those of
+    `compose(...).log10_gain(...)`.
+    """
+
+    def measure(piece: Composite) -> Array:
+        xp = array_namespace(piece.mantissa)
+        return xp.stack([piece.log10_gain(d, definition) for d in gains])
+
+    return measured_composites(matrices, measure, direction)
+
+
+def measured_composites(
+    matrices: Array, measure: Callable[[Composite], Array], direction: str = "forward"
+) -> Array:
+    """`measure` of all composites of `compose(matrices, direction)`, shape (..., depth).
+
+    `measure` gets them some depths at a time, and returns an array that ends in those depths.  No
+    composite is kept, so that a large ensemble is multiplied and measured in cache.
     """
     xp, matrices = _layers(matrices)
     bytes_per_depth = 8 * math.prod(matrices.shape) // matrices.shape[-3]
     block = max(1, _CACHE_BYTES // max(bytes_per_depth, 1))
     if "cuda" in str(device(matrices)):  # kernel launches cost more than the cache saves
         block = matrices.shape[-3]
-    pieces = [
-        xp.stack([piece.log10_gain(d, definition) for d in gains])
-        for piece in _pieces(xp, matrices, direction, block)
-    ]
+    pieces = [measure(piece) for piece in _pieces(xp, matrices, direction, block)]
     if direction == "backward":
         pieces.reverse()
     return xp.concat(pieces, axis=-1)
@@ -147,11 +169,11 @@ _CACHE_BYTES = 2**19
 """Bytes of composites worked on at a time, well within a core's second-level cache."""
 
 
-def _layers(matrices: Array) -> tuple[ModuleType, Array]:
-    xp, matrices = square_matrices(matrices, "matrices")
+def _layers(matrices: Array, name: str = "matrices") -> tuple[ModuleType, Array]:
+    xp, matrices = square_matrices(matrices, name)
     if matrices.ndim < 3 or matrices.shape[-3] < 1:
         raise ValueError(
-            "matrices must have shape (..., depth, n, n) with depth >= 1, "
+            f"{name} must have shape (..., depth, n, n) with depth >= 1, "
             f"not {tuple(matrices.shape)}"
         )
     return xp, widened(xp, matrices)
@@ -311,93 +333,3 @@ _POWERS = np.asarray(
         for k in range(-_LARGEST_POWER, _LARGEST_POWER + 1)
     ]
 )
-
-
-METRICS: dict[str, Metric] = {}
-"""Every mixing metric by its name."""
-
-
-@dataclass(frozen=True)
-class Metric:
-    """A number that says how far a composite has mixed the streams."""
-
-    name: str
-    title: str
-    function: Callable[[ModuleType, Array], Array]
-    note: str
-    plotted: bool = False
-    """Whether the mixing plot shows it, where 0 means that all streams are alike."""
-    scale_free: bool = False
-    """Whether it ignores the scale, and so says something of unbounded products too."""
-
-    def __call__(self, matrices: Array) -> Array:
-        """The metric of each matrix, shape (..., n, n) -> (...)."""
-        xp, matrices = square_matrices(matrices, "matrices")
-        return self.function(xp, widened(xp, matrices))
-
-
-def metric(name: str, title: str, note: str, **options: Any) -> Callable[[Callable], Callable]:
-    """Register a function (xp, matrices (..., n, n)) -> (...)."""
-
-    def register(function: Callable) -> Callable:
-        METRICS[name] = Metric(name, title, function, note, **options)
-        return function
-
-    return register
-
-
-@metric(
-    "second_singular_value",
-    "Second singular value",
-    "How strongly the best-preserved difference between streams survives; 1 for a permutation, "
-    "0 for the uniform matrix. 0 at n = 1, where there is no second stream.",
-    plotted=True,
-)
-def _second_singular_value(xp: ModuleType, matrices: Array) -> Array:
-    if matrices.shape[-1] == 1:
-        return xp.zeros(matrices.shape[:-2], dtype=matrices.dtype, device=device(matrices))
-    return xp.linalg.svdvals(matrices)[..., 1]
-
-
-@metric(
-    "stream_disagreement",
-    "Stream disagreement",
-    "Dobrushin's coefficient: half the 1-norm between the two most different rows. For a "
-    "row-stochastic matrix 0 means that every stream carries the same mixture, 1 that two "
-    "streams share nothing.",
-    plotted=True,
-)
-def _stream_disagreement(xp: ModuleType, matrices: Array) -> Array:
-    # One offset between rows at a time: all pairs at once would take n times the memory.
-    largest = xp.zeros(matrices.shape[:-2], dtype=matrices.dtype, device=device(matrices))
-    for offset in range(1, matrices.shape[-1] // 2 + 1):
-        difference = xp.abs(matrices - xp.roll(matrices, offset, axis=-2))
-        largest = xp.maximum(largest, xp.max(xp.sum(difference, axis=-1), axis=-1))
-    return 0.5 * largest
-
-
-@metric(
-    "uniform_distance",
-    "Distance from uniform",
-    "Frobenius distance from the matrix with 1/n everywhere: 0 when every stream has become the "
-    "average of all, sqrt(n - 1) for a permutation.",
-    plotted=True,
-)
-def _uniform_distance(xp: ModuleType, matrices: Array) -> Array:
-    offset = matrices - 1.0 / matrices.shape[-1]
-    return xp.sqrt(xp.sum(offset * offset, axis=(-2, -1)))
-
-
-@metric(
-    "effective_streams",
-    "Effective number of streams",
-    "Participation ratio of the squared singular values, (sum s^2)^2 / sum s^4: n for a "
-    "permutation, 1 when all streams are multiples of one. It ignores the scale.",
-    scale_free=True,
-)
-def _effective_streams(xp: ModuleType, matrices: Array) -> Array:
-    scale = xp.max(xp.abs(matrices), axis=(-2, -1), keepdims=True)
-    squares = xp.linalg.svdvals(matrices / xp.where(scale == 0, 1.0, scale)) ** 2
-    total = xp.sum(squares, axis=-1)
-    fourth = xp.sum(squares * squares, axis=-1)
-    return total * total / xp.where(fourth == 0, 1.0, fourth)

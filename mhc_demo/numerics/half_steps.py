@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from ._arrays import Array, choice, square_matrices, whole_number
 from .comparison import distance_from_doubly_stochastic
+from .contraction import logit_range
 from .projections import PROJECTIONS, Projection
 from .surface import MAX_ITERATIONS
 
@@ -52,9 +53,10 @@ def half_steps(
     - `iteration` (step): whole iterations done; `whole` (step): whether this step ends one.
     - `error` (step): the largest |row sum - 1| or |column sum - 1|; infinite beyond any float.
 
-    Attributes: `projection`, `iterative`, and, if it iterates, `second_singular_value` of the
-    limit, `limit_error` (0 but for rounding and the released eps) and `converged`, 0 where
-    `PATIENCE` iterations do not reach the limit and the two numbers are those of the last.
+    Attributes: `projection`, `iterative`, and, if it iterates, `logit_range` (`contraction.py`),
+    `second_singular_value` of the limit (of "blend", of what it blends), `limit_error` (0 but for
+    rounding and the released eps) and `converged`, 0 where `PATIENCE` iterations do not reach the
+    limit and the last two numbers are those of the last one.
 
     The error falls by the square of that singular value per iteration in the end.
 
@@ -145,10 +147,11 @@ def scaled(
 
 
 def _limit_of(chosen: Projection, logits: NDArray[np.float64]) -> dict[str, float]:
-    """The attributes of the limit of an iteration."""
+    """The attributes of the limit of an iteration, or of the one that runs inside it."""
+    inner = PROJECTIONS[chosen.balances] if chosen.balances else chosen
     matrix = before = logits
     moved = math.inf
-    for t, matrix in enumerate(islice(chosen.function(np, logits), PATIENCE)):
+    for t, matrix in enumerate(islice(inner.function(np, logits), PATIENCE)):
         if t % 8 == 0:  # seldom enough that looking costs little
             moved = float(np.abs(matrix - before).max()) if t else math.inf
             before = matrix
@@ -156,6 +159,7 @@ def _limit_of(chosen: Projection, logits: NDArray[np.float64]) -> dict[str, floa
                 break
     off = float(distance_from_doubly_stochastic(matrix))
     return {
+        "logit_range": float(logit_range(logits)),
         "second_singular_value": _second_singular_value(matrix),
         "limit_error": off,
         "converged": int(moved < SETTLED and off < NEAR),

@@ -45,6 +45,27 @@ HYPER_CONNECTIONS = Paper("Zhu et al.", "Hyper-Connections", "2409.19606")
 MHC_LITE = Paper(
     "Yang and Gao", "mHC-lite: You Don't Need 20 Sinkhorn-Knopp Iterations", "2601.05732"
 )
+KROMHC = Paper(
+    "Zhou et al.",
+    "KromHC: Manifold-Constrained Hyper-Connections with Kronecker-Product Residual Matrices",
+    "2601.21579",
+)
+JPMHC = Paper(
+    "Sengupta et al.", "JPmHC: Dynamical Isometry via Orthogonal Hyper-Connections", "2602.18308"
+)
+SPECTRAL_SPHERE = Paper(
+    "Liu et al.",
+    "Beyond the Birkhoff Polytope: Spectral-Sphere-Constrained Hyper-Connections",
+    "2603.20896",
+)
+GO_MHC = Paper(
+    "Dandachi and Diggs-Galligan",
+    "go-mHC: Direct Parameterization of Manifold-Constrained Hyper-Connections via Generalized "
+    "Orthostochastic Matrices",
+    "2604.02309",
+)
+TOKENBENDER = "github.com/tokenbender/mHC-manifold-constrained-hyper-connections"
+"""An implementation that offers choices of its own, cited by its address."""
 IDENTITY_MAPPINGS = Paper("He et al.", "Identity Mappings in Deep Residual Networks", "1603.05027")
 
 MHC_PAPER = MHC.cited

@@ -9,10 +9,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import islice
 from types import ModuleType
+from typing import NamedTuple
 
-from ._arrays import Array, choice, is_torch, known, square_matrices, whole_number, widened
+from ._arrays import (
+    Array,
+    choice,
+    has_masks,
+    is_torch,
+    known,
+    square_matrices,
+    whole_number,
+    widened,
+)
 from .mixing import nonnegative
 from .projections import PAPER_ITERATIONS, PROJECTIONS, Projection
+from .projections.limit import TOLERANCE, newton_limit
 
 
 def project(
@@ -32,8 +43,9 @@ def project(
     >>> bool(np.allclose(project(np.zeros((3, 4, 4)), "mhc-lite"), 1 / 4))
     True
 
-    A logit of -inf masks its entry, which is then 0 (of "released", some eps).  Each row and
-    column must keep an entry that is not masked.
+    A logit of -inf masks its entry, which is then 0 (of "released", some eps), where the projection
+    says that it knows masks (`PROJECTIONS[name].masks`).  Each row and column must keep an entry
+    that is not masked.
 
     JAX's arrays are projected under `jit`, `grad` and `vmap` too.
 
@@ -46,9 +58,21 @@ def project(
     chosen = PROJECTIONS[choice("projection", projection, PROJECTIONS)]
     iterations = whole_number("iterations", iterations, 0)
     eps = checked_eps(chosen, eps)
+    xp, logits = _taken(chosen, logits)
+    return projected(xp, chosen, logits, iterations, eps)
+
+
+def _taken(chosen: Projection, logits: Array) -> tuple[ModuleType, Array]:
+    """`logits` with their namespace, if the projection takes such; otherwise ValueError."""
     xp, logits = square_matrices(logits, "logits", masks=chosen.takes_logits)
     chosen.check(logits.shape[-1])
-    return projected(xp, chosen, logits, iterations, eps)
+    if chosen.takes_logits and not chosen.masks and has_masks(xp, logits):
+        those = ", ".join(repr(p.name) for p in PROJECTIONS.values() if p.masks)
+        raise ValueError(
+            f"logits must be finite for projection {chosen.name!r}, which has no meaning for a "
+            f"masked entry (-inf); those that have are {those}"
+        )
+    return xp, logits
 
 
 def checked_eps(chosen: Projection, eps: float | None) -> float | None:
@@ -115,14 +139,52 @@ def sinkhorn_knopp(
     return xp.matrix_transpose(transposed)
 
 
+class Limit(NamedTuple):
+    """What `sinkhorn_limit` finds."""
+
+    matrix: Array
+    """(..., n, n), doubly stochastic."""
+    steps: Array
+    """(...), Newton steps that it took."""
+    error: Array
+    """(...), the largest |column sum - 1|; the rows are right to rounding."""
+
+
+def sinkhorn_limit(logits: Array, *, tolerance: float = TOLERANCE) -> Limit:
+    """The limit of Sinkhorn-Knopp, shape (..., n, n), by Newton's method on its dual.
+
+    It is what `sinkhorn_knopp` tends to with ever more iterations, and is found to `tolerance`
+    (of the column sums, at least 1e-14) in 4 to 12 steps for logits of spread up to 5, in some 40
+    at most for spread 1e4.  A PyTorch tensor or an array of JAX is projected differentiably, up to
+    third derivatives: the gradient is that of the limit (implicit function theorem), not of the
+    steps.  The work is done in float64, and JAX's in its own dtype.
+
+    >>> import numpy as np
+    >>> found = sinkhorn_limit(np.log([[1.0, 2.0], [3.0, 4.0]]))
+    >>> bool(np.allclose(found.matrix.sum(0), 1) and found.steps < 8)
+    True
+
+    A logit of -inf masks its entry.  Where masks leave no entry but 0 to balance another, the limit
+    has zeros that no mask put there, as that of [[0, 0], [-inf, 0]], the identity.
+
+    Raises ValueError or TypeError as `project` does, for a tolerance that is no number of at least
+    1e-14, and if masks leave no permutation, for which there is no limit (NaN in PyTorch).  Under a
+    compiler (`jax.jit`, `torch.compile`) 24 steps are taken, which is enough up to spread 8.
+    """
+    tolerance = nonnegative("tolerance", tolerance)
+    if tolerance < TOLERANCE:
+        raise ValueError(f"tolerance must be at least {TOLERANCE:g}, not {tolerance:g}")
+    xp, logits = square_matrices(logits, "logits", masks=True)
+    return Limit(*newton_limit(xp, widened(xp, logits), tolerance))
+
+
 def iterates(logits: Array, projection: str, count: int) -> Iterator[Array]:
     """The results of `project` for iterations 1, ..., count, one after another.
 
     A projection that does not iterate yields its single result once, or nothing for count 0.
     """
     chosen = PROJECTIONS[choice("projection", projection, PROJECTIONS)]
-    xp, logits = square_matrices(logits, "logits", masks=chosen.takes_logits)
-    chosen.check(logits.shape[-1])
+    xp, logits = _taken(chosen, logits)
     if chosen.fused is not None and is_torch(xp):
         from .kernels.sinkhorn import has_kernel, sinkhorn
 

@@ -38,8 +38,10 @@ from numpy.typing import NDArray
 
 from ._arrays import Array, batch_innermost, choice, whole_number
 from .devices import Place, place
-from .gains import DEFINITIONS, DIRECTIONS, METRICS, compose, log10_composite_gains, log10_gain
-from .mixing import INITS, MAX_SEED, _noise_of, nonnegative
+from .gains import DEFINITIONS, DIRECTIONS, Composite, compose, log10_composite_gains, log10_gain
+from .lyapunov import along_depth
+from .metrics import METRICS
+from .mixing import INITS, MAX_SEED, PARAMETERS, Init, chosen_init, nonnegative
 from .paper import MHC_PAPER
 from .projecting import iterates
 from .projections import PROJECTIONS
@@ -99,8 +101,45 @@ class Experiment(param.Parameterized):
     )
 
     def values_of_experiment(self) -> dict[str, Any]:
-        """The parameters that determine the matrices, by name."""
-        return {name: getattr(self, name) for name in EXPERIMENT_PARAMETERS}
+        """The parameters that determine the matrices, by name: not those of other inits."""
+        return {name: getattr(self, name) for name in determining(self.init)}
+
+    def drawing(self) -> dict[str, Any]:
+        """What determines HC's matrices and the logits, by the names of `sample_mixing`."""
+        return {name: getattr(self, name) for name in drawn_by(self.init)}
+
+
+for _name, _declared in PARAMETERS.items():
+    Experiment.param.add_parameter(
+        _name,
+        param.Number(
+            _declared.default,
+            bounds=(_declared.low, _declared.high),
+            step=_declared.step,
+            label=_declared.label,
+            doc=_declared.doc,
+        ),
+    )
+
+EXPERIMENT_PARAMETERS = tuple(name for name in Experiment.param if name != "name")
+assert set(Experiment.param.definition.objects) == set(DEFINITIONS)
+
+
+def determining(init: str) -> tuple[str, ...]:
+    """The parameters of an `Experiment` that matter with an init: not those of other inits."""
+    foreign = PARAMETERS.keys() - INITS[init].parameters.keys()
+    return tuple(name for name in EXPERIMENT_PARAMETERS if name not in foreign)
+
+
+def drawn_by(init: str) -> tuple[str, ...]:
+    """The parameters of an `Experiment` on which HC's matrices and the logits depend."""
+    return ("streams", "init", "spread", "seed", *INITS[init].parameters)
+
+
+def init_of(experiment: Experiment) -> Init:
+    """The init of an experiment, with the experiment's values of its parameters."""
+    name = experiment.init
+    return chosen_init(name, **{p: getattr(experiment, p) for p in INITS[name].parameters})
 
 
 _compiled: ModuleType | None = None
@@ -122,10 +161,6 @@ def compile_kernels() -> bool:
     return _compiled is not None
 
 
-EXPERIMENT_PARAMETERS = tuple(name for name in Experiment.param if name != "name")
-assert set(Experiment.param.definition.objects) == set(DEFINITIONS)
-
-
 def gain_surface(
     experiment: Experiment,
     *,
@@ -145,8 +180,8 @@ def gain_surface(
 
     - `log10_gain` (direction, iterations, depth, series): the composite of a network of that
       depth.  iterations 0 is HC, unprojected.
-    - `expected_log10_gain` (depth): the exact mean of HC's `log10_gain` where theory gives it
-      (definition "paper"), else NaN.
+    - `expected_log10_gain` (depth): the mean of HC's `log10_gain` where theory gives it
+      (definition "paper"; see `Init.expected_log10_gain` for how exactly), else NaN.
 
     direction is "forward" (row sums) or "backward" (column sums); series is "member" (the first
     network) or a quantile over the ensemble.  Attributes give the experiment, what computed it
@@ -168,7 +203,7 @@ def gain_surface(
         experiment, depth, iterations, _measure_composites, device, clock, progress
     )
     depths = np.arange(1, depth + 1)
-    expected = INITS[experiment.init].expected_log10_gain(
+    expected = init_of(experiment).expected_log10_gain(
         depths, experiment.streams, experiment.spread
     )
     if expected is None or experiment.definition != "paper":
@@ -252,8 +287,9 @@ def _along_layers(
 ) -> xr.DataArray:
     depth = whole_number("depth", depth, 1)
     iterations = whole_number("iterations", iterations, 0)
+    clock = _Clock()
     return xr.DataArray(
-        _over_ensemble(experiment, depth, iterations, measure, device, _Clock(), progress),
+        _over_ensemble(experiment, depth, iterations, measure, device, clock, progress, directions),
         dims=("direction", "iterations", "layer", "series"),
         coords=_axes(depth, iterations, "layer", directions),
         attrs={**experiment.values_of_experiment(), "source": MHC_PAPER},
@@ -297,31 +333,62 @@ def member_matrices(
 
 
 def mixing_surface(
-    experiment: Experiment, *, depth: int = MAX_DEPTH, iterations: int = MAX_ITERATIONS
+    experiment: Experiment,
+    *,
+    depth: int = MAX_DEPTH,
+    iterations: int = MAX_ITERATIONS,
+    metrics: Iterable[str] = tuple(METRICS),
 ) -> xr.Dataset:
-    """Every mixing metric of the first network's composite, dimensions (iterations, depth).
+    """Mixing metrics of the first network's composite, dimensions (iterations, depth).
 
-    Metrics that compare with a stochastic matrix are NaN at iterations 0 (HC) and for a projection
-    whose products are unbounded; those that ignore the scale are known everywhere.
+    `metrics` are names of `METRICS`; by default all, of which eigenvalues take longest.  Those that
+    ignore the scale are known everywhere, but those that ask for entries that are not negative only
+    where none is.  The others compare with a stochastic matrix, or are as large as their matrix:
+    they are NaN at iterations 0 (HC) and for a projection whose products are unbounded.  (For one
+    composite of any size `Metric.log10` has them.)  `singular_ratio` is exact however small it is,
+    see `log10_singular_ratio`, down to 1e-308.
+
+    With it come `expected_log10_ratio` and `deviation_log10_ratio` (depth), where there is a theory
+    of HC, else NaN: see `Init.expected_log10_ratio`.
     """
     _check(experiment)
     depth = whole_number("depth", depth, 1)
     iterations = whole_number("iterations", iterations, 0)
-    values = {name: np.full((iterations + 1, depth), np.nan) for name in METRICS}
+    if isinstance(metrics, str) or not isinstance(metrics, Iterable):
+        raise TypeError(f"metrics must be a collection of names, not {metrics!r}")
+    chosen = [METRICS[choice("metrics", name, METRICS)] for name in metrics]
+    values = {metric.name: np.full((iterations + 1, depth), np.nan) for metric in chosen}
     layers = _layers_of(experiment, range(1), depth, iterations)[:, 0]
     composites = compose(layers)
+    packed = Composite(np.ascontiguousarray(composites.mantissa), composites.exponent)
     bounded = PROJECTIONS[experiment.projection].bounded
-    for name, metric in METRICS.items():
+    for metric in chosen:
         if metric.scale_free:
-            found = metric(np.ascontiguousarray(composites.mantissa))
-            values[name][: len(found)], values[name][len(found) :] = found, found[-1]
+            found = along_depth(metric.name, layers, packed)
+            values[metric.name][: len(found)] = found
+            values[metric.name][len(found) :] = found[-1]
         elif bounded and iterations:
-            values[name][1:] = metric(np.ascontiguousarray(composites.matrices()[1:]))
+            values[metric.name][1:] = metric(np.ascontiguousarray(composites.matrices()[1:]))
+    depths = np.arange(1, depth + 1)
     return xr.Dataset(
-        {name: (("iterations", "depth"), v) for name, v in values.items()},
-        coords={"iterations": np.arange(iterations + 1), "depth": np.arange(1, depth + 1)},
+        {name: (("iterations", "depth"), v) for name, v in values.items()}
+        | (_theory_of_ratio(experiment, depths) if "singular_ratio" in values else {}),
+        coords={"iterations": np.arange(iterations + 1), "depth": depths},
         attrs={**experiment.values_of_experiment(), "member": 0},
     )
+
+
+def _theory_of_ratio(
+    experiment: Experiment, depths: NDArray[np.integer]
+) -> dict[str, tuple[str, Floats]]:
+    init = init_of(experiment)
+    found = init.expected_log10_ratio(depths, experiment.streams, experiment.spread)
+    unknown = np.full(len(depths), np.nan)
+    expected, deviation = (unknown, unknown) if found is None else found
+    return {
+        "expected_log10_ratio": ("depth", expected),
+        "deviation_log10_ratio": ("depth", deviation),
+    }
 
 
 def _check(experiment: Any) -> None:
@@ -355,7 +422,7 @@ def _compiled_gains(
     if _compiled is None:
         return None
     start = time.perf_counter()
-    init, chosen = INITS[experiment.init], PROJECTIONS[experiment.projection]
+    init, chosen = init_of(experiment), PROJECTIONS[experiment.projection]
     gains: Floats | None = _compiled.log10_gains(
         init.mapping(noise, experiment.spread),
         init.logits(noise, experiment.spread),
@@ -371,7 +438,7 @@ def _compiled_gains(
 
 
 def _layers_of(experiment: Experiment, members: range, depth: int, iterations: int) -> Floats:
-    noise = _noise_of(members, depth, experiment.streams, experiment.seed)
+    noise = init_of(experiment).noise(members, depth, experiment.streams, experiment.seed)
     return _layer_matrices(experiment, noise, iterations, place("numpy"), _Clock())
 
 
@@ -384,7 +451,7 @@ def _layer_matrices(
     """
     xp = target.xp
     members, depth, n, _ = noise.shape
-    init, chosen = INITS[experiment.init], PROJECTIONS[experiment.projection]
+    init, chosen = init_of(experiment), PROJECTIONS[experiment.projection]
     count = min(iterations, iterations if chosen.iterative else 1)
     shape = (1 + count, members, depth, n, n)
     if target.gpu:  # the memory layout of the kernels
@@ -441,14 +508,19 @@ def _over_ensemble(
     device: str,
     clock: _Clock,
     progress: Progress | None = None,
+    directions: tuple[str, ...] = DIRECTIONS,
 ) -> Floats:
-    """`measure` over the whole ensemble, shape (direction, t, depth, series), t = 0, 1, ...."""
+    """`measure` over the whole ensemble, shape (direction, t, depth, series), t = 0, 1, ....
+
+    `measure` gives the gains in those directions first, and whatever else it measures.
+    """
     _check(experiment)
     PROJECTIONS[experiment.projection].check(experiment.streams)
     target = place(device)
+    init = init_of(experiment)
 
     def draw(members: range) -> Floats:
-        return _noise_of(members, depth, experiment.streams, experiment.seed)
+        return init.noise(members, depth, experiment.streams, experiment.seed)
 
     compiled = measure is _measure_composites and device == "numpy" and _compiled is not None
 
@@ -458,7 +530,11 @@ def _over_ensemble(
             if found is not None:
                 return found
         layers = _layer_matrices(experiment, noise, iterations, target, clock)
-        return measure(layers, experiment.definition)
+        measured = measure(layers, experiment.definition)
+        for k, direction in enumerate(directions):
+            if _known_to_be_1(experiment, direction):
+                measured[k, 1:, ...] = 0.0
+        return measured
 
     def report(part: Array) -> Array:
         if progress is not None:
@@ -487,6 +563,17 @@ def _over_ensemble(
     if series.shape[1] < iterations + 1:  # one-shot: the same at every count but 0
         series = series[:, [0] + [1] * iterations]
     return series
+
+
+def _known_to_be_1(experiment: Experiment, direction: str) -> bool:
+    """Whether the paper's gain is 1 by theorem where rounding alone would show.
+
+    Sums of 1 are kept by every product.  With signs the entries may be 10^16 times as large as
+    their sums, which are then what rounding leaves of them.
+    """
+    chosen = PROJECTIONS[experiment.projection]
+    sums = chosen.unit_rows if direction == "forward" else chosen.unit_columns
+    return sums and not chosen.nonnegative and experiment.definition == "paper"
 
 
 _ONE_CHUNK = 2**12

@@ -177,7 +177,7 @@ CLAIMS: dict[str, Claim] = {
         answer="The gain belongs to the product of the H_res alone; the gradient also runs "
         "through the branches. In the lab’s networks of 64 layers, before training, that gain is "
         "{1.00|amax_start_hc} with HC. Yet a small change of the streams can grow by a factor of "
-        "{56.1|jacobian_start_hc} there, and of {29.2|jacobian_start_residual} in the plain "
+        "{55.2|jacobian_start_hc} there, and of {29.4|jacobian_start_residual} in the plain "
         "residual network.",
         scene="whole",
         sources=(IMPLICATOR,),

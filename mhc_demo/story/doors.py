@@ -10,6 +10,7 @@ QUESTIONS = {
     "Gain": "By what factor can it grow, layer after layer?",
     "Matrices": "What is inside the matrices that mix the streams?",
     "Mixing": "How alike do the streams become?",
+    "Why it holds": "Which theorems are behind it, and which set of matrices?",
     "Compare": "What do other projections do, and where does it explode?",
     "Cost": "What does stability cost?",
     "Real models": "Is it so in a model that was trained?",

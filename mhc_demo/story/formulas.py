@@ -133,6 +133,50 @@ FORMULAS: dict[str, Formula] = {
         "the norm can reach √n.",
         MHC_PAPER + ", section 4.1",
     ),
+    "pace": Formula(
+        "Weak mixers are slow to normalise",
+        r"\frac{<error>_{<iterations>+1}}{<error>_{<iterations>}} \;\longrightarrow\;"
+        r"<second_singular_value>^2, \qquad"
+        r"\lVert <h_res> d \rVert_2^2 \;\le\; <second_singular_value>^2 \lVert d \rVert_2^2",
+        "Sinkhorn’s error after one more iteration, divided by the error before, tends to s two "
+        "squared; and H res times a difference d has at most s two squared times the square of "
+        "the length of d",
+        "s₂ is the second singular value of the limit, d any difference between streams: numbers "
+        "that sum to 0. The first is an equality in the limit of many iterations, the second a "
+        "bound that one difference attains.",
+        "Knight, SIAM J. Matrix Anal. Appl. 30, 2008, for the first",
+    ),
+    "kept": Formula(
+        "What sums of 1 keep",
+        r"<ones>^{\top} <h_res> = <ones>^{\top} \;\Rightarrow\;"
+        r"<ones>^{\top} <h_res> <x> = <ones>^{\top} <x>, \quad"
+        r"<h_res> <ones> = <ones> \;\Rightarrow\; <h_res> c <ones> = c <ones>",
+        "if the columns of H res sum to 1, the sum over the streams of H res times x is that of x; "
+        "if the rows sum to 1, H res leaves a signal as it is that is c in every stream",
+        "Columns keep the mean over the streams, rows keep what all of them share, whatever the "
+        "signs of the entries.",
+        MHC_PAPER + ", section 4.1",
+    ),
+    "orthogonal": Formula(
+        "Orthogonal mixing",
+        r"<Q>^{\top} <Q> = <identity> \;\Longrightarrow\;"
+        r"\lVert <Q> <x> \rVert_2 = \lVert <x> \rVert_2, \qquad <forward>(<Q>) \;\le\; \sqrt{<n>}",
+        "if Q transposed times Q is the identity, Q x is as long as x, and the forward gain of Q "
+        "is at most the square root of n",
+        "Products of orthogonal matrices are orthogonal, so it holds at any depth: nothing grows "
+        "and nothing fades. But entries have signs, and no mean is kept.",
+        "Cauchy–Schwarz: a row sum is the product of a row of length 1 and of ones, of length √n",
+    ),
+    "ergodic": Formula(
+        "Where row-stochastic products end",
+        r"<h_res>_{<L>} \cdots <h_res>_2\, <h_res>_1 \;\longrightarrow\; <ones> <pi>^{\top},"
+        r"\qquad <backward> \;\longrightarrow\; <n> \max_j <pi>_j",
+        "the product of many layers whose rows sum to 1 tends to a matrix with the same row pi "
+        "everywhere, and the backward gain to n times the largest entry of pi",
+        "If the layers mix. No entry is negative, and each row of the product is an average of the "
+        "rows before. Doubly stochastic matrices have the uniform π: gain 1.",
+        "Ergodicity of products of stochastic matrices; Dobrushin 1956",
+    ),
     "gaussian": Formula(
         "Random logits",
         r"<logits> = <spread>\, <Z>",
@@ -154,7 +198,9 @@ FORMULAS: dict[str, Formula] = {
         r"\frac{1}{<L>} \, \ln \, <forward> \;\approx\; \tfrac{1}{2}\, (<n> - 2)\, <spread>^2",
         "if H res is the identity plus sigma times Z, the logarithm of the gain per layer is about "
         "half of n minus 2 times sigma squared",
-        "For small drift, to leading order. At n = 2 it does not grow at all, at n = 1 it shrinks.",
+        "For small drift, to leading order; the dotted line of the first plot has the exact rate, "
+        "half the mean logarithm of (1 + σ g)² + σ² χ² with g normal and χ² of n − 1 degrees of "
+        "freedom. At n = 2 it hardly grows at all, at n = 1 it shrinks.",
         "Top Lyapunov exponent of I + σZ for small σ",
     ),
     "growth": Formula(
@@ -164,6 +210,17 @@ FORMULAS: dict[str, Formula] = {
         "the logarithm of the gain per layer tends to lambda, which is half of ln 2 plus digamma "
         "of n over 2, plus ln sigma",
         "Negative at n = 1, where the signal vanishes; the dotted line of the first plot.",
+        "Newman, Commun. Math. Phys. 103, 1986",
+    ),
+    "rank_one": Formula(
+        "How fast Gaussian products come near rank one",
+        r"\frac{1}{<L>} \, \ln \, <singular_ratio>(<composite>) \;\longrightarrow\;"
+        r"<lyapunov>_2 - <lyapunov>_1 = \tfrac{1}{2} \Bigl(<digamma>\bigl(\tfrac{<n>-1}{2}\bigr)"
+        r" - <digamma>\bigl(\tfrac{<n>}{2}\bigr)\Bigr)",
+        "the logarithm of the second over the first singular value of P, per layer, tends to "
+        "lambda 2 minus lambda 1, which is half of digamma of n minus 1 over 2, minus digamma of n "
+        "over 2",
+        "The spread does not matter. At n = 4 it is ½ − ln 2, a factor of 0.824 per layer.",
         "Newman, Commun. Math. Phys. 103, 1986",
     ),
     "uniform": Formula(

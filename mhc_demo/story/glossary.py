@@ -18,7 +18,7 @@ from functools import cache
 
 from latex2mathml.converter import convert
 
-from ..numerics.gains import METRICS
+from ..numerics.metrics import METRICS
 from ..numerics.paper import HYPER_CONNECTIONS, MHC
 
 
@@ -34,7 +34,12 @@ class Term:
     """What texts call it; of several matches the longest counts."""
 
 
-SYMBOLS_OF_METRICS = {"second_singular_value": "s_2"}
+SYMBOLS_OF_METRICS = {
+    "second_singular_value": "s_2",
+    "second_eigenvalue": r"\lambda_2",
+    "singular_ratio": "s_2/s_1",
+    "birkhoff_coefficient": r"\kappa",
+}
 
 TERMS: dict[str, Term] = {
     # The layer
@@ -209,6 +214,19 @@ TERMS: dict[str, Term] = {
         "Entries drawn independently from a normal distribution.",
         words=("Gaussian",),
     ),
+    "shared": Term(
+        "Shared part",
+        "What all layers of a network have in common, here as a correlation between them. Layers "
+        "that share nothing even out what one of them leaves uneven; alike ones can add it up: in "
+        "few networks, but much.",
+        words=("correlation",),
+    ),
+    "equal_drift": Term(
+        "Equal drift",
+        "HC’s matrix is at I + σZ; mHC’s has logits b I + Z, with the b of each layer at which it "
+        "is equally far from I, up to a limit. So neither network has an easier start.",
+        words=("equally far",),
+    ),
     "identity": Term(
         "Identity",
         "Every stream stays as it is: the plain residual connection, gain 1.",
@@ -227,12 +245,35 @@ TERMS: dict[str, Term] = {
     ),
     "lyapunov": Term(
         "Lyapunov exponent",
-        "The rate at which a long product of random matrices grows per layer.",
+        "The rate at which a long product of random matrices grows per layer: the first in the "
+        "direction that grows most, the second in the next one, and so on.",
         r"\lambda",
-        ("top Lyapunov exponent", "Lyapunov exponent"),
+        ("top Lyapunov exponent", "Lyapunov exponents", "Lyapunov exponent"),
+    ),
+    "nat": Term(
+        "Nat",
+        "A factor of e, 2.718: natural logarithms count them. 1 decade is 2.303 nats.",
+        words=("nats", "nat"),
     ),
     "digamma": Term("Digamma function", "The derivative of ln Γ.", r"\psi"),
     # What is kept, what fades, and what it costs
+    "rank_one": Term(
+        "Rank one",
+        "All rows of a matrix are multiples of one row: whatever enters, all streams leave it as "
+        "multiples of the same signal.",
+        words=("rank one",),
+    ),
+    "singular_values": Term(
+        "Singular values",
+        "By how much a matrix stretches each of n perpendicular directions, the largest first.",
+        words=("singular values", "singular value"),
+    ),
+    "eigenvalues": Term(
+        "Eigenvalues",
+        "By how much a matrix stretches the directions that it does not turn, and, in pairs, those "
+        "that it turns; applied again and again, it does so each time.",
+        words=("eigenvalues", "eigenvalue"),
+    ),
     "uniform": Term(
         "Uniform matrix",
         "1/n in every entry: every stream gets the average of all.",
@@ -245,6 +286,31 @@ TERMS: dict[str, Term] = {
         )
         for name, metric in METRICS.items()
     },
+    "error": Term(
+        "Sinkhorn’s error",
+        "The largest |column sum − 1| after an iteration, which ends on rows.",
+        "e",
+        ("Sinkhorn’s error",),
+    ),
+    "Q": Term(
+        "Orthogonal matrix",
+        "Its rows have length 1 and stand at right angles to one another; its product with a "
+        "signal is as long as the signal.",
+        "Q",
+        ("orthogonal",),
+    ),
+    "pi": Term(
+        "Limit distribution",
+        "How what enters is weighted by every stream in the end: n numbers that are not negative "
+        "and sum to 1.",
+        r"\pi",
+    ),
+    "ergodicity": Term(
+        "Ergodicity coefficient",
+        "Dobrushin’s: half the 1-norm between the two most different rows. That of a product is at "
+        "most the product of those of its factors.",
+        words=("ergodicity coefficient",),
+    ),
     "traffic": Term(
         "Memory traffic",
         "Numbers that are read from a GPU’s memory and written to it; often what takes the time.",
@@ -277,6 +343,8 @@ _TAG = re.compile(r"(<[^>]*>)")
 _SYMBOL = re.compile(r"<(\w+)>(_\w|_\{[^{}]*\})?")
 _BOLD = re.compile(r'<mn mathvariant="bold">(\d)</mn>')
 _TILDE = '<mo stretchy="false">&#x0007E;</mo>'
+_BARS = "<mo>&#x02016;</mo>"
+"""Of a norm: a browser makes the left ones as high as the whole formula, and the right ones not."""
 _MARKED = re.compile(r'<mrow class="term-(\w+)">')
 
 
@@ -323,6 +391,7 @@ def typeset(latex: str, spoken: str) -> str:
     mathml = _MARKED.sub(mark, mathml)
     # A browser ignores a variant of digits, and lifts a superscript above an accent.
     mathml = _BOLD.sub(lambda match: f"<mn>{chr(ord('𝟎') + int(match[1]))}</mn>", mathml)
+    mathml = mathml.replace(_BARS, _BARS.replace("<mo>", '<mo stretchy="false">'))
     mathml = mathml.replace(_TILDE, f'<mpadded height="0">{_TILDE}</mpadded>')
     # A group, because the role "math" would hide its symbols from assistive technology.
     return mathml.replace("<math ", f'<math role="group" aria-label="{html.escape(spoken)}" ', 1)

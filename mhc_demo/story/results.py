@@ -16,7 +16,8 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from ..numerics.costs import fused_traffic, hyper_connection_traffic, residual_traffic
-from ..numerics.gains import METRICS, log10_composite_gains
+from ..numerics.gains import log10_composite_gains
+from ..numerics.metrics import METRICS
 from ..numerics.mixing import gaussian_growth, sample_mixing
 from ..numerics.numbers import in_text
 from ..numerics.paper import TABLE_5, PrintedMatrix, figure8
@@ -93,7 +94,7 @@ NUMBERS: dict[str, Callable[[Results], str]] = {
     "signed": lambda results: in_text(_signed(results.experiment, results.values["depth"])),
     "alike": lambda results: in_text(_hundredth(results.experiment, results.values)),
     "independent": lambda results: in_text(
-        _hundredth(results.experiment, results.values, init="gaussian")
+        _hundredth(_independent(results.experiment), results.values)
     ),
     "distance_moved": lambda results: f"{_distance_moved(results.experiment):.2f}",
     "low": lambda results: in_text(results.gain(0, "q05", least=True)),
@@ -137,13 +138,16 @@ def _signed(experiment: Experiment, depth: int) -> float:
 
 def _many(experiment: Experiment, depth: int, **options: Any) -> NDArray[Any]:
     """The matrices, or the logits, of 2,000 networks of an experiment."""
-    drawn = {"init": experiment.init, "spread": experiment.spread, "seed": experiment.seed}
-    return sample_mixing(depth, experiment.streams, 2000, **{**drawn, **options})
+    return sample_mixing(depth, members=2000, **{**experiment.drawing(), **options})
 
 
-def _hundredth(experiment: Experiment, values: Mapping[str, Any], **options: Any) -> float:
+def _independent(experiment: Experiment) -> Experiment:
+    return Experiment(**{**experiment.values_of_experiment(), "init": "gaussian"})
+
+
+def _hundredth(experiment: Experiment, values: Mapping[str, Any]) -> float:
     """log10 of the backward gain that one network in a hundred reaches, of 2,000."""
-    logits = _many(experiment, values["depth"], logits=True, **options)
+    logits = _many(experiment, values["depth"], logits=True)
     projected = project(logits, experiment.projection, values["iterations"])
     gains = log10_composite_gains(projected, "forward", gains=("backward",))
     return float(np.quantile(gains[0][..., -1], 0.99))
@@ -174,8 +178,7 @@ def _difference_left(experiment: Experiment, values: Mapping[str, Any]) -> float
 
 def _distance_moved(experiment: Experiment) -> float:
     """How far HC's matrices are from the identity (Frobenius norm), the mean over the ensemble."""
-    drawn = {"init": experiment.init, "spread": experiment.spread, "seed": experiment.seed}
-    moved = sample_mixing(64, experiment.streams, experiment.members, **drawn)
+    moved = sample_mixing(64, members=experiment.members, **experiment.drawing())
     return float(np.linalg.norm(moved - np.eye(experiment.streams), axis=(-2, -1)).mean())
 
 

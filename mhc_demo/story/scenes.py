@@ -395,22 +395,22 @@ SCENES: dict[str, Scene] = {
         text="The composite leaves out what the layers add. Count that too: by how much can a "
         "small change of the streams grow? Before training the composite’s norm is "
         "{1.00|composite_start_hc} in all three networks, and the whole network’s is "
-        "{29.2|jacobian_start_residual} (residual), {56.1|jacobian_start_hc} (HC) and "
-        "{47.6|jacobian_start_mhc} (mHC). After training with the settings at which HC fails they "
-        "are {137|jacobian_fails_residual}, {10^28.7|jacobian_fails_hc} and "
-        "{197|jacobian_fails_mhc}; HC’s composite alone is {10^27.6|composite_fails_hc}.",
+        "{29.4|jacobian_start_residual} (residual), {55.2|jacobian_start_hc} (HC) and "
+        "{46.8|jacobian_start_mhc} (mHC). After training with the settings at which HC fails they "
+        "are {140|jacobian_fails_residual}, {10^24.6|jacobian_fails_hc} and "
+        "{197|jacobian_fails_mhc}; HC’s composite alone is {10^23.7|composite_fails_hc}.",
         formula="jacobian",
         question="So what does a composite of 1 promise, and what does it not?",
         notes="It promises that the mixing adds no growth of its own. It does not promise a small "
         "gradient, because the branches add theirs. Solid lines are the whole network, dashed "
-        "ones H_res alone, the medians of {12|jacobian_seeds} seeds; HC’s lie between "
+        "ones H_res alone, the medians of {16|jacobian_seeds} seeds; HC’s lie between "
         "{10^9.1|least_fails_hc} and {10^33.3|most_fails_hc} at the right, and one of these seeds "
         "learned. Nearly all of that growth is the mixing’s. At the left HC’s line is the "
         "highest, and mixing is not the reason: each of its layers reads one stream and writes to "
         "all four, and mHC’s nearly so. Copy one stream to all at the entry and average them at "
-        "the exit, as the network does, and all three give {29.2|through_start_hc}. In the middle "
+        "the exit, as the network does, and all three give {29.4|through_start_hc}. In the middle "
         "HC has learned, to {96 %|explodes_accuracy_hc}, though its network can grow a change by "
-        "{10^5.7|jacobian_explodes_hc}: a large number is a risk, not yet a loss.",
+        "{10^5.6|jacobian_explodes_hc}: a large number is a risk, not yet a loss.",
         state={"view": "jacobian"},
         controls=(),
         headline=False,
@@ -475,10 +475,12 @@ SCENES: dict[str, Scene] = {
         "bounded or not.",
         formula="distance",
         question="So what should you measure beside the gain?",
-        notes="The plot on the right shows both networks; the metrics on the left compare with a "
-        "stochastic matrix and say nothing about HC. The printed matrices are averages over "
-        "tokens. A network that does not mix at all is stable as well, and proves nothing: always "
-        "ask for both numbers. And the composite is not the streams: layers write to them.",
+        notes="The plots in the middle and on the right show both networks; the metrics on the "
+        "left compare with a stochastic matrix, and HC’s product is none. Which network’s streams "
+        "come together faster depends on the matrices: here it is the projection’s, in the trained "
+        "model it was HC’s. The printed matrices are averages over tokens. A network that does not "
+        "mix at all is stable as well, and proves nothing: always ask for both numbers. And the "
+        "composite is not the streams: layers write to them.",
         state={"view": "mixing", "iterations": 20, "depth": 5},
         controls=("iterations", "depth"),
         headline=False,

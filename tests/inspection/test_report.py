@@ -17,7 +17,8 @@ import mhc_demo as mhc
 from mhc_demo import nn as mnn
 from mhc_demo.inspection.figure import ModelFigure, panels
 from mhc_demo.inspection.logits import centred, recovered
-from mhc_demo.numerics.gains import DEFINITIONS, DIRECTIONS, METRICS
+from mhc_demo.numerics.gains import DEFINITIONS, DIRECTIONS
+from mhc_demo.numerics.metrics import METRICS
 
 Z = mhc.sample_mixing(depth=12, streams=4, members=5, spread=2.0, seed=3)
 P = mhc.sinkhorn_knopp(Z)
@@ -66,7 +67,8 @@ def test_the_numbers_are_the_library_s(H: np.ndarray) -> None:
                 if metric.scale_free
                 else mhc.compose(tokens).matrices()
             )
-            np.testing.assert_allclose(data[name], metric(of).mean(axis=0), rtol=1e-9)
+            # The ratio of a long product is more exact than the product; see `test_lyapunov.py`.
+            np.testing.assert_allclose(data[name], metric(of).mean(axis=0), rtol=1e-9, atol=1e-12)
 
 
 def test_many_tokens_are_measured_a_few_at_a_time_with_the_same_numbers(
@@ -278,6 +280,15 @@ def test_the_verdicts_follow_the_numbers() -> None:
     assert "4.00 of 4" in frozen[2]
 
 
+def test_what_fades_in_the_composites_columns_is_told() -> None:
+    sums = mhc.compose(P).matrices().sum(axis=-2)
+    sums = sums.reshape(-1, *sums.shape[-2:])  # (tokens, layers, streams)
+    least, most = sums.min(axis=-1).mean(axis=0).min(), sums.max(axis=-1).mean(axis=0).max()
+    wanted = f"columns of the composites, the mean over tokens, {least:.3f} to {most:.3f}."
+    assert wanted in mhc.inspect(P).verdicts()[3]
+    assert "columns of the composites" not in " ".join(mhc.inspect(Z).verdicts())
+
+
 # Figures
 
 
@@ -299,7 +310,12 @@ def test_the_figures_plot_these_numbers() -> None:
     )
     titles = {p.title.text for p in drawn.matrices}
     assert titles == {"Layer 12", "Composite 1–12"}
-    assert len({p.name for p in drawn.figures()}) == 8
+    assert len({p.name for p in drawn.figures()}) == 9
+    (ratio,) = (p for p in drawn.mixing if p.name == "ratio")
+    (line,) = (r for r in ratio.renderers if r.name)  # and no theory, which is of HC's init
+    np.testing.assert_allclose(
+        line.data_source.data["value"], np.log10(data["singular_ratio"]), **CLOSE
+    )
 
 
 def test_the_panels_beside_figure_8_are_the_composites_it_has() -> None:

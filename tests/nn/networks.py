@@ -11,7 +11,7 @@ from torch import nn
 from mhc_demo import nn as mnn
 from mhc_demo.numerics.projections import PROJECTIONS
 
-BOUNDED = [p.name for p in PROJECTIONS.values() if p.bounded and p.takes_logits]
+BOUNDED = [p.name for p in PROJECTIONS.values() if p.bounded]
 KINDS = {
     "residual": lambda *args, layer=0: mnn.Residual(*args),
     "hc": mnn.HyperConnection,

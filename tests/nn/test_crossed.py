@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from mhc_demo import nn as mnn
+from mhc_demo.numerics.projections import PROJECTIONS
 
 from .networks import BOUNDED, Zero, mlp, randomised
 
@@ -57,9 +58,10 @@ def test_a_crossing_reads_and_writes_as_the_one_and_mixes_as_the_other(reads, mi
     assert ((post > 0) & (post < 2)).all() == (reads == "mhc")
     if mixing == "identity":
         assert torch.equal(res, torch.eye(STREAMS))
-    elif mixing in ("sinkhorn", "rows", "mhc-lite"):
+    elif mixing != "free" and PROJECTIONS[mixing].unit_rows:
         torch.testing.assert_close(res.sum(-1), torch.ones(5, STREAMS))
-    assert (res < 0).any() == (mixing == "free")
+    signed = mixing == "free" or not PROJECTIONS[mixing].nonnegative
+    assert (res < 0).any() == signed
 
 
 @pytest.mark.parametrize(("reads", "mixing"), CROSSINGS)

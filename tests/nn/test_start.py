@@ -6,7 +6,10 @@ import pytest
 import torch
 from torch import nn
 
+import mhc_demo as mhc
 from mhc_demo import nn as mnn
+from mhc_demo.numerics.projections import PROJECTIONS
+from mhc_demo.numerics.projections.registry import SQUARES
 
 from .networks import ALL_STARTS, BOUNDED, KINDS, LEARNED, mlp, network, through
 
@@ -52,7 +55,7 @@ def test_hc_starts_as_its_paper_says():
         assert torch.equal(layer.mappings.alpha, torch.full((3,), 0.01))
 
 
-@pytest.mark.parametrize("projection", [name for name in BOUNDED if name != "identity"])
+@pytest.mark.parametrize("projection", [n for n in BOUNDED if n not in ("identity", "cayley")])
 @pytest.mark.parametrize("mixing", [0.01, 0.05, 0.3])
 def test_mhc_starts_with_the_given_mixing(projection, mixing):
     for n in (2, 4):
@@ -65,8 +68,45 @@ def test_mhc_starts_with_the_given_mixing(projection, mixing):
             torch.testing.assert_close(pre.sum(-1), torch.ones(2))
             assert torch.equal(post, torch.ones(2, n))
             off = res.sum(-1) - res.diagonal(dim1=-2, dim2=-1)
+            if PROJECTIONS[projection].kind == SQUARES:  # whose rows differ
+                off = off.mean(-1, keepdim=True).expand(2, n)
             # float32, and eps = 1e-6 of DeepSeek's variant times n.
             torch.testing.assert_close(off, torch.full((2, n), mixing), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("projection", BOUNDED)
+@pytest.mark.parametrize("streams", [2, 4, 8])
+def test_every_projection_starts_near_the_identity_and_one_step_moves_it(projection, streams):
+    if not PROJECTIONS[projection].sizes.hold(streams):
+        pytest.skip("it does not exist for that many streams")
+    layer = mnn.ManifoldHyperConnection(mlp(8), 8, streams, projection=projection)
+    h, weights = torch.randn(2, 5, streams, 8)  # streams that differ already
+    before = layer.mappings(h)[2].detach()
+    assert (before - torch.eye(streams)).abs().max() < 0.1
+    optimiser = torch.optim.SGD(layer.parameters(), lr=1.0)
+    (layer(h) * weights).sum().backward()
+    slope = layer.mappings.b_res.grad
+    if projection == "identity":
+        assert slope is None
+        return
+    assert slope.isfinite().all()
+    assert slope.abs().max() > 1e-3
+    optimiser.step()
+    assert (layer.mappings(h)[2] - before).abs().max() > 1e-4
+
+
+def test_orthogonal_squares_start_where_every_logit_above_the_diagonal_has_a_gradient():
+    for projection in ("cayley-squares", "polar-squares", "go-mhc"):
+        layer = mnn.ManifoldHyperConnection(nn.Identity(), 3, 4, projection=projection)
+        logits = layer.mappings.b_res.detach().double().requires_grad_()
+        weights = torch.randn(4, 4, dtype=torch.float64)
+        (slope,) = torch.autograd.grad((mhc.project(logits, projection) * weights).sum(), logits)
+        above = torch.ones(4, 4).triu(1).bool()
+        assert (slope[above].abs() > 1e-3).all()
+    at_identity = torch.zeros(4, 4, dtype=torch.float64, requires_grad=True)
+    squares = mhc.project(at_identity, "cayley-squares")
+    (slope,) = torch.autograd.grad((squares * weights).sum(), at_identity)
+    assert slope.abs().max() == 0
 
 
 def test_for_sinkhorn_the_diagonal_logit_has_a_formula():

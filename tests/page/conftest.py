@@ -59,6 +59,51 @@ ON_STAGE = """() => {
 """What stands below the tabs: the model's name."""
 
 
+WINDOW = """[...Bokeh.documents[0].all_models].find(({type}) => /^BrowserWindow/.test(type))"""
+"""The model by which page and server tell each other the address."""
+
+VISIT = """(query) => {
+  history.pushState(null, "", query)
+  dispatchEvent(new PopStateEvent("popstate"))
+}"""
+"""Go to a link as the browser's Back and Forward do."""
+
+ARRIVED = f"""() => {{
+  const {{back, returned, query}} = {WINDOW}
+  return (!back || Number(back.split(" ")[0]) === returned) && location.search === query
+}}"""
+"""Whether the server has followed, and the address says all of where the page is."""
+
+BLUR = """() => {
+  let node = document.activeElement
+  while (node?.shadowRoot?.activeElement) node = node.shadowRoot.activeElement
+  node?.blur()
+}"""
+"""Take the focus from whatever has it."""
+
+SEEN = """() => {
+  const found = []
+  const look = (node) => {
+    if (node.nodeType === Node.TEXT_NODE) {
+      const text = node.textContent.trim()
+      if (text) found.push(text)
+    }
+    if (node.nodeType === Node.ELEMENT_NODE) {
+      const {display, visibility} = getComputedStyle(node)
+      if (node.matches("style, script, svg, title")) return
+      if (display === "none" || visibility === "hidden") return
+      if (node.matches("input, select, textarea")) found.push(node.value + node.checked)
+      if (node.ariaLabel) found.push(node.ariaLabel)
+      if (node.shadowRoot) node.shadowRoot.childNodes.forEach(look)
+    }
+    node.childNodes.forEach(look)
+  }
+  look(document.body)
+  return found
+}"""
+"""All texts, values and names that can be seen or are read aloud."""
+
+
 BOTTOM_AND_TOP = """() => {
   const inside = (node) => [...(node.shadowRoot?.children ?? []), ...node.children]
   const all = (node) => [node, ...inside(node).flatMap(all)]
@@ -148,6 +193,13 @@ def address() -> Iterator[str]:
         yield where
 
 
+@pytest.fixture(scope="session")
+def pictured() -> Iterator[str]:
+    """The address of a page that begins with its picture."""
+    with serve(picture=True) as (where, _):
+        yield where
+
+
 def made_once(
     tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]
 ) -> Path:
@@ -173,6 +225,7 @@ class Explorer:
         self.problems: list[str] = []
         self.hosts: set[str] = set()
         self.address = ""
+        self.as_opened: list[str] = []
         page.on("console", self._heard)
         page.on("pageerror", lambda error: self.problems.append(error.stack or str(error)))
         page.on("request", lambda request: self.hosts.add(request.url.split("/")[2]))
@@ -195,6 +248,24 @@ class Explorer:
             expect(self.page.get_by_role("button", name="Reset")).to_be_attached()
         self.stands(self.page.locator(".mhc-stage"))
         return self
+
+    def visit(self, query: str) -> Explorer:
+        """Go to a link within the open page, for much less than it costs to open one.
+
+        The way is that of the browser's Back, which takes over all of a link but its theme.
+        """
+        before, view = self.page.evaluate(ON_STAGE), self._view()
+        self.page.evaluate(VISIT, query)
+        self.page.wait_for_function(ARRIVED)
+        self.page.locator("main").evaluate("(main) => main.scrollTo(0, 0)")
+        if self._view() != view:
+            self.page.wait_for_function(f"(before) => ({ON_STAGE})() !== before", arg=before)
+        expect(self.page.locator(".mhc-headline [aria-busy=true]")).to_have_count(0)
+        self.stands(self.page.locator(".mhc-stage"))
+        return self
+
+    def _view(self) -> list[str]:
+        return re.findall("view=([^&]*)", self.page.url)
 
     def number(self, side: int) -> Locator:
         """The huge number of HC (0) or of the projection (1)."""
@@ -259,21 +330,29 @@ class Explorer:
             settled = box
             self.page.wait_for_timeout(100)
 
+    def begin(self, address: str) -> None:
+        """Open the page at the view of all resets, and note what it shows and says."""
+        self.open(address, "?view=composite")
+        expect(self.page.locator(".mhc-plots button").filter(visible=True)).to_have_count(6)
+        self.as_opened = self.page.evaluate(SEEN)
+
     def reset(self) -> None:
-        """Everything as it was when the page was opened without a query."""
+        """Everything as it was after `begin`, by all that the page shows and says."""
         self.page.set_viewport_size(DESK)
-        if "device=numpy" not in self.page.url:  # which no button resets
-            self.open(self.address, "?view=composite")
-        story = self.page.get_by_role("button", name="Close the story")
-        if story.count():
-            story.click()
-        self.show("composite")
-        self.page.get_by_role("button", name="Reset").click()
-        if "theme=dark" in self.page.url:
+        self.visit("?view=composite")
+        if "theme=dark" in self.page.url:  # which no link takes along
             self.page.get_by_role("button", name="Toggle theme").click()
-        expect(self.page).to_have_url(self.address + State(view="composite").query())
-        expect(self.page.locator(".mhc-headline [aria-busy=true]")).to_have_count(0)
+        fewer = self.page.get_by_role("button", name="Fewer settings")
+        if fewer.count():
+            fewer.click()
         self.page.mouse.move(0, 0)
+        self.page.evaluate(BLUR)
+        expect(self.page).to_have_url(self.address + State(view="composite").query())
+
+        def is_as_opened() -> None:
+            assert self.page.evaluate(SEEN) == self.as_opened
+
+        self.eventually(is_as_opened)
 
     def painted(self) -> None:
         """Wait for two frames, so that the first of them was painted."""
@@ -405,7 +484,10 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 def tab(browser: Browser, address: str) -> Iterator[Explorer]:
     """One tab for all tests that ask for `shared`."""
     context = browser.new_context(viewport=DESK)
-    yield Explorer(context.new_page())
+    page = context.new_page()
+    # The first key of a lecture makes it fill the screen, whose size Playwright then cannot change.
+    page.add_init_script("Element.prototype.requestFullscreen = async () => {}")
+    yield Explorer(page)
     context.close()
 
 
@@ -415,7 +497,7 @@ def shared(tab: Explorer, address: str, request: pytest.FixtureRequest) -> Itera
 
     After a test that failed it is opened anew, so that no other fails with it.
     """
-    tab.reset() if tab.address else tab.open(address, "?view=composite")
+    tab.reset() if tab.address else tab.begin(address)
     yield tab
     if not request.node.stash.get(PASSED, False):
         tab.address = ""

@@ -11,6 +11,7 @@ from playwright.sync_api import expect
 import mhc_demo as mhc
 from mhc_demo.figures import phase
 from mhc_demo.numerics.comparison import MIXING
+from mhc_demo.numerics.numbers import fate
 from mhc_demo.numerics.projections import PROJECTIONS
 
 from .conftest import Explorer
@@ -39,30 +40,58 @@ def comparison_is_of(
     drawn = {direction: compared(explorer, direction) for direction in ("forward", "backward")}
     rows = explorer.page.locator(".mhc-compare tbody tr")
     expect(rows).to_have_count(len(PROJECTIONS))
-    for row, (name, chosen) in enumerate(PROJECTIONS.items()):
+    table = written_table(explorer)
+    for name, chosen in PROJECTIONS.items():
         t = iterations if chosen.iterative else 1
-        cells = rows.nth(row).locator("td").all_inner_texts()
+        cells = table[chosen.label]
         if name in absent:
-            assert cells == ["—"] * 5
+            assert {cells[n] for n in ("gain", "norm", "distance", "share")} == {"—"}
             continue
         here = found.sel(projection=name, iterations=t)
-        gains = here["log10_gain"].sel(series="median")
-        for direction, cell in zip(("forward", "backward"), cells, strict=False):
+        medians = here.sel(series="median")
+        gains = medians["log10_gain"]
+        for direction, cell in zip(("forward", "backward"), cells["gains"], strict=True):
             wanted = gains.sel(direction=direction).values
             np.testing.assert_allclose(drawn[direction][name], wanted, **CLOSE)
-            shown = float(gains.sel(direction=direction, depth=depth))
-            if abs(shown) < 2.999:
-                assert cell == f"{10**shown:#.3g}".rstrip(".")
-            else:
-                assert cell == f"10{shown:.1f}".replace("-", "−")
-        distance = float(here["distance"].sel(series="median").median())
+            assert cell == rounded(float(gains.sel(direction=direction, depth=depth)))
+        norm = float(medians["log10_norm"].sel(depth=depth))
+        assert cells["norm"] == rounded(norm)
+        words = ["vanishes", "shrinks", "stays near 1", "grows", "explodes"][fate(norm) + 2]
+        assert words in cells["fate"] or cells["fate"].endswith(f"within {found.attrs['streams']}")
+        distance = float(medians["distance"].median())
         if distance < 1e-13:
-            assert cells[2] == "0"
+            assert cells["distance"] == "0"
         elif 1e-3 <= distance < 1e3:
-            assert float(cells[2]) == pytest.approx(distance, rel=0.006)
-        for metric, cell in zip(MIXING, cells[3:], strict=True):
-            value = float(here[metric].sel(depth=depth))
+            assert float(cells["distance"]) == pytest.approx(distance, rel=0.006)
+        for (metric, of), cell in zip(MIXING.items(), cells["shares"], strict=True):
+            value = float(here[metric] if of == "layer" else here[metric].sel(depth=depth))
             assert cell == "—" if np.isnan(value) else float(cell) == pytest.approx(value, abs=6e-4)
+
+
+def rounded(log10: float) -> str:
+    """A gain as a cell writes it, without the markup."""
+    if abs(log10) < 2.999:
+        return f"{10**log10:#.3g}".rstrip(".")
+    return f"10{log10:.1f}".replace("-", "−")
+
+
+def written_table(explorer: Explorer) -> dict[str, dict[str, Any]]:
+    """The texts of the comparison's table by the projections' labels, in the order of its rows."""
+    rows = explorer.page.locator(".mhc-compare tbody tr").evaluate_all(
+        """(rows) => rows.map((row) => [
+            row.querySelector(".short").textContent,
+            [...row.querySelectorAll("td")].map((cell) =>
+                [cell.classList[0], cell.textContent]),
+        ])"""
+    )
+    found: dict[str, dict[str, Any]] = {}
+    for label, cells in rows:
+        every: dict[str, list[str]] = {}
+        for manner, text in cells:
+            every.setdefault(manner, []).append(text)
+        found[label] = {manner: texts[0] for manner, texts in every.items()}
+        found[label] |= {"gains": every["gain"], "shares": every["share"]}
+    return found
 
 
 def shades(explorer: Explorer, figure: str) -> np.ndarray:
@@ -76,7 +105,8 @@ def marked(explorer: Explorer, figure: str) -> list[float]:
     """Where the ring of a phase map is."""
     return explorer.model(
         figure,
-        """["x", "y"].map((axis) => column(m.renderers.at(-1).data_source.data, axis)[0])""",
+        """["x", "y"].map((axis) => column(
+            m.renderers.find((r) => r.glyph.type === "Scatter").data_source.data, axis)[0])""",
     )
 
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import numpy as np
 import pytest
 from playwright.sync_api import expect
 
 import mhc_demo as mhc
+from mhc_demo.figures import style
+from mhc_demo.figures.compare import REST
 from mhc_demo.numerics.projections import PROJECTIONS
 
 from .conftest import Explorer
-from .library import comparison_is_of, expected
+from .library import comparison_is_of, expected, written_table
 
 pytestmark = pytest.mark.browser
 
@@ -26,10 +29,10 @@ def test_a_reopened_comparison_shows_the_present_state(shared: Explorer) -> None
     shared.set("Depth (layers)", 61)
     shared.show("compare")
     found = mhc.compare(mhc.Experiment(members=10, streams=7))  # that many of 32, to be quick
-    shared.eventually(lambda: comparison_is_of(shared, found, 61, 3, absent=("mhc-lite",)))
-    expect(
-        shared.page.get_by_text("mHC-lite (permutation mixture): only up to n = 6.")
-    ).to_be_visible()
+    absent = tuple(name for name, chosen in PROJECTIONS.items() if not chosen.sizes.hold(7))
+    assert "mhc-lite" in absent
+    shared.eventually(lambda: comparison_is_of(shared, found, 61, 3, absent))
+    expect(shared.page.get_by_text("takes at most 6 streams.")).to_be_visible()
 
 
 PLACES = ["iterations=1", "iterations=0", "spread=0", "streams=1"]
@@ -75,7 +78,7 @@ def names_do_not_overlap(explorer: Explorer) -> None:
                 })()""",
             )
             assert {text.split(" ↑")[0].split(" ↓")[0] for text in texts} == {
-                PROJECTIONS[name].label for name in PROJECTIONS
+                chosen.label for chosen in PROJECTIONS.values() if chosen.leads
             }
             pixels = np.sort((high - np.array(places)) / (high - low) * height)
             points = float(size.removesuffix("px"))
@@ -101,3 +104,94 @@ def test_what_leaves_the_comparison_has_its_gain_beside_its_name(shared: Explore
         assert "Sinkhorn" in texts
 
     shared.eventually(text_is_right)
+
+
+def test_rows_are_sorted_pinned_and_highlighted(shared: Explorer) -> None:
+    page = shared.page
+    shared.show("compare")
+
+    def looks(name: str) -> list[Any]:
+        """Colour and width of a line, and the names at the ends of lines."""
+        return shared.model(
+            "compare-backward",
+            f"""(() => {{
+                const {{glyph}} = m.renderers.find((r) => r.name === "{name}, backward")
+                const text = m.renderers.find((r) => r.glyph.type === "Text").data_source.data
+                return [glyph.line_color.value, glyph.line_width.value, column(text, "text")]
+            }})()""",
+        )
+
+    # Sorted by click and by key, and still sorted when a slider moves.
+    heading = page.locator(".mhc-compare thead th.norm")
+    heading.click()
+    expect(heading).to_have_attribute("aria-sort", "descending")
+    assert next(iter(written_table(shared))) == "exp only"
+    page.get_by_role("button", name="Sort by Worst-case norm").press("Enter")
+    expect(heading).to_have_attribute("aria-sort", "ascending")
+    shared.set("Sinkhorn iterations", 0)
+
+    def sorted_again() -> None:
+        norms = shared.page.evaluate(NORMS)
+        assert norms == sorted(norms)
+        assert list(written_table(shared))[-1] == "exp only"
+        assert written_table(shared)["Sinkhorn"]["norm"].startswith("10")
+
+    shared.eventually(sorted_again)
+    heading.click()  # as they were
+    expect(heading).not_to_have_attribute("aria-sort", re.compile("."))
+    assert list(written_table(shared)) == [chosen.label for chosen in PROJECTIONS.values()]
+
+    # A line that is grey until its row is pointed at, and pinned by a key.
+    grey = looks("Identity")
+    row = page.locator(".mhc-compare tbody tr").filter(has_text="Identity")
+    row.hover()
+
+    def stands_out() -> None:
+        _, width, labels = looks("Identity")
+        assert width > grey[1]
+        assert "Identity" in labels
+
+    shared.eventually(stands_out)
+    pin = page.get_by_role("button", name="Draw Identity")
+    expect(pin).to_have_attribute("aria-pressed", "false")
+    pin.press(" ")
+    expect(pin).to_have_attribute("aria-pressed", "true")
+    expect(page).to_have_url(re.compile(r"pinned=sinkhorn,mhc-lite,rows,exp,none,identity(&|$)"))
+    page.mouse.move(0, 0)
+    shared.eventually(lambda: assert_equal(looks("Identity")[0], style.stroke(5).colour))
+
+    # A seventh takes the place of the oldest.
+    page.get_by_role("button", name="Draw Released").click()
+    expect(page).to_have_url(re.compile(r"pinned=released,mhc-lite,rows,exp,none,identity(&|$)"))
+    page.mouse.move(0, 0)
+    shared.eventually(lambda: assert_equal(looks("Sinkhorn")[0], REST.colour))
+
+    # One layer under each, not before it is wanted.
+    expect(page.locator(".mhc-each .tiles button")).to_have_count(0)
+    page.get_by_text("The same layer under each").click()
+    expect(page.locator(".mhc-each .tiles button")).to_have_count(len(PROJECTIONS))
+    page.locator(".mhc-each").get_by_role("button", name="exp only").click()
+    expect(page).to_have_url(re.compile(r"pinned=released,mhc-lite,rows,-,none,identity(&|$)"))
+    expect(page.get_by_role("button", name="Draw exp only")).to_have_attribute(
+        "aria-pressed", "false"
+    )
+
+
+def assert_equal(found: Any, expected: Any) -> None:
+    assert found == expected
+
+
+NORMS = """() => {
+  const doc = Bokeh.documents[0]
+  const norms = new Map()
+  for (const name of ["compare-still", "compare-moving"]) {
+    const {data} = doc.get_model_by_name(name)
+    const column = (c) => [...(data instanceof Map ? data.get(c) : data[c])]
+    column("label").forEach((label, i) => norms.set(label, column("norm")[i]))
+  }
+  const inside = (node) => [...(node.shadowRoot?.children ?? []), ...node.children]
+  const all = (node) => [node, ...inside(node).flatMap(all)]
+  const table = all(document.body).find((node) => node.classList.contains("mhc-compare"))
+  return [...table.querySelectorAll("tbody tr .short")].map((node) => norms.get(node.textContent))
+}"""
+"""The worst-case norms in the order of the rows."""

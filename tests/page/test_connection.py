@@ -71,7 +71,8 @@ def visitors(site: Site, tabs: tuple[Explorer, Explorer]) -> tuple[Explorer, Exp
         if each.address and each.page.evaluate("window.marked") and not line(each).inner_text():
             each.reset()
         else:
-            each.open(site.address, "?view=composite").page.evaluate(SAME_PAGE)
+            each.begin(site.address)
+            each.page.evaluate(SAME_PAGE)
     return tabs
 
 

@@ -119,9 +119,7 @@ def test_a_number_is_typed_again_and_again_and_out_of_range(shared: Explorer) ->
             expect(helper).to_have_text(said)
 
 
-def test_a_device_is_chosen_and_what_is_missing_says_why(
-    shared: Explorer, explorer: Explorer, address: str
-) -> None:
+def test_a_device_is_chosen_and_what_is_missing_says_why(shared: Explorer) -> None:
     page = shared.page
     shared.unfold()
     device = page.get_by_role("combobox", name="Device")
@@ -135,10 +133,12 @@ def test_a_device_is_chosen_and_what_is_missing_says_why(
     said = expect(page.get_by_text("Gains computed by PyTorch"))
     said.to_contain_text(f"{Experiment().members * MAX_DEPTH:,} matrices projected")
     expect(page).to_have_url(re.compile("device=cpu"))
-    page = explorer.open(address, "?members=4&seed=3&device=cpu&view=composite").page
+    shared.visit("?view=composite")
+    expect(page.get_by_text("Gains computed by NumPy")).to_be_visible()
+    shared.visit("?members=4&seed=3&device=cpu&view=composite")
     expect(page.get_by_text("Gains computed by PyTorch")).to_be_visible()
     np.testing.assert_allclose(
-        explorer.plotted("composite")["HC, forward"],
+        shared.plotted("composite")["HC, forward"],
         expected({"members": 4, "seed": 3}, "forward", iterations=0),
         **CLOSE,
     )
@@ -148,3 +148,18 @@ def test_a_large_ensemble_opens_at_once_and_is_completed(explorer: Explorer, add
     explorer.open(address, "?members=200&depth=50&view=composite")
     wanted = expected({"members": 200}, "forward", iterations=0)
     hc_ends_at(explorer, wanted[-1])
+
+
+def test_an_init_brings_its_own_slider_and_takes_it_away(shared: Explorer) -> None:
+    page = shared.page
+    shared.unfold()
+    slider = shared.slider("Shared by all layers")
+    for init, sliders in (("Layers share a part", 1), ("Gaussian", 0), ("Layers share a part", 1)):
+        page.get_by_role("combobox", name=re.compile("^Init")).click()
+        page.get_by_role("menuitem", name=init, exact=True).click()
+        expect(slider).to_have_count(sliders)
+    slider.press("Home")
+    slider.press("ArrowRight")
+    expect(page).to_have_url(re.compile(r"init=shared&.*shared=0\.05&"))
+    # A twentieth shared changes the gains, and they are those of the link.
+    hc_ends_at(shared, expected({"init": "shared", "shared": 0.05}, "forward", iterations=0)[-1])

@@ -10,18 +10,11 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
-from .conftest import JOINED, Explorer, serve
+from .conftest import JOINED, Explorer
 
 pytestmark = pytest.mark.browser
 
 FIRST = ".mhc-first"
-
-
-@pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    """The address of a page that begins with its picture."""
-    with serve(picture=True) as (where, _):
-        yield where
 
 
 DRAWN = """() => [...(Bokeh.documents[0]?.all_models ?? [])].some((model) =>
@@ -73,9 +66,9 @@ def places(page: Page) -> dict[str, list[float]]:
     )
 
 
-def test_the_picture_and_both_sliders_need_no_session(explorer: Explorer, address: str) -> None:
+def test_the_picture_and_both_sliders_need_no_session(explorer: Explorer, pictured: str) -> None:
     with held(explorer.page) as routes:
-        opened(explorer, address, "?depth=20")
+        opened(explorer, pictured, "?depth=20")
         expect(explorer.number(0).locator("sup")).not_to_have_text("")
         before = explorer.gain(0)
         explorer.set("Depth (layers)", 120)
@@ -92,11 +85,11 @@ def test_the_picture_and_both_sliders_need_no_session(explorer: Explorer, addres
 
 
 def test_without_scripts_there_is_a_picture_with_its_numbers(
-    browser: Browser, address: str
+    browser: Browser, pictured: str
 ) -> None:
     with browser.new_context(java_script_enabled=False) as context:
         page = context.new_page()
-        page.goto(f"{address}?depth=64&iterations=1")
+        page.goto(f"{pictured}?depth=64&iterations=1")
         picture = page.locator("figure.mhc-still")
         expect(picture.locator("svg")).to_be_visible()
         expect(picture.locator("figcaption b")).to_have_text(["1016.2", "1.13"])
@@ -111,11 +104,11 @@ def test_without_scripts_there_is_a_picture_with_its_numbers(
     ],
 )
 def test_the_first_page_keeps_nobody_out_and_nothing_jumps_when_the_live_one_takes_over(
-    new_explorer: Any, address: str, size: tuple[int, int], query: str
+    new_explorer: Any, pictured: str, size: tuple[int, int], query: str
 ) -> None:
     explorer = new_explorer(*size)
     with held(explorer.page):
-        opened(explorer, address, query)
+        opened(explorer, pictured, query)
         explorer.page.wait_for_timeout(500)
         before = places(explorer.page)
         explorer.keeps_nobody_out()
@@ -136,11 +129,11 @@ def test_the_first_page_keeps_nobody_out_and_nothing_jumps_when_the_live_one_tak
 
 
 def test_what_was_wanted_of_the_first_page_is_done_by_the_live_one(
-    explorer: Explorer, address: str
+    explorer: Explorer, pictured: str
 ) -> None:
     page = explorer.page
     with held(page) as routes:
-        opened(explorer, address)
+        opened(explorer, pictured)
         explorer.set("Depth (layers)", 90)
         page.get_by_role("button", name="Toggle theme").click()
         page.get_by_role("tab", name="Mixing").click()
@@ -155,9 +148,9 @@ def test_what_was_wanted_of_the_first_page_is_done_by_the_live_one(
     expect(explorer.slider("Depth (layers)")).to_have_value("90")
 
 
-def test_of_two_quick_clicks_the_last_one_wins(explorer: Explorer, address: str) -> None:
+def test_of_two_quick_clicks_the_last_one_wins(explorer: Explorer, pictured: str) -> None:
     page = explorer.page
-    opened(explorer, address)
+    opened(explorer, pictured)
     page.mouse.move(20, 400)
     page.mouse.down()  # until then, the first page stays
     page.wait_for_function("Bokeh.documents.length > 1 && Bokeh.documents[1].is_idle")
@@ -180,10 +173,10 @@ def test_of_two_quick_clicks_the_last_one_wins(explorer: Explorer, address: str)
     expect(page.get_by_role("tab", name="Mixing")).to_have_attribute("aria-selected", "true")
 
 
-def test_a_hand_on_a_slider_is_not_interrupted(explorer: Explorer, address: str) -> None:
+def test_a_hand_on_a_slider_is_not_interrupted(explorer: Explorer, pictured: str) -> None:
     page = explorer.page
     with held(page):
-        opened(explorer, address)
+        opened(explorer, pictured)
         box = explorer.slider("Depth (layers)").bounding_box()
         assert box
         middle = box["y"] + box["height"] / 2
@@ -200,10 +193,10 @@ def test_a_hand_on_a_slider_is_not_interrupted(explorer: Explorer, address: str)
     expect(explorer.slider("Depth (layers)")).to_be_focused()
 
 
-def test_scripts_that_do_not_arrive_are_loaded_again(explorer: Explorer, address: str) -> None:
+def test_scripts_that_do_not_arrive_are_loaded_again(explorer: Explorer, pictured: str) -> None:
     page = explorer.page
     page.route("**/panel.min.js*", lambda route: route.abort(), times=2)
-    opened(explorer, address)
+    opened(explorer, pictured)
     page.evaluate("mhc.first.want({})")
     expect(page.locator(JOINED)).to_be_attached()
     assert all("ERR_FAILED" in problem for problem in explorer.problems)

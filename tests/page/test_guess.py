@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from mhc_demo.story.scenes import SCENES
 
-from .conftest import JOINED, Explorer, serve
+from .conftest import JOINED, Explorer
 from .test_first import held, opened
 
 pytestmark = pytest.mark.browser
@@ -35,19 +34,19 @@ def text(page: Page) -> Locator:
     return page.locator(".mhc-story .text")
 
 
-def test_a_mark_on_the_plot_is_compared_with_the_curve(explorer: Explorer, address: str) -> None:
-    page = explorer.open(address, "?scene=explosion").page
+def test_a_mark_on_the_plot_is_compared_with_the_curve(shared: Explorer) -> None:
+    page = shared.visit("?scene=explosion").page
     expect(page.locator(".veil")).to_have_count(1)
     expect(page.locator(".mhc-headline .number").first).to_be_hidden()
     expect(page.locator(".bk-events[inert]")).to_have_count(1)  # a text alternative would tell
     expect(text(page)).not_to_contain_text("16.2")
-    explorer.keeps_nobody_out()
+    shared.keeps_nobody_out()
     box = page.locator(".catch").bounding_box()
     assert box
     page.mouse.click(box["x"] + box["width"] / 2, box["y"] + 3)
     expect(mark(page)).to_have_attribute("aria-valuetext", re.compile("^10 to the power of 3"))
     highest = float(mark(page).get_attribute("aria-valuenow") or "nan")
-    top, end = explorer.y_range("composite")[1], box["height"]
+    top, end = shared.y_range("composite")[1], box["height"]
     assert highest == pytest.approx(top, abs=1.0 + top * 6 / end)
     mark(page).focus()
     for _ in range(5):
@@ -74,55 +73,53 @@ def test_a_mark_on_the_plot_is_compared_with_the_curve(explorer: Explorer, addre
     expect(page.locator(".mhc-headline .number").first).to_be_visible()
 
 
-def test_a_choice_is_compared_and_the_answer_moves_the_slider(
-    explorer: Explorer, address: str
-) -> None:
+def test_a_choice_is_compared_and_the_answer_moves_the_slider(shared: Explorer) -> None:
     guess = SCENES["price"].guess
     assert guess
-    page = explorer.open(address, "?scene=price&present=1", controls=False).page
+    page = shared.visit("?scene=price&present=1").page
     choices = page.get_by_role("radio")
     expect(choices).to_have_text([title for title, _ in guess.choices])
-    expect(explorer.slider("Depth (layers)")).to_have_value("1")
+    expect(shared.slider("Depth (layers)")).to_have_value("1")
     choices.nth(2).focus()
     page.keyboard.press("Enter")
     expect(choices.nth(2)).to_have_attribute("aria-checked", "true")
     expect(choices.nth(0)).to_have_attribute("aria-checked", "false")
-    explorer.keeps_nobody_out()
+    shared.keeps_nobody_out()
     page.keyboard.press("PageDown")
     compared = page.locator(".mhc-story .compared")
     expect(compared).to_contain_text(guess.choices[2][0])
     expect(compared).to_contain_text(guess.choices[guess.right()][0])
-    expect(explorer.slider("Depth (layers)")).to_have_value("5")
+    expect(shared.slider("Depth (layers)")).to_have_value("5")
     expect(page).to_have_url(re.compile("depth=5&.*revealed=price"))
     # Others' guesses, as a lecturer's page has them, are counted beside the choices.
     page.keyboard.press("r")
     expect(choices).to_have_count(len(guess.choices))
     page.evaluate(f"() => {{ {FIND}.others = [2, 0, 2] }}")
     expect(choices.locator(".votes")).to_have_text([" 1", "", " 2", ""])
+    page.evaluate(f"() => {{ {FIND}.others = [] }}")
 
 
-def test_nobody_has_to_guess_and_the_first_page_takes_guesses_too(new_explorer: Any) -> None:
-    with serve(picture=True) as (where, _):
-        explorer = new_explorer(1400, 900)
-        page = explorer.page
-        with held(page):
-            opened(explorer, where, "?scene=dial&way=short")
-            expect(page.locator(".mhc-story .where")).to_have_text("4 / 6")
-            mark(page).focus()
-            page.keyboard.press("ArrowUp")
-            answer(page).click()
-            expect(text(page)).to_contain_text("1.13")
-            expect(explorer.number(1)).to_have_text("1.13")
-        expect(page.locator(JOINED)).to_be_attached()
+def test_nobody_has_to_guess_and_the_first_page_takes_guesses_too(
+    explorer: Explorer, pictured: str
+) -> None:
+    page = explorer.page
+    with held(page):
+        opened(explorer, pictured, "?scene=dial&way=short")
+        expect(page.locator(".mhc-story .where")).to_have_text("4 / 6")
+        mark(page).focus()
+        page.keyboard.press("ArrowUp")
+        answer(page).click()
         expect(text(page)).to_contain_text("1.13")
-        expect(explorer.slider("Sinkhorn iterations")).to_have_value("1")
-        expect(page).to_have_url(re.compile("iterations=1&.*way=short&revealed=dial"))
-        assert page.evaluate(GUESS)["scene"] == "dial"
-        page.get_by_role("button", name="Next ▶", exact=True).click()
-        expect(page.locator(".mhc-story h2")).to_have_text(SCENES["why"].title)
-        page.get_by_role("button", name="Next ▶", exact=True).click()
-        answer(page).click()  # without a guess
-        expect(page.locator(".mhc-story .compared")).to_have_count(0)
-        page.get_by_role("button", name="The whole lecture").click()
-        expect(page.locator(".mhc-story .where")).to_have_text(f"1 / {len(SCENES)}")
-        assert explorer.problems == []
+        expect(explorer.number(1)).to_have_text("1.13")
+    expect(page.locator(JOINED)).to_be_attached()
+    expect(text(page)).to_contain_text("1.13")
+    expect(explorer.slider("Sinkhorn iterations")).to_have_value("1")
+    expect(page).to_have_url(re.compile("iterations=1&.*way=short&revealed=dial"))
+    assert page.evaluate(GUESS)["scene"] == "dial"
+    page.get_by_role("button", name="Next ▶", exact=True).click()
+    expect(page.locator(".mhc-story h2")).to_have_text(SCENES["why"].title)
+    page.get_by_role("button", name="Next ▶", exact=True).click()
+    answer(page).click()  # without a guess
+    expect(page.locator(".mhc-story .compared")).to_have_count(0)
+    page.get_by_role("button", name="The whole lecture").click()
+    expect(page.locator(".mhc-story .where")).to_have_text(f"1 / {len(SCENES)}")

@@ -183,28 +183,26 @@ def test_records_of_ones_own_are_opened(address: str, new_explorer: Any, tmp_pat
     assert explorer.problems == []
 
 
-def test_a_recorded_run_is_replayed_in_the_browser(address: str, new_explorer: Any) -> None:
-    explorer: Explorer = new_explorer(1400, 900)
-    explorer.page.goto(f"{address}?view=lab&lab_depth=64&lab_learning_rate=0.03&replay=20")
+def test_a_recorded_run_is_replayed_in_the_browser(shared: Explorer) -> None:
+    shared.visit("?view=lab&lab_depth=64&lab_learning_rate=0.03&replay=20")
     runs = recorded_runs("fails")
     replay = runs.replays[0]
-    slider = explorer.slider("Step of training")
+    slider = shared.slider("Step of training")
     expect(slider).to_have_value("20")
 
     def shows(step: int) -> None:
-        drawn = explorer.plotted("runs-layers")
+        drawn = shared.plotted("runs-layers")
         for c, name in enumerate(("hc", "mhc")):
             for k, direction in enumerate(("forward", "backward")):
                 line = drawn[f"{CONNECTIONS[name]}, {direction}"]
                 np.testing.assert_allclose(line, replay.gains[c, step - 1, k], rtol=1e-6)
 
-    explorer.eventually(lambda: shows(20))
-    explorer.set("Step of training", 90)
-    explorer.eventually(lambda: shows(90))
-    expect(explorer.page).to_have_url(re.compile("replay=90"))
-    expect(explorer.page.locator(".lab-verdict")).to_contain_text(f"HC, seed {replay.seed}")
-    explorer.page.get_by_role("combobox", name="Seed replayed").click()
+    shared.eventually(lambda: shows(20))
+    shared.set("Step of training", 90)
+    shared.eventually(lambda: shows(90))
+    expect(shared.page).to_have_url(re.compile("replay=90"))
+    expect(shared.page.locator(".lab-verdict")).to_contain_text(f"HC, seed {replay.seed}")
+    shared.page.get_by_role("combobox", name="Seed replayed").click()
     odd = runs.replays[1]
-    explorer.page.get_by_text(f"{odd.seed}: most unlike the others").click()
-    expect(explorer.page.locator(".lab-verdict")).to_contain_text(f"HC, seed {odd.seed}")
-    assert explorer.problems == []
+    shared.page.get_by_text(f"{odd.seed}: most unlike the others").click()
+    expect(shared.page.locator(".lab-verdict")).to_contain_text(f"HC, seed {odd.seed}")

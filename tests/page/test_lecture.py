@@ -42,39 +42,35 @@ def fits(explorer: Explorer, figures: int, rows: int = 1, type_: str = "14.0px")
     explorer.eventually(all_is_seen)
 
 
-def test_a_lecture_fits_small_projectors_in_one_type(explorer: Explorer, address: str) -> None:
-    page = explorer.page
+def test_a_lecture_fits_small_projectors_in_one_type(shared: Explorer) -> None:
+    page = shared.page
     page.set_viewport_size({"width": 1920, "height": 1080})
-    # The first key makes a lecture fill the screen, whose size Playwright then cannot change.
-    page.add_init_script("Element.prototype.requestFullscreen = async () => {}")
-    explorer.open(address, "?scene=others&present=1", controls=False)
-    fits(explorer, 2, type_="20.0px")
-    page.goto(f"{address}?scene=explosion&revealed=explosion&present=1")
-    fits(explorer, 1, type_="20.0px")
+    shared.visit("?scene=others&present=1")
+    fits(shared, 2, type_="20.0px")
+    shared.visit("?scene=explosion&revealed=explosion&present=1")
+    fits(shared, 1, type_="20.0px")
     for width, height in ((1280, 720), (1366, 768), (1024, 768)):
         page.set_viewport_size({"width": width, "height": height})
-        fits(explorer, 1)
+        fits(shared, 1)
     for scene in ("dial", "work", "why"):
         page.keyboard.press("PageDown")
         expect(page).to_have_url(re.compile(f"scene={scene}"))
         if SCENES[scene].guess:
             page.keyboard.press("PageDown")
             expect(page).to_have_url(re.compile(f"revealed={scene}"))
-    fits(explorer, 2)  # those that the scene is about
-    page.goto(f"{address}?view=matrices&present=1")
-    fits(explorer, 4, rows=2)  # never one alone in a row
+    fits(shared, 2)  # those that the scene is about
+    shared.visit("?view=matrices&present=1")
+    fits(shared, 4, rows=2)  # never one alone in a row
     page.set_viewport_size({"width": 1280, "height": 720})
-    fits(explorer, 4)
+    fits(shared, 4)
 
 
 @pytest.mark.long
-def test_views_without_a_scene_are_presented_without_its_text(
-    explorer: Explorer, address: str
-) -> None:
-    page = explorer.page
+def test_views_without_a_scene_are_presented_without_its_text(shared: Explorer) -> None:
+    page = shared.page
     page.set_viewport_size({"width": 1280, "height": 720})
     for name in ("lab", "compare"):
-        explorer.page.goto(f"{address}?view={name}&present=1")
+        shared.visit(f"?view={name}&present=1")
         expect(page.locator(".mhc-story h2")).to_have_text(VIEWS[name].title)
         expect(page.locator(".mhc-story .text")).to_have_count(0)
         expect(page.locator(".mhc-headline")).to_be_visible(visible=name == "compare")
@@ -86,14 +82,12 @@ def test_views_without_a_scene_are_presented_without_its_text(
     expect(page.locator(".mhc-story h2")).to_have_text(next(iter(SCENES.values())).title)
 
 
-def test_the_presented_signal_is_whole_on_a_small_projector(
-    explorer: Explorer, address: str
-) -> None:
-    page = explorer.page
+def test_the_presented_signal_is_whole_on_a_small_projector(shared: Explorer) -> None:
+    page = shared.page
     page.set_viewport_size({"width": 1280, "height": 720})
-    page.goto(f"{address}?view=signal&present=1")
+    shared.visit("?view=signal&present=1")
     expect(page.locator(".mhc-signal")).to_be_visible()
-    fits(explorer, 2, rows=2)
+    fits(shared, 2, rows=2)
     for each in (".mhc-signal", ".mhc-headline", ".mhc-range"):
         for box in (node.bounding_box() for node in page.locator(each).all()):
             assert box
@@ -101,8 +95,8 @@ def test_the_presented_signal_is_whole_on_a_small_projector(
             assert box["y"] + box["height"] <= 720, each
 
 
-def test_any_view_is_presented_from_the_page_by_keyboard(explorer: Explorer, address: str) -> None:
-    page = explorer.open(address, "?view=sinkhorn").page
+def test_any_view_is_presented_from_the_page_by_keyboard(shared: Explorer) -> None:
+    page = shared.visit("?view=sinkhorn").page
     button = page.get_by_role("button", name="Present this view")
     button.focus()
     page.keyboard.press("Enter")
@@ -112,21 +106,22 @@ def test_any_view_is_presented_from_the_page_by_keyboard(explorer: Explorer, add
     # P plays what the view is about, and there alone.
     page.emulate_media(reduced_motion="reduce")  # then play goes straight to the end
     page.keyboard.press("p")
-    expect(explorer.slider("Step")).to_have_value(str(LAST_STEP))
-    expect(explorer.slider("Sinkhorn iterations")).to_have_value("1")
+    expect(shared.slider("Step")).to_have_value(str(LAST_STEP))
+    expect(shared.slider("Sinkhorn iterations")).to_have_value("1")
     page.keyboard.press("Escape")
     expect(button).to_be_visible()
-    explorer.show("mixing")
+    shared.show("mixing")
     button.click()
     expect(page.locator(".mhc-story h2")).to_have_text(VIEWS["mixing"].title)
     page.keyboard.press("p")
-    expect(explorer.slider("Sinkhorn iterations")).to_have_value("30")
+    expect(shared.slider("Sinkhorn iterations")).to_have_value("30")
+    page.emulate_media(reduced_motion="no-preference")
 
 
-def test_neither_play_nor_haste_parts_page_and_link(explorer: Explorer, address: str) -> None:
-    page = explorer.page
-    explorer.open(address, "?scene=explosion&revealed=explosion&present=1", controls=False)
-    depth = explorer.slider("Depth (layers)")
+def test_neither_play_nor_haste_parts_page_and_link(shared: Explorer) -> None:
+    page = shared.page
+    shared.visit("?scene=explosion&revealed=explosion&present=1")
+    depth = shared.slider("Depth (layers)")
     page.keyboard.press("p")
     expect(depth).to_have_value(re.compile("^(6[7-9]|[7-9].)$"))
     page.keyboard.press("PageDown")

@@ -18,10 +18,13 @@ from playwright.sync_api import Browser, expect
 
 import mhc_demo as mhc
 from mhc_demo.app.views import VIEWS
+from mhc_demo.figures import laws as figures
 from mhc_demo.figures import mixing, phase
 from mhc_demo.figures.figure8 import figure8_csv
 from mhc_demo.figures.histogram import BINS
-from mhc_demo.numerics.gains import METRICS
+from mhc_demo.numerics import laws
+from mhc_demo.numerics.birkhoff import distance_from_birkhoff
+from mhc_demo.numerics.metrics import METRICS
 from mhc_demo.numerics.paper import figure8
 from mhc_demo.numerics.projections import PROJECTIONS
 
@@ -147,7 +150,7 @@ def _composite() -> dict[str, Shown]:
     }
     return {
         "Composite Amax gain against depth": curves(
-            {**against_depth, "theory of HC (exact mean)": theory}, DEPTH
+            {**against_depth, "theory of HC (mean)": theory}, DEPTH
         ),
         "Composite Amax gain against iterations": curves(against_iterations, ITERATIONS),
     }
@@ -236,23 +239,117 @@ def _sinkhorn() -> dict[str, Shown]:
     }
 
 
+@shown("polytope")
+def _polytope() -> dict[str, Shown]:
+    Z = mhc.sample_mixing(1, streams=3, seed=42)[0, 0]
+    each = {name: mhc.project(Z, name, ITERATIONS) for name in PROJECTIONS}
+    far = distance_from_birkhoff(np.stack(list(each.values())))
+    said = {name: f"{PROJECTIONS[name].label} {d:.3g}" for name, d in zip(each, far, strict=True)}
+    return {
+        "The doubly stochastic 3 × 3 matrices": Shown(
+            {"projection": {"distance from the set": far}},
+            f"Distances from the set: {said['sinkhorn']} (off: columns); ",
+            f"; {said['none']} (off: rows, columns, signs)",
+            f"; {PROJECTIONS['mhc-lite'].label} 0; ",
+        )
+    }
+
+
 @shown("mixing")
 def _mixing() -> dict[str, Shown]:
-    found = mhc.mixing_surface(experiment()).sel(iterations=ITERATIONS)
-    table = {
-        METRICS[name].title: {"depth": found["depth"], "value": found[name]}
-        for name in mixing.STROKES
-    }
-    left = mhc.mixing_surface(experiment())["effective_streams"]
-    effective = {
-        name: {"depth": left["depth"], "value": left.sel(iterations=t)}
-        for name, t in (("HC, unconstrained", 0), ("projection", ITERATIONS))
+    surface = mhc.mixing_surface(experiment(), metrics=mixing.DRAWN)
+    found = surface.sel(iterations=ITERATIONS)
+    depths = {"depth": found["depth"]}
+    table = {METRICS[name].title: {**depths, "value": found[name]} for name in mixing.STROKES}
+
+    def both(values: Any, heading: str = "value") -> dict[str, Any]:
+        return {
+            name: {**depths, heading: values.sel(iterations=t)}
+            for name, t in (("HC, unconstrained", 0), ("projection", ITERATIONS))
+        }
+
+    ratios = both(np.log10(surface["singular_ratio"]), "log10 value")
+    theory = mixing.ratio_theory(surface)
+    ratios[mixing.THEORY] = {
+        **depths,
+        "log10 expected": theory["expected"],
+        "log10 5 %": theory["low"],
+        "log10 95 %": theory["high"],
     }
     written = lambda x: f"{x:.3f}" if x < 1 else f"{x:.4g}"  # noqa: E731
     return {
         "Difference left between streams against depth": curves(table, DEPTH, written),
-        "Effective number of streams against depth": curves(effective, DEPTH, written),
+        "Effective number of streams against depth": curves(
+            both(surface["effective_streams"]), DEPTH, written
+        ),
+        "Second to first singular value of the composite against depth": curves(ratios, DEPTH),
     }
+
+
+@shown("why")
+def _why() -> dict[str, Shown]:
+    def written(x: float) -> str:
+        return (f"{x:.3f}" if abs(x) < 1 else f"{x:.4g}").replace("-", "−")
+
+    limits = laws.layer_limits(experiment(), depth=DEPTH)
+    titles = {**figures.DOT_TITLES, **figures.KEPT_TITLES, **figures.NORM_TITLES}
+    dots = {
+        titles[name]: {
+            "layer": limits["layer"],
+            "factor": limits[name],
+            "s₂²": limits["s2_squared"],
+        }
+        for name in ("rate", "largest", "random")
+    }
+    found = laws.composite_laws(experiment())
+    found["bound"] = (found["one"] + found["infinity"]) / 2
+    here = {name: found.sel(iterations=t) for name, t in NETWORKS.items()}
+
+    def of(network: str, name: str) -> dict[str, Any]:
+        return {"depth": found["depth"], f"log10 {name}": here[network][name]}
+
+    kept = {f"{n}, {titles[name]}": of(n, name) for n in NETWORKS for name in laws.KEPT}
+    norms = {
+        f"projection, {titles[name]}": of("projected", name)
+        for name in ("bound", "one", "infinity", "two")
+    }
+    drift, rows = laws.measured_drift(experiment()), laws.rows_only_laws(experiment())
+    growth = {"σ": drift["spread"], "nats per layer": drift["median"]}
+    growth |= {f"{q} % quantile": drift[name] for q, name in ((5, "q05"), (95, "q95"))}
+    law, exact = (
+        {"σ": drift["spread"], "nats per layer": drift[name]} for name in ("law", "exact")
+    )
+    limit = f"Sinkhorn’s pace and what survives of a difference, against s₂², layers 1 to {DEPTH}"
+    shown = {
+        limit: curves(dots, DEPTH, written),
+        "Mean over the streams and shared signal against depth": curves(kept, DEPTH),
+        "Norms of the composite against depth": curves(
+            {**norms, "HC, ‖A‖₂": of("HC", "two")}, DEPTH
+        ),
+        "Growth of HC per layer against its drift from the identity": Shown(
+            {"HC at I + σZ, median": growth, "exact exponent": exact, "(n − 2) σ² / 2": law},
+            f"(n − 2) σ² / 2: {written(float(drift['law'][0]))}",
+            where="128 layers, HC at I + σZ",
+        ),
+        "Backward gain of rows only against depth, and n max π": curves(
+            {
+                "backward gain": {
+                    "depth": rows["depth"],
+                    "gain": rows["gain"],
+                    **dict(zip(("least", "most"), figures.reach(rows), strict=True)),
+                },
+                "n max π": {"depth": rows["depth"], "end": np.full(128, rows.attrs["end"])},
+            },
+            DEPTH,
+            written,
+        ),
+    }
+    shown[limit].where = f"layers 1 to {DEPTH}"
+    shown["Backward gain of rows only against depth, and n max π"].where = WHERE_ROWS
+    return shown
+
+
+WHERE_ROWS = "rows only, any number of iterations"
 
 
 @shown("compare")
@@ -359,7 +456,7 @@ def columns_of(text: str) -> dict[str, dict[str, np.ndarray]]:
         found[series] = {
             heading: np.array([float(row[heading] or "nan") for row in own])
             for heading in own[0]
-            if heading not in ("series", "row", "column")
+            if heading not in ("series", "row", "column", "projection")
         }
     return found
 
@@ -544,12 +641,12 @@ def test_figure_8_can_be_had_as_a_table(shared: Explorer) -> None:
         np.testing.assert_array_equal(printed, panel.row_sums)
 
 
-def test_a_plot_is_dragged_and_clicked_like_its_slider(explorer: Explorer, address: str) -> None:
-    explorer.open(address, "?view=composite&scale=near")
-    explorer.eventually(lambda: explorer.model("iterations", "m.inner_width"))
+def test_a_plot_is_dragged_and_clicked_like_its_slider(shared: Explorer) -> None:
+    shared.visit("?view=composite&scale=near")
+    shared.eventually(lambda: shared.model("iterations", "m.inner_width"))
 
     def point(figure: str, share: float) -> tuple[float, float]:
-        left, top, width, height = explorer.page.evaluate(
+        left, top, width, height = shared.page.evaluate(
             """(name) => {
               const [view] = Bokeh.index.query(({model}) => model.name === name)
               const {left, top} = view.canvas_view.events_el.getBoundingClientRect()
@@ -560,21 +657,21 @@ def test_a_plot_is_dragged_and_clicked_like_its_slider(explorer: Explorer, addre
         )
         return left + share * width, top + height / 2
 
-    mouse = explorer.page.mouse
+    mouse = shared.page.mouse
     mouse.move(*point("composite", 0.25))
     mouse.down()
-    expect(explorer.slider("Depth (layers)")).to_have_value("32")
+    expect(shared.slider("Depth (layers)")).to_have_value("32")
     mouse.move(*point("composite", 0.75))
     mouse.up()
-    expect(explorer.slider("Depth (layers)")).to_have_value("97")
+    expect(shared.slider("Depth (layers)")).to_have_value("97")
     mouse.click(*point("iterations", 0.5))
-    expect(explorer.slider("Sinkhorn iterations")).to_have_value("15")
-    expect(explorer.page).to_have_url(re.compile("iterations=15&depth=97&.*scale=near"))
+    expect(shared.slider("Sinkhorn iterations")).to_have_value("15")
+    expect(shared.page).to_have_url(re.compile("iterations=15&depth=97&.*scale=near"))
     # The scale of the link stays with another experiment, until it is switched.
-    near = explorer.y_range("composite")
-    explorer.slider("Streams (n)").press("ArrowRight")
-    expect(explorer.page).to_have_url(re.compile("streams=5&"))
-    assert explorer.y_range("composite") == explorer.y_range("iterations") == near == [-0.35, 0.35]
-    explorer.page.get_by_role("button", name="Full").click()
-    explorer.eventually(lambda: expect(explorer.page).not_to_have_url(re.compile("scale=")))
-    assert explorer.y_range("composite")[1] > 10
+    near = shared.y_range("composite")
+    shared.slider("Streams (n)").press("ArrowRight")
+    expect(shared.page).to_have_url(re.compile("streams=5&"))
+    assert shared.y_range("composite") == shared.y_range("iterations") == near == [-0.35, 0.35]
+    shared.page.get_by_role("button", name="Full").click()
+    shared.eventually(lambda: expect(shared.page).not_to_have_url(re.compile("scale=")))
+    assert shared.y_range("composite")[1] > 10

@@ -56,25 +56,56 @@ def headline(name: str) -> list[str]:
     return [text.replace("^", "") for text in both]
 
 
+NEVER_MORE = 2
+"""Scenes that wait in the wings: the next, and the one before."""
+
+
+def waiting(page: Page) -> int:
+    """How many scenes wait, or are about to."""
+    return page.locator(".mhc-wing").count()
+
+
+def told_headline(page: Page) -> list[str]:
+    """The numbers of the headline, if the scene has one: also those that a guess covers."""
+    expect(page.locator(".mhc-stage:not([aria-busy])")).to_have_count(1)
+    return page.locator(".mhc-stage .mhc-headline .number").all_inner_texts()
+
+
 def test_it_is_told_with_a_clicker_from_a_disk(tab: Explorer, folder: Path) -> None:
     page = tab.page
     page.goto((folder / "whole.html").as_uri())
     page.get_by_role("button", name="Present").click()
-    for name, scene in SCENES.items():
+    begun: dict[str, list[str]] = {}
+    answered: dict[str, list[str]] = {}
+    for i, (name, scene) in enumerate(SCENES.items()):
         expect(page.locator(".mhc-story h2")).to_have_text(scene.title)
+        begun[name] = told_headline(page)
+        assert waiting(page) <= NEVER_MORE
+        assert page.evaluate("Bokeh.documents.length") == 1  # the others are nobody's business
         if scene.guess:
             expect(page.locator(".mhc-story .question")).to_have_count(0)
             page.keyboard.press("PageDown")
         expect(page.locator(".mhc-story .question")).to_have_count(1)
-        expect(page.locator(".mhc-headline")).to_have_count(int(scene.headline))
+        stage = page.locator(".mhc-stage")
+        expect(stage.locator(".mhc-headline")).to_have_count(int(scene.headline))
         if scene.headline:
             numbers = page.locator(".mhc-headline .number").filter(visible=True)
             wanted = headline(name)[: 1 if "headline-projected" in scene.hidden else 2]
             expect(numbers).to_have_text(wanted)
         assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
         assert page.url.endswith(f"#{name}") or name == next(iter(SCENES))
+        if scene.guess:
+            answered = {name: told_headline(page)}
+        if i % 2:  # every other scene is asked for before it is ready
+            ready = min(i, 1) + (i + 1 < len(SCENES))
+            expect(page.locator(".mhc-wing:not([aria-busy])")).to_have_count(ready)
         page.keyboard.press("PageDown")
     expect(page.locator(".mhc-story h2")).to_have_text(list(SCENES.values())[-1].title)
+    for name in reversed(SCENES):
+        expect(page.locator(".mhc-story h2")).to_have_text(SCENES[name].title)
+        assert told_headline(page) == answered.get(name, begun[name])
+        page.keyboard.press("PageUp")
+    assert waiting(page) <= NEVER_MORE
     for key in ("s", "c"):  # of the live page alone: nothing happens, and nothing breaks
         page.keyboard.press(key)
     page.keyboard.press("Escape")
@@ -99,6 +130,62 @@ def test_a_link_opens_a_scene_whose_training_is_replayed(tab: Explorer, folder: 
     page.go_back()
     expect(page.locator(".mhc-story h2")).to_have_text(SCENES["training"].title)
     expect(page.get_by_role("button", name="Next ▶", exact=True)).to_be_disabled()
+
+
+VIEWS = """() => {
+  const within = (node, place) =>
+    node === place || (node && within(node.parentNode ?? node.host, place))
+  const plots = [...Bokeh.index.query(({model}) => model.type === "Figure")]
+  return ["mhc-stage", "mhc-wing"].map((name) => {
+    const place = document.querySelector(".mhc-demo").shadowRoot.querySelector("." + name)
+    const {width, height} = place.getBoundingClientRect()
+    return {width, height, plots: plots.filter(({el}) => within(el, place)).map(
+      ({model, _render_count, bbox}) => [model.id, _render_count, bbox.width, bbox.height])}
+  })
+}"""
+"""Of the stage and the first of the wings the size, and the plots: how often each was painted."""
+
+
+def test_the_next_scene_waits_as_it_will_be(tab: Explorer, folder: Path) -> None:
+    page = tab.page
+    ready = page.locator(".mhc-wing:not([aria-busy])")
+    page.goto((folder / "whole.html").as_uri() + "#others")
+    expect(ready).to_have_count(2)
+    page.evaluate("window.left = new WeakRef([...Bokeh.index.roots][0])")
+    expect(page.get_by_role("slider")).to_have_count(2)  # what waits is out of everyone's reach
+    page.wait_for_timeout(300)  # late plots
+    _, waits = page.evaluate(VIEWS)
+    page.emulate_media(color_scheme="dark")
+    page.locator(".mhc-story h2").press("Tab")  # no plot is touched
+    page.get_by_role("button", name="Next ▶", exact=True).press("Enter")
+    expect(page.locator(".mhc-story h2")).to_have_text(SCENES["sharp"].title)
+    shown, _ = page.evaluate(VIEWS)
+    sizes = {each: shown[each] for each in ("width", "height")}
+    assert [each[0] for each in shown["plots"]] == [each[0] for each in waits["plots"]]
+    assert [each[2:] for each in shown["plots"]] == [each[2:] for each in waits["plots"]]
+    assert sizes["height"] == pytest.approx(waits["height"], abs=1)  # rounded to pixels
+    ink, article = page.evaluate(
+        """() => [[...Bokeh.documents[0].all_models].find(({type}) => type === "LinearAxis")
+             .major_label_text_color,
+           getComputedStyle(
+             document.querySelector(".mhc-demo").shadowRoot.querySelector("article")).color]"""
+    )
+    assert ink == article
+    # A scene that somebody has moved something in begins again; one that nobody touched has waited.
+    tab.slider("Sinkhorn iterations").press("End")
+    expect(tab.slider("Sinkhorn iterations")).to_have_value("30")
+    page.evaluate("location.hash = 'others'")
+    expect(ready).to_have_count(2)
+    page.evaluate("location.hash = 'sharp'")
+    expect(tab.slider("Sinkhorn iterations")).to_have_value("1")
+    # What has left is not kept.
+    page.evaluate("location.hash = 'surge'")
+    expect(ready).to_have_count(1)
+    cdp = page.context.new_cdp_session(page)
+    cdp.send("HeapProfiler.collectGarbage")
+    assert page.evaluate("left.deref() === undefined")
+    documents = "new Set([...Bokeh.index.roots].map(({model}) => model.document)).size"
+    assert page.evaluate(documents) == 2
 
 
 def test_it_lives_in_a_sandboxed_frame(tab: Explorer, folder: Path) -> None:
@@ -132,7 +219,13 @@ def test_a_scene_is_worth_printing(tab: Explorer, folder: Path) -> None:
     assert words
     assert plot["height"] > 100
     assert plot["y"] + plot["height"] <= words["y"]
+    # A canvas that clears itself would clear what is below it on the sheet, had it no own layer.
+    opacity = """() => [...Bokeh.index.query(({model}) => model.type === "Figure")].flatMap(
+      ({canvas_view: {primary, overlays}}) =>
+        [primary, overlays].map(({canvas}) => getComputedStyle(canvas).opacity))"""
+    assert set(page.evaluate(opacity)) == {"0.999"}
     page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert set(page.evaluate(opacity)) == {"1"}
     page.emulate_media(media="screen", color_scheme="dark")
     expect(page.locator(".mhc-story nav")).to_be_visible()
     assert host.get_attribute("data-theme") == "auto"

@@ -20,6 +20,8 @@ from . import layer_axis
 from . import matrices
 from . import sinkhorn
 from . import mixing
+from . import laws
+from . import polytope
 from . import compare
 from . import phase
 from . import cost
@@ -52,6 +54,7 @@ __all__ = [
     "groups",
     "jacobian",
     "lab",
+    "laws",
     "layer_axis",
     "layers",
     "link",
@@ -59,6 +62,7 @@ __all__ = [
     "mixing",
     "my_model",
     "phase",
+    "polytope",
     "signal",
     "sinkhorn",
 ]

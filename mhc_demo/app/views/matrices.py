@@ -12,12 +12,14 @@ from bokeh.plotting import figure
 
 from ...figures import MatricesFigure, words
 from ...figures.matrices import LEGIBLE, PANELS, matrix_columns
+from ...figures.measures import measured_at, measures_html
 from ...figures.slices import label, table
-from ...numerics.gains import METRICS
+from ...numerics.metrics import Metric
 from ...numerics.projections import PROJECTIONS
 from ...numerics.surface import member_matrices
+from ...story.glossary import term
 from ..computing import Key, Position, experiment_of, mixing_of
-from .base import UNLIMITED, View, note, paragraph, plots
+from .base import UNLIMITED, View, html, note, plots
 
 HEIGHT = "clamp(300px, 26vw, 460px)"
 SHIPPED_WHOLE = 4
@@ -46,11 +48,18 @@ class MatricesView(View):
         self.streams = 0
         self.table = table({}, [0], [1])
         self.plots = pn.Column(styles=UNLIMITED, sizing_mode="stretch_width", margin=0)
-        self.metrics = note()
+        self.metrics = html("")
+        # A lecture has room for the matrices alone.
+        self.metrics.styles = {**UNLIMITED, "display": "var(--mhc-small, block)"}
         self._show(*data)
-        # The metrics below: their text is shorter at 0 iterations, and no matrix moves with it.
+        # The metrics below: they are fewer at 0 iterations, and no matrix moves with them.
         return pn.Column(
-            self.plots, self.metrics, note(words.MATRICES), sizing_mode="stretch_width", margin=0
+            self.plots,
+            note(words.MATRICES),
+            self.metrics,
+            note(words.MEASURES),
+            sizing_mode="stretch_width",
+            margin=0,
         )
 
     def _hold(self, matrices: xr.Dataset) -> None:
@@ -60,18 +69,11 @@ class MatricesView(View):
 
     def describe(self) -> None:
         state = self.context.state
-        here = self.mixing.sel(iterations=state.iterations, depth=state.depth)
-        if not PROJECTIONS[state.projection].bounded:
-            text = "Nothing bounds this composite, so there is no mixing to measure."
-        elif state.iterations == 0:
-            text = "Mixing is measured on projected composites: turn the dial to 1 or more."
-        else:
-            # Three decimals: the rounding that is left at 1e-16 reads as zero.
-            text = "Projected composite: " + " · ".join(
-                f"{metric.title.lower()} <b>{float(here[name]):.3f}</b>"
-                for name, metric in METRICS.items()
-            )
-        self.metrics.object = paragraph(text)
+        if not self.holds(state.position()):
+            return  # they follow with their matrices
+        bounded = PROJECTIONS[state.projection].bounded
+        columns = measured_at(self.matrices, self.mixing, state.depth, state.iterations, bounded)
+        self.metrics.object = measures_html(columns, _explained)
 
     def figures(self) -> list[figure]:
         return self.heatmaps.figures
@@ -80,7 +82,7 @@ class MatricesView(View):
         self._show(*data)
 
     def _show(self, matrices: xr.Dataset, mixing: xr.Dataset) -> None:
-        self.mixing = mixing
+        self.matrices, self.mixing = matrices, mixing
         self._hold(matrices)
         if self.streams != matrices.sizes["row"]:
             self.streams = matrices.sizes["row"]
@@ -96,6 +98,10 @@ class MatricesView(View):
 
     def recolour(self, dark: bool) -> None:
         self.heatmaps.colour(dark)
+
+
+def _explained(metric: Metric) -> str:
+    return term(metric.title, metric.title, metric.note)
 
 
 def _in_pairs(figures: Sequence[figure], height: str, streams: int) -> pn.Row:

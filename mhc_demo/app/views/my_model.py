@@ -190,7 +190,7 @@ class MyModelView(View):
             beside(html(legend(shown.sums_legend()))),
             beside(plots(shown.sums, shown.needed, height=HEIGHT)),
             beside(html(legend(shown.mixing_legend()))),
-            beside(plots(shown.mixing, shown.effective, height=HEIGHT)),
+            beside(plots(*shown.mixing, height=HEIGHT)),
             beside(html(table_html(data))),
         ]
         beside(self.figure8)  # in a lecture there is room for one of the two

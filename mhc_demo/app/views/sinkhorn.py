@@ -24,7 +24,7 @@ from ...numerics.half_steps import half_steps
 from ...numerics.mixing import sample_mixing
 from ...numerics.numbers import entry
 from ...numerics.projections import PROJECTIONS
-from ...numerics.surface import MAX_DEPTH
+from ...numerics.surface import MAX_DEPTH, drawn_by
 from .._panel import hold, prompt
 from ..computing import Key, Position
 from ..fields import typed
@@ -116,15 +116,15 @@ class SinkhornView(View):
 
     @staticmethod
     def compute(key: Key, position: Position) -> Layers:
-        return _layers_of(tuple(item for item in key if item[0] in OF_MATRIX))
+        needed = (*drawn_by(dict(key)["init"]), "projection")
+        return _layers_of(tuple(item for item in key if item[0] in needed))
 
     @staticmethod
     def snippet(state: PageState) -> str:
         if state.own:
             given = f"Z = np.reshape({state.own}, (-1, {math.isqrt(len(state.own))}))"
         else:
-            names = ("streams", "init", "spread", "seed")
-            values = ", ".join(f"{name}={getattr(state, name)!r}" for name in names)
+            values = ", ".join(f"{name}={value!r}" for name, value in state.drawing().items())
             logits = PROJECTIONS[state.projection].takes_logits
             drawn = f"mhc.sample_mixing({state.layer}, {values}, logits={logits})"
             given = f"Z = {drawn}[0, -1]  # layer {state.layer}"
@@ -292,7 +292,7 @@ class SinkhornView(View):
                 "matrix after in one step."
             )
             self.legend.object = ""
-            self.note.object = paragraph(f"{whose}. {chosen.note}")
+            self.note.object = paragraph(f"{whose}. {chosen.account}")
             return
         self.sentence.object = ""
         self.legend.object = legend_of(legend(self.steps, state.iterations))
@@ -310,9 +310,6 @@ for step in steps["step"].values:
     rows, columns = (here[f"{{what}}_sum"].values for what in ("row", "column"))
     print(step, here["name"].item(), f"10^{{here['power'].item():g}} times", rows, columns)
 """
-
-OF_MATRIX = ("streams", "init", "spread", "seed", "projection")
-"""The parameters that one layer's matrix depends on."""
 
 
 @lru_cache(maxsize=32)

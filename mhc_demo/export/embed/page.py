@@ -31,7 +31,7 @@ from ...version import version
 from .plots import PLOTS, PackedSource, Plot, Shared
 from .request import EmbedRequest
 
-STYLES = ("mhc.css", "embed.css")
+STYLES = ("mhc.css", "polytope.css", "embed.css")
 
 
 class Content:
@@ -232,12 +232,12 @@ def _caption(experiment: Experiment, shown: bool) -> str:
             for title, name in Experiment.param[parameter].objects.items()
             if name == getattr(experiment, parameter)
         )
-        for parameter in ("init", "definition", "projection")
+        for parameter in ("definition", "projection")
     }
     return escape(
-        f"Shown: n = {experiment.streams} streams, init {titles['init']}, spread "
-        f"{experiment.spread:g}, seed {experiment.seed}, {networks}; projection: "
-        f"{titles['projection']}; gain: {titles['definition']}. {source}"
+        f"Shown: n = {experiment.streams} streams, init {words.drawn(experiment)}, "
+        f"seed {experiment.seed}, {networks}; projection: {titles['projection']}; "
+        f"gain: {titles['definition']}. {source}"
     )
 
 

@@ -27,6 +27,7 @@ from ...figures import (
     SignalFigure,
     SinkhornFigure,
     figure8_html,
+    polytope,
     sinkhorn,
     words,
 )
@@ -36,10 +37,11 @@ from ...figures.composite import gain_range, theory_columns
 from ...figures.cost import activations_html, overhead_html, traffic_html
 from ...figures.histogram import BINS, histogram_columns
 from ...figures.layers import layer_range
-from ...figures.matrices import PANELS, matrix_columns
-from ...figures.mixing import EFFECTIVE
+from ...figures.matrices import CALLED, matrix_columns
+from ...figures.mixing import DRAWN, EFFECTIVE, ratio_columns, ratio_theory
 from ...figures.mixing import STROKES as METRIC_STROKES
 from ...figures.packed import ENTRIES, GAINS, PLAIN, Cells
+from ...figures.polytope import Network, PolytopeFigure
 from ...figures.scale import gain_range as scaled
 from ...figures.scale import set_full
 from ...figures.signal import at_depth, carried_columns, layers_shipped
@@ -166,6 +168,7 @@ class Plot:
         """Those of the plot's own, beside depth and iterations."""
         self.figures: list[figure] = []
         self.build()
+        self.figures = [each for each in self.figures if each.name not in self.request.hidden]
 
     def build(self) -> None:
         """Make the figures, and `pack` the sources that they draw from."""
@@ -277,7 +280,7 @@ class Signal(Plot):
         return said
 
     def html(self) -> str:
-        plots = '<div class="plot"></div>' * 2
+        plots = '<div class="plot"></div>' * len(self.figures)
         return f'<div class="halves">{plots}<div class="signal"></div></div>'
 
 
@@ -419,7 +422,8 @@ class Matrices(Plot):
 
     def html(self) -> str:
         # At 0 iterations HC alone: the projected heatmaps would be HC's again.
-        marks = ("plot" if at == 0 else "plot of-projected" for _, at, _ in PANELS)
+        of_hc = [each.name.endswith(f"-{CALLED[0]}") for each in self.figures]
+        marks = ("plot" if hc else "plot of-projected" for hc in of_hc)
         return "".join(f'<div class="{mark}"></div>' for mark in marks)
 
 
@@ -437,8 +441,7 @@ class Sinkhorn(Plot):
             raise ValueError("plots: sinkhorn can be shown for one number of streams only")
         experiment = request.experiments[0]
         chosen = PROJECTIONS[experiment.projection]
-        drawn = {name: getattr(experiment, name) for name in ("streams", "init", "spread", "seed")}
-        layers = sample_mixing(request.layer, **drawn, logits=chosen.takes_logits)
+        layers = sample_mixing(request.layer, **experiment.drawing(), logits=chosen.takes_logits)
         self.steps = half_steps(layers[0, -1], chosen.name)
         position = {**request.position, "step": 0}
         self.figures = SinkhornFigure(self.steps, f"Layer {request.layer}", position).figures
@@ -450,12 +453,48 @@ class Sinkhorn(Plot):
 
     def note(self, i: int) -> str:
         if not self.steps.attrs["iterative"]:
-            return PROJECTIONS[self.steps.attrs["projection"]].note
+            return PROJECTIONS[self.steps.attrs["projection"]].account
         return f"{sinkhorn.convergence(self.steps)} {sinkhorn.SUMS}"
 
     def html(self) -> str:
         steps = '<div class="steps"></div>' if self.steps.attrs["iterative"] else ""
         return steps + super().html()
+
+
+class Polytope(Plot):
+    """The doubly stochastic 3 x 3 matrices as a set, and the ways into it.
+
+    The logits cannot be dragged in a file: it has nothing that projects them.
+    """
+
+    name = "polytope"
+    view = "polytope"
+    title = "Birkhoff polytope"
+    group = "Why it holds"
+    share = 2
+
+    def build(self) -> None:
+        request = self.request
+        experiment = request.experiments[0]
+        drawn = {name: getattr(experiment, name) for name in ("init", "spread", "seed")}
+        limits = {**request.limits, "depth": max(request.limits["depth"], request.layer)}
+        network = Network(experiment.projection, **limits, **drawn)
+        given = network.layer(request.layer)
+        self.picture = PolytopeFigure(given, experiment.projection, request.position)
+        walk = {name: np.asarray(c, float) for name, c in given["composites"].items()}
+        self.pack(self.picture.composites, [walk] * len(request.experiments), *PLAIN)
+        self.figures = [self.picture.figure]
+
+    def legend(self) -> list[words.Entry]:
+        return []
+
+    def note(self, i: int) -> str:
+        whose = f"Layer {self.request.layer} of the first network, drawn with three streams"
+        return "<br>".join((polytope.HOW, *polytope.note_of(whose)))
+
+    def html(self) -> str:
+        controls, rows = '<div class="turning"></div>', '<div class="rows"></div>'
+        return f"{controls}{super().html()}{rows}"
 
 
 class Mixing(Plot):
@@ -468,20 +507,27 @@ class Mixing(Plot):
 
     def build(self) -> None:
         request = self.request
-        found = [mixing_surface(each, **request.limits) for each in request.experiments]
-        first = found[0]
+        limits = request.limits
+        self.found = [mixing_surface(each, **limits, metrics=DRAWN) for each in request.experiments]
+        first = self.found[0]
+        axes = first["iterations"].values, first["depth"].values
         names = (*METRIC_STROKES, EFFECTIVE)
-        columns = [{name: each[name].values.ravel() for name in names} for each in found]
-        source = table({}, first["iterations"].values, first["depth"].values)
-        plot = MixingFigure(first, self.pack(source, columns, *PLAIN), request.position)
-        plot.update(_together(found))
-        self.figures = [plot.figure, plot.effective]
+        columns = [{name: each[name].values.ravel() for name in names} for each in self.found]
+        source = self.pack(table({}, *axes), columns, *PLAIN)
+        ratios = self.pack(table({}, *axes), [ratio_columns(each, float) for each in self.found])
+        plot = MixingFigure(first, source, ratios, request.position)
+        plot.fit(_together(self.found))
+        theory = [
+            {k: v for k, v in ratio_theory(each).items() if k != "depth"} for each in self.found
+        ]
+        self.packed.append(PackedSource(plot.theory, theory))
+        self.figures = plot.figures
 
     def legend(self) -> list[words.Entry]:
-        return words.metrics()
+        return words.metrics(_together(self.found))
 
     def note(self, i: int) -> str:
-        return words.mixing(switch=self.request.switches)
+        return words.mixing(self.request.experiments[i], switch=self.request.switches)
 
 
 class Figure8(Plot):

@@ -55,6 +55,8 @@ class EmbedRequest:
     """Which scale the axes of gains open with: see `figures.scale.SCALES`."""
     layer: int = 1
     """The layer whose matrix is shown at work."""
+    hidden: Sequence[str] = ()
+    """The names of figures that are left out."""
     served: bool = False
     """Whether a page with all controls is about to take its place."""
     of_site: bool = False

@@ -11,8 +11,14 @@ imported in the order in which menus and tables list their projections.
 
 # isort: off
 from .registry import ANY, POWERS_OF_TWO, PROJECTIONS, Halves, Projection, Sizes, projection, up_to
-from .sinkhorn import PAPER_ITERATIONS, RELEASED_EPS, sinkhorn_iterates, tame_range
-from . import permutations, plain
+from .sinkhorn import (
+    PAPER_ITERATIONS,
+    RELEASED_EPS,
+    released_iterates,
+    sinkhorn_iterates,
+    tame_range,
+)
+from . import limit, permutations, orthogonal, signed, plain
 
 # isort: on
 
@@ -25,9 +31,13 @@ __all__ = [
     "Halves",
     "Projection",
     "Sizes",
+    "limit",
+    "orthogonal",
     "permutations",
     "plain",
     "projection",
+    "released_iterates",
+    "signed",
     "sinkhorn_iterates",
     "tame_range",
     "up_to",

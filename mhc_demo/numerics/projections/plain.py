@@ -8,17 +8,22 @@ from types import ModuleType
 from array_api_compat import device
 
 from .._arrays import Array, known, scalar
-from .registry import projection
+from ..paper import HYPER_CONNECTIONS, IDENTITY_MAPPINGS, MHC
+from .registry import CONTROLS, projection
 from .softmax import softmax
 
 
 @projection(
     "rows",
     "Rows only (softmax)",
+    kind=CONTROLS,
     short="Rows only",
     unit_rows=True,
+    masks=True,
+    cost="O(n²): one softmax",
     note="Half an iteration: each row divided by its sum. The forward gain is 1, and the backward "
     "gain can never exceed n, because a product of row-stochastic matrices is row-stochastic.",
+    leads=True,
 )
 def _rows(xp: ModuleType, logits: Array) -> Array:
     return softmax(xp, logits, -1)
@@ -27,8 +32,11 @@ def _rows(xp: ModuleType, logits: Array) -> Array:
 @projection(
     "columns",
     "Columns only (softmax)",
+    kind=CONTROLS,
     short="Columns only",
     unit_columns=True,
+    masks=True,
+    cost="O(n²): one softmax",
     note="The other half: each column divided by its sum. The backward gain is 1, the forward "
     "gain can never exceed n.",
 )
@@ -39,9 +47,13 @@ def _columns(xp: ModuleType, logits: Array) -> Array:
 @projection(
     "exp",
     "exp only",
+    kind=CONTROLS,
     bounded=False,
+    masks=True,
+    cost="O(n²): one exponential",
     note="Positive entries and no division: from n = 2 on it explodes faster than the raw matrix. "
     "What tames the product is both, entries that are not negative and sums that are 1.",
+    leads=True,
 )
 def _exp(xp: ModuleType, logits: Array) -> Array:
     limit = math.log(float(xp.finfo(logits.dtype).max))
@@ -56,11 +68,16 @@ def _exp(xp: ModuleType, logits: Array) -> Array:
 @projection(
     "none",
     "None (HC)",
+    kind=CONTROLS,
     short="HC",
     takes_logits=False,
     nonnegative=False,
     bounded=False,
+    cost="nothing",
     note="Hyper-Connections as they are: nothing bounds the matrix (Eq. 5).",
+    source=HYPER_CONNECTIONS.short,
+    published=f"composite gain near 3000 at 27B ({MHC.number}, Fig. 3b)",
+    leads=True,
 )
 def _none(xp: ModuleType, logits: Array) -> Array:
     return logits
@@ -69,10 +86,15 @@ def _none(xp: ModuleType, logits: Array) -> Array:
 @projection(
     "identity",
     "Identity (no mixing)",
+    kind=CONTROLS,
     short="Identity",
     unit_rows=True,
     unit_columns=True,
+    unit_norm=True,
+    masks=True,
+    cost="nothing",
     note="The plain residual stream, n times over: nothing explodes and nothing mixes.",
+    source=IDENTITY_MAPPINGS.short,
 )
 def _identity(xp: ModuleType, logits: Array) -> Array:
     eye = xp.eye(logits.shape[-1], dtype=logits.dtype, device=device(logits))

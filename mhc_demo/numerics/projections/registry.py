@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from .._arrays import Array
+from .starts import Start, on_the_diagonal
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,8 @@ class Projection:
     name: str
     title: str
     function: Callable[..., Any]
+    kind: str = "Others"
+    """The heading under which a menu lists it."""
     short: str = ""
     """A shorter name, where there is little room; if empty, the title serves."""
     iterative: bool = False
@@ -74,12 +77,17 @@ class Projection:
     unit_columns: bool = False
     """The columns sum to 1: the backward gain is 1."""
     nonnegative: bool = True
+    unit_norm: bool = False
+    """The spectral norm is at most 1: a layer lengthens no signal."""
     bounded: bool = True
     """Products of such matrices stay bounded at every depth."""
+    masks: bool = False
+    """A logit of -inf makes its entry 0; where not, -inf has no meaning and is refused."""
     sizes: Sizes = ANY
     """For which numbers of streams it exists."""
     weights: Callable[[int], int] | None = None
-    """How many numbers it keeps besides a matrix's entries, as a function of n; None if none."""
+    """How many numbers it keeps at most besides a matrix's entries, for a backward pass, as a
+    function of n; a quarter of them, because four of each weight are kept.  None if none."""
     fused: Mapping[str, Any] | None = None
     """Arguments with which `kernels.sinkhorn` computes it in PyTorch; None if it does not."""
     eps: float | None = None
@@ -87,8 +95,30 @@ class Projection:
     Such a function takes `eps` as its third argument."""
     halves: Halves | None = None
     """Its iterations taken apart (see `half_steps.py`); None if only whole ones are known."""
+    balances: str = ""
+    """The projection whose iteration it runs inside, if it is another's."""
+    start: Start = on_the_diagonal
+    """Finds the logits from which a layer starts, near the identity."""
+    cost: str = ""
+    """What one n x n matrix takes, in words."""
+    source: str = ""
+    """Who published it; empty if it is a control of ours."""
     note: str = ""
-    """One sentence for the reader, with its source."""
+    """One or two sentences for the reader: what it is, and how it is adapted."""
+    published: str = ""
+    """A result that a paper prints of networks with it, and the place there; empty if none."""
+    leads: bool = False
+    """It is one of the few (six at most) that a comparison draws unless told otherwise."""
+
+    @property
+    def exact(self) -> bool:
+        """Whether the result is doubly stochastic but for rounding."""
+        return self.unit_rows and self.unit_columns and self.nonnegative
+
+    @property
+    def account(self) -> str:
+        """The note with its source, as a reader of the page sees it."""
+        return f"{self.note} Source: {self.source}." if self.source else self.note
 
     @property
     def label(self) -> str:
@@ -98,14 +128,21 @@ class Projection:
     def check(self, streams: int) -> None:
         """ValueError if the projection does not exist for that many streams."""
         if not self.sizes.hold(streams):
+            what = self.note.partition(". ")[0].rstrip(".")
             raise ValueError(
-                f"projection {self.name!r} takes {self.sizes.words} streams "
-                f"({self.note.rstrip('.')}), not {streams}"
+                f"projection {self.name!r} takes {self.sizes.words} streams ({what}), not {streams}"
             )
 
 
 PROJECTIONS: dict[str, Projection] = {}
 """Every projection by its name."""
+
+
+ITERATIVE = "Iterative"
+PERMUTATIONS = "Mixtures of permutations"
+SQUARES = "Squares of an orthogonal matrix"
+UNIT_NORM = "Signed, norm at most 1"
+CONTROLS = "For comparison"
 
 
 def projection(name: str, title: str, **promises: Any) -> Callable[[Callable], Callable]:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import cycle
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+from array_api_compat import device
+
 from .._arrays import Array, known, scalar
-from .registry import Halves, projection
+from ..paper import MHC, TOKENBENDER
+from .registry import ITERATIVE, Halves, projection
 from .softmax import softmax
+from .starts import Matrix
 
 PAPER_ITERATIONS = 20
 """t_max of the paper (section 4.2)."""
@@ -37,16 +43,22 @@ def _sinkhorn_halves(xp: ModuleType, logits: Array) -> Iterator[Array]:
 @projection(
     "sinkhorn",
     "Sinkhorn–Knopp (mHC)",
+    kind=ITERATIVE,
     short="Sinkhorn",
     iterative=True,
     unit_rows=True,
+    masks=True,
     fused={"eps": 0.0},
     halves=Halves(
         _sinkhorn_halves,
         ("columns", "rows"),
         ("columns divided by their sums", "rows divided by their sums"),
     ),
+    cost="O(n²) an iteration",
+    source=MHC.short,
     note="The paper's projection: columns first, rows second, t times (Eq. 9).",
+    published=f"composite gain near 1.6 at 27B ({MHC.number}, Fig. 7b)",
+    leads=True,
 )
 def sinkhorn_iterates(xp: ModuleType, logits: Array) -> Iterator[Array]:
     """Eq. 9, t = 1, 2, ...: all iterates of logits (..., n, n)."""
@@ -101,8 +113,10 @@ def _released_halves(xp: ModuleType, logits: Array) -> Iterator[Array]:
 @projection(
     "released",
     "DeepSeek's release (ε = 1e-6)",
+    kind=ITERATIVE,
     short="Released",
     iterative=True,
+    masks=True,
     fused={"eps": RELEASED_EPS},
     eps=RELEASED_EPS,
     halves=Halves(
@@ -111,8 +125,11 @@ def _released_halves(xp: ModuleType, logits: Array) -> Iterator[Array]:
         ("columns divided by their sums plus ε", "rows divided by their sums plus ε"),
         ("columns divided by their sums, then ε added", "rows divided by their sums plus ε"),
     ),
+    cost="O(n²) an iteration",
+    source="github.com/deepseek-ai/TileKernels",
     note="As in DeepSeek's TileKernels: eps is added to the first softmax and to every sum, so "
-    "the sums fall short of 1 by about eps. It acts transposed, and so ends on rows like Eq. 9.",
+    "the row sums fall short of 1 by about eps. It acts transposed, and so ends on rows like Eq. "
+    "9.",
 )
 def released_iterates(xp: ModuleType, logits: Array, eps: float | None = None) -> Iterator[Array]:
     """The released variant, t = 1, 2, ...: all iterates of logits (..., n, n)."""
@@ -126,3 +143,58 @@ def released_iterates(xp: ModuleType, logits: Array, eps: float | None = None) -
         yield matrix
         matrix = matrix / (xp.sum(matrix, axis=-2, keepdims=True) + eps)
         matrix = matrix / (xp.sum(matrix, axis=-1, keepdims=True) + eps)
+
+
+def _blended(
+    iterates: Callable[[ModuleType, Array], Iterator[Array]], xp: ModuleType, logits: Array
+) -> Iterator[Array]:
+    """(1 - a) I + a S for every S of Sinkhorn-Knopp's iterates, a the sigmoid of the mean logit."""
+    mean = xp.mean(logits, axis=(-2, -1), keepdims=True)
+    share = softmax(xp, xp.concat([mean, xp.zeros_like(mean)], axis=-1), -1)
+    eye = xp.eye(logits.shape[-1], dtype=logits.dtype, device=device(logits))
+    kept = share[..., 1:] * eye
+    for matrix in iterates(xp, logits):
+        yield kept + share[..., :1] * matrix
+
+
+def _equal_logits(project: Callable[[Matrix], Matrix], streams: int, off: float) -> Matrix:
+    """Those of a uniform S, with the mean at which a S has `off` off the diagonal.
+
+    Where a uniform S has too little, its diagonal is the weaker for it.
+    """
+    if streams == 1:
+        return np.zeros((1, 1))
+    uniform = (streams - 1) / streams
+    of_s = uniform if off <= uniform**2 else math.sqrt(off)
+    diagonal = math.log((streams - 1) * (1 - of_s) / of_s)
+    share = off / of_s
+    mean = math.log(share / (1 - share))
+    return mean - diagonal / streams + diagonal * np.eye(streams)
+
+
+@projection(
+    "blend",
+    "Sinkhorn–Knopp blended with I",
+    kind=ITERATIVE,
+    short="Blend",
+    iterative=True,
+    unit_rows=True,
+    halves=Halves(
+        partial(_blended, _sinkhorn_halves),
+        ("columns", "rows"),
+        (
+            "columns divided by their sums, then blended with I",
+            "rows divided by their sums, then blended with I",
+        ),
+    ),
+    balances="sinkhorn",
+    start=_equal_logits,
+    weights=lambda n: 20 * n * n,
+    cost="O(n²) an iteration",
+    source=TOKENBENDER,
+    note="(1 - a) I + a S: Sinkhorn's matrix S and the identity. There a is a parameter of its "
+    "own; here it is the sigmoid of the mean logit, which S ignores. A layer starts near I with S "
+    "far from it.",
+)
+def _blend(xp: ModuleType, logits: Array) -> Iterator[Array]:
+    return _blended(sinkhorn_iterates, xp, logits)
