@@ -40,7 +40,8 @@ MATRICES = (
     "(1 up to n = 4)."
 )
 MIXING = (
-    "What all streams share is kept, and what tells them apart fades (the paper calls it mixing). "
+    "Where rows sum to 1, what all streams share is kept; where layers mix, what tells them apart "
+    "fades (the paper calls it mixing). "
     "A product of doubly stochastic matrices drifts towards the uniform matrix 1/n, one that is "
     "stochastic in one direction only towards equal rows or equal columns. HC’s streams become "
     "alike too: its product comes near rank one{rate}. This is of the mixing alone: every layer "

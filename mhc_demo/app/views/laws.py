@@ -248,8 +248,9 @@ CARDS_OF_LAWS = (
         "Weak mixers are slow to normalise",
         "pace",
         "A dot is the factor by which one iteration shrinks Sinkhorn’s error, late in the "
-        "iteration: it tends to s₂². One layer leaves at most s₂² of a difference between streams, "
-        "squared: a ring is the difference of which most is left, a grey dot a random one.",
+        "iteration: it tends to s₂². After one layer the square of a difference between streams "
+        "is at most s₂² times what it was: a ring is where most is left, a grey dot a random "
+        "difference.",
     ),
     Card(
         "kept",
@@ -267,10 +268,10 @@ CARDS_OF_LAWS = (
     ),
     Card(
         "drift",
-        "Small drift grows with its square",
+        "Growth rises with the square of a small drift",
         "drift",
         "From the identity each layer lengthens a signal by a factor whose mean logarithm is the "
-        "growth; to leading order it is (n − 2) σ² / 2, so two streams hardly grow.",
+        "growth; while σ is small it is (n − 2) σ² / 2, so two streams hardly grow.",
     ),
     Card(
         "kinds",
@@ -281,10 +282,10 @@ CARDS_OF_LAWS = (
     ),
     Card(
         "rows",
-        "Rows alone: some streams get most of the gradient",
+        "Rows alone: streams get unequal shares of the gradient",
         "ergodic",
-        "Every row of the product averages the rows before, so all tend to one π; the gain cannot "
-        "leave the band, n times the ergodicity coefficient.",
+        "Each row of the product is an average of the rows before it, so all tend to one π. The "
+        "gain stays within n times the ergodicity coefficient of n max π: the band.",
     ),
 )
 
@@ -348,8 +349,8 @@ def _limits_words(limits: xr.Dataset, depth: int) -> str:
     whose = "Layer 1" if depth == 1 else f"Median of {depth} layers"
     measured = f", measured {rate:.2f}" if math.isfinite(rate) else ""
     return (
-        f"{whose}: s₂² = <b>{pace:.2f}</b>{measured}. A hundredth of the error takes {takes} "
-        f"iteration{'s' * (takes != 'about 1')}."
+        f"{whose}: s₂² = <b>{pace:.2f}</b>{measured}. To bring the error down to a hundredth "
+        f"takes {takes} iteration{'s' * (takes != 'about 1')}."
     )
 
 
@@ -375,9 +376,9 @@ def _norms_words(here: xr.Dataset, chosen: Projection, iterations: int, after: s
     name = chosen.label if iterations else PROJECTIONS["none"].label
     most = ""
     if not iterations or not chosen.bounded:
-        most = " Nothing bounds the sums, so nothing bounds it."
+        most = " Nothing bounds the sums of |entries|, so nothing bounds it."
     elif chosen.nonnegative and max(one, infinity) < EXACT:
-        most = " Doubly stochastic: none is ever above 1."
+        most = " Doubly stochastic: no norm ever exceeds 1."
     elif chosen.nonnegative and (chosen.unit_rows or chosen.unit_columns):
         root = math.sqrt(here.attrs["streams"])
         most = f" Sums of 1 one way alone allow √n = {root:.2f}."
