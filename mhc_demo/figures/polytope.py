@@ -65,9 +65,9 @@ TOUCHES = 0.005
 """A distance from the set that is less than a dot of the picture is wide: such a dot is full."""
 
 ROUNDING = 1e-13
-"""A sum or an entry that is off by less, where no entry is larger than 1, is off by rounding alone:
-what is doubly stochastic by its formula is off by less than 1e-15, and a step of Sinkhorn's
-iteration from its limit by more, unless it is as good as there."""
+"""A sum or an entry that is off by less than this times the largest entry, or 1, is off by rounding
+alone: sums of three numbers near 1 are off by 1e-15 at most.
+"""
 
 FAR = 1e6
 """Coordinates beyond this are drawn at the edge all the same."""
