@@ -5,7 +5,7 @@
    flatter, and names are put where there is room. */
 "use strict";
 Object.assign(mhc, (() => {
-  const {get, element, text, state_of, significant} = mhc;
+  const {get, element, text, state_of, tick} = mhc;
 
   const WIDE = 1.42; // half of the picture's width, in the floor's units
   const [BOTTOM, TOP] = [-0.88, 1.02];
@@ -139,6 +139,10 @@ Object.assign(mhc, (() => {
 
   const AROUND = [[1, 0], [-1, 0], [0.8, 0.9], [0.8, -0.9], [-0.8, 0.9], [-0.8, -0.9], [0, 1.4], [0, -1.4]];
 
+  // How far from its point a name is put, in pixels, and how far from others it keeps there: away from
+  // its own it would seem to be theirs, so it goes near another only if there is no better place.
+  const TRIES = [[11, 0], [24, 10], [40, 10], [24, 0], [40, 0], [60, 0]];
+
   /* Puts names beside their points where they cover nothing else, the first ones first; what finds
      no place is left out, for the table and the pointer tell it too. */
   function placed(wanted, taken, figure, box) {
@@ -146,19 +150,19 @@ Object.assign(mhc, (() => {
     const rects = taken.map(({x, y, r}) => [x - r * pixel, x + r * pixel, y - r * pixel, y + r * pixel]);
     if (says_height(box)) rects.push([-box.half, -box.half + 12 * size * pixel, box.high - 4 * size * pixel, box.high]);
     const edge = box.half - 4 * pixel;
-    const free = ([l, r, b, t]) => l > -edge && r < edge && b > box.low && t < box.high
-      && rects.every(([x0, x1, y0, y1]) => r < x0 || l > x1 || t < y0 || b > y1);
+    const free = ([l, r, b, t], room) => l > -edge && r < edge && b > box.low && t < box.high
+      && rects.every(([x0, x1, y0, y1]) => r + room < x0 || l - room > x1 || t < y0 || b > y1);
     const found = [];
-    for (const {x, y, words, colour, strong = false} of wanted) {
-      const [wide, high] = [words.length * size * (strong ? 0.65 : 0.6) * pixel, size * 1.15 * pixel];
-      search: for (const far of [11, 24, 40, 60]) for (const [dx, dy] of AROUND) {
+    for (const {x, y, words, short = words, colour, strong = false} of wanted) {
+      search: for (const [far, room] of TRIES) for (const said of new Set([words, short])) for (const [dx, dy] of AROUND) {
+        const [wide, high] = [said.length * size * (strong ? 0.65 : 0.6) * pixel, size * 1.15 * pixel];
         const [at, up] = [x + dx * far * pixel, y + dy * far * pixel];
         const left = dx > 0 ? at : dx < 0 ? at - wide : at - wide / 2;
         const rect = [left, left + wide, up - high / 2, up + high / 2];
-        if (!free(rect)) continue;
+        if (!free(rect, room * pixel)) continue;
         rects.push(rect);
         found.push({
-          x: at, y: up, text: words, align: dx > 0 ? "left" : dx < 0 ? "right" : "center",
+          x: at, y: up, text: said, align: dx > 0 ? "left" : dx < 0 ? "right" : "center",
           weight: strong ? "bold" : "normal", colour,
           x0: far > 11 ? x : NaN, y0: y, x1: at, y1: up,
         });
@@ -171,26 +175,27 @@ Object.assign(mhc, (() => {
 
   // ---- one matrix --------------------------------------------------------------------------
 
-  // A distance so short that it cannot be seen counts as none.
-  const said = (distance, rule) =>
-    (distance < get(rule, "touches") ? "0" : distance < 1e3 ? significant(distance, 3) : "over 1000");
+  const written = (distance) => tick(Math.log10(distance));
+  // What nothing keeps out of the set has a distance of rounding errors alone.
+  const said = (distance, bits) => (bits ? written(distance) : "0");
   const OFF = [[1, "rows"], [2, "columns"], [4, "signs"]];
-  const off = (bits, distance, rule) =>
-    (distance < get(rule, "touches") ? "nothing" : OFF.filter(([bit]) => bits & bit).map(([, words]) => words).join(", "));
+  const off = (bits) => OFF.filter(([bit]) => bits & bit).map(([, words]) => words).join(", ") || "nothing";
 
   function mark_rows(points, state, rule) {
     const told = get(rule, "table").tags[0];
-    const [names, labels, colours] = ["names", "labels", "colours"].map((name) => get(told, name));
+    const [names, labels, colours, named] =
+      ["names", "labels", "colours", "named"].map((name) => get(told, name));
     const chosen = get(told, "projection");
     return laid_out(points, rule, state).map((row) => {
       const {i, beyond} = row;
-      const on = points.distance[i] < get(rule, "touches");
+      const [distance, bits] = [points.distance[i], points.why[i]];
+      const on = distance < get(rule, "touches");
       const mine = names[i] === chosen;
       return {
-        ...row, name: names[i], label: labels[i], colour: colours[i], mine,
-        size: mine ? 15 : 10, alpha: 1, fill: on ? 1 : 0.001,
+        ...row, name: names[i], label: labels[i], colour: colours[i], mine, named: named[i],
+        size: mine ? 15 : named[i] ? 10 : 8, alpha: 1, fill: on ? 1 : 0.001,
         marker: beyond ? "triangle" : "circle",
-        distance: points.distance[i], said: said(points.distance[i], rule), off: off(points.why[i], points.distance[i], rule),
+        distance, said: said(distance, bits), off: off(bits),
       };
     });
   }
@@ -198,10 +203,10 @@ Object.assign(mhc, (() => {
   const MARK = ["x", "y", "size", "marker", "colour", "fill", "alpha", "name", "label", "distance", "said", "off"];
   function marks(points, state, rule) {
     const rows = mark_rows(points, state, rule);
-    const shown = pointed.get(get(rule, "table"));
+    const shown = pointed_at(rule);
     for (const row of rows) {
-      if (shown ? row.name === shown : !state.walk) continue;
-      Object.assign(row, {alpha: 0.25, fill: row.fill / 4});
+      if (row.name === shown) row.size = Math.max(row.size, 13);
+      else if (shown || state.walk) Object.assign(row, {alpha: 0.25, fill: row.fill / 4});
     }
     return columns(MARK, rows);
   }
@@ -213,13 +218,19 @@ Object.assign(mhc, (() => {
       const depths = get(get(rule, "composites").tags[0], "depths");
       const k = state.iterations * depths.length + state.depth - 1;
       const layers = `${state.depth} layer${state.depth === 1 ? "" : "s"}`;
-      return {said: [`The product of ${layers} is ${said(from_middle(table, k), rule)} from J/3, the middle of the set.`]};
+      return {said: [`The product of ${layers} is ${far_from_middle(table, k, rule)} from J/3, the middle of the set.`]};
     }
     const each = mark_rows(points, state, rule).map(({label, said, off}) =>
       `${label} ${said}${off === "nothing" ? "" : ` (off: ${off})`}`);
     return {said: [`Distances from the set: ${each.join("; ")}.`]};
   }
   const from_middle = (points, i) => Math.hypot(...["a", "b", "c", "d", "h"].map((axis) => points[axis][i]));
+
+  // Of coordinates with six decimals: what is shorter than a dot is not written to three digits.
+  function far_from_middle(points, i, rule) {
+    const [distance, least] = [from_middle(points, i), get(rule, "touches")];
+    return distance < least ? `less than ${least}` : written(distance);
+  }
 
   const path_of = (rule) => get(rule, "path");
 
@@ -244,8 +255,8 @@ Object.assign(mhc, (() => {
       return `${halves[(i - 1) % halves.length]} divided, iteration ${Math.ceil(i / halves.length)}`;
     };
     const rows = of_matrix(points, rule, state).map((row) =>
-      ({...row, what: what(row.i), distance: points.distance[row.i]}));
-    return columns(["x", "y", "what", "distance"], rows);
+      ({...row, what: what(row.i), said: said(points.distance[row.i], points.distance[row.i] > get(rule, "rounding"))}));
+    return columns(["x", "y", "what", "said"], rows);
   }
 
   const of_matrix = (points, rule, state) => (state.walk ? [] : laid_out(points, rule, state));
@@ -257,31 +268,49 @@ Object.assign(mhc, (() => {
     if (state.walk) return columns(["x", "y0", "y1", "colour"], []);
     const from = (get(path_of(rule).tags[0], "start") ? laid_out(all(path_of(rule)), rule, state) : []).slice(0, 1).map((row) => ({...row, colour: get(rule, "begins")}));
     const rows = [...from, ...mark_rows(points, state, rule)].filter(({beyond, foot, y}) => !beyond && y > foot);
-    return columns(["x", "y0", "y1", "colour"], rows.map(({x, y, foot, colour}) => ({x, y0: foot, y1: y, colour})));
+    const least = ({low, pixel}) => low + 2 * 1.3 * type_size(get(rule, "figure")) * pixel; // above what stands there
+    return columns(["x", "y0", "y1", "colour"], rows.map(({x, y, foot, colour, box}) =>
+      ({x, y0: Math.min(y, Math.max(foot, least(box))), y1: y, colour})));
+  }
+
+  // Points of a side at most so far apart, and its end.
+  function between(from, to, gap) {
+    const count = Math.ceil(Math.hypot(to.x - from.x, to.y - from.y) / gap) || 1;
+    return Array.from({length: count}, (_, k) => {
+      const part = (k + 1) / count;
+      return {x: from.x + part * (to.x - from.x), y: from.y + part * (to.y - from.y)};
+    });
   }
 
   function names(points, state, rule) {
-    const rows = state.walk ? [] : mark_rows(points, state, rule);
+    const shown = pointed_at(rule);
+    const rows = state.walk && !shown ? [] : mark_rows(points, state, rule);
     if (!rows.length) return columns(NAME, []);
     const {box} = rows[0];
-    const path = laid_out(all(path_of(rule)), rule, state);
-    const ring = laid_out(all(get(rule, "limit")), rule, state);
+    const name_of = (row, strong) => ({
+      ...row, words: row.beyond ? `${row.label}: ${row.said} away` : row.label, short: row.label, strong,
+    });
+    const path = of_matrix(all(path_of(rule)), rule, state);
+    const ring = of_matrix(all(get(rule, "limit")), rule, state);
     const taken = [
-      ...rows.map(({x, y, mine}) => ({x, y, r: mine ? 9 : 6})),
-      ...path.map(({x, y}) => ({x, y, r: 4})),
+      ...rows.map(({x, y, size}) => ({x, y, r: size / 2 + 1.5})),
+      ...path.flatMap((to, k) => between(path[Math.max(k - 1, 0)], to, 8 * box.pixel)).map((at) => ({...at, r: 4})),
       ...path.slice(0, 1).flatMap(({x, y, foot}) => [{x, y, r: 8}, {x, y: foot, r: 10}]),
-      ...ring.map(({x, y}) => ({x, y, r: 11})),
+      ...ring.map(({x, y}) => ({x, y, r: 11})), {x: 0, y: 0, r: 5},
       ...icon_places(floor_points(rule, state)),
     ];
-    const order = [...rows].sort((p, q) => q.mine - p.mine);
+    if (shown) { // alone, so that no other name moves out of its way
+      const one = rows.filter(({name}) => name === shown).map((row) => name_of(row, true));
+      return placed(one, taken, get(rule, "figure"), box);
+    }
+    const order = rows.filter(({named}) => named).sort((p, q) => q.mine - p.mine);
     const start = get(path_of(rule).tags[0], "start");
     const drag = start && holders.get(get(rule, "figure").document)?.drag;
     const ended = ring.filter((end) => !rows.some(({x, y}) => Math.hypot(x - end.x, y - end.y) < 12 * box.pixel));
     const wanted = [
       ...(start ? path.slice(0, 1).map(({x, y}) => ({x, y, words: start, colour: get(rule, "begins"), strong: true})) : []),
       ...(drag ? path.slice(0, 1).map(({x, foot}) => ({x, y: foot, words: "drag", colour: get(rule, "begins"), strong: true})) : []),
-      ...order.map(({x, y, label, colour, mine, beyond, said}) =>
-        ({x, y, words: beyond ? `${label}: ${said} away` : label, colour, strong: mine})),
+      ...order.map((row) => name_of(row, row.mine)),
       ...ended.map(({x, y}) => ({x, y, words: "limit", colour: get(rule, "ours")})),
     ];
     return placed(wanted, taken, get(rule, "figure"), box);
@@ -304,14 +333,14 @@ Object.assign(mhc, (() => {
 
   function composite_names(points, state, rule) {
     const rows = on_walk(points, state, rule);
-    if (!rows.length) return columns(NAME, []);
+    if (!rows.length || pointed_at(rule)) return columns(NAME, []);
     const [one, {x, y, box, beyond}] = [rows[0], rows.at(-1)];
     const taken = [
       ...rows.slice(-40).map((p) => ({...p, r: 4})), {x, y, r: 10}, {x: 0, y: 0, r: 5}, {...one, r: 5},
       ...icon_places(floor_points(rule, state)),
     ];
     const count = rows.length;
-    const far = beyond ? `: ${said(from_middle(points, count - 1), rule)} away` : "";
+    const far = beyond ? `: ${written(from_middle(points, count - 1))} away` : "";
     const wanted = [
       {x, y, words: (count === 1 ? "Layer 1" : `Product of ${count} layers`) + far, colour: get(rule, "ours"), strong: true},
       {x: 0, y: 0, words: "J/3: all streams averaged", colour: get(rule, "quiet")},
@@ -320,9 +349,11 @@ Object.assign(mhc, (() => {
     return placed(wanted, taken, get(rule, "figure"), box);
   }
 
+  const pointed_at = (rule) => pointed.get(get(rule, "figure").document);
+
   // ---- turning and dragging ----------------------------------------------------------------
 
-  const pointed = new WeakMap(); // table of marks -> the projection that the reader points at
+  const pointed = new WeakMap(); // Bokeh document -> the projection at which the reader points
   const holders = new WeakMap(); // Bokeh document -> {turn(value), drag(x, y)}
   const NEAR = 24; // pixels around the start, or its foot, that take hold of it
   const DEGREES = 45; // by which a drag over a unit of the floor turns it
@@ -438,28 +469,30 @@ Object.assign(mhc, (() => {
     };
   }
 
-  // What the picture shows, projection by projection; pointing at a row points at its mark.
+  /* What the picture shows, projection by projection, under the headings of a menu.  Pointing at a row
+     points at its mark, which then is named. */
   function floor_table(el, doc, choose = null) {
-    el.classList.add("mhc-compare", "mhc-floor");
+    el.classList.add("mhc-floor");
     const grid = element("table", "", el);
     const caption = element("caption", "", grid);
     const head = element("tr", "", element("thead", "", grid));
     for (const words of ["Projection", "Distance", "Off"])
       element("th", "", head, {scope: "col", textContent: words});
-    const body = element("tbody", "", grid);
-    const source = doc.get_model_by_name("polytope-marks");
+    const [source, ...others] = ["marks", "names", "composite-names"].map((name) =>
+      doc.get_model_by_name(`polytope-${name}`));
     const table = get(source.tags[0], "table");
     const lines = new Map();
+    let order = [];
     const point = (name) => {
-      if (pointed.get(table) === name) return;
-      pointed.set(table, name);
-      mhc.cut(source);
+      if (pointed.get(doc) === name) return;
+      pointed.set(doc, name);
+      for (const each of [source, ...others]) mhc.cut(each);
     };
-    function line(name, label, colour) {
-      const row = element("tr", "", body);
+    function line(name, label) {
+      const row = document.createElement("tr");
       const first_cell = element("th", "", row, {scope: "row"});
       first_cell.innerHTML = `<svg width="14" height="14" aria-hidden="true"><circle cx="7" cy="7" r="5"
-        stroke="${colour}" stroke-width="2.2" fill="${colour}"/></svg>`;
+        stroke-width="2.2"/></svg>`;
       const words = element(choose ? "button" : "span", "", first_cell, {textContent: label});
       if (choose) words.addEventListener("click", () => choose(name));
       row.addEventListener("pointerenter", () => point(name));
@@ -467,22 +500,38 @@ Object.assign(mhc, (() => {
       for (const leave of ["pointerleave", "focusout"]) row.addEventListener(leave, () => point(null));
       return {row, dot: first_cell.querySelector("circle"), words, distance: element("td", "", row), off: element("td", "", row)};
     }
+    // A body for each kind, in the order of the first of it.
+    function arrange_rows(names, labels, kinds) {
+      if (names.join() === order.join()) return;
+      order = [...names];
+      grid.querySelectorAll("tbody").forEach((body) => body.remove());
+      for (const kind of new Set(kinds)) {
+        const body = element("tbody", "", grid);
+        element("th", "", element("tr", "kind", body), {scope: "rowgroup", colSpan: 3, textContent: kind});
+        names.forEach((name, k) => {
+          if (kinds[k] !== kind) return;
+          if (!lines.has(name)) lines.set(name, line(name, labels[k]));
+          body.append(lines.get(name).row);
+        });
+      }
+    }
     function fill() {
       const {data} = source;
       const told = table.tags[0];
-      const [order, labels, colours] = ["names", "labels", "colours"].map((name) => get(told, name));
-      for (const [name, {row}] of lines) if (!order.includes(name)) { row.remove(); lines.delete(name); }
+      const [names, labels, kinds, colours] =
+        ["names", "labels", "kinds", "colours"].map((name) => get(told, name));
+      arrange_rows(names, labels, kinds);
       const at = get(data, "name");
-      order.forEach((name, k) => {
-        if (!lines.has(name)) lines.set(name, line(name, labels[k], colours[k]));
-        const i = at.indexOf(name);
-        if (i < 0) return;
+      names.forEach((name, k) => {
         const {row, dot, words, distance, off} = lines.get(name);
-        text(distance, get(data, "said")[i]);
-        text(off, get(data, "off")[i]);
-        dot.setAttribute("fill-opacity", get(data, "off")[i] === "nothing" ? 1 : 0);
         row.classList.toggle("chosen", name === get(told, "projection"));
         if (choose) words.ariaPressed = String(name === get(told, "projection"));
+        const i = at.indexOf(name);
+        if (i < 0) return;
+        text(distance, get(data, "said")[i]);
+        text(off, get(data, "off")[i]);
+        dot.setAttribute("stroke", colours[k]);
+        dot.setAttribute("fill", get(data, "distance")[i] < get(source.tags[0], "touches") ? colours[k] : "none");
       });
       const {iterations} = state_of(doc);
       text(caption, `Distance from the set, after ${iterations} iteration${iterations === 1 ? "" : "s"}`);

@@ -14,6 +14,7 @@ from mhc_demo.figures.polytope import (
     ROWS,
     TOUCHES,
     Network,
+    distances,
     mark_columns,
     note_of,
     why_outside,
@@ -34,6 +35,7 @@ from mhc_demo.numerics.birkhoff import (
     shadow,
     start,
 )
+from mhc_demo.numerics.numbers import superscript
 from mhc_demo.numerics.projections import PROJECTIONS
 
 EXACT = 1e-12
@@ -223,8 +225,46 @@ def test_every_projection_stands_where_the_library_puts_it(name: str) -> None:
     assert not (why & ROWS).any() or not chosen.unit_rows
     assert not (why & COLUMNS).any() or not chosen.unit_columns
     assert not (why & NEGATIVE).any() or not chosen.nonnegative
-    if chosen.unit_rows and chosen.unit_columns and chosen.nonnegative:
-        assert far.max() < TOUCHES
+    if chosen.exact:
+        assert far.max() < 1e-14  # roundings of sums of three
+        assert not why.any()
+
+
+def test_what_is_only_near_the_set_is_not_said_to_be_in_it() -> None:
+    # Logits as sharp as these take Sinkhorn's iteration near the set within 20, but not into it.
+    network = Network("sinkhorn", init="gaussian", spread=5.0, seed=42, depth=1, iterations=20)
+    given = network.layer(1)
+    far = distance_from_birkhoff(mhc.project(network.logits[0], "sinkhorn", 20))
+    assert 1e-7 < far < TOUCHES
+    said = distances(given, 20)
+    power = int(np.floor(np.log10(far)))
+    digits = f"{far / 10**power:.3g} × 10{superscript(power)}"
+    assert f": Sinkhorn {digits}, " in said
+    assert f"{PROJECTIONS['mhc-lite'].label} 0, " in said
+    sinkhorn, lite = (given["names"].index(name) for name in ("sinkhorn", "mhc-lite"))
+    why = given["marks"]["why"].reshape(21, -1)[20]
+    assert (why[sinkhorn], why[lite]) == (COLUMNS, 0)
+
+
+@pytest.mark.parametrize("turn", [15.0, 36.206, 53.794, 75.0])
+def test_at_four_turns_corners_are_one_behind_another_and_halfway_none(turn: float) -> None:
+    where = places(CORNERS).coordinates
+    across = lambda at: np.abs(np.subtract.outer(*[shadow(where, at)[:, 0]] * 2))  # noqa: E731
+    assert across(turn)[:3, 3:].min() < 1e-4  # of turns to 0.001 degrees
+    assert across(45)[:3, 3:].min() > 0.2
+
+
+def test_the_area_is_the_shadow_of_the_set_and_most_over_it_is_outside() -> None:
+    random = np.random.default_rng(0)
+    floor = random.uniform(-1.5, 1.5, (20_000, 4))
+    matrices = CENTRE + (floor @ BASIS).reshape(-1, 3, 3)
+    corners = shadow(places(CORNERS).coordinates, 45)
+    ahead = np.stack([np.cos(a := np.radians(range(360))), np.sin(a)], axis=-1)
+    over = ((shadow(floor, 45) @ ahead.T) <= (corners @ ahead.T).max(axis=0)).all(axis=1)
+    inside = matrices.min(axis=(1, 2)) >= 0
+    assert inside.sum() > 50
+    assert over[inside].all()
+    assert inside[over].mean() < 0.5
 
 
 def test_a_projection_that_the_numbers_are_too_large_for_is_left_out() -> None:

@@ -32,7 +32,7 @@ from mhc_demo.numerics.costs import (
 )
 from mhc_demo.numerics.devices import place
 from mhc_demo.numerics.numbers import in_html
-from mhc_demo.numerics.paper import TABLE_5, TRAINING_OVERHEAD
+from mhc_demo.numerics.paper import RELEASED, TABLE_5, TRAINING_OVERHEAD
 from mhc_demo.numerics.projections import PROJECTIONS
 from mhc_demo.numerics.surface import MAX_DEPTH
 
@@ -125,6 +125,17 @@ def test_the_papers_models_and_their_best_blocks():
         "9B": 4,
         "27B": 6,
     }
+
+
+def test_a_released_model_is_that_of_its_configuration():
+    package = pytest.importorskip("transformers.models.deepseek_v4")
+    config = package.DeepseekV4Config()
+    model = RELEASED["DeepSeek-V4-Flash"]
+    assert (model.blocks, model.width, model.streams) == (
+        config.num_hidden_layers,
+        config.hidden_size,
+        config.hc_mult,
+    )
 
 
 def test_the_estimate_is_near_but_rounds_to_a_worse_block_for_the_9b_model():

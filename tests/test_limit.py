@@ -43,6 +43,22 @@ def test_sums_are_1_and_cross_ratios_those_of_the_logits_however_sharp(n, spread
     assert np.abs(np.where(sound, wanted, 0.0)).max() < 1e-12 * max(1.0, spread)
 
 
+@pytest.mark.filterwarnings("ignore")  # of the backends that it looks for
+@pytest.mark.parametrize("spread", [1.0, 3.0])
+@pytest.mark.parametrize("n", [2, 4, 8])
+def test_it_is_the_entropic_transport_plan_of_an_independent_solver(n, spread):
+    """The Kullback-Leibler projection of exp(Z) is the plan between uniform weights at cost -Z."""
+    import ot
+
+    weights = np.full(n, 1 / n)
+    for logits in normal(3, n, n, spread=spread, seed=n):
+        plan = ot.sinkhorn(
+            weights, weights, -logits, 1.0, "sinkhorn_log", numItermax=100_000, stopThr=1e-15
+        )
+        # It stops where a step no longer changes the sums by more than rounding.
+        np.testing.assert_allclose(mhc.sinkhorn_limit(logits).matrix, n * plan, rtol=0, atol=1e-12)
+
+
 def test_it_takes_few_steps_and_says_how_many():
     for spread, most in ((0.0, 0), (1.0, 7), (5.0, 14), (1e4, 50)):
         steps = mhc.sinkhorn_limit(normal(500, 4, 4, spread=spread)).steps

@@ -93,7 +93,7 @@ class LimitsFigure:
         p = style.plot(
             "laws-limits",
             "s₂² of Sinkhorn’s limit",
-            "Pace, share left",
+            "Pace, and share that is left",
             (0, 1.02),
             y_range=Range1d(0, 1.04),
         )

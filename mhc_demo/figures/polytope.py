@@ -44,10 +44,11 @@ from ..numerics.birkhoff import (
     places,
 )
 from ..numerics.mixing import sample_mixing
+from ..numerics.numbers import tick
 from ..numerics.projections import PROJECTIONS
 from ..numerics.surface import MAX_DEPTH, MAX_ITERATIONS, Experiment, member_matrices
 from . import style
-from .compare import STROKES
+from .compare import REST, STROKES
 from .contents import Column, Series, described
 from .slices import Position, label, sliced, table
 
@@ -61,7 +62,12 @@ UP = 1.8
 """A height h is drawn as this times h / (1 + h): a few hundredths are seen, and 10 is not far."""
 
 TOUCHES = 0.005
-"""A distance from the set that is less than a dot of the picture is wide."""
+"""A distance from the set that is less than a dot of the picture is wide: such a dot is full."""
+
+ROUNDING = 1e-13
+"""A sum or an entry that is off by less than this times the largest entry, or 1, is off by rounding
+alone: sums of three numbers near 1 are off by 1e-15 at most.
+"""
 
 FAR = 1e6
 """Coordinates beyond this are drawn at the edge all the same."""
@@ -70,6 +76,7 @@ LOOK: dict[str, Any] = {
     "flat": FLAT,
     "up": UP,
     "touches": TOUCHES,
+    "rounding": ROUNDING,
     "begins": style.THEORY,  # of what is no method's
     "ours": style.PROJECTED,
     "quiet": style.IDENTITY,
@@ -78,9 +85,6 @@ LOOK: dict[str, Any] = {
 
 ROWS, COLUMNS, NEGATIVE = 1, 2, 4
 """What keeps a matrix out of the set, as bits."""
-
-CLOSE = 1e-4
-"""A sum or an entry that is off by less is off by eps or by rounding alone."""
 
 Columns = dict[str, NDArray[Any]]
 
@@ -99,11 +103,15 @@ def place_columns(where: Places) -> Columns:
 
 
 def why_outside(matrices: NDArray[np.float64]) -> NDArray[np.int8]:
-    """What keeps matrices (..., 3, 3) out of the set: bits of ROWS, COLUMNS, NEGATIVE."""
+    """What keeps matrices (..., 3, 3) out of the set: bits of ROWS, COLUMNS, NEGATIVE.
+
+    0 of those that are in it but for rounding.
+    """
     found = np.zeros(matrices.shape[:-2], np.int8)
+    close = ROUNDING * np.maximum(1.0, np.abs(matrices).max(axis=(-2, -1)))
     for axis, bit in ((-1, ROWS), (-2, COLUMNS)):
-        found |= (np.abs(matrices.sum(axis=axis) - 1).max(axis=-1) > CLOSE) * np.int8(bit)
-    return found | (matrices.min(axis=(-2, -1)) < -CLOSE) * np.int8(NEGATIVE)
+        found |= (np.abs(matrices.sum(axis=axis) - 1).max(axis=-1) > close) * np.int8(bit)
+    return found | (matrices.min(axis=(-2, -1)) < -close) * np.int8(NEGATIVE)
 
 
 def path_columns(way: NDArray[np.float64]) -> Columns:
@@ -227,7 +235,9 @@ class PolytopeFigure:
             projection=projection,
             names=names,
             labels=[PROJECTIONS[name].label for name in names],
-            colours=[STROKES[name].colour for name in names],
+            kinds=[PROJECTIONS[name].kind for name in names],
+            named=[name == projection or PROJECTIONS[name].leads for name in names],
+            colours=[_colour(name, projection) for name in names],
         )
         label(self.composites, iterations, depths)
         for source, name in (
@@ -351,6 +361,7 @@ class PolytopeFigure:
         stems, marks = cut("stems", self.marks), cut("marks", self.marks)
         names = cut("names", self.marks, limit=self.limit)
         marks.name, start.name = "polytope-marks", "polytope-start"
+        names.name = "polytope-names"
         stem = Segment(
             x0="x",
             x1="x",
@@ -402,7 +413,7 @@ class PolytopeFigure:
             ),
             HoverTool(
                 renderers=[steps],
-                tooltips=[("", "@what"), ("distance from the set", "@distance{0.000}")],
+                tooltips=[("", "@what"), ("distance from the set", "@said")],
                 **hover,
             ),
         )
@@ -412,6 +423,7 @@ class PolytopeFigure:
         """The product of more and more layers.  Returns its way."""
         way, head = cut("composites", self.composites), cut("composite", self.composites)
         names = cut("composite_names", self.composites)
+        names.name = "polytope-composite-names"
         ours = {"line_color": style.PROJECTED, "x": "x", "y": "y"}
         style.draw(p, way, Line(line_width=2.5, line_alpha=0.8, **ours), style.MOVING)
         dots = Scatter(x="x", y="y", size=7, fill_color=style.PROJECTED, line_color=None)
@@ -461,6 +473,15 @@ class PolytopeFigure:
         style.draw(p, source, text, style.MOVING)
 
 
+def _colour(name: str, projection: str) -> str:
+    """Of a projection's mark.  There are more than colours can tell apart: those that lead have
+    one each, the page's own that of its way, and the others are grey.
+    """
+    if PROJECTIONS[name].leads:
+        return STROKES[name].colour
+    return style.PROJECTED if name == projection else REST.colour
+
+
 def _steps_of(projection: str) -> dict[str, Any]:
     """What the script needs to know of a way: where it starts, and the parts of an iteration."""
     chosen = PROJECTIONS[projection]
@@ -481,7 +502,7 @@ SHAPES: dict[str, tuple[str, ...]] = {
     "icons": (*_PLACE, "width", "alpha"),
     "captions": (*_PLACE, "text", "align"),
     "said": ("said",),
-    "whole": (*_PLACE, "what", "distance"),
+    "whole": (*_PLACE, "what", "said"),
     "way": _PLACE,
     "start": (*_PLACE, "foot"),
     "limit": _PLACE,
@@ -503,9 +524,10 @@ SHAPES: dict[str, tuple[str, ...]] = {
 
 
 HOW = (
-    "On the floor are the 3 × 3 matrices whose rows and columns sum to 1, and the blue area is "
-    "those of them that have no negative entry. <b>●</b> in the set, <b>○</b> outside it, <b>△</b> "
-    "beyond the picture."
+    "On the floor are the 3 × 3 matrices whose rows and columns sum to 1. The blue area is the "
+    "shadow of those that have no negative entry; a <b>○</b> over it is outside. "
+    f"<b>●</b> is under {TOUCHES} from the set, <b>○</b> farther, <b>△</b> beyond the picture. "
+    "Point at a grey one for its name."
 )
 """How to read the picture."""
 
@@ -535,16 +557,19 @@ def note_of(whose: str) -> list[str]:
         "distance to the nearest matrix whose sums are 1. exp(logits) is scaled until its entries "
         "sum to 3, like those of a doubly stochastic matrix; Sinkhorn’s first division takes no "
         "notice of that. <b>Distance</b> is that to the nearest doubly stochastic matrix; "
-        "<b>Off</b> says whether row sums, column sums or signs keep a matrix out.",
+        "<b>Off</b> says whether row sums, column sums or signs keep a matrix out; what is off by "
+        "rounding alone counts as 0 and as off in nothing.",
     ]
 
 
 def distances(given: Mapping[str, Any], iterations: int) -> str:
     """A sentence with the distance of every projection after so many iterations."""
     names = given["names"]
-    found = given["marks"]["distance"].reshape(-1, len(names))[iterations]
+    found, why = (
+        given["marks"][column].reshape(-1, len(names))[iterations] for column in ("distance", "why")
+    )
     each = (
-        f"{PROJECTIONS[name].label} {'0' if far < TOUCHES else format(far, '.3g')}"
-        for name, far in zip(names, found, strict=True)
+        f"{PROJECTIONS[name].label} {tick(float(np.log10(far))) if bits else '0'}"
+        for name, far, bits in zip(names, found, why, strict=True)
     )
     return f"Distance from the doubly stochastic matrices: {', '.join(each)}."

@@ -48,14 +48,15 @@ MIXING = (
     "HC as well."
 )
 MIXES = (
-    "What all streams share is kept, and what tells them apart fades (the paper calls it mixing). "
+    "Where rows sum to 1, what all streams share is kept; where layers mix, what tells them apart "
+    "fades (the paper calls it mixing). "
     "A product of doubly stochastic matrices drifts towards the uniform matrix 1/n, one that is "
     "stochastic in one direction only towards equal rows or equal columns."
 )
 MIXES_ELSEWHERE = (
-    "Of stochastic matrices the product keeps what all streams share, and what tells streams apart "
-    "fades (the paper calls it mixing). <b>{title}</b> makes no stochastic matrices: what becomes "
-    "of the streams here, the second and third plots show."
+    "Products of stochastic matrices make streams alike where layers mix (the paper calls it "
+    "mixing). <b>{title}</b> makes no stochastic matrices: what becomes of the streams here, the "
+    "second and third plots show."
 )
 MEASURES = (
     "Of the first network: the layer at the chosen depth, and the composite up to it. A dash: the "

@@ -49,8 +49,9 @@ CORNERS = np.concatenate([EVEN, ODD])
 
 ANGLES = np.array([105, 225, 345, 285, 45, 165])
 """Degrees at which the corners stand, each in the plane of its triangle.  The odd triangle stands
-on its head, so that the six are those of a hexagon where both are seen equally long; none stands
-right behind another."""
+on its head, so that the six are those of a hexagon where both are seen equally long, and there no
+corner is right behind another.  At four turns one is: x of an even and of an odd corner is the same
+at 15.0, 36.2, 53.8 and 75.0 degrees, where tan(turn) is the ratio of their cosines."""
 
 
 def _basis() -> Floats:

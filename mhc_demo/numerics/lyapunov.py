@@ -51,9 +51,9 @@ def lyapunov_exponents(layers: Array) -> Array:
 def log10_singular_ratio(layers: Array) -> Array:
     """log10 of s2/s1 of every composite H_l ... H_1, (..., depth, n, n) -> (..., depth).
 
-    In float64 right to some 1e-9 however small it is (where layers are conditioned as badly as exp
-    of logits of +-15, to 1e-6), while a plain SVD of the product ends at 1e-16.  -inf where the
-    product has rank one, and at n = 1.
+    In float64 right to some 1e-9 however small it is (where many entries of the layers are as far
+    apart as exp of logits of +-15, to 1e-4), while a plain SVD of the product ends at 1e-16.  -inf
+    where the product has rank one, and at n = 1.
 
     >>> float(log10_singular_ratio([[[1.0, 0.0], [0.0, 1e-3]]] * 100)[-1])
     -300.0

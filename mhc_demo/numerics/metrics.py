@@ -98,7 +98,8 @@ def metric(
     "second_singular_value",
     "Second singular value",
     "differences",
-    "How strongly the best-preserved difference between streams survives; 1 for a permutation, "
+    "Of a doubly stochastic matrix, how strongly the best-preserved difference between streams "
+    "survives; 1 for a permutation, "
     "0 for the uniform matrix. 0 at n = 1, where there is no second stream.",
     plotted=True,
     homogeneous=True,
@@ -113,8 +114,8 @@ def _second_singular_value(xp: ModuleType, matrices: Array) -> Array:
     "Second eigenvalue",
     "differences",
     "|λ₂|, the second-largest modulus of an eigenvalue: the rate at which one layer, applied again "
-    "and again, would fade differences. A single step may do less, for the matrix need not be "
-    "normal: the singular value bounds that.",
+    "and again, would fade differences. A single step may do less: of a doubly stochastic matrix "
+    "the second singular value bounds what is left.",
     homogeneous=True,
 )
 def _second_eigenvalue(xp: ModuleType, matrices: Array) -> Array:
@@ -189,9 +190,9 @@ def _singular_ratio(xp: ModuleType, matrices: Array) -> Array:
     "spectral_gap",
     "Spectral gap",
     "relative",
-    "1 − |λ₂|/|λ₁|, from the moduli of the eigenvalues: 0 if nothing would fade, 1 if one "
-    "repetition were enough. It speaks of one matrix repeated; layers differ, so of a product use "
-    "its singular values.",
+    "1 − |λ₂|/|λ₁|, from the moduli of the eigenvalues: 0 if some difference would never fade, 1 "
+    "if all were gone after n − 1 repetitions. It speaks of one matrix repeated; layers differ, "
+    "so of a product use its singular values.",
     scale_free=True,
 )
 def _spectral_gap(xp: ModuleType, matrices: Array) -> Array:

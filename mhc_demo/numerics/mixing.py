@@ -284,8 +284,8 @@ class Alike(Init):
     name = "alike"
     title = "Layers alike"
     OWN = 0.075
-    """How much each layer has of its own.  Logits that share a part of spread 4 and have 0.3 of
-    their own come near the paper's 1.6."""
+    """How much each layer has of its own.  With a shared part of spread 4 and 0.3 of their own,
+    one network in forty passes a gain of 1.5 over 30 layers; the paper's peaks near 1.6."""
 
     def mapping(self, noise: Array, spread: float) -> Array:
         return spread * (noise[..., :1, :, :] + self.OWN * noise)

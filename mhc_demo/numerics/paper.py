@@ -90,7 +90,7 @@ communication; the paper does not say at which model size.
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """One of the models that the paper trained, a column of its Table 5 (appendix A.1)."""
+    """A trained model: those of the paper are columns of its Table 5 (appendix A.1)."""
 
     name: str
     blocks: int
@@ -115,6 +115,20 @@ TABLE_5 = {
     )
 }
 """The paper's models by name."""
+
+
+RELEASED = {
+    model.name: model
+    for model in (TrainedModel("DeepSeek-V4-Flash", blocks=43, width=4096, streams=4),)
+}
+"""Released models with hyper-connections, by name.
+
+The numbers are `num_hidden_layers`, `hidden_size` and `hc_mult` of `deepseek_v4` in Hugging Face's
+transformers 5.23, which are those of deepseek-ai/DeepSeek-V4-Flash-Base.
+"""
+
+MODELS = TABLE_5 | RELEASED
+"""All models whose sizes are known here."""
 
 
 TABLE_4: dict[str, tuple[float, float, float]] = {

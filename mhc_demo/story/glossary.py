@@ -217,13 +217,14 @@ TERMS: dict[str, Term] = {
     "shared": Term(
         "Shared part",
         "What all layers of a network have in common, here as a correlation between them. Layers "
-        "that share nothing even out what one of them leaves uneven; alike ones add it up.",
+        "that share nothing even out what one of them leaves uneven; alike ones can add it up: in "
+        "few networks, but much.",
         words=("correlation",),
     ),
     "equal_drift": Term(
         "Equal drift",
         "HC’s matrix is at I + σZ; mHC’s has logits b I + Z, with the b of each layer at which it "
-        "is equally far from I. So neither network is compared after a smaller step.",
+        "is equally far from I, up to a limit. So neither network has an easier start.",
         words=("equally far",),
     ),
     "identity": Term(
@@ -269,8 +270,8 @@ TERMS: dict[str, Term] = {
     ),
     "eigenvalues": Term(
         "Eigenvalues",
-        "By how much a matrix stretches the directions that it does not turn; applied again and "
-        "again, it does so each time.",
+        "By how much a matrix stretches the directions that it does not turn, and, in pairs, those "
+        "that it turns; applied again and again, it does so each time.",
         words=("eigenvalues", "eigenvalue"),
     ),
     "uniform": Term(

@@ -242,7 +242,8 @@ def _sinkhorn() -> dict[str, Shown]:
 @shown("polytope")
 def _polytope() -> dict[str, Shown]:
     Z = mhc.sample_mixing(1, streams=3, seed=42)[0, 0]
-    each = {name: mhc.project(Z, name, ITERATIONS) for name in PROJECTIONS}
+    here = [name for name, chosen in PROJECTIONS.items() if chosen.sizes.hold(3)]
+    each = {name: mhc.project(Z, name, ITERATIONS) for name in here}
     far = distance_from_birkhoff(np.stack(list(each.values())))
     said = {name: f"{PROJECTIONS[name].label} {d:.3g}" for name, d in zip(each, far, strict=True)}
     return {

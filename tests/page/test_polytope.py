@@ -35,6 +35,7 @@ DRAWN = """() => {
   const handle = rows("start", ["x", "foot"])
   return {
     marks: rows("marks", ["x", "y", "marker", "name"]),
+    names: rows("names", ["text"]),
     composite: rows("composite", ["x", "y"]),
     edges: rows("edges", ["x0", "y0"]),
     start: handle,
@@ -77,12 +78,35 @@ def test_marks_stand_where_the_text_says_and_logits_can_be_dragged(shared: Explo
 
     shared.eventually(lambda: right(Z, 45))
     # The table says the distances, and a row chooses the page's projection.
-    rows = page.locator(".mhc-floor tbody tr")
-    expect(rows).to_have_count(len(PROJECTIONS))
-    for row, name in enumerate(PROJECTIONS):
-        far = distance_from_birkhoff(mhc.project(Z, name, 1))
-        said = "0" if far < TOUCHES else f"{far:.3g}"
-        expect(rows.nth(row).locator("td").first).to_have_text(said)
+    here = [each for each in PROJECTIONS.values() if each.sizes.hold(3)]
+    headings = page.locator(".mhc-floor .kind")
+    assert headings.all_inner_texts() == list(dict.fromkeys(each.kind for each in here))
+    rows = page.locator(".mhc-floor tr:has(td)")
+    expect(rows).to_have_count(len(here))
+    for chosen in here:
+        far = distance_from_birkhoff(mhc.project(Z, chosen.name, 1))
+        # After one iteration nothing is near but what is in the set by its formula, to 1e-15.
+        assert far < 1e-12 or far > TOUCHES
+        row = rows.filter(has=page.get_by_text(chosen.label, exact=True))
+        expect(row.locator("td").first).to_have_text("0" if far < 1e-12 else f"{far:.3g}")
+    # The few that lead are named in the picture; another is while its row is pointed at.
+    named = {each.label for each in here if each.leads}
+    other = PROJECTIONS["polar-squares"].label
+
+    def written(wanted: set[str]) -> None:
+        names = page.evaluate(DRAWN)["names"]["text"]
+        assert {re.sub(": .* away$", "", text) for text in names} == wanted
+
+    shared.eventually(lambda: written({"exp(logits)", "drag"} | named))
+    page.get_by_role("button", name=other).hover()
+    shared.eventually(lambda: written({other}))
+    page.mouse.move(5, 5)
+    # Beside the picture of this window stands all of the table.
+    high = page.locator(".mhc-floor table").bounding_box()
+    slider = shared.slider("Turn").bounding_box()
+    assert high
+    assert slider
+    assert high["y"] + high["height"] < slider["y"] + slider["height"]
     page.get_by_role("button", name=PROJECTIONS["rows"].label).click()
     expect(page).to_have_url(re.compile("projection=rows&"))
     # A drag on the foot below the start moves the logits, to the pixel.

@@ -189,8 +189,8 @@ class CompareView(View):
             + ". “Within n”, “stays near 1”, “explodes” and the like are said of the worst-case "
             "norm. The plots draw what is pinned in colour and the rest in grey; they stand still "
             f"and end a little above the dotted line at n = {n}; an arrow at a label stands for a "
-            "line that has left them, with its gain at the chosen depth. <b>Off doubly "
-            "stochastic</b> is of a single layer, the median over the networks, then over the "
+            "line that has left them, with its gain at the chosen depth. <b>Off sums "
+            "of 1</b> is of a single layer, the median over the networks, then over the "
             "layers; what measures mixing is of the first network."
             + "".join(f" {p.title} takes {p.sizes.words} streams." for p in absent)
         )
@@ -396,9 +396,10 @@ def _columns() -> Iterator[dict[str, Any]]:
         "quantity": "distance",
         "manner": "distance",
         "heading": term(
-            "Off doubly stochastic",
-            "Off doubly stochastic",
-            "Largest |row sum − 1| or |column sum − 1| of a single layer.",
+            "Off sums of 1",
+            "Off sums of 1",
+            "Largest |row sum − 1| or |column sum − 1| of a single layer. Without negative "
+            "entries it is how far the layer is from doubly stochastic.",
         ),
     }
     for name, of in MIXING.items():

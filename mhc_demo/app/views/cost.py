@@ -33,7 +33,7 @@ from ...figures.cost import (
 from ...figures.slices import table
 from ...numerics.costs import ProjectionTimes, projection_times
 from ...numerics.numbers import in_html
-from ...numerics.paper import TABLE_5
+from ...numerics.paper import MODELS
 from ...numerics.projections import PAPER_ITERATIONS, PROJECTIONS
 from .. import icons
 from .._panel import hold
@@ -256,18 +256,18 @@ OWN = "own"
 
 
 class Calculator(pn.viewable.Viewer):
-    """The paper's counts for the model of the state, with the paper's own models to choose from."""
+    """The paper's counts for the model of the state, with known models to choose from."""
 
     def __init__(self, state: PageState) -> None:
         super().__init__()
         self.state = state
         presets = {
             f"{m.name}: n = {m.streams}, C = {m.width:,}, L = {m.residual_layers}": name
-            for name, m in TABLE_5.items()
+            for name, m in MODELS.items()
         }
         wide = {"size": "small", "sizing_mode": "stretch_width", "margin": (8, 8)}
         self.model = pmui.Select(
-            label="Model of the paper",
+            label="Model",
             options={**presets, "another": OWN},
             value=self._name(),
             styles={"flex": "2 1 250px"},
@@ -288,9 +288,9 @@ class Calculator(pn.viewable.Viewer):
         return {name: getattr(self.state, name) for name in MODEL_PARAMETERS}
 
     def _name(self) -> str:
-        """The model of the paper that has these numbers, or `OWN`."""
+        """The known model that has these numbers, or `OWN`."""
         values = self._values()
-        return next((m for m in TABLE_5 if _numbers(m).items() <= values.items()), OWN)
+        return next((m for m in MODELS if _numbers(m).items() <= values.items()), OWN)
 
     def _choose(self, event: param.parameterized.Event) -> None:
         if event.new != OWN:
@@ -321,7 +321,8 @@ class Calculator(pn.viewable.Viewer):
         return pn.Column(
             html(
                 '<div class="cost-title"><h3>What the paper counts, for any model</h3>'
-                "<p>Its own models: n, C and the number of blocks from Table 5 (appendix A.1); "
+                "<p>Its own models: n, C and the number of blocks from Table 5 (appendix A.1). "
+                "DeepSeek-V4-Flash: as in its configuration in Hugging Face’s transformers. "
                 "L counts attention and FFN of each block separately (Fig. 3).</p></div>"
             ),
             pn.Row(
@@ -342,8 +343,8 @@ class Calculator(pn.viewable.Viewer):
 
 
 def _numbers(name: str) -> dict[str, int]:
-    """n, C and L of one of the paper's models (Table 5)."""
-    model = TABLE_5[name]
+    """n, C and L of a known model."""
+    model = MODELS[name]
     return {
         "model_streams": model.streams,
         "model_width": model.width,

@@ -255,9 +255,9 @@ CARDS_OF_LAWS = (
         "Weak mixers are slow to normalise",
         "pace",
         "A dot is the factor by which one iteration shrinks Sinkhorn’s error, late in the "
-        "iteration: it tends to s₂². One layer leaves at most s₂² of a difference between streams, "
-        "squared: a ring is the difference of which most is left, a grey dot a random one. "
-        + FIXED,
+        "iteration: it tends to s₂². After one layer the square of a difference between streams "
+        "is at most s₂² times what it was: a ring is where most is left, a grey dot a random "
+        "difference. " + FIXED,
     ),
     Card(
         "kept",
@@ -275,10 +275,10 @@ CARDS_OF_LAWS = (
     ),
     Card(
         "drift",
-        "Small drift grows with its square",
+        "Growth rises with the square of a small drift",
         "drift",
         "Started at the identity, each layer lengthens a signal by a factor, and the growth is "
-        "the mean of its logarithm. To leading order it is (n − 2) σ² / 2, so two streams hardly "
+        "the mean of its logarithm; while σ is small it is (n − 2) σ² / 2, so two streams hardly "
         "grow. " + FIXED,
     ),
     Card(
@@ -290,11 +290,10 @@ CARDS_OF_LAWS = (
     ),
     Card(
         "rows",
-        "Rows alone: some streams get most of the gradient",
+        "Rows alone: streams get unequal shares of the gradient",
         "ergodic",
-        "Each row of the product is an average of the rows before it, so all tend to the same π. "
-        "The gain is never farther from its end than n times the ergodicity coefficient: the band. "
-        + FIXED,
+        "Each row of the product is an average of the rows before it, so all tend to one π. The "
+        "gain stays within n times the ergodicity coefficient of n max π: the band. " + FIXED,
     ),
 )
 
@@ -358,8 +357,8 @@ def _limits_words(limits: xr.Dataset, depth: int) -> str:
     whose = "Layer 1" if depth == 1 else f"Median of {depth} layers"
     measured = f", measured {rate:.2f}" if math.isfinite(rate) else ""
     return (
-        f"{whose}: s₂² = <b>{pace:.2f}</b>{measured}. To bring the error down to a hundredth takes "
-        f"{takes} iteration{'s' * (takes != 'about 1')}."
+        f"{whose}: s₂² = <b>{pace:.2f}</b>{measured}. To bring the error down to a hundredth "
+        f"takes {takes} iteration{'s' * (takes != 'about 1')}."
     )
 
 
@@ -397,11 +396,11 @@ def _norms_words(here: xr.Dataset, chosen: Projection, iterations: int, after: s
     name = chosen.label if iterations else PROJECTIONS["none"].label
     most = ""
     if not iterations or not chosen.bounded:
-        most = " Nothing bounds the sizes of the entries, so nothing bounds it."
+        most = " Nothing bounds the sums of |entries|, so nothing bounds it."
     elif chosen.unit_norm and not chosen.nonnegative:
         most = " Not its sums, but ‖A‖₂ ≤ 1 of every layer keeps it at most 1."
     elif chosen.nonnegative and max(one, infinity) < EXACT:
-        most = " Doubly stochastic: none is ever above 1."
+        most = " Doubly stochastic: no norm ever exceeds 1."
     elif chosen.nonnegative and (chosen.unit_rows or chosen.unit_columns):
         root = math.sqrt(here.attrs["streams"])
         most = f" Sums of 1 in one direction alone allow √n = {root:.2f}."

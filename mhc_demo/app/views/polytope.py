@@ -142,7 +142,7 @@ class PolytopeView(View):
         self.table = FloorTable(
             chosen=state.param.projection,
             sizing_mode="stretch_width",
-            styles={"flex": "1 1 300px", "min-width": "0", "display": "var(--mhc-more, block)"},
+            styles={"flex": "1 1 360px", "min-width": "0", "display": "var(--mhc-more, block)"},
             margin=0,
         )
         self.table.param.watch(self._chosen, "chosen")
@@ -158,7 +158,7 @@ class PolytopeView(View):
             plots(self.picture.figure),
             self.controls,
             sizing_mode="stretch_width",
-            styles={**UNLIMITED, "flex": "4 1 640px", "min-width": "0"},
+            styles={**UNLIMITED, "flex": "4 1 560px", "min-width": "0"},
             margin=0,
         )
         wrapped = {"stylesheets": [":host { flex-wrap: wrap; align-items: flex-start; }"]}

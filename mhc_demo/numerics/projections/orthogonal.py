@@ -88,8 +88,8 @@ def _cayley_squares(xp: ModuleType, logits: Array) -> Array:
     source=TOKENBENDER,
     note="The squares of the entries of the orthogonal matrix nearest to the logits, by "
     f"{GROWING + SETTLING + 1} Newton–Schulz steps; there, 5. The size of the logits does not "
-    "matter. Where they are singular, or as good as that (1e-7 of their norm), there is no nearest "
-    "one, and what is missing of the sums is spread evenly.",
+    "matter. Where they are singular the nearest one is not unique, and below 1e-7 of their norm "
+    "the steps do not reach it: what is missing of the sums is spread evenly.",
 )
 def _polar_squares(xp: ModuleType, logits: Array) -> Array:
     largest = xp.max(xp.abs(logits), axis=(-2, -1), keepdims=True)
@@ -136,10 +136,11 @@ def _completed(xp: ModuleType, matrix: Array) -> Array:
     weights=lambda n: 12 * n * n,
     cost="O(n³): one solve of size 2n",
     source=GO_MHC.short,
-    note="Half the sum of squares of each 2 × 2 block of an orthogonal 2n × 2n matrix (the paper's "
-    "s is 2), which covers more of the doubly stochastic matrices than single squares do. The "
-    "paper learns n(2n − 1) parameters; here the antisymmetric half K and the symmetric half S of "
-    "the n² logits make that matrix the Cayley transform of K + iS, which is unitary.",
+    note="Half the sum of squares of each 2 × 2 block of an orthogonal 2n × 2n matrix (the "
+    "paper's s is 2), which from n = 3 covers more of the doubly stochastic matrices than single "
+    "squares do. The paper learns n(2n − 1) parameters; here the antisymmetric half K and the "
+    "symmetric half S of the n² logits make that matrix the Cayley transform of K + iS, which is "
+    "unitary.",
 )
 def _go_mhc(xp: ModuleType, logits: Array) -> Array:
     n = logits.shape[-1]
@@ -168,7 +169,7 @@ def _go_mhc(xp: ModuleType, logits: Array) -> Array:
     note="(I − A)(I + A)⁻¹, A the antisymmetric half of the logits: no signal grows or shrinks and "
     "nothing collapses, but signs are allowed and no mean is conserved, so that the paper's gain "
     "and the worst case part company. Logits of 0 give I, where a layer starts; large ones come "
-    "near −I.",
+    "near −I, but for one direction if n is odd.",
 )
 def _cayley(xp: ModuleType, logits: Array) -> Array:
     return _cayley_of(xp, _skew(xp, logits))

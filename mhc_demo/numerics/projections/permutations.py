@@ -121,10 +121,10 @@ def _bits(n: int) -> tuple[NDArray[np.float64], ...]:
     masks=True,
     weights=lambda n: n,
     cost="O(n²) and one softmax over n",
-    note="A softmax mixture of the n cyclic shifts, the smallest set of permutations that leads "
-    "from every stream to every other. The logit of a shift is the mean of its n entries of the "
-    "n × n logits, not their sum as in mHC-lite, so that a circulant matrix is the projection of "
-    "its own logarithms. We know no paper that proposes it.",
+    note="A softmax mixture of the n cyclic shifts, one of the smallest sets of permutations that "
+    "lead from every stream to every other. The logit of a shift is the mean of its n entries of "
+    "the n × n logits, not their sum as in mHC-lite, so that a circulant matrix is the projection "
+    "of its own logarithms. We know no paper that proposes it.",
 )
 def _circulant(xp: ModuleType, logits: Array) -> Array:
     n = logits.shape[-1]

@@ -128,7 +128,8 @@ def _released_halves(xp: ModuleType, logits: Array) -> Iterator[Array]:
     cost="O(n²) an iteration",
     source="github.com/deepseek-ai/TileKernels",
     note="As in DeepSeek's TileKernels: eps is added to the first softmax and to every sum, so "
-    "the sums fall short of 1 by about eps. It acts transposed, and so ends on rows like Eq. 9.",
+    "the row sums fall short of 1 by about eps. It acts transposed, and so ends on rows like Eq. "
+    "9.",
 )
 def released_iterates(xp: ModuleType, logits: Array, eps: float | None = None) -> Iterator[Array]:
     """The released variant, t = 1, 2, ...: all iterates of logits (..., n, n)."""
