@@ -237,6 +237,8 @@ def test_a_row_says_what_is_promised_and_what_was_published() -> None:
     assert rows["none"]["promises"] == [False] * 4
     assert "2512.24880, Fig. 7b" in rows["sinkhorn"]["published"]
     assert ">Yang and Gao, arXiv:2601.05732<" in rows["mhc-lite"]["published"]
+    assert ">Yang and Gao<" in rows["mhc-lite"]["published"]  # where there is little room
+    assert ">deepseek-ai<" in rows["released"]["published"]
     assert rows["rows"]["published"] == ""
 
 

@@ -139,6 +139,18 @@ def test_what_is_kept_is_that_of_the_propagated_signal() -> None:
     np.testing.assert_allclose(found["shared"], np.log10(size[:, 1:]), atol=1e-9)
 
 
+def test_with_signs_what_is_kept_by_theorem_shows_no_rounding() -> None:
+    """Of composites as large as 10^21 rounding would show 10^5."""
+    found = laws.composite_laws(mhc.Experiment(projection="signed-sums"), depth=128, iterations=2)
+    for name in laws.KEPT:
+        assert (found[name].sel(iterations=[1, 2]) == 0).all()
+        assert found[name].sel(iterations=0).max() > 20
+    assert found["two"].sel(iterations=1).max() > 18
+    rows = laws.composite_laws(mhc.Experiment(projection="signed-rows"), depth=128, iterations=1)
+    assert (rows["shared"].sel(iterations=1) == 0).all()
+    assert rows["mean"].sel(iterations=1).max() > 20  # its columns do not sum to 1
+
+
 def test_signed_matrices_with_columns_that_sum_to_1_keep_the_mean_all_the_same() -> None:
     signed = normal(30, 4, 4)
     signed += (1 - signed.sum(axis=-2, keepdims=True)) / 4

@@ -128,6 +128,25 @@ def test_what_all_streams_share_leaves_as_the_gain_of_the_paper():
 
 
 @pytest.mark.parametrize("direction", ["forward", "backward"])
+def test_what_all_streams_share_stays_itself_although_entries_have_signs(direction):
+    """Exactly: rounding, a 10^16th of entries as large as 10^21, would show 10^5 here."""
+    signal = signal_surface(
+        mhc.Experiment(projection="signed-sums"), direction=direction, at=128, iterations=2
+    )
+    projected = signal.sel(iterations=[1, 2])
+    assert (projected["sign"] == 1).all()
+    assert (projected["log10"] == 0).all()
+    assert signal["log10"].sel(iterations=0).max() > 20  # HC itself is left as it is
+
+
+def test_rows_with_signs_that_sum_to_1_leave_a_gradient_as_it_is_computed():
+    signal = signal_surface(
+        mhc.Experiment(projection="signed-rows"), direction="backward", at=128, iterations=1
+    )
+    assert signal["log10"].sel(iterations=1).max() > 20
+
+
+@pytest.mark.parametrize("direction", ["forward", "backward"])
 def test_the_worst_case_reaches_the_induced_norm(direction):
     experiment = mhc.Experiment(streams=4, seed=42, members=1, definition="worst-case")
     gains = mhc.gain_surface(experiment)["log10_gain"]

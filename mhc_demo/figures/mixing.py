@@ -163,8 +163,8 @@ class MixingFigure:
         known = any(bool(mixing[name].notnull().any()) for name in STROKES)
         self.unbounded.visible = not known
         if self.iterates:
-            chosen = PROJECTIONS[mixing.attrs["projection"]]
-            self.unbounded.text = SIGNED if chosen.bounded else UNBOUNDED
+            chosen = PROJECTIONS.get(mixing.attrs.get("projection", ""))  # none yet, at first
+            self.unbounded.text = SIGNED if chosen and chosen.bounded else UNBOUNDED
         self.unprojected.text = UNPROJECTED if known else ""
 
     def update(self, mixing: xr.Dataset) -> None:
