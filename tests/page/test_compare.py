@@ -192,6 +192,6 @@ NORMS = """() => {
   const inside = (node) => [...(node.shadowRoot?.children ?? []), ...node.children]
   const all = (node) => [node, ...inside(node).flatMap(all)]
   const table = all(document.body).find((node) => node.classList.contains("mhc-compare"))
-  return [...table.querySelectorAll("tbody tr .short")].map((node) => norms.get(node.textContent))
+  return [...table.querySelectorAll("tbody .name .short")].map((node) => norms.get(node.textContent))
 }"""
 """The worst-case norms in the order of the rows."""
