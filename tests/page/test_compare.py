@@ -192,6 +192,7 @@ NORMS = """() => {
   const inside = (node) => [...(node.shadowRoot?.children ?? []), ...node.children]
   const all = (node) => [node, ...inside(node).flatMap(all)]
   const table = all(document.body).find((node) => node.classList.contains("mhc-compare"))
-  return [...table.querySelectorAll("tbody .name .short")].map((node) => norms.get(node.textContent))
+  const names = [...table.querySelectorAll("tbody .name .short")]
+  return names.map((node) => norms.get(node.textContent))
 }"""
 """The worst-case norms in the order of the rows."""

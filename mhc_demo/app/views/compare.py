@@ -323,7 +323,7 @@ def published(chosen: Projection) -> str:
     short = full.partition(", arXiv")[0].removeprefix("github.com/").partition("/")[0]
     if chosen.published:
         told, full = f"{chosen.published}. {of}".strip(), chosen.published.partition(" (")[0]
-        short = full.removeprefix("composite ")
+        short = full.removeprefix("composite gain ")
     if not full:
         return ""
     return "".join(
