@@ -17,6 +17,7 @@ from mhc_demo.app.values import understood
 from mhc_demo.app.views.cost import MODEL_PARAMETERS
 from mhc_demo.lab import PRESETS, TASKS
 from mhc_demo.numerics.devices import DEVICES
+from mhc_demo.numerics.projections import PROJECTIONS
 from mhc_demo.numerics.surface import MAX_DEPTH
 
 
@@ -48,6 +49,8 @@ def arguments(query: str) -> dict[str, list[bytes]]:
 def test_a_query_gives_back_the_state_that_wrote_it(data: st.DataObject, **values: int) -> None:
     for name in ("init", "projection", "definition", "view", "theme"):
         values[name] = data.draw(st.sampled_from(list(State.param[name].objects)))
+    sizes = PROJECTIONS[values["projection"]].sizes
+    values["streams"] = sizes.nearest(values["streams"], 6)
     written = State(**values)
     read = State()
     read.read(arguments(written.query()))
