@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import linear
 
 from ...numerics._torch import in_backward
 from .site import Handle, Keep, Seen, Site, altered_output, family, has, is_named, on_output
@@ -82,5 +81,6 @@ def _normed(module: Any, streams: Tensor) -> Tensor:
 
 
 def _gated(module: Any, x: Tensor, part: slice, gate: int) -> Tensor:
-    products = linear(x, module.fn[part].float())
+    # This way round a product with few rows takes two thirds of the time of `linear`.
+    products = (module.fn[part].float() @ x.flatten(0, -2).mT).mT.unflatten(0, x.shape[:-1])
     return torch.addcmul(module.base[part], products, module.scale[gate])
