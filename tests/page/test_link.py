@@ -106,25 +106,26 @@ def test_the_page_is_as_dark_as_the_system_until_somebody_chooses(
     page.wait_for_function(DARK)
 
 
-def test_views_and_scenes_are_entries_of_the_history(shared: Explorer) -> None:
-    page = shared.page
-    shared.visit("?depth=30&seed=7&view=composite")
+def test_views_and_scenes_are_entries_of_the_history(explorer: Explorer, address: str) -> None:
+    # In a tab of its own: a browser keeps 50 entries, and then counts no more.
+    page = explorer.page
+    explorer.open(address, "?depth=30&seed=7&view=composite")
     expect(page).to_have_url(re.compile("depth=30&.*seed=7&.*view=composite"))
     entries = page.evaluate("history.length")
-    shared.show("mixing")
-    shared.set("Depth (layers)", 33)
+    explorer.show("mixing")
+    explorer.set("Depth (layers)", 33)
     expect(page).to_have_url(re.compile("depth=33&"))
     page.get_by_role("button", name=re.compile("The story")).click()
     expect(page).to_have_url(re.compile(f"scene={next(iter(SCENES))}"))
     assert page.evaluate("history.length") == entries + 2
     page.go_back()
-    expect(shared.slider("Depth (layers)")).to_have_value("33")
+    expect(explorer.slider("Depth (layers)")).to_have_value("33")
     expect(page.locator(".mhc-story h2")).to_have_count(0)
     selected = page.locator(".mhc-doors .outer").get_by_role("tab", selected=True)
     expect(selected).to_have_text("Mixing")
     page.go_back()
     expect(selected).to_have_text("Gain")
-    expect(shared.slider("Depth (layers)")).to_have_value("30")
+    expect(explorer.slider("Depth (layers)")).to_have_value("30")
     expect(page).to_have_url(re.compile("depth=30&.*seed=7&.*view=composite"))
     page.go_forward()
     page.go_forward()
