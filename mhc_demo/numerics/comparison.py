@@ -1,9 +1,9 @@
 """All projections on the same networks, and one experiment over a range of one parameter.
 
 Both are loops over what `surface.py` computes.  All projections take the same noise, so that
-nothing but the projection differs; in a phase map nothing but the parameter does.  How far each
-layer is from doubly stochastic is measured in the same pass as the gains, while its matrices are
-in cache.
+nothing but the projection differs; in a phase map nothing but the parameter does.  How far the
+sums of each layer are from 1 is measured in the same pass as the gains, while its matrices are in
+cache.
 """
 
 from __future__ import annotations
