@@ -1,9 +1,9 @@
 """Sinkhorn at work: one matrix, and every half step of an iterating projection on its way.
 
-A projection (`projections/`) yields whole iterations, which is all that networks need.  A reader who
-wants to see why the sums become 1 needs what lies between: the logits, exp, columns divided, rows
-divided, and how fast the error falls.  One matrix is small, so this is NumPy's float64 and nothing
-else.
+A projection (`projections/`) yields whole iterations, which is all that networks need.  A reader
+who wants to see why the sums become 1 needs what lies between: the logits, exp, columns divided,
+rows divided, and how fast the error falls.  One matrix is small, so this is NumPy's float64 and
+nothing else.
 
 Entries can be beyond any float (exp of a logit of 10^4), so a step is kept as a matrix and a power
 of ten that multiplies it.
