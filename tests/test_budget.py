@@ -12,8 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import mhc_demo as mhc
+from mhc_demo.cli import main
 from mhc_demo.lab.connections import KINDS
-from mhc_demo.numerics.budget import known_model
+from mhc_demo.numerics.budget import MOST, Overhead, known_model
+from mhc_demo.numerics.budget_tables import in_bytes, in_percent, in_seconds, in_text, tables
 from mhc_demo.numerics.costs import best_recompute_block, copy_bandwidth, stored_activations
 from mhc_demo.numerics.hardware import GPUS, PRECISIONS
 from mhc_demo.numerics.paper import MODELS, RELEASED, TRAINING_OVERHEAD
@@ -281,24 +283,127 @@ def test_a_copy_takes_time(monkeypatch):
     assert 0 < copy_bandwidth(repeats=1) < math.inf
 
 
+# In words, and on the command line
+
+
+def plain(text):
+    return text.replace("\u202f", " ").replace("\u00a0", " ")
+
+
+def command(line):
+    return main(line.split())
+
+
+def test_units():
+    assert [plain(in_bytes(x)) for x in (0, 512, 999, 999.9, 5120, 83_886_080, 3.436e10, 2e22)] == [
+        *("0 B", "512 B", "999 B", "1.00 kB", "5.12 kB", "83.9 MB", "34.4 GB", "20,000 EB"),
+    ]
+    assert [plain(in_seconds(x)) for x in (0, 1.57e-7, 1.25e-6, 0.0016777, 0.99999, 4321.0)] == [
+        *("0 s", "157 ns", "1.25 µs", "1.68 ms", "1.00 s", "4,321 s"),
+    ]
+    assert plain(in_percent(Overhead("", "", 0.0489, 0.1374))) == "4.9 to 13.7 %"
+    assert plain(in_percent(Overhead("", "", 0.5, 12.5))) == "50 to 1,250 %"
+
+
+@given(questions())
+def test_every_table_is_full(asked):
+    budget = mhc.cost(**asked)
+    found = tables(budget)
+    assert len({table.name for table in found}) == len(found) == 5 - (budget.sent.boundaries == 0)
+    for table in found:
+        assert all(len(cells) == len(table.columns) for _, _, cells in table.rows)
+        assert "nan" not in str(table)
+    text = in_text(budget)
+    assert all(each in text for each in budget.assumes)
+    assert budget.source in text
+
+
+def test_the_tables_hold_the_numbers_of_the_27b_model():
+    found = {table.name: table for table in tables(mhc.cost())}
+
+    def cells(table, row):
+        return [plain(cell) for cell in found[table].rows[row][2]]
+
+    assert cells("cost-moved", 2) == ["378 MB", "6.01", "113 µs"]
+    assert cells("cost-stored", 2) == ["1.17 GB", "9.40 GB", "3.50"]
+    assert cells("cost-stored", 3) == ["755 MB", "3.02 GB", "1.12"]
+    assert cells("cost-sent", 1) == ["83.9 MB", "1.68 ms"]
+    assert cells("cost-carried", 0) == ["5.12 kB", "20.5 kB"]
+    assert "blocks of 2 and 8" in found["cost-stored"].rows[3][1]
+    assert "6.7" in found["cost-overhead"].source
+
+
+def test_the_command_prints_the_tables_or_all_numbers_as_json(capsys):
+    assert command("cost") == 0
+    assert capsys.readouterr().out == in_text(mhc.cost()) + "\n"
+    line = "cost --model DeepSeek-V4-Flash --tokens 8192 --precision float32 --pipeline-ranks 4 "
+    line += "--tensor-ranks 2 --sequence-parallel --bandwidth 25 --gpu h200 --json"
+    assert command(line) == 0
+    wanted = of(
+        "DeepSeek-V4-Flash",
+        tokens=8192,
+        precision="float32",
+        pipeline_ranks=4,
+        tensor_ranks=2,
+        sequence_parallel=True,
+        link_gb_per_s=25.0,
+        gpu="h200",
+    )
+    assert json.loads(capsys.readouterr().out) == wanted.to_dict()
+    assert command("cost --streams 8 --layers 5 --active-parameters 1e9 --json") == 0
+    wanted = mhc.cost(streams=8, layers=5, active_parameters=1e9)
+    assert json.loads(capsys.readouterr().out) == wanted.to_dict()
+    assert wanted.asked.pipeline_ranks == 5  # not 8: a stage has a layer at least
+
+
+def test_the_command_measures_this_machine_when_asked(capsys):
+    assert command("cost --width 64 --layers 4 --tokens 16 --measure --json") == 0
+    here = json.loads(capsys.readouterr().out)["here"]
+    assert here["copied_bytes_per_second"] > 0
+    assert here["matrix_nanoseconds"] > 0
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("--streams 0", "argument --streams: 0 is out of range (1 to 64)"),
+        ("--width x", "argument --width: 'x' is not a whole number"),
+        ("--tokens 1e3", "argument --tokens: '1e3' is not a whole number"),
+        ("--bandwidth inf", "argument --bandwidth: inf is out of range (0.1 to 10000)"),
+        ("--gpu abacus", "argument --gpu: 'abacus' is not one of h800, h100"),
+        ("--model 70B", "argument --model: '70B' is not one of 3B, 9B, 27B"),
+        ("--measure abacus", "argument --measure: 'abacus' is not one of numpy"),
+        ("--layers 4 --pipeline-ranks 9", "pipeline_ranks must be between 1 and 4, not 9"),
+        (f"--layers {MOST['layers'] + 1}", "is out of range (1 to 10000)"),
+    ],
+)
+def test_the_command_refuses_what_it_cannot_answer(capsys, line, said):
+    with pytest.raises(SystemExit) as stop:
+        command(f"cost {line}")
+    assert stop.value.code == 2
+    assert said in capsys.readouterr().err
+
+
 # Bad input
 
 
 @pytest.mark.parametrize(
     ("asked", "error", "message"),
     [
-        ({"streams": 0}, ValueError, "streams must be at least 1, not 0"),
+        ({"streams": 0}, ValueError, "streams must be between 1 and 64, not 0"),
         ({"width": 2.5}, TypeError, "width must be a whole number, not 2.5"),
         ({"layers": True}, TypeError, "layers must be a whole number, not True"),
-        ({"tokens": 0}, ValueError, "tokens must be at least 1, not 0"),
+        ({"tokens": 0}, ValueError, "tokens must be between 1 and 16777216, not 0"),
         ({"pipeline_ranks": 61}, ValueError, "pipeline_ranks must be between 1 and 60, not 61"),
-        ({"tensor_ranks": 0}, ValueError, "tensor_ranks must be at least 1, not 0"),
+        ({"tensor_ranks": 0}, ValueError, "tensor_ranks must be between 1 and 64, not 0"),
         ({"precision": "int4"}, ValueError, "precision must be one of .*'float32', not 'int4'"),
         ({"gpu": "abacus"}, ValueError, "gpu must be one of .*'h100'.*, not 'abacus'"),
-        ({"link_gb_per_s": 0}, ValueError, "link_gb_per_s must be finite and more than 0, not 0"),
-        ({"link_gb_per_s": math.inf}, ValueError, "link_gb_per_s must be finite"),
+        ({"link_gb_per_s": 0}, ValueError, "link_gb_per_s must be between 0.1 and 10000, not 0"),
+        ({"layers": 10_001}, ValueError, "layers must be between 1 and 10000, not 10001"),
+        ({"link_gb_per_s": math.nan}, ValueError, "link_gb_per_s must be between"),
+        ({"link_gb_per_s": math.inf}, ValueError, "link_gb_per_s must be between"),
         ({"link_gb_per_s": "50"}, TypeError, "link_gb_per_s must be a number, not '50'"),
-        ({"active_parameters": -1}, ValueError, "active_parameters must be finite and more than"),
+        ({"active_parameters": -1}, ValueError, "active_parameters must be between 1 and 1e.15"),
         ({"sequence_parallel": 1}, TypeError, "sequence_parallel must be True or False, not 1"),
         ({"measured_on": "abacus"}, ValueError, "device must be one of"),
     ],

@@ -45,6 +45,23 @@ DENSE = 6
 has 4 in its attention and 8 in its FFN, and is two layers."""
 
 
+MOST = {
+    "streams": 64,
+    "width": 2**20,
+    "layers": 10_000,
+    "tokens": 2**24,
+    "pipeline_ranks": 64,
+    "tensor_ranks": 64,
+}
+"""The largest numbers that are answered."""
+
+STAGES = 8
+"""Pipeline ranks unless something else is asked."""
+
+LINKS = (0.1, 10_000.0)
+"""Bandwidths between two stages that are answered, in GB/s."""
+
+
 @dataclass(frozen=True)
 class Question:
     """What was asked; the fields are the arguments of `cost`."""
@@ -225,7 +242,7 @@ def cost(
     layers: int = 60,
     tokens: int = 4096,
     precision: str = "bfloat16",
-    pipeline_ranks: int = 8,
+    pipeline_ranks: int | None = None,
     tensor_ranks: int = 1,
     sequence_parallel: bool = False,
     link_gb_per_s: float = INFINIBAND / 1e9,
@@ -237,8 +254,9 @@ def cost(
 
     The model has n `streams` of `width` C and L residual `layers`, two for each Transformer block;
     the default is the paper's 27B.  A micro-batch has `tokens`; its streams are kept, moved and
-    sent in `precision`.  `pipeline_ranks` stages share the layers, and `tensor_ranks` GPUs each
-    stage: all of them keep all streams, unless `sequence_parallel` divides the tokens among them.
+    sent in `precision`.  `pipeline_ranks` stages share the layers (by default 8, or one for each of
+    fewer layers), and `tensor_ranks` GPUs each stage: all of them keep all streams, unless
+    `sequence_parallel` divides the tokens among them.
     Two stages are joined by `link_gb_per_s` (10^9 bytes per second in each direction, for each
     GPU).  `gpu` is one of `GPUS`.  `active_parameters`, those that a token meets, say how long the
     layers themselves take: by default the published ones of a known model, else 6 C^2 a layer.
@@ -252,23 +270,35 @@ def cost(
     >>> budget.sent.streams_bytes / budget.sent.residual_bytes
     4.0
 
-    Raises TypeError or ValueError for anything but whole numbers from 1 (pipeline_ranks: at most
-    the layers), for a link or parameters that are not positive and finite, and for unknown names.
+    Raises TypeError or ValueError for anything but whole numbers from 1 to those of `MOST`
+    (pipeline_ranks: at most the layers), for links outside `LINKS`, for parameters that are not
+    between 1 and 10^15, and for unknown names.
     """
-    n, width = whole_number("streams", streams, 1), whole_number("width", width, 1)
-    layers, tokens = whole_number("layers", layers, 1), whole_number("tokens", tokens, 1)
-    ranks = whole_number("pipeline_ranks", pipeline_ranks, 1, layers)
-    tensor = whole_number("tensor_ranks", tensor_ranks, 1)
+    n, width, layers, tokens, tensor = (
+        whole_number(name, value, 1, MOST[name])
+        for name, value in (
+            ("streams", streams),
+            ("width", width),
+            ("layers", layers),
+            ("tokens", tokens),
+            ("tensor_ranks", tensor_ranks),
+        )
+    )
+    most = min(layers, MOST["pipeline_ranks"])
+    usual = min(layers, STAGES)
+    ranks = whole_number(
+        "pipeline_ranks", usual if pipeline_ranks is None else pipeline_ranks, 1, most
+    )
     size = PRECISIONS[choice("precision", precision, PRECISIONS)]
     chosen = GPUS[choice("gpu", gpu, GPUS)]
-    link = _positive("link_gb_per_s", link_gb_per_s)
+    link = _between("link_gb_per_s", link_gb_per_s, *LINKS)
     if not isinstance(sequence_parallel, bool):
         raise TypeError(f"sequence_parallel must be True or False, not {sequence_parallel!r}")
     model = known_model(n, width, layers)
     if active_parameters is None:
         active = model.active if model else float(DENSE * width**2 * layers)
     else:
-        active = _positive("active_parameters", active_parameters)
+        active = _between("active_parameters", active_parameters, 1.0, 1e15)
 
     own = math.ceil(tokens / tensor) if sequence_parallel else tokens
     stage = math.ceil(layers / ranks)
@@ -308,10 +338,10 @@ def cost(
     )
 
 
-def _positive(name: str, value: Any) -> float:
+def _between(name: str, value: Any, low: float, high: float) -> float:
     number = real_number(name, value)
-    if not (math.isfinite(number) and number > 0):
-        raise ValueError(f"{name} must be finite and more than 0, not {value}")
+    if not low <= number <= high:
+        raise ValueError(f"{name} must be between {low:g} and {high:g}, not {value}")
     return number
 
 
@@ -395,9 +425,11 @@ def _assumptions(asked: Question, model: TrainedModel | None) -> tuple[str, ...]
             f"Each of the {asked.tensor_ranks} GPUs of a stage moves, keeps and sends all streams "
             "(no sequence parallelism), while they share the layers’ own work."
         )
+    active = asked.active_parameters
+    words = f"{active / 1e9:,.3g} billion" if active >= 1e9 else f"{active / 1e6:,.3g} million"
     return (
         f"The layers compute 2 operations per active parameter and token forward and {BACKWARD} "
-        f"times that backward; {asked.active_parameters:.3g} parameters are active ({whose}). "
+        f"times that backward; {words} parameters are active ({whose}). "
         "Attention over the sequence is left out, so long sequences make the overhead smaller.",
         f"They reach {low} to {high} % of the GPU’s dense BF16 peak; moving the streams reaches "
         f"{least} to {most} % of its bandwidth, and overlaps with nothing.",
