@@ -235,6 +235,12 @@ def known_model(streams: int, width: int, layers: int) -> TrainedModel | None:
     return next((m for m in every if (m.streams, m.width, m.residual_layers) == sizes), None)
 
 
+def usual_active(streams: int, width: int, layers: int) -> float:
+    """Parameters that a token meets: as published of a known model, else a dense Transformer's."""
+    model = known_model(streams, width, layers)
+    return model.active if model else float(DENSE * width**2 * layers)
+
+
 def cost(
     *,
     streams: int = 4,
@@ -295,9 +301,8 @@ def cost(
     if not isinstance(sequence_parallel, bool):
         raise TypeError(f"sequence_parallel must be True or False, not {sequence_parallel!r}")
     model = known_model(n, width, layers)
-    if active_parameters is None:
-        active = model.active if model else float(DENSE * width**2 * layers)
-    else:
+    active = usual_active(n, width, layers)
+    if active_parameters is not None:
         active = _between("active_parameters", active_parameters, 1.0, 1e15)
 
     own = math.ceil(tokens / tensor) if sequence_parallel else tokens
@@ -407,12 +412,13 @@ def _overheads(asked: Question, moved: Moved, sent: Sent, peak: float) -> list[O
 def _assumptions(asked: Question, model: TrainedModel | None) -> tuple[str, ...]:
     low, high = (f"{share:.0%}".rstrip("%") for share in UTILISATION)
     least, most = (f"{share:.0%}".rstrip("%") for share in EFFICIENCY)
-    if model and asked.active_parameters == model.active:
-        whose = f"as published of {model.name}"
-    elif asked.active_parameters == DENSE * asked.width**2 * asked.layers:
-        whose = "6 C² a layer, as in a dense Transformer"
-    else:
+    active = asked.active_parameters
+    if active != usual_active(asked.streams, asked.width, asked.layers):
         whose = "as given"
+    elif model:
+        whose = f"as published of {model.name}"
+    else:
+        whose = f"{DENSE} C² a layer, as in a dense Transformer"
     if asked.tensor_ranks == 1:
         shared = "One GPU holds a stage."
     elif asked.sequence_parallel:
@@ -425,7 +431,6 @@ def _assumptions(asked: Question, model: TrainedModel | None) -> tuple[str, ...]
             f"Each of the {asked.tensor_ranks} GPUs of a stage moves, keeps and sends all streams "
             "(no sequence parallelism), while they share the layers’ own work."
         )
-    active = asked.active_parameters
     words = f"{active / 1e9:,.3g} billion" if active >= 1e9 else f"{active / 1e6:,.3g} million"
     return (
         f"The layers compute 2 operations per active parameter and token forward and {BACKWARD} "

@@ -8,24 +8,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
-from .budget import Budget, Overhead
+from .budget import STAGES, Budget, Overhead, cost, usual_active
 from .hardware import GPUS
-from .paper import TRAINING_OVERHEAD
+from .paper import RELEASED, TRAINING_OVERHEAD
 
 NARROW = "\u202f"
 """A thin space that does not break, between a number and its unit."""
 
 
+Row: TypeAlias = tuple[str, str, tuple[str, ...]]
+"""Label, how it is counted, cells."""
+
+
 @dataclass(frozen=True)
 class Table:
-    """Rows of (label, how it is counted, cells)."""
+    """Numbers in words, under the heads of their columns."""
 
     name: str
     title: str
     source: str
     columns: tuple[str, ...]
-    rows: tuple[tuple[str, str, tuple[str, ...]], ...]
+    rows: tuple[Row, ...]
 
 
 def in_bytes(count: float) -> str:
@@ -225,6 +230,115 @@ def _overheads(budget: Budget) -> Table:
         "name.",
         ("than the residual network’s",),
         tuple((each.title, "", (in_percent(each),)) for each in budget.overheads),
+    )
+
+
+def command_line(budget: Budget) -> str:
+    """The command that prints this answer.
+
+    >>> command_line(cost(layers=48, gpu="h200"))
+    'mhc-demo cost --streams 4 --width 2560 --layers 48 --gpu h200'
+    """
+    asked, words = budget.asked, ["mhc-demo", "cost"]
+    sizes = asked.streams, asked.width, asked.layers
+    if budget.model:
+        words += ["--model", budget.model]
+    else:
+        for name, size in zip(("streams", "width", "layers"), sizes, strict=True):
+            words += [f"--{name}", str(size)]
+    usual = cost().asked
+    for option, value, default in (
+        ("active-parameters", asked.active_parameters, usual_active(*sizes)),
+        ("tokens", asked.tokens, usual.tokens),
+        ("precision", asked.precision, usual.precision),
+        ("pipeline-ranks", asked.pipeline_ranks, min(asked.layers, STAGES)),
+        ("tensor-ranks", asked.tensor_ranks, usual.tensor_ranks),
+        ("bandwidth", asked.link_gb_per_s, usual.link_gb_per_s),
+        ("gpu", asked.gpu, usual.gpu),
+    ):
+        if value != default:
+            words += [f"--{option}", f"{value:.12g}" if isinstance(value, float) else str(value)]
+    return " ".join([*words, *(["--sequence-parallel"] if asked.sequence_parallel else [])])
+
+
+def released(name: str) -> Budget:
+    """The answer for a released model: one micro-batch is its longest sequence, on one rank."""
+    model = RELEASED[name]
+    return cost(
+        streams=model.streams,
+        width=model.width,
+        layers=model.residual_layers,
+        tokens=model.context,
+        pipeline_ranks=1,
+    )
+
+
+def released_table() -> Table:
+    """What the streams of the released models take, each beside a residual network's."""
+    every = [released(name) for name in RELEASED]
+    tokens, blocks = every[0].asked.tokens, [str(each.stored.block) for each in every]
+
+    def row(label: str, how: str, parts: Sequence[tuple[float, float]]) -> Row:
+        cells = (f"{in_bytes(streams)} ({streams / residual:.2f}×)" for streams, residual in parts)
+        return label, how, tuple(cells)
+
+    rows = (
+        row(
+            "A step of decoding carries",
+            "nC, one token",
+            [(each.token.streams_bytes, each.token.residual_bytes) for each in every],
+        ),
+        row(
+            "The longest prompt carries",
+            f"{tokens:,} tokens in one piece",
+            [(each.chunk.streams_bytes, each.chunk.residual_bytes) for each in every],
+        ),
+        row(
+            "All layers move, a token forward",
+            "fused, section 4.3.1",
+            [
+                (
+                    each.moved.fused_bytes * each.asked.layers / tokens,
+                    each.moved.residual_bytes * each.asked.layers / tokens,
+                )
+                for each in every
+            ],
+        ),
+        row(
+            "Training stores, everything kept",
+            "(n + 3)CL of 2CL, the longest sequence",
+            [(each.stored.everything_bytes, each.stored.residual_bytes) for each in every],
+        ),
+        row(
+            "Training stores, recomputed",
+            f"Table 3, blocks of {' and '.join(blocks)}",
+            [(each.stored.recomputed_bytes, each.stored.residual_bytes) for each in every],
+        ),
+        row(
+            "… if the residual network recomputes too",
+            "its norms, (L + 1)C",
+            [
+                (each.stored.recomputed_bytes, each.stored.residual_recomputed_bytes)
+                for each in every
+            ],
+        ),
+        (
+            "Weights of the mappings",
+            "and of the collapse at the end",
+            tuple(
+                f"{each.weights.parameters / 1e6:.1f} million "
+                f"({100 * (each.weights.share or 0):.2g}{NARROW}%)"
+                for each in every
+            ),
+        ),
+    )
+    return Table(
+        "cost-released",
+        "What a released model’s streams take",
+        "In bfloat16; in brackets, times a residual network of the same sizes, or the share of all "
+        "weights.",
+        tuple(name.removeprefix("DeepSeek-") for name in RELEASED),
+        rows,
     )
 
 
