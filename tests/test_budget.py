@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -147,6 +149,29 @@ def test_a_released_model_fits_no_cheaper_hardware_for_its_streams():
     assert flash.stored.residual_recomputed_bytes == 87 * 4096 * 4096 * 2
     assert flash.token.streams_bytes == 4 * 4096 * 2
     assert flash.context.streams_bytes == 2**20 * 4 * 4096 * 2
+
+
+def test_the_documentation_says_what_is_computed():
+    text = Path(__file__).parents[1].joinpath("docs", "research.md").read_text("utf-8")
+    (said,) = re.findall(r"\*\*Does mHC fit cheaper hardware\?\*\*.*?\n\n", text, re.DOTALL)
+    said = " ".join(said.split())
+    flash = of("DeepSeek-V4-Flash", pipeline_ranks=1)
+    unit, stored = 4096 * 4096 * 2, flash.stored
+    for words in (
+        "4 streams of width 4096 in 86 residual layers (43 blocks;",
+        "`DeepSeek-V4-Pro` 4 of 7168 in 122",
+        f"{stored.everything_bytes / stored.residual_bytes} times as much",
+        f"blocks of {stored.block} layers, V4-Flash's store {stored.recomputed_bytes // unit}C",
+        f"a residual network store {stored.residual_bytes // unit}C",
+        f"or {stored.residual_recomputed_bytes // unit}C if it recomputes its norms",
+        f"{flash.token.streams_bytes / 1e3:.1f} kB instead of "
+        f"{flash.token.residual_bytes / 1e3:.1f} kB",
+        f"{flash.context.streams_bytes / 1e9:.1f} GB instead of "
+        f"{flash.context.residual_bytes / 1e9:.1f} GB",
+        f"it is {flash.chunk.streams_bytes / 1e6:.0f} MB",
+        f"are {flash.weights.parameters / 1e6:.1f} million of 284 billion",
+    ):
+        assert words in said
 
 
 @given(st.integers(1, 400), st.integers(1, 16), st.integers(1, 64))
