@@ -128,7 +128,9 @@ def test_what_is_published_of_the_released_models():
     )
     assert (pro.residual_layers, pro.width, pro.streams, pro.context) == (122, 7168, 4, 2**20)
     package = pytest.importorskip("transformers.models.deepseek_v4")
-    assert package.DeepseekV4Config().max_position_embeddings == flash.context
+    config = package.DeepseekV4Config()
+    assert config.max_position_embeddings == flash.context
+    assert (config.hc_sinkhorn_iters, config.hc_eps) == (20, 1e-6)  # as the page says
 
 
 def test_a_released_model_fits_no_cheaper_hardware_for_its_streams():

@@ -143,8 +143,8 @@ class State(Experiment):
     model_tokens = param.Integer(
         4096,
         bounds=(1, MOST["tokens"]),
-        label="Tokens",
-        doc="In one micro-batch of the model counted.",
+        label="Micro-batch (tokens)",
+        doc="Tokens that go through the model counted at one time.",
     )
     model_precision = param.Selector(
         default=next(iter(PRECISIONS)),

@@ -111,7 +111,7 @@ def _moved(budget: Budget) -> Table:
         projected.bytes // budget.layers_per_rank,
         projected.at_least_seconds / budget.layers_per_rank,
     )
-    columns = ("bytes", "×\u00a0residual", "at least")
+    columns = ("bytes", "×\u00a0residual", "takes at least")
     return Table(
         "cost-moved",
         "A layer moves, forward, on each GPU",
@@ -129,7 +129,7 @@ def _moved(budget: Budget) -> Table:
                 how,
                 (
                     in_bytes(count),
-                    f"{count / moved.residual_bytes:.2f}",
+                    _times(count / moved.residual_bytes),
                     in_seconds(seconds),
                     *(() if here is None else (_taken_here(budget, label, count),)),
                 ),
@@ -137,6 +137,10 @@ def _moved(budget: Budget) -> Table:
             for label, how, count, seconds in (*rows, last)
         ),
     )
+
+
+def _times(factor: float) -> str:
+    return f"{factor:.2f}" if factor >= 0.1 else f"{factor:.1g}"
 
 
 def _taken_here(budget: Budget, label: str, count: int) -> str:
@@ -198,13 +202,14 @@ def _sent(budget: Budget) -> Table:
 
 def _carried(budget: Budget) -> Table:
     weights, model = budget.weights, budget.model
-    rows = [
-        ("1 token", "a step of decoding", budget.token),
-        (f"{budget.chunk.tokens:,} tokens", "a piece of a prompt", budget.chunk),
-    ]
+    pieces = [budget.chunk]
     if budget.context and budget.context.tokens != budget.chunk.tokens:
-        long = budget.context
-        rows.append((f"{long.tokens:,} tokens", f"{model}’s longest sequence", long))
+        pieces = sorted([*pieces, budget.context], key=lambda each: each.tokens)
+    rows = [("1 token", "a step of decoding", budget.token)]
+    for each in pieces:
+        longest = budget.context and each.tokens == budget.context.tokens
+        how = f"{model}’s longest sequence" if longest else "a piece of a prompt"
+        rows.append((f"{each.tokens:,} tokens", how, each))
     share = ""
     if weights.share is not None:
         share = f", {100 * weights.share:.2g}{NARROW}% of the model"

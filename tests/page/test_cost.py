@@ -128,7 +128,11 @@ def test_the_cost_calculator_answers_for_given_machines(shared: Explorer) -> Non
                 expect(cells).to_have_text(list(wanted))
 
     shows(mhc.cost())
-    for name, typed in (("Tokens", "8192"), ("Tensor ranks", "2"), ("Link (GB/s)", "25")):
+    for name, typed in (
+        ("Micro-batch (tokens)", "8192"),
+        ("Tensor ranks", "2"),
+        ("Link (GB/s)", "25"),
+    ):
         page.get_by_role("textbox", name=name).fill(typed)
         page.keyboard.press("Enter")
     page.get_by_role("combobox", name="GPU", exact=True).click()
