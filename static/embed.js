@@ -104,11 +104,13 @@ mhc.embed = (() => {
       for (const el of find(".plot.of-projected")) el.hidden = iterations === 0;
     });
     for (const el of find(".signal")) signal(host, el, doc, data);
+    const again = find(".mhc-laws").map((el) => mhc.laws(el, doc, () => shown.laws));
     for (const input of find(".choice input")) {
       input.addEventListener("change", () => {
         shown = data.variants[Number(input.value)];
         fill(doc, shown, data.per_unit);
         find(".words").forEach((el, i) => { el.innerHTML = shown.words[i]; });
+        again.forEach((say) => say());
       });
     }
     let silence = () => {};

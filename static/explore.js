@@ -242,6 +242,19 @@ mhc.explore = (host, index, read) => {
     return found.map(([what, each]) => [what, what === "part" ? structuredClone(each) : each]);
   }
 
+  const scripts = new Map(); // those that single views need, by address: promises
+
+  function load(address) {
+    if (!scripts.has(address)) scripts.set(address, new Promise((onload, failed) => {
+      const onerror = () => {
+        scripts.delete(address);
+        failed(new Error(address));
+      };
+      document.head.append(Object.assign(document.createElement("script"), {src: address, onload, onerror}));
+    }));
+    return scripts.get(address);
+  }
+
   function go() {
     note(history.pushState);
     return show();
@@ -258,7 +271,7 @@ mhc.explore = (host, index, read) => {
     const file = view().files[is_about() ? present.at : 0][present.made[present.view]];
     let found = null;
     try {
-      if (file) found = await read_all(file);
+      if (file) [found] = await Promise.all([read_all(file), ...view().scripts.map(load)]);
     } catch {
       if (mine === turn) fail("This could not be loaded: there is no network, and it was not seen before.");
       return;

@@ -21,10 +21,13 @@ from mhc_demo.cli import main
 from mhc_demo.export.embed import page as embed_page
 from mhc_demo.export.embed import plots_of
 from mhc_demo.figures import style
+from mhc_demo.figures.laws import law_columns
 from mhc_demo.figures.packed import GAINS, PER_UNIT, PLAIN, pack
 from mhc_demo.figures.slices import SLIDERS
-from mhc_demo.numerics.numbers import exact, fate, rounded
+from mhc_demo.figures.statements import after, measured, words_of
+from mhc_demo.numerics.numbers import exact, fate, in_html, rounded
 from mhc_demo.numerics.paper import MHC_PAPER
+from mhc_demo.numerics.projections import PROJECTIONS
 from mhc_demo.numerics.surface import MAX_DEPTH
 from mhc_demo.scripts import STATIC
 from mhc_demo.story import TITLE
@@ -144,6 +147,28 @@ def test_it_says_what_it_shows() -> None:
     caption = "n = 3 streams, init Gaussian, spread 0.5, seed 7, 5 networks"
     assert caption in html
     assert f"{MHC_PAPER}. Made with mhc-demo {mhc.__version__}." in html
+
+
+@pytest.mark.parametrize("projection", ["sinkhorn", "rows", "signed-sums"])
+def test_the_laws_of_a_file_say_at_each_position_what_the_page_says_there(projection: str) -> None:
+    experiment = mhc.Experiment(streams=3, members=2, projection=projection)
+    limits = {"max_depth": 9, "max_iterations": 3}
+    html = mhc.export_html(experiment, plots=["why"], depth=9, fragment=True, **limits)
+    said = data_of(html)["variants"][0]["laws"]
+    found = measured(experiment, depth=9, iterations=3)
+    for iterations in range(4):
+        for depth in (1, 2, 9):
+            wanted = words_of(found, PROJECTIONS[projection], depth=depth, iterations=iterations)
+            for name, texts in said["of_depth"].items():
+                assert texts[depth - 1] == wanted.pop(name)
+            here = law_columns(found.composites.sel(depth=[depth]), float)
+            for name, card in said["places"].items():
+                text = card["said"][card["at"][9 * iterations + depth - 1]]
+                gains = {n: in_html(values[iterations]) for n, values in here.items()}
+                hc = {f"hc {n}": in_html(values[0]) for n, values in here.items()}
+                written = text.format_map({"after": after(depth), **gains, **hc})
+                assert written == wanted.pop(name)
+            assert wanted == {}
 
 
 @pytest.mark.parametrize("view", ["compare", "phase"])

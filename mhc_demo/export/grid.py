@@ -15,6 +15,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, product
+from pathlib import Path
 from typing import Any
 
 import xarray as xr
@@ -27,6 +28,7 @@ from ..lab.settings import PRESETS
 from ..numerics._arrays import choice
 from ..numerics.projections import PROJECTIONS
 from ..numerics.surface import Experiment, Progress
+from ..scripts import text_of
 from ..story.doors import groups
 from ..story.glossary import explained
 from .embed.page import Content, stage
@@ -204,6 +206,7 @@ def files_of(
                 "of_experiment": plot.of_experiment,
                 "choices": [_for_browser(each) for each in grid.choices(name)],
                 "made": [[*indices] for indices in grid.made(name)],
+                "scripts": _scripts_of(plot, keep),
                 "files": [[_numbered(each, number) for each in held] for held in found[name]],
             }
             for name, plot in views().items()
@@ -216,6 +219,13 @@ def files_of(
 Held = list[dict[str, str] | bool | None]
 """What a view of an experiment reads, for each of the choices that can be made: a part and tables,
 by their names; None if they are too large for files, False if the site does not hold them."""
+
+
+def _scripts_of(plot: type[Plot], keep: Keep) -> list[str]:
+    """Keep the scripts that a view alone needs; return their addresses."""
+    return [
+        keep(f"assets/{Path(name).stem}", ".js", text_of(name).encode()) for name in plot.scripts
+    ]
 
 
 def opening(index: dict[str, Any]) -> Iterator[str]:

@@ -59,6 +59,12 @@ def third_decimals(values: Floats) -> tuple[Floats, Floats]:
     return shown - 0.0005, shown + 0.0005
 
 
+def fourth_decimals(values: Floats) -> tuple[Floats, Floats]:
+    """The cells of a number with four decimals."""
+    shown = np.rint(10_000 * values) / 10_000
+    return shown - 0.00005, shown + 0.00005
+
+
 def entry_cells(values: Floats) -> tuple[Floats, Floats]:
     """The cells of an entry of a matrix as `entry` writes it, with two decimals."""
     shown = np.rint(100 * values) / 100
@@ -74,6 +80,7 @@ def fourth_digits(values: Floats) -> tuple[Floats, Floats]:
 
 GAINS: Sequence[Cells] = (hover_cells, headline_cells)
 PLAIN: Sequence[Cells] = (third_decimals,)
+FINE: Sequence[Cells] = (fourth_decimals,)
 ENTRIES: Sequence[Cells] = (entry_cells, fourth_digits)
 
 

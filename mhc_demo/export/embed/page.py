@@ -86,8 +86,9 @@ def html(request: EmbedRequest) -> str:
     # Several fragments on a page share the scripts, and with them each document's state.
     # Theirs is a name of its own for BokehJS, of which a host may have another version.
     explains = ["terms.js"] if 'class="term"' in body else []
+    more = dict.fromkeys(name for plot in content.plots for name in plot.scripts)
     own = f"let Bokeh = window.Bokeh;\n{text_of(*FILE, *explains)}"
-    scripts = f"window.mhc?.embed || (() => {{\n{own}\n}})();"
+    scripts = f"window.mhc?.embed || (() => {{\n{own}\n}})();\n{text_of(*more)}"
     host = 'document.querySelector(".mhc-demo")'
     if request.fragment:
         # Within a shadow root no script is the current one.
@@ -172,6 +173,9 @@ def _body(request: EmbedRequest, plots: list[Plot], notes: list[str]) -> Iterato
 
 def stage(request: EmbedRequest, plots: list[Plot], notes: list[str]) -> Iterator[str]:
     """The markup of what is drawn, and of the words about it."""
+    styles = dict.fromkeys(name for plot in plots for name in plot.styles)
+    if styles:
+        yield f"<style>{text_of(*styles)}</style>"
     if request.headline:
         yield '<div class="headline"></div>'
     controls = [f'<div class="range" data-name="{name}"></div>' for name in request.controls]
@@ -259,7 +263,11 @@ def _data(
     document.add_root(shared.table)
     sources = [shared.packed, *(each for plot in plots for each in plot.packed)]
     variants = [
-        {"tables": {each.source.id: _packed(each, i) for each in sources}, "words": words_of_plots}
+        {
+            "tables": {each.source.id: _packed(each, i) for each in sources},
+            "words": words_of_plots,
+            **{name: each for plot in plots for name, each in plot.said(i).items()},
+        }
         for i, words_of_plots in enumerate(notes)
     ]
     for each in sources:

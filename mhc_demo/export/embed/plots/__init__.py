@@ -10,6 +10,7 @@ from .signal import Signal
 from .gains import Composite, Histogram, Iterations, LayerAxis, Layers
 from .matrices import Matrices, Sinkhorn
 from .mixing import Mixing
+from .laws import Laws
 from .polytope import Polytope
 from .cost import Cost
 from .models import Benchmarks, Figure8
@@ -30,6 +31,7 @@ __all__ = [
     "Histogram",
     "Iterations",
     "Jacobian",
+    "Laws",
     "LayerAxis",
     "Layers",
     "Link",

@@ -108,6 +108,10 @@ class Plot:
     """Whether it shows the experiment, so that the caption says which."""
     of_gains: ClassVar[bool] = False
     """Whether its axis of gains has two scales: see `figures.scale`."""
+    scripts: ClassVar[Sequence[str]] = ()
+    """What it needs of `static/` beyond the scripts of every file."""
+    styles: ClassVar[Sequence[str]] = ()
+    """The style sheets of `static/` that it alone needs."""
     choices: ClassVar[Sequence[Choice]] = ()
     """What a site lets its reader choose beside the experiment."""
 
@@ -141,6 +145,10 @@ class Plot:
     def note(self, i: int) -> str:
         """The words below it, at the i-th number of streams."""
         return ""
+
+    def said(self, i: int) -> dict[str, Any]:
+        """What its scripts read at the i-th number of streams, beside the tables."""
+        return {}
 
     @classmethod
     def takes(cls, chosen: Mapping[str, Any]) -> bool:
