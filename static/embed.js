@@ -14,8 +14,10 @@ mhc.embed = (() => {
       else if (i % row) whole[i] += whole[i - 1];
     }
     const values = whole.map((x) => x / per_unit);
-    for (const i of unknown) values[i] = NaN;
-    for (const i of zero) values[i] = -Infinity;
+    let at = 0;
+    for (const step of unknown) values[at += step] = NaN;
+    at = 0;
+    for (const step of zero) values[at += step] = -Infinity;
     return values;
   }
 
@@ -41,6 +43,7 @@ mhc.embed = (() => {
       } else if (model.type === "Grid" && model.grid_line_color !== null) {
         model.setv({grid_line_color: ink});
       }
+      if (model.type === "ColorBar") model.setv({major_label_text_color: ink});
       if (model.type === "Title" || model.name === "ink") model.setv({text_color: ink});
       const palettes = get(rule_of(model) ?? {}, "palettes");
       if (palettes) model.setv({palette: get(palettes, theme) ?? get(palettes, "light")});

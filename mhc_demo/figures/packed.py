@@ -121,7 +121,7 @@ def pack(values: Any, row: int, cells: Sequence[Cells] = GAINS) -> dict[str, Any
     """A column in rows of `row` numbers, for `unpack` in `static/embed.js`.
 
     The first two rows (HC, and one iteration) hold differences from the number before, the others
-    from the row before.
+    from the row before.  Where NaN and minus infinity are, each is as far from the one before.
     """
     flat = np.asarray(values, dtype=np.float64).ravel()
     known = np.isfinite(flat)
@@ -134,5 +134,5 @@ def pack(values: Any, row: int, cells: Sequence[Cells] = GAINS) -> dict[str, Any
     packed: dict[str, Any] = {"row": row, "steps": differences.astype(np.int64).ravel().tolist()}
     for name, where in (("unknown", np.isnan(flat)), ("zero", np.isneginf(flat))):
         if where.any():
-            packed[name] = np.flatnonzero(where).tolist()
+            packed[name] = np.diff(np.flatnonzero(where), prepend=0).tolist()
     return packed

@@ -299,7 +299,9 @@ def _packed(packed: PackedSource, i: int) -> dict[str, Any]:
     columns = packed.columns[i]
     tag = packed.source.tags[0] if packed.source.tags else {}
     row = len(next(iter(columns.values())))
-    if "depths" in tag:
+    if packed.row:
+        row = packed.row
+    elif "depths" in tag:
         row = len(tag["depths"]) * tag["width"]
     return {name: pack(values, row, packed.cells) for name, values in columns.items()}
 

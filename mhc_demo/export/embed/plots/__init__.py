@@ -12,6 +12,7 @@ from .matrices import Matrices, Sinkhorn
 from .mixing import Mixing
 from .laws import Laws
 from .polytope import Polytope
+from .phase import Phase
 from .cost import Cost
 from .models import Benchmarks, Figure8
 from .lab import Jacobian, Replay
@@ -38,6 +39,7 @@ __all__ = [
     "Matrices",
     "Mixing",
     "PackedSource",
+    "Phase",
     "Plot",
     "Polytope",
     "Replay",

@@ -42,6 +42,8 @@ class PackedSource:
     source: ColumnDataSource
     columns: Sequence[Mapping[str, Any]]
     cells: Sequence[Cells] = GAINS
+    row: int = 0
+    """How many numbers are a row for `figures.packed.pack`, if not all at one iteration count."""
 
 
 class Shared:
@@ -131,10 +133,10 @@ class Plot:
         """Make the figures, and `pack` the sources that they draw from."""
 
     def pack(
-        self, source: ColumnDataSource, columns: Sequence[Any], *cells: Cells
+        self, source: ColumnDataSource, columns: Sequence[Any], *cells: Cells, row: int = 0
     ) -> ColumnDataSource:
         """Let the file hold all these columns for a source, which gets the first of them."""
-        self.packed.append(PackedSource(source, columns, cells or GAINS))
+        self.packed.append(PackedSource(source, columns, cells or GAINS, row))
         source.data = dict(columns[0])
         return source
 
