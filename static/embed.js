@@ -107,6 +107,7 @@ mhc.embed = (() => {
       for (const el of find(".plot.of-projected")) el.hidden = iterations === 0;
     });
     for (const el of find(".signal")) signal(host, el, doc, data);
+    const tables = find(".comparison").map((el) => comparison(host, root, el, doc, shown.compared));
     const again = find(".mhc-laws").map((el) => mhc.laws(el, doc, () => shown.laws));
     for (const input of find(".choice input")) {
       input.addEventListener("change", () => {
@@ -119,6 +120,7 @@ mhc.embed = (() => {
     let silence = () => {};
     const drawn = {doc, paint, stop() {
       silence();
+      tables.forEach((stop) => stop());
       for (const theme of themes) theme.removeEventListener("change", paint);
     }};
     await pause(drawn, 0);
@@ -149,6 +151,26 @@ mhc.embed = (() => {
       host.dispatchEvent(new CustomEvent("mhc-choice", {detail: change}));
     });
     show(chosen);
+  }
+
+  // The table of all projections, and one layer under each: those that are pinned are drawn in colour.
+  function comparison(host, root, el, doc, said) {
+    const {rows, free, most, matrices, layer, streams, chosen} = said;
+    const pin = (now) => {
+      show(now);
+      host.dispatchEvent(new CustomEvent("mhc-choice", {detail: {pinned: now}}));
+    };
+    const table = mhc.comparison(el, doc, {...said, pin});
+    const each = mhc.each_matrix(root.querySelector(".each"), doc, {rows, free, most, opened: false, pin, open() {}});
+    function show(pinned) {
+      table.show({chosen, pinned, streams, times: {}, timed: "", measuring: false});
+      each.show(matrices, pinned, layer);
+    }
+    show(said.pinned);
+    return () => {
+      table.stop();
+      each.stop();
+    };
   }
 
   // A page of its own is printed as it is drawn, made smaller; what is dark is turned over (dom.js).

@@ -194,7 +194,7 @@ def test_the_phase_maps_of_a_file_say_on_hover_what_the_library_says() -> None:
         assert [exact(v) for v in sent[::7]] == [exact(v) for v in wanted[known][::7]]
 
 
-@pytest.mark.parametrize("view", ["compare", "my-model"])
+@pytest.mark.parametrize("view", ["my-model"])
 def test_a_view_that_needs_the_server_is_refused_with_those_that_do_not(view: str) -> None:
     message = f"'{view}' cannot be exported; these can: signal, composite, "
     with pytest.raises(ValueError, match=message):

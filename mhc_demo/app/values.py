@@ -11,6 +11,7 @@ from typing import Any
 
 import param
 
+from ..figures.compare import FREE, MOST_PINNED
 from ..numerics.projections import PROJECTIONS
 
 WHOLE = re.compile(r"[+-]?\d{1,15}")
@@ -38,13 +39,6 @@ class SquareMatrix(param.List):
                 f"{self.name} must hold n * n numbers from {-LARGEST_ENTRY:g} to "
                 f"{LARGEST_ENTRY:g}, n at most {MOST_ROWS}, not {val!r}"
             )
-
-
-MOST_PINNED = 6
-"""Projections that a comparison draws in colour: more could not be told apart."""
-
-FREE = "-"
-"""A place of `Pinned` that no projection has."""
 
 
 class Pinned(param.List):

@@ -12,6 +12,7 @@ from .matrices import Matrices, Sinkhorn
 from .mixing import Mixing
 from .laws import Laws
 from .polytope import Polytope
+from .compare import Compare
 from .phase import Phase
 from .cost import Cost
 from .models import Benchmarks, Figure8
@@ -25,6 +26,7 @@ __all__ = [
     "Benchmarks",
     "Choice",
     "Claims",
+    "Compare",
     "Composite",
     "Cost",
     "Figure8",

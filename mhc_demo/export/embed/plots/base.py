@@ -108,6 +108,8 @@ class Plot:
     """Whether it shows matrices, whose file grows with n^2 at every layer."""
     of_experiment: ClassVar[bool] = True
     """Whether it shows the experiment, so that the caption says which."""
+    of_projection: ClassVar[bool] = True
+    """Whether it shows the experiment's own projection, and not all of them."""
     of_gains: ClassVar[bool] = False
     """Whether its axis of gains has two scales: see `figures.scale`."""
     scripts: ClassVar[Sequence[str]] = ()
