@@ -71,6 +71,18 @@ MOST_PINNED = 6
 FREE = "-"
 """A place that no projection has."""
 
+
+def are_places(names: Sequence[Any]) -> bool:
+    """Whether these are different projections in places that there are, some of which may be free.
+
+    >>> are_places(["rows", "-", "none"]), are_places(["rows", "rows"])
+    (True, False)
+    """
+    taken = [name for name in names if name != FREE]
+    known = all(isinstance(name, str) and name in PROJECTIONS for name in taken)
+    return known and len(set(taken)) == len(taken) and len(names) <= MOST_PINNED
+
+
 LEADING = [p.name for p in PROJECTIONS.values() if p.leads][:MOST_PINNED]
 """Those that are pinned at first."""
 
@@ -361,6 +373,7 @@ class CompareFigure:
             text_font_size="13px",
             text_color=self.ink,
             syncable=False,
+            name="ink",
         )
         style.draw(p, places, text, style.MOVING)
         self.labels.append(text)

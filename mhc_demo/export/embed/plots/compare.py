@@ -11,7 +11,6 @@ from ....figures import CompareFigure, words
 from ....figures.compare import (
     FREE,
     GROUPS,
-    LEADING,
     MOST_PINNED,
     QUANTITIES,
     compared,
@@ -45,7 +44,7 @@ class Compare(Plot):
             raise ValueError("plots: compare can be shown for one number of streams only")
         self.experiment = request.experiments[0]
         self.found = compared(self.experiment, **request.limits)
-        picture = CompareFigure(self.found, request.position, pinned=LEADING)
+        picture = CompareFigure(self.found, request.position, pinned=request.pinned)
         gains = [name for name in QUANTITIES if name not in MIXING]
         shares = [name for name in QUANTITIES if name in MIXING]
         of_gains = (*GAINS, within(self.found.attrs["streams"]))
@@ -66,7 +65,7 @@ class Compare(Plot):
                 "strokes": strokes_for_browser(),
                 "streams": self.experiment.streams,
                 "chosen": self.experiment.projection,
-                "pinned": LEADING,
+                "pinned": list(self.request.pinned),
                 "free": FREE,
                 "most": MOST_PINNED,
                 "matrices": matrices_for_browser(matrices),
