@@ -1,6 +1,7 @@
 """Comparisons of projections against the plain calls: project, multiply, measure."""
 
 import math
+from functools import cache
 
 import array_api_strict
 import numpy as np
@@ -92,20 +93,25 @@ def test_only_a_matrix_has_a_distance():
 # The comparison
 
 
+@cache
+def compared(**values):
+    """An experiment and the comparison of all projections, which many tests look at."""
+    experiment = Experiment(streams=4, members=4, seed=5, **values)
+    return experiment, mhc.compare(experiment, depth=5, iterations=3)
+
+
 @EVERY
 @pytest.mark.parametrize("init", INITS)
 @pytest.mark.parametrize("definition", DEFINITIONS)
 def test_every_number_is_that_of_the_plain_calls(name, init, definition):
-    depth, iterations = 5, 3
     chosen = PROJECTIONS[name]
     # Where signed entries add up to 1, that 1 is what rounding leaves of products of 10^3.
     sums = chosen.unit_rows and not chosen.nonnegative
     rounded = {**ROUNDED, "atol": 1e-10} if sums else ROUNDED
-    experiment = Experiment(streams=4, members=4, seed=5, init=init, definition=definition)
-    comparison = mhc.compare(experiment, depth=depth, iterations=iterations).sel(projection=name)
-    for t in range(iterations + 1):
-        here = comparison.sel(iterations=t)
-        layers = layers_of(experiment, name, depth, t)
+    experiment, comparison = compared(init=init, definition=definition)
+    for t in comparison["iterations"].values:
+        here = comparison.sel(projection=name, iterations=t)
+        layers = layers_of(experiment, name, comparison.sizes["depth"], t)
         composites = np.stack([products(network) for network in layers])
         for direction in DIRECTIONS:
             gains = np.log10(mhc.amax_gain(composites, direction, definition))
