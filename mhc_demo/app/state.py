@@ -15,6 +15,7 @@ from urllib.parse import urlencode
 
 import param
 
+from ..figures.compare import LEADING
 from ..figures.polytope import USUAL_TURN
 from ..figures.scale import SCALES
 from ..figures.signal import USUAL
@@ -37,7 +38,7 @@ from ..numerics.surface import (
 )
 from ..story.scenes import SCENES, WAYS, beginning, scenes_of
 from .computing import Key, Request
-from .values import MOST_PINNED, Pinned, SquareMatrix, understood, written
+from .values import Pinned, SquareMatrix, understood, written
 from .views import VIEWS
 from .views.compare import COMPARE_PARAMETERS
 from .views.cost import MODEL_PARAMETERS
@@ -206,7 +207,7 @@ class State(Experiment):
         doc="Logits to show in that layer's place, row after row.",
     )
     pinned = Pinned(
-        default=[p.name for p in PROJECTIONS.values() if p.leads][:MOST_PINNED],
+        default=LEADING,
         label="Projections drawn",
         doc="Those that the comparison draws in colour, each in its place.",
     )

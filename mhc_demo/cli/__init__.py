@@ -117,11 +117,11 @@ def _have_a_home() -> None:
 def _run(arguments: list[str]) -> int:
     if arguments and arguments[0] in COMMANDS:
         arguments[1:1] = from_environment(arguments[0])
-    options = _parser(arguments).parse_args(arguments)
+    options = parser_for(arguments).parse_args(arguments)
     return options.run(options)
 
 
-def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
+def parser_for(arguments: Sequence[str]) -> argparse.ArgumentParser:
     """The parser, with the options of the subcommand in `arguments` alone."""
     parser = argparse.ArgumentParser(
         prog="mhc-demo",

@@ -96,7 +96,7 @@ NUMBERS: dict[str, Callable[[Results], str]] = {
     "signed": lambda results: in_text(_signed(results.experiment, results.values["depth"])),
     "alike": lambda results: in_text(_hundredth(results.experiment, results.values)),
     "independent": lambda results: in_text(
-        _hundredth(_independent(results.experiment), results.values)
+        _hundredth(results.experiment.changed(init="gaussian"), results.values)
     ),
     "distance_moved": lambda results: f"{_distance_moved(results.experiment):.2f}",
     "low": lambda results: in_text(results.gain(0, "q05", least=True)),
@@ -147,10 +147,6 @@ def _signed(experiment: Experiment, depth: int) -> float:
 def _many(experiment: Experiment, depth: int, **options: Any) -> NDArray[Any]:
     """The matrices, or the logits, of 2,000 networks of an experiment."""
     return sample_mixing(depth, members=2000, **{**experiment.drawing(), **options})
-
-
-def _independent(experiment: Experiment) -> Experiment:
-    return Experiment(**{**experiment.values_of_experiment(), "init": "gaussian"})
 
 
 def _hundredth(experiment: Experiment, values: Mapping[str, Any]) -> float:
