@@ -17,8 +17,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from ._arrays import choice, whole_number
-from .mixing import nonnegative
+from ._arrays import choice, nonnegative, whole_number
 
 DEEPSEEK_V3 = "arXiv:2412.19437, Table 2"
 
