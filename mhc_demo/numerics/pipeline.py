@@ -41,10 +41,19 @@ class Times:
     """Recompute before the gradient is there, from inputs that the rank itself has kept."""
     send: float = 0.0
     """From the end of a chunk until the next rank has its output."""
+    blocking: bool = False
+    """A rank does nothing else until what it sends has arrived."""
+    ahead: float = 0.0
+    """How long before its end a chunk that ends on weights, B or F&B, has done what it sends."""
 
     def __post_init__(self) -> None:
-        for name in ("forward", "inputs", "weights", "recompute", "send"):
+        for name in ("forward", "inputs", "weights", "recompute", "send", "ahead"):
             nonnegative(name, getattr(self, name))
+        if self.ahead > self.weights:
+            raise ValueError(
+                f"ahead must be at most {self.weights:g}, the time for the weights, not "
+                f"{self.ahead:g}"
+            )
         if self.together is not None:
             longer = max(self.forward, self.backward)
             if nonnegative("together", self.together) < longer:
@@ -333,7 +342,9 @@ def simulate(
 
     A forward chunk needs the same micro-batch's forward chunk of the stage before, a backward chunk
     its forward chunk and the backward chunk of the stage behind; what comes from another rank needs
-    `times.send` to get there, on a link that carries one message at a time in each direction.
+    `times.send` to get there, on a link that carries one message at a time in each direction.  What
+    is sent `times.ahead` of a chunk's end is never of use before that end: so the idle time without
+    sending stays the published one.
 
     >>> times = Times(forward=1, inputs=1, weights=1)
     >>> timeline = simulate("1f1b", ranks=4, microbatches=8, times=times)
@@ -357,6 +368,12 @@ class _Playing:
     def __init__(self, schedule: Schedule, ranks: int, microbatches: int, times: Times) -> None:
         self.schedule, self.times = schedule, times
         self.ranks, self.microbatches = ranks, microbatches
+        self.lengths = {
+            "F": times.forward,
+            "B": times.backward,
+            "I": times.inputs,
+            "W": times.weights,
+        }
         self.free = [0.0] * ranks
         self.done: dict[tuple[str, int, int, int], float] = {}
         """When a chunk ended: kind ("F" or "B"), micro-batch, direction, stage."""
@@ -372,8 +389,8 @@ class _Playing:
         while any(waiting):
             before = len(self.events)
             for rank, tasks in enumerate(waiting):
-                while tasks and all(self.ready(rank, chunk) is not None for chunk in tasks[-1]):
-                    self.run(rank, tasks.pop())
+                while tasks and (ready := self.ready(rank, tasks[-1])) is not None:
+                    self.run(rank, tasks.pop(), ready)
             if len(self.events) == before:
                 raise RuntimeError(f"{self.schedule.name}: ranks wait for one another for ever")
         return Timeline(
@@ -388,14 +405,17 @@ class _Playing:
     def stage(self, rank: int, chunk: Chunk) -> int:
         return rank if chunk.direction == 0 else self.ranks - 1 - rank
 
-    def kept(self, rank: int, chunk: Chunk) -> float | None:
-        """When the rank itself is ready for a chunk; None if that is not known yet."""
-        of = (chunk.microbatch, chunk.direction, self.stage(rank, chunk))
-        if chunk.kind == "F":
-            return 0.0
-        return self.done.get(("B" if chunk.kind == "W" else "F", *of))
+    def ready(self, rank: int, task: Task) -> float | None:
+        """When a task has what it needs; None if that is not known yet."""
+        latest = 0.0
+        for chunk in task:
+            found = self.given(rank, chunk)
+            if found is None:
+                return None
+            latest = max(latest, found)
+        return latest
 
-    def ready(self, rank: int, chunk: Chunk) -> float | None:
+    def given(self, rank: int, chunk: Chunk) -> float | None:
         """When a chunk has what it needs; None if that is not known yet."""
         own, stage = self.kept(rank, chunk), self.stage(rank, chunk)
         if own is None or chunk.kind == "W":
@@ -406,9 +426,15 @@ class _Playing:
         sent = self.there.get((kind, chunk.microbatch, chunk.direction, source))
         return None if sent is None else max(own, sent)
 
-    def run(self, rank: int, task: Task) -> None:
+    def kept(self, rank: int, chunk: Chunk) -> float | None:
+        """When the rank itself is ready for a chunk; None if that is not known yet."""
+        if chunk.kind == "F":
+            return 0.0
+        of = (chunk.microbatch, chunk.direction, self.stage(rank, chunk))
+        return self.done.get(("B" if chunk.kind == "W" else "F", *of))
+
+    def run(self, rank: int, task: Task, ready: float) -> None:
         times = self.times
-        ready = max(self.ready(rank, chunk) or 0.0 for chunk in task)
         back = [chunk for chunk in task if chunk.kind in "BI"]
         if back and times.recompute:
             own = max(self.kept(rank, chunk) or 0.0 for chunk in back)
@@ -417,19 +443,15 @@ class _Playing:
             self.events.append(Event(rank, again, start, start + times.recompute))
             self.free[rank] = start + times.recompute
         start = max(self.free[rank], ready)
-        length = {
-            "F": times.forward,
-            "B": times.backward,
-            "I": times.inputs,
-            "W": times.weights,
-        }
-        end = start + (length[task[0].kind] if len(task) == 1 else times.overlapped)
+        end = start + (self.lengths[task[0].kind] if len(task) == 1 else times.overlapped)
         self.free[rank] = end
         self.events.append(Event(rank, task, start, end))
+        done = end - times.ahead if len(task) == 2 or task[0].kind == "B" else end
         for chunk in task:
-            self.finish(rank, chunk, end)
+            self.finish(rank, chunk, done, end)
 
-    def finish(self, rank: int, chunk: Chunk, end: float) -> None:
+    def finish(self, rank: int, chunk: Chunk, done: float, end: float) -> None:
+        """Note that a chunk has ended, and send what was done by then."""
         if chunk.kind == "W":
             return
         kind, stage = "F" if chunk.kind == "F" else "B", self.stage(rank, chunk)
@@ -438,6 +460,10 @@ class _Playing:
         step = 1 if (kind == "F") == (chunk.direction == 0) else -1
         target = rank + step
         if 0 <= target < self.ranks and self.times.send:
-            start = max(end, self.links.get((rank, target), 0.0))
-            self.links[rank, target] = self.there[key] = start + self.times.send
-            self.messages.append(Message(rank, target, chunk, start, start + self.times.send))
+            start = max(done, self.links.get((rank, target), 0.0))
+            arrival = start + self.times.send
+            self.links[rank, target] = arrival
+            self.there[key] = max(end, arrival)
+            self.messages.append(Message(rank, target, chunk, start, arrival))
+            if self.times.blocking:
+                self.free[rank] = max(self.free[rank], arrival)
