@@ -217,7 +217,7 @@ def test_bad_input_is_named(arguments, error, message):
         simulate(*arguments)
     with pytest.raises(ValueError, match="send must be finite and at least 0, not -1"):
         Times(send=-1)
-    with pytest.raises(ValueError, match="ahead must be at most 1, the time .* not 2"):
+    with pytest.raises(ValueError, match=r"ahead must be at most 1, the time .* not 2"):
         Times(ahead=2)
     with pytest.raises(ValueError, match=r"together must be at least 2, .* not 1\.5"):
         Times(together=1.5)

@@ -227,7 +227,7 @@ def test_what_fits_is_left_as_it_is(ranks, microbatches):
 def test_bad_stages_are_named(values, error, named):
     with pytest.raises(error, match=named):
         Stages(**values)
-    with pytest.raises(ValueError, match="schedule must be one of '1f1b', .* not 'gpipe'"):
+    with pytest.raises(ValueError, match=r"schedule must be one of '1f1b', .* not 'gpipe'"):
         most_kept(USUAL, "gpipe")
     with pytest.raises(ValueError, match="microbatches must be at least 1, not 0"):
         kept(USUAL, 0, Way())

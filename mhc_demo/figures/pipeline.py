@@ -65,8 +65,8 @@ source.change.emit()
 
 def bubble_share(timeline: Timeline) -> float:
     """The share of a step in which a rank is idle, the mean over the ranks."""
-    ranks = timeline.ranks
-    return sum(map(timeline.bubble, range(ranks))) / (ranks * timeline.span)
+    busy = sum(event.end - event.start for event in timeline.events)
+    return 1 - busy / (timeline.ranks * timeline.span)
 
 
 class PipelineFigure:

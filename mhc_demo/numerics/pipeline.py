@@ -15,7 +15,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from ._arrays import choice, whole_number
 from .mixing import nonnegative
@@ -276,8 +277,7 @@ def _dualpipe_rank(rank: int, ranks: int, each_way: int) -> list[Task]:
     return tasks
 
 
-@dataclass(frozen=True)
-class Event:
+class Event(NamedTuple):
     """A task that ran."""
 
     rank: int
@@ -286,8 +286,7 @@ class Event:
     end: float
 
 
-@dataclass(frozen=True)
-class Message:
+class Message(NamedTuple):
     """A chunk's output on its way to the next rank."""
 
     origin: int
@@ -359,111 +358,117 @@ def simulate(
     microbatches = whole_number("microbatches", microbatches, 1)
     chosen.check(ranks, microbatches)
     times = times or Times()
-    return _Playing(chosen, ranks, microbatches, times).timeline()
+    events, messages = _play(_plan(chosen.name, ranks, microbatches), ranks, times)
+    return Timeline(chosen.name, ranks, microbatches, times, events, messages)
 
 
-class _Playing:
-    """One simulation.  A rank's tasks run in order: which rank is looked at first is no matter."""
+class _Step(NamedTuple):
+    """A task of a schedule and what it waits for, whatever the times are.
 
-    def __init__(self, schedule: Schedule, ranks: int, microbatches: int, times: Times) -> None:
-        self.schedule, self.times = schedule, times
-        self.ranks, self.microbatches = ranks, microbatches
-        self.lengths = {
-            "F": times.forward,
-            "B": times.backward,
-            "I": times.inputs,
-            "W": times.weights,
-        }
-        self.free = [0.0] * ranks
-        self.done: dict[tuple[str, int, int, int], float] = {}
-        """When a chunk ended: kind ("F" or "B"), micro-batch, direction, stage."""
-        self.there: dict[tuple[str, int, int, int], float] = {}
-        """When its output was at the rank that needs it next."""
-        self.links: dict[tuple[int, int], float] = {}
-        self.events: list[Event] = []
-        self.messages: list[Message] = []
+    Chunks that others wait for have numbers.
+    """
 
-    def timeline(self) -> Timeline:
-        order = self.schedule.order(self.ranks, self.microbatches)
-        waiting = [tasks[::-1] for tasks in order]
-        while any(waiting):
-            before = len(self.events)
-            for rank, tasks in enumerate(waiting):
-                while tasks and (ready := self.ready(rank, tasks[-1])) is not None:
-                    self.run(rank, tasks.pop(), ready)
-            if len(self.events) == before:
-                raise RuntimeError(f"{self.schedule.name}: ranks wait for one another for ever")
-        return Timeline(
-            self.schedule.name,
-            self.ranks,
-            self.microbatches,
-            self.times,
-            self.events,
-            self.messages,
-        )
+    rank: int
+    task: Task
+    again: Task
+    """What is recomputed before it, if anything is."""
+    kept: list[int]
+    """The chunks of its own rank that it needs."""
+    needs: list[int]
+    """The chunks of other ranks whose output it needs."""
+    gives: list[tuple[Chunk, int, int]]
+    """Its chunks that others need: chunk, number, the rank that its output is sent to or -1."""
 
-    def stage(self, rank: int, chunk: Chunk) -> int:
-        return rank if chunk.direction == 0 else self.ranks - 1 - rank
 
-    def ready(self, rank: int, task: Task) -> float | None:
-        """When a task has what it needs; None if that is not known yet."""
-        latest = 0.0
-        for chunk in task:
-            found = self.given(rank, chunk)
-            if found is None:
-                return None
-            latest = max(latest, found)
-        return latest
+_Work = tuple[str, int, int, int]
+"""What others wait for: "F" or "B", micro-batch, direction and stage."""
 
-    def given(self, rank: int, chunk: Chunk) -> float | None:
-        """When a chunk has what it needs; None if that is not known yet."""
-        own, stage = self.kept(rank, chunk), self.stage(rank, chunk)
-        if own is None or chunk.kind == "W":
-            return own
-        kind, source = ("F", stage - 1) if chunk.kind == "F" else ("B", stage + 1)
-        if not 0 <= source < self.ranks:
-            return own
-        sent = self.there.get((kind, chunk.microbatch, chunk.direction, source))
-        return None if sent is None else max(own, sent)
 
-    def kept(self, rank: int, chunk: Chunk) -> float | None:
-        """When the rank itself is ready for a chunk; None if that is not known yet."""
-        if chunk.kind == "F":
-            return 0.0
-        of = (chunk.microbatch, chunk.direction, self.stage(rank, chunk))
-        return self.done.get(("B" if chunk.kind == "W" else "F", *of))
+@lru_cache(maxsize=32)
+def _plan(name: str, ranks: int, microbatches: int) -> list[_Step]:
+    """The steps of all ranks in an order in which each comes after what it needs.
 
-    def run(self, rank: int, task: Task, ready: float) -> None:
-        times = self.times
-        back = [chunk for chunk in task if chunk.kind in "BI"]
-        if back and times.recompute:
-            own = max(self.kept(rank, chunk) or 0.0 for chunk in back)
-            start = max(self.free[rank], own if times.early else ready)
-            again = tuple(Chunk("R", each.microbatch, each.direction) for each in back)
-            self.events.append(Event(rank, again, start, start + times.recompute))
-            self.free[rank] = start + times.recompute
-        start = max(self.free[rank], ready)
-        end = start + (self.lengths[task[0].kind] if len(task) == 1 else times.overlapped)
-        self.free[rank] = end
-        self.events.append(Event(rank, task, start, end))
-        done = end - times.ahead if len(task) == 2 or task[0].kind == "B" else end
-        for chunk in task:
-            self.finish(rank, chunk, done, end)
+    A rank does its tasks in order, and a link carries messages in the order of their sender's: so
+    no time has a part in this, and one plan serves all times.
+    """
+    numbers: dict[_Work, int] = {}
+    planned: list[_Step] = []
+    waiting = [tasks[::-1] for tasks in SCHEDULES[name].order(ranks, microbatches)]
+    while any(waiting):
+        before = len(planned)
+        for rank, tasks in enumerate(waiting):
+            while tasks and (step := _step(rank, tasks[-1], ranks, numbers)) is not None:
+                planned.append(step)
+                tasks.pop()
+        if len(planned) == before:
+            raise RuntimeError(f"{name}: ranks wait for one another for ever")
+    return planned
 
-    def finish(self, rank: int, chunk: Chunk, done: float, end: float) -> None:
-        """Note that a chunk has ended, and send what was done by then."""
+
+def _step(rank: int, task: Task, ranks: int, numbers: dict[_Work, int]) -> _Step | None:
+    """The step of a task; None if something that it needs is not planned yet."""
+    kept: list[_Work] = []
+    needs: list[_Work] = []
+    own: list[_Work] = []
+    for chunk in task:
+        stage = rank if chunk.direction == 0 else ranks - 1 - rank
+        of = (chunk.microbatch, chunk.direction)
+        if chunk.kind != "F":
+            kept.append(("B" if chunk.kind == "W" else "F", *of, stage))
         if chunk.kind == "W":
-            return
-        kind, stage = "F" if chunk.kind == "F" else "B", self.stage(rank, chunk)
-        key = (kind, chunk.microbatch, chunk.direction, stage)
-        self.done[key] = self.there[key] = end
-        step = 1 if (kind == "F") == (chunk.direction == 0) else -1
-        target = rank + step
-        if 0 <= target < self.ranks and self.times.send:
-            start = max(done, self.links.get((rank, target), 0.0))
-            arrival = start + self.times.send
-            self.links[rank, target] = arrival
-            self.there[key] = max(end, arrival)
-            self.messages.append(Message(rank, target, chunk, start, arrival))
-            if self.times.blocking:
-                self.free[rank] = max(self.free[rank], arrival)
+            continue
+        kind, source = ("F", stage - 1) if chunk.kind == "F" else ("B", stage + 1)
+        own.append((kind, *of, stage))
+        if 0 <= source < ranks:
+            needs.append((kind, *of, source))
+    if any(each not in numbers for each in (*kept, *needs)):
+        return None
+    gives = []
+    for chunk, each in zip(task, own, strict=False):  # a W gives nothing
+        numbers[each] = len(numbers)
+        target = rank + (1 if (each[0] == "F") == (chunk.direction == 0) else -1)
+        gives.append((chunk, numbers[each], target if 0 <= target < ranks else -1))
+    again = tuple(Chunk("R", c.microbatch, c.direction) for c in task if c.kind in "BI")
+    needed = ([numbers[each] for each in some] for some in (kept, needs))
+    return _Step(rank, task, again, *needed, gives)
+
+
+def _play(steps: list[_Step], ranks: int, times: Times) -> tuple[list[Event], list[Message]]:
+    """When each step runs, and what is sent when."""
+    lengths = {
+        "F": times.forward,
+        "B": times.backward,
+        "I": times.inputs,
+        "W": times.weights,
+    }
+    overlapped, send = times.overlapped, times.send
+    free = [0.0] * ranks
+    links: dict[tuple[int, int], float] = {}
+    ended = [0.0] * sum(len(step.gives) for step in steps)
+    there = ended.copy()  # when the output was at the rank that needs it
+    events: list[Event] = []
+    messages: list[Message] = []
+    for rank, task, again, kept, needs, gives in steps:
+        own = max((ended[number] for number in kept), default=0.0)
+        ready = max((there[number] for number in needs), default=own)
+        ready = max(own, ready)
+        if again and times.recompute:
+            start = max(free[rank], own if times.early else ready)
+            free[rank] = start + times.recompute
+            events.append(Event(rank, again, start, free[rank]))
+        start = max(free[rank], ready)
+        pair = len(task) == 2
+        end = free[rank] = start + (overlapped if pair else lengths[task[0].kind])
+        events.append(Event(rank, task, start, end))
+        done = end - times.ahead if pair or task[0].kind == "B" else end
+        for chunk, number, target in gives:
+            ended[number] = there[number] = end
+            if target < 0 or not send:
+                continue
+            leaves = max(done, links.get((rank, target), 0.0))
+            arrives = links[rank, target] = leaves + send
+            there[number] = max(end, arrives)
+            messages.append(Message(rank, target, chunk, leaves, arrives))
+            if times.blocking:
+                free[rank] = max(free[rank], arrives)
+    return events, messages

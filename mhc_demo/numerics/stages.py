@@ -14,7 +14,7 @@ recomputed needs only what its rank has kept, so it need not wait for the gradie
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from ._arrays import choice, whole_number
@@ -198,7 +198,8 @@ def exposed(stages: Stages, schedule: str, way: Way = WAYS["all three"]) -> floa
     The simulated span, less that of the same work with a link that takes no time: there nothing is
     sent, no rank waits for a message to leave, and what is recomputed waits for nothing.
     """
-    return span(stages, schedule, way) - _span_unsent(stages, schedule, way)
+    unsent = _span_unsent(stages, schedule, replace(way, overlapped=True))
+    return span(stages, schedule, way) - unsent
 
 
 @lru_cache(maxsize=256)
@@ -283,7 +284,3 @@ def fitting(ranks: int, microbatches: int) -> tuple[int, int]:
     ranks = min(MOST_RANKS, max(2, ranks + ranks % 2))
     microbatches = max(2 * ranks, microbatches + microbatches % 2)
     return ranks, min(microbatches, MOST_CHUNKS // ranks // 2 * 2)
-
-
-FIELDS = tuple(field.name for field in fields(Stages))
-"""The names of what `Stages` takes."""
