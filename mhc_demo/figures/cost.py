@@ -285,7 +285,7 @@ def traffic_html(streams: int, width: int) -> str:
             fused_traffic(streams, width),
         ),
     )
-    return _table(
+    return cost_table(
         "cost-traffic",
         f"Elements moved per token and layer, n = {streams}, C = {width:,}",
         "Table 2, section 4.3.1; forward pass, the layer’s own F left out.",
@@ -317,7 +317,7 @@ def activations_html(streams: int, width: int, depth: int, block: int) -> str:
             stored_activations(streams, width, depth, block),
         ),
     )
-    return _table(
+    return cost_table(
         "cost-activations",
         f"Activations kept per token, {_layers(depth)}",
         "Table 3, Eq. 20, and F’s output of every layer, CL, which Table 3 always keeps; "
@@ -344,7 +344,7 @@ def _layers(count: int) -> str:
     return f"{count:,} layer{'s' * (count != 1)}"
 
 
-def _table(
+def cost_table(
     name: str,
     title: str,
     source: str,

@@ -8,13 +8,15 @@ The browser writes numbers only into chunks that are wide enough for them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 from bokeh.models import (
     ColumnDataSource,
     CustomJS,
+    CustomJSHover,
     FixedTicker,
     HoverTool,
     Quad,
@@ -22,6 +24,8 @@ from bokeh.models import (
     Span,
     Text,
 )
+from bokeh.transform import factor_hatch, linear_cmap
+from numpy.typing import NDArray
 
 from ..numerics.pipeline import SCHEDULES, Chunk, Event, Timeline
 from . import style, words
@@ -40,6 +44,8 @@ HALF = 0.36
 """Half the height of a chunk; ranks are 1 apart, and what is sent is between them."""
 TINTED = 0.55
 """How far the chunks that enter at the last rank are from their colour to white."""
+EDGE = "#16191d"
+"""Of all chunks, so that equal ones that touch stay apart."""
 HATCH = {"": " ", "lines": "right_diagonal_line", "dots": "dot"}
 
 WRITE = """
@@ -49,13 +55,13 @@ const [left, right, top, bottom, letter, label, shown] = names.map((name) => get
 const [size] = /\\d+/.exec(glyph.text_font_size.value)
 const wide = plot.inner_width / (plot.x_range.end - plot.x_range.start)
 const tall = plot.inner_height / Math.abs(plot.y_range.end - plot.y_range.start)
-const rows = [...label.keys()]
-const alike = Map.groupBy(rows, (i) => letter[i] + (bottom[i] - top[i] > 0.5))
+const alike = Map.groupBy(letter.keys(), (i) => letter[i] + (bottom[i] - top[i] > 0.5))
 for (const these of alike.values()) {
   const fits = (text) => these.every((i) =>
     0.62 * size * (text(i).length + 0.4 * /[A-Z]/.test(text(i))) + 1 < (right[i] - left[i]) * wide
     && 0.9 * size < (bottom[i] - top[i]) * tall)
-  const text = [(i) => letter[i] + label[i], (i) => label[i], () => ""].find(fits) ?? (() => "")
+  const texts = [(i) => `${letter[i]}${label[i]}`, (i) => `${label[i]}`]
+  const text = texts.find(fits) ?? (() => "")
   for (const i of these) shown[i] = text(i)
 }
 source.change.emit()
@@ -70,12 +76,15 @@ def bubble_share(timeline: Timeline) -> float:
 
 
 class PipelineFigure:
-    """One schedule, drawn; `end` is where the axis of time ends, which schedules share."""
+    """One schedule, drawn; `end` is where the axis of time ends, which schedules share.
+
+    Below others it is the `last` that says what the axis is.
+    """
 
     def __init__(self, timeline: Timeline, end: float, *, last: bool = True) -> None:
         p = style.plot(
             f"pipeline-{timeline.schedule}",
-            "milliseconds" if last else "",
+            ACROSS if last else "",
             "Rank",
             (0, end),
             y_range=Range1d(timeline.ranks - 0.4, -0.6),
@@ -93,11 +102,13 @@ class PipelineFigure:
         sent.name = "sent"
         block = Quad(
             **box,
-            fill_color="fill",
-            line_color="edge",
+            fill_color=_by_code([fill.colour for fill in FILLS]),
+            line_color=EDGE,
             line_width=0.75,
-            hatch_pattern="hatch",
-            hatch_color="ink",
+            hatch_pattern=factor_hatch(
+                "letter", [HATCH[fill.hatch] for _, fill in KINDS.values()], list(KINDS)
+            ),
+            hatch_color=_by_code([fill.ink for fill in FILLS]),
             hatch_alpha=0.3,
             hatch_scale=7,
             hatch_weight=0.8,
@@ -108,7 +119,7 @@ class PipelineFigure:
             x="middle",
             y="rank_at",
             text="shown",
-            text_color="ink",
+            text_color=_by_code([fill.ink for fill in FILLS]),
             text_font_size="10px",
             text_align="center",
             text_baseline="middle",
@@ -122,32 +133,52 @@ class PipelineFigure:
             line_width=1.5,
         )
         p.add_layout(self.over)
-        for renderer, unit in ((chunks, "@left{0,0.00} to @right{0,0.00} ms"), (sent, "@took")):
-            tips = [("", "@said"), ("", unit)]
-            p.add_tools(HoverTool(renderers=[renderer], tooltips=tips, attachment="vertical"))
+        both_ways = SCHEDULES[timeline.schedule].both_ways
+        entered = ", entered at rank @entered" if both_ways else ""
+        names = [name for name, _ in KINDS.values()] * 2
+        for renderer, what, texts in (
+            (chunks, "rank @rank: @code{custom}", names),
+            (sent, "rank @rank sends rank @target @code{custom}", ["streams", "a gradient"]),
+        ):
+            tell = CustomJSHover(args={"texts": texts}, code="return texts[value]")
+            tips = [
+                ("", f"{what}, micro-batch @label{entered}"),
+                ("", "@left{0,0.00} to @right{0,0.00} ms"),
+            ]
+            p.add_tools(
+                HoverTool(
+                    renderers=[renderer],
+                    tooltips=tips,
+                    formatters={"@code": tell},
+                    attachment="vertical",
+                )
+            )
         write = CustomJS(args={"source": self.chunks, "plot": p, "glyph": text}, code=WRITE)
         for size in ("inner_width", "inner_height"):
             p.js_on_change(size, write)
         self.chunks.js_on_change("data", write)
         self.figure = p
         self.update(timeline, end)
-        start, end_of = Column("start (ms)", "left"), Column("end (ms)", "right")
+        columns = [
+            Column("start (ms)", "left"),
+            Column("end (ms)", "right"),
+            Column("micro-batch", "label"),
+            Column("entered at rank", "entered"),
+        ]
+        rank = Column("rank", "rank")
         described(
             p,
             f"Simulated schedule: {SCHEDULES[timeline.schedule].title}",
-            *(
-                Series(
-                    name,
-                    source,
-                    Column("rank", "rank"),
-                    [start, end_of, Column("what", "said", "label")],
-                )
-                for name, source in (("chunk", self.chunks), ("message", self.sent))
-            ),
+            Series("chunk", self.chunks, rank, [*columns, Column("what", "letter", "label")]),
+            Series("message", self.sent, rank, [*columns, Column("to rank", "target")]),
             kind="told",
             here=self.said,
             where="simulated, not measured",
         )
+
+    def ends(self, last: bool) -> None:
+        """Say what the axis of time is, or leave that to a chart below."""
+        self.figure.xaxis.axis_label = ACROSS if last else ""
 
     def update(self, timeline: Timeline, end: float) -> None:
         """Draw another simulation of the same schedule."""
@@ -155,7 +186,7 @@ class PipelineFigure:
         ranks = timeline.ranks
         p.x_range.end = end
         p.y_range.start = ranks - 0.4
-        p.yaxis.ticker = FixedTicker(ticks=[*range(0, ranks, 1 + (ranks - 1) // 8)])
+        p.yaxis.ticker = FixedTicker(ticks=[*range(0, ranks, 1 + (ranks - 1) // 5)])
         p.title.text = headline(timeline)
         self.over.location = timeline.span
         self.chunks.data = chunk_columns(timeline)
@@ -163,6 +194,7 @@ class PipelineFigure:
         self.said.data = {"said": [told(timeline)]}
 
 
+ACROSS = "milliseconds"
 LEFT = 44
 """Width in pixels beside the ranks, whose numbers have two digits at most."""
 
@@ -202,47 +234,47 @@ def tinted(fill: style.Fill) -> style.Fill:
     return style.Fill(pale, style.INK["light"], fill.hatch)
 
 
-def darkened(fill: style.Fill) -> str:
-    """The colour of a chunk's edge, so that equal ones that touch stay apart."""
-    return "#" + "".join(f"{int(fill.colour[i : i + 2], 16) // 2:02x}" for i in (1, 3, 5))
+FILLS = [
+    fill if direction == 0 else tinted(fill) for direction in (0, 1) for _, fill in KINDS.values()
+]
+"""By the code of an area: its kind's place in `KINDS`, and as many more if it is pale."""
 
 
-def chunk_columns(timeline: Timeline) -> dict[str, list[Any]]:
+def _by_code(colours: list[str]) -> Any:
+    return linear_cmap("code", colours, -0.5, len(colours) - 0.5)
+
+
+def chunk_columns(timeline: Timeline) -> dict[str, Any]:
     """A row for each area: of a chunk, or of its part."""
-    columns: dict[str, list[Any]] = {
-        name: []
-        for name in (
-            *("left", "right", "top", "bottom", "middle", "rank_at", "rank"),
-            *("fill", "edge", "ink", "hatch", "letter", "label", "shown", "said"),
-        )
+    rows = [row for event in timeline.events for row in _areas(timeline, event)]
+    left, right, top, bottom, rank, kind, label, direction = zip(*rows, strict=True)
+    start, end, high, low = (np.array(each, np.float32) for each in (left, right, top, bottom))
+    places = [list(KINDS).index(each) for each in kind]
+    return {
+        **{"left": start, "right": end, "top": high, "bottom": low},
+        **{"middle": (start + end) / 2, "rank_at": (high + low) / 2},
+        "rank": np.array(rank, np.int32),
+        "code": np.array(places, np.int32) + len(KINDS) * np.array(direction, np.int32),
+        "letter": list(kind),
+        "label": np.array(label, np.int32),
+        "entered": _entered(timeline, direction),
+        "shown": [""] * len(rows),
     }
-    for event in timeline.events:
-        for row in _areas(timeline, event):
-            for name, value in row.items():
-                columns[name].append(value)
-    return columns
 
 
-def _areas(timeline: Timeline, event: Event) -> Iterator[dict[str, Any]]:
-    """The areas of an event: two that overlap are two halves, F above."""
-    pair = len(event.task) == 2
+Area = tuple[float, float, float, float, int, str, int, int]
+"""Left, right, top, bottom, rank, kind, micro-batch and direction."""
+
+
+def _areas(timeline: Timeline, event: Event) -> Iterator[Area]:
+    """The areas of an event: two chunks that overlap are two halves, F above."""
+    rank = event.rank
     for chunk in event.task:
-        high, low = event.rank - HALF, event.rank + HALF
-        if pair and chunk.kind != "R":
-            high, low = (high, event.rank) if chunk.kind == "F" else (event.rank, low)
+        high, low = rank - HALF, rank + HALF
+        if len(event.task) == 2:
+            high, low = (high, rank) if chunk.kind == "F" else (rank, low)
         for kind, start, end in _parts(timeline, event, chunk):
-            what, fill = KINDS[kind]
-            if chunk.direction:
-                fill = tinted(fill)
-            yield {
-                **{"left": start, "right": end, "top": high, "bottom": low},
-                **{"middle": (start + end) / 2, "rank_at": (high + low) / 2, "rank": event.rank},
-                **{"fill": fill.colour, "edge": darkened(KINDS[kind][1]), "ink": fill.ink},
-                **{"hatch": HATCH[fill.hatch], "letter": kind, "label": str(chunk.microbatch)},
-                "shown": "",
-                "said": f"rank {event.rank}: {what}, {_named(timeline, chunk)}"
-                + (", overlapping" if pair and chunk.kind != "R" else ""),
-            }
+            yield start, end, high, low, rank, kind, chunk.microbatch, chunk.direction
 
 
 def _parts(timeline: Timeline, event: Event, chunk: Chunk) -> Iterator[tuple[str, float, float]]:
@@ -258,30 +290,26 @@ def _parts(timeline: Timeline, event: Event, chunk: Chunk) -> Iterator[tuple[str
             yield kind, start, end
 
 
-def _named(timeline: Timeline, chunk: Chunk) -> str:
-    entered = ""
-    if SCHEDULES[timeline.schedule].both_ways:
-        entered = f" of those that enter at rank {chunk.direction and timeline.ranks - 1}"
-    return f"micro-batch {chunk.microbatch}{entered}"
+def _entered(timeline: Timeline, direction: Iterable[int]) -> NDArray[np.int32]:
+    """The rank at which a micro-batch entered."""
+    return np.array(list(direction), np.int32) * (timeline.ranks - 1)
 
 
-def message_columns(timeline: Timeline) -> dict[str, list[Any]]:
+def message_columns(timeline: Timeline) -> dict[str, Any]:
     """A row for each message: a bar next to the rank that sends it."""
-    columns: dict[str, list[Any]] = {
-        name: [] for name in ("left", "right", "top", "bottom", "rank", "said", "took")
+    sent = timeline.messages
+    origin = np.array([each.origin for each in sent], np.int32)
+    target = np.array([each.target for each in sent], np.int32)
+    near = origin + (target - origin) * (HALF + 0.02)
+    far = origin + (target - origin) * (HALF + 0.13)
+    return {
+        "left": np.array([each.start for each in sent], np.float32),
+        "right": np.array([each.end for each in sent], np.float32),
+        "top": np.minimum(near, far).astype(np.float32),
+        "bottom": np.maximum(near, far).astype(np.float32),
+        "rank": origin,
+        "target": target,
+        "code": np.array([each.chunk.kind != "F" for each in sent], np.int32),
+        "label": np.array([each.chunk.microbatch for each in sent], np.int32),
+        "entered": _entered(timeline, (each.chunk.direction for each in sent)),
     }
-    for message in timeline.messages:
-        down = message.target > message.origin
-        near = message.origin + (HALF + 0.02 if down else -HALF - 0.02)
-        far = near + (0.11 if down else -0.11)
-        what = "streams" if message.chunk.kind == "F" else "gradient"
-        row = {
-            **{"left": message.start, "right": message.end, "rank": message.origin},
-            **{"top": min(near, far), "bottom": max(near, far)},
-            "said": f"rank {message.origin} sends rank {message.target} the {what} of "
-            f"{_named(timeline, message.chunk)}",
-            "took": f"{message.start:,.2f} to {message.end:,.2f} ms",
-        }
-        for name, value in row.items():
-            columns[name].append(value)
-    return columns

@@ -429,8 +429,8 @@ def _step(rank: int, task: Task, ranks: int, numbers: dict[_Work, int]) -> _Step
         target = rank + (1 if (each[0] == "F") == (chunk.direction == 0) else -1)
         gives.append((chunk, numbers[each], target if 0 <= target < ranks else -1))
     again = tuple(Chunk("R", c.microbatch, c.direction) for c in task if c.kind in "BI")
-    needed = ([numbers[each] for each in some] for some in (kept, needs))
-    return _Step(rank, task, again, *needed, gives)
+    known, there = ([numbers[each] for each in some] for some in (kept, needs))
+    return _Step(rank, task, again, known, there, gives)
 
 
 def _play(steps: list[_Step], ranks: int, times: Times) -> tuple[list[Event], list[Message]]:
@@ -449,9 +449,12 @@ def _play(steps: list[_Step], ranks: int, times: Times) -> tuple[list[Event], li
     events: list[Event] = []
     messages: list[Message] = []
     for rank, task, again, kept, needs, gives in steps:
-        own = max((ended[number] for number in kept), default=0.0)
-        ready = max((there[number] for number in needs), default=own)
-        ready = max(own, ready)
+        own = 0.0
+        for number in kept:
+            own = max(own, ended[number])
+        ready = own
+        for number in needs:
+            ready = max(ready, there[number])
         if again and times.recompute:
             start = max(free[rank], own if times.early else ready)
             free[rank] = start + times.recompute

@@ -33,7 +33,7 @@ from .pipeline import SCHEDULES, Timeline, Times, simulate
 MOST_RANKS = 16
 """Of those that the page simulates, as many as DeepSeek-V3 had (arXiv:2412.19437, section 3.2)."""
 
-MOST_CHUNKS = 640
+MOST_CHUNKS = 512
 """Ranks times micro-batches that the page simulates."""
 
 
@@ -279,7 +279,7 @@ def fitting(ranks: int, microbatches: int) -> tuple[int, int]:
     many.
 
     >>> fitting(8, 20), fitting(1, 1), fitting(7, 5), fitting(64, 10_000)
-    ((8, 20), (2, 4), (8, 16), (16, 40))
+    ((8, 20), (2, 4), (8, 16), (16, 32))
     """
     ranks = min(MOST_RANKS, max(2, ranks + ranks % 2))
     microbatches = max(2 * ranks, microbatches + microbatches % 2)

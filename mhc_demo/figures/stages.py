@@ -1,0 +1,300 @@
+"""What a model's schedules come to, as tables and sentences beside their chart (`pipeline.py`).
+
+Every number is of the simulation or of a count; the one that the paper measured stands apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from ..numerics.numbers import minus
+from ..numerics.paper import MHC, TRAINING_OVERHEAD
+from ..numerics.pipeline import DEEPSEEK_V3, SCHEDULES
+from ..numerics.stages import (
+    MOST_CHUNKS,
+    MOST_RANKS,
+    RESIDUAL,
+    WAYS,
+    Stages,
+    Way,
+    blocks,
+    exposed,
+    gibibytes,
+    kept,
+    message,
+    most_kept,
+    overhead,
+    span,
+    timeline,
+    times,
+)
+from .cost import cost_table
+from .pipeline import bubble_share
+
+USUAL = "dualpipe"
+"""The schedule of the paper (section 4.3.3), which tables of one schedule are about unless another
+is drawn."""
+
+ALL = "all"
+"""In place of a schedule: all of them are drawn."""
+
+WAY_TITLES = {
+    "nothing": "None of the three",
+    "fused": "Fused",
+    "fused, recomputed": "Fused and recomputed",
+    "all three": "Fused, recomputed, overlapped",
+    "all but fused": "All three but fused",
+    "all but recomputed": "All three but recomputed",
+}
+
+BLOCK_TITLES = {
+    "network": ("The best for all L layers", "Eq. 20, cut where the stage ends"),
+    "stage": ("The best for a stage’s layers", "Eq. 20 with L / ranks, one micro-batch kept"),
+    "kept": ("The best for all that a rank keeps", "Eq. 20 with as many inputs as micro-batches"),
+    "aligned": ("The stage itself", "the paper’s choice (section 4.3.2)"),
+}
+
+
+def percent(share: float, places: int = 1) -> str:
+    """A share in percent.
+
+    >>> percent(0.0672), percent(-0.5, 0)
+    ('6.7 %', '−50 %')
+    """
+    return minus(f"{100 * share:.{places}f}") + " %"
+
+
+def milliseconds(value: float) -> str:
+    """A time, in milliseconds without the unit; a difference below rounding is 0."""
+    if abs(value) < 5e-3:
+        return "0"
+    return minus(f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}")
+
+
+def shown(schedule: str) -> str:
+    """The schedule that the tables of one are about."""
+    return USUAL if schedule == ALL else schedule
+
+
+# ---- tables --------------------------------------------------------------------------------------
+
+
+def exposed_html(stages: Stages, way: Way) -> str:
+    """Under each schedule: the step, and how much of it is sending that nothing hides."""
+    waits, beside = replace(way, overlapped=False), replace(way, overlapped=True)
+    rows = []
+    for name, schedule in SCHEDULES.items():
+        whole = span(stages, name, way)
+        idle = bubble_share(timeline(stages, name, way))
+        cells = [
+            *(milliseconds(exposed(stages, name, each)) for each in (RESIDUAL, waits, beside)),
+            milliseconds(whole),
+            percent(idle),
+        ]
+        unsent = schedule.bubble(stages.ranks, times(stages, way))
+        formula = f"idle by the published formula, {schedule.formula}: {milliseconds(unsent)} ms"
+        rows.append((schedule.title, formula, cells))
+    n = stages.streams
+    return cost_table(
+        "scale-exposed",
+        "What sending adds to a step, in milliseconds",
+        "Simulated: the step, less that of the same work over a link that takes no time. Residual: "
+        "1 stream, sent beside the work. Formulas: nothing sent or computed again "
+        f"({DEEPSEEK_V3}).",
+        ("residual", f"n = {n}, a rank waits", f"n = {n}, beside the work", "step", "idle"),
+        rows,
+    )
+
+
+def three_html(stages: Stages, schedule: str) -> str:
+    """What fusing, recomputing and overlapping do to a step and to memory, one after another."""
+    micro = most_kept(stages, schedule)
+
+    def cells(way: Way) -> list[str]:
+        return [
+            milliseconds(span(stages, schedule, way)),
+            milliseconds(exposed(stages, schedule, way)),
+            f"{gibibytes(stages, kept(stages, micro, way).peak):.2f}",
+            "" if way == RESIDUAL else percent(overhead(stages, schedule, way)),
+        ]
+
+    rows = [("Residual network", "sent beside the work", cells(RESIDUAL))]
+    rows += [(WAY_TITLES[name], "", cells(way)) for name, way in WAYS.items()]
+    return cost_table(
+        "scale-three",
+        f"The three together, {SCHEDULES[schedule].title}",
+        "Simulated. More: than the residual network’s step. GiB: activations of a rank, without "
+        f"the inside of F, {micro} micro-batches kept.",
+        ("step (ms)", "exposed (ms)", "GiB", "more"),
+        rows,
+    )
+
+
+def blocks_html(stages: Stages, schedule: str) -> str:
+    """How blocks that are recomputed together meet the stages."""
+    micro = most_kept(stages, schedule)
+    rows = []
+    for name, block in blocks(stages, micro).items():
+        found = kept(stages, micro, WAYS["all three"], block)
+        peak = gibibytes(stages, found.peak)
+        held = gibibytes(stages, found.resident)
+        rows.append((*BLOCK_TITLES[name], [f"{block}", f"{held:.2f}", f"{peak:.2f}"]))
+    return cost_table(
+        "scale-blocks",
+        f"Blocks and stages, {SCHEDULES[schedule].title}",
+        f"A stage has {stages.layers_each} of {stages.layers:,} layers, and a rank keeps {micro} "
+        "micro-batches: of each all blocks’ inputs, but it recomputes one block at a time.",
+        ("layers in a block", "GiB held", "GiB at the peak"),
+        rows,
+    )
+
+
+def memory_html(stages: Stages) -> str:
+    """What a rank keeps under each schedule."""
+    rows = []
+    for name, schedule in SCHEDULES.items():
+        micro = most_kept(stages, name)
+        found = (kept(stages, micro, way) for way in (RESIDUAL, WAYS["fused"], WAYS["all three"]))
+        cells = [f"{gibibytes(stages, each.peak):.2f}" for each in found]
+        formula = f"{micro} micro-batches, {schedule.parameters} × a stage’s parameters"
+        rows.append((schedule.title, formula, cells))
+    return cost_table(
+        "scale-memory",
+        "Activations that a rank keeps, in GiB",
+        "Table 3 and Eq. 20, without the inside of F; a residual network keeps each layer’s stream "
+        f"and its norm, 2C. Micro-batches and parameters: {DEEPSEEK_V3}.",
+        ("residual", f"n = {stages.streams}", "recomputed"),
+        rows,
+    )
+
+
+def tables_html(stages: Stages, schedule: str, way: Way) -> str:
+    """All of them, and the number that was measured."""
+    one = shown(schedule)
+    tables = (
+        three_html(stages, one),
+        exposed_html(stages, way),
+        memory_html(stages),
+        blocks_html(stages, one),
+    )
+    return "".join(tables)
+
+
+# ---- sentences -----------------------------------------------------------------------------------
+
+
+def lesson(stages: Stages, schedule: str) -> str:
+    """What a reader should take: what each of the three buys here, beside the paper's number."""
+    one = shown(schedule)
+    cost = {name: percent(overhead(stages, one, way)) for name, way in WAYS.items()}
+    micro = most_kept(stages, one)
+    memory = {
+        name: gibibytes(stages, kept(stages, micro, WAYS[name]).peak)
+        for name in ("fused", "fused, recomputed")
+    }
+    return (
+        f"<b>Why all three.</b> With {SCHEDULES[one].title}, n = {stages.streams} streams make a "
+        f"step {cost['nothing']} longer than a residual network’s if nothing is done about it, and "
+        f"{cost['fused']} with fused kernels. Recomputation buys memory, not time: a rank’s "
+        f"activations go from {memory['fused']:.2f} to {memory['fused, recomputed']:.2f} GiB, the "
+        f"step to {cost['fused, recomputed']}. With overlap too it is {cost['all three']}; the "
+        f"same without fused kernels, {cost['all but fused']}. "
+        f"The paper’s own {percent(TRAINING_OVERHEAD)} is <em>measured</em>, with all three, at a "
+        f"size that it does not say ({MHC.short}, section 4.3); all else here is "
+        "<em>simulated</em>, and nothing is fitted to that number. " + sensitivity(stages, one)
+    )
+
+
+def sensitivity(stages: Stages, schedule: str) -> str:
+    """How much hangs on how long the layers take, which is assumed."""
+    found = {
+        factor: percent(
+            overhead(
+                replace(
+                    stages,
+                    forward=factor * stages.forward,
+                    inputs=factor * stages.inputs,
+                    weights=factor * stages.weights,
+                ),
+                schedule,
+            )
+        )
+        for factor in (0.5, 2)
+    }
+    return (
+        "Much hangs on how long the layers’ own work takes, which is assumed: in half the time all "
+        f"three would cost {found[0.5]}, in twice the time {found[2]}."
+    )
+
+
+def account(stages: Stages, way: Way) -> str:
+    """What is sent and what it takes, in the numbers of the chart."""
+    usual, plain = times(stages, way), times(stages, RESIDUAL)
+    forward, backward = usual.forward - stages.forward, usual.inputs - stages.inputs
+    parts = [
+        f"<b>Simulated, not measured.</b> Each of {stages.ranks} ranks has a stage of the pipeline "
+        f"with {_layers(stages.layers_each)}. Their own work on a micro-batch is assumed to take "
+        f"{milliseconds(stages.forward)} ms in the forward pass and, in the backward pass, "
+        f"{milliseconds(stages.inputs)} for the inputs and {milliseconds(stages.weights)} for the "
+        f"weights. The streams’ kernels add {milliseconds(forward)} and {milliseconds(backward)} "
+        "ms: what they move at the peak bandwidth of the GPU’s memory.",
+        f"A micro-batch of {stages.tokens:,} tokens sends {size(message(stages, way))} from stage "
+        f"to stage, which take {milliseconds(usual.send)} ms; in a residual network "
+        f"{size(message(stages, RESIDUAL))} and {milliseconds(plain.send)} ms.",
+    ]
+    if usual.recompute:
+        when = "as soon as the rank has time" if usual.early else "once the gradient is there"
+        parts.append(
+            "The streams’ kernels of the forward pass run again before the backward pass, "
+            f"{milliseconds(usual.recompute)} ms, {when}."
+        )
+    parts.append(
+        "What is sent leaves beside the work, and in the backward pass before the last layer’s "
+        "weights are done."
+        if way.overlapped
+        else "A rank waits until what it sends has arrived."
+    )
+    return " ".join(parts)
+
+
+def _layers(count: int) -> str:
+    return f"{count:,} layer{'s' * (count != 1)}"
+
+
+ASSUMED = (
+    "All stages are as long as the longest; two chunks that overlap take as long as one after the "
+    "other; a link carries one message at a time in each direction. "
+    "Expert parallelism, the optimiser, embedding and loss are left out. GPUs that share a stage "
+    "share its tokens too (sequence parallelism). The paper does not count what the backward pass "
+    "moves; that count is ours, in the manner of its Table 2."
+)
+
+
+def size(count: float) -> str:
+    """A number of bytes.
+
+    >>> size(83_886_080), size(1.5e9), size(20)
+    ('83.9 MB', '1.5 GB', '0.02 kB')
+    """
+    for unit, power in (("GB", 1e9), ("MB", 1e6)):
+        if count >= power:
+            return f"{count / power:.3g} {unit}"
+    return f"{count / 1e3:.3g} kB"
+
+
+def fitted(wanted: tuple[int, int], found: tuple[int, int]) -> str:
+    """What was changed so that all schedules exist, in a sentence; empty if nothing was."""
+    said: Iterable[str] = (
+        f"{new} {what} instead of {old}"
+        for what, old, new in zip(("ranks", "micro-batches"), wanted, found, strict=True)
+        if old != new
+    )
+    changes: Sequence[str] = list(said)
+    if not changes:
+        return ""
+    return (
+        f"Shown with {' and '.join(changes)}: DualPipe takes an even number of both and at least "
+        f"twice as many micro-batches as ranks; this page simulates at most {MOST_RANKS} ranks, "
+        f"and {MOST_CHUNKS} micro-batches divided by them."
+    )
