@@ -75,6 +75,11 @@ def bubble_share(timeline: Timeline) -> float:
     return 1 - busy / (timeline.ranks * timeline.span)
 
 
+def end_of(timelines: Iterable[Timeline]) -> float:
+    """Where the axis of time ends that all of these share."""
+    return 1.01 * max(timeline.span for timeline in timelines)
+
+
 class PipelineFigure:
     """One schedule, drawn; `end` is where the axis of time ends, which schedules share.
 

@@ -62,7 +62,7 @@ class Shown:
     @property
     def end(self) -> float:
         """Where the charts end."""
-        return 1.01 * max(line.span for line in self.lines.values())
+        return charts.end_of(self.lines.values())
 
 
 @lru_cache(maxsize=16)

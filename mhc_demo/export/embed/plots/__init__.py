@@ -12,6 +12,7 @@ from .matrices import Matrices, Sinkhorn
 from .mixing import Mixing
 from .polytope import Polytope
 from .cost import Cost
+from .scale import Scale
 from .models import Benchmarks, Figure8
 from .lab import Jacobian, Replay
 from .texts import Claims, Formulas, Link
@@ -39,6 +40,7 @@ __all__ = [
     "Plot",
     "Polytope",
     "Replay",
+    "Scale",
     "Shared",
     "Signal",
     "Sinkhorn",
