@@ -93,16 +93,17 @@ def exposed_html(stages: Stages, way: Way) -> str:
             percent(idle),
         ]
         unsent = schedule.bubble(stages.ranks, times(stages, way))
-        formula = f"idle by the published formula, {schedule.formula}: {milliseconds(unsent)} ms"
+        printed = schedule.formula.replace(" - ", " − ")
+        formula = f"idle by the published formula, {printed}: {milliseconds(unsent)} ms"
         rows.append((schedule.title, formula, cells))
-    n = stages.streams
+    n = _streams(stages)
     return cost_table(
         "scale-exposed",
         "What sending adds to a step, in milliseconds",
         "Simulated: the step, less that of the same work over a link that takes no time. Residual: "
         "1 stream, sent beside the work. Formulas: nothing sent or computed again "
         f"({DEEPSEEK_V3}).",
-        ("residual", f"n = {n}, a rank waits", f"n = {n}, beside the work", "step", "idle"),
+        ("residual", f"{n}, a rank waits", f"{n}, beside the work", "step", "idle"),
         rows,
     )
 
@@ -129,6 +130,10 @@ def three_html(stages: Stages, schedule: str) -> str:
         ("step (ms)", "exposed (ms)", "GiB", "more"),
         rows,
     )
+
+
+def _streams(stages: Stages) -> str:
+    return f"n\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}{stages.streams}"
 
 
 def blocks_html(stages: Stages, schedule: str) -> str:
@@ -164,7 +169,7 @@ def memory_html(stages: Stages) -> str:
         "Activations that a rank keeps, in GiB",
         "Table 3 and Eq. 20, without the inside of F; a residual network keeps each layer’s stream "
         f"and its norm, 2C. Micro-batches and parameters: {DEEPSEEK_V3}.",
-        ("residual", f"n = {stages.streams}", "recomputed"),
+        ("residual", _streams(stages), "recomputed"),
         rows,
     )
 
