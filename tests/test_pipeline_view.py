@@ -272,7 +272,7 @@ def test_a_python_of_the_view_prints_its_numbers() -> None:
         assert f"{100 * overhead(stages, name, way):.1f} % more" in line
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=8)
 @given(st.data())
 def test_no_link_breaks_it_or_makes_it_large(data: st.DataObject) -> None:
     state = State(view="scale")

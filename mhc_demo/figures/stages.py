@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from ..numerics.numbers import minus
 from ..numerics.paper import MHC, TRAINING_OVERHEAD
 from ..numerics.pipeline import DEEPSEEK_V3, SCHEDULES
 from ..numerics.stages import (
@@ -62,14 +61,19 @@ def percent(share: float, places: int = 1) -> str:
     >>> percent(0.0672), percent(-0.5, 0)
     ('6.7 %', '−50 %')
     """
-    return minus(f"{100 * share:.{places}f}") + " %"
+    return f"{100 * share:,.{places}f} %".replace("-", "−")
 
 
 def milliseconds(value: float) -> str:
     """A time, in milliseconds without the unit; a difference below rounding is 0."""
-    if abs(value) < 5e-3:
+    if value < 5e-3:
         return "0"
-    return minus(f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}")
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def gib(stages: Stages, elements: float) -> str:
+    """So many elements per token, in GiB without the unit."""
+    return f"{gibibytes(stages, elements):,.2f}"
 
 
 def shown(schedule: str) -> str:
@@ -92,9 +96,12 @@ def exposed_html(stages: Stages, way: Way) -> str:
             milliseconds(whole),
             percent(idle),
         ]
-        unsent = schedule.bubble(stages.ranks, times(stages, way))
-        printed = schedule.formula.replace(" - ", " − ")
-        formula = f"idle by the published formula, {printed}: {milliseconds(unsent)} ms"
+        formula = f"published: idle for {schedule.formula.replace(' - ', ' − ')}"
+        each = times(stages, way)
+        if name == "1f1b" or each.weights <= min(each.forward, each.inputs):
+            formula += f" = {milliseconds(schedule.bubble(stages.ranks, each))} ms"
+        else:
+            formula += ", if W is no longer than the rest"
         rows.append((schedule.title, formula, cells))
     n = _streams(stages)
     return cost_table(
@@ -116,7 +123,7 @@ def three_html(stages: Stages, schedule: str) -> str:
         return [
             milliseconds(span(stages, schedule, way)),
             milliseconds(exposed(stages, schedule, way)),
-            f"{gibibytes(stages, kept(stages, micro, way).peak):.2f}",
+            gib(stages, kept(stages, micro, way).peak),
             "" if way == RESIDUAL else percent(overhead(stages, schedule, way)),
         ]
 
@@ -142,9 +149,8 @@ def blocks_html(stages: Stages, schedule: str) -> str:
     rows = []
     for name, block in blocks(stages, micro).items():
         found = kept(stages, micro, WAYS["all three"], block)
-        peak = gibibytes(stages, found.peak)
-        held = gibibytes(stages, found.resident)
-        rows.append((*BLOCK_TITLES[name], [f"{block}", f"{held:.2f}", f"{peak:.2f}"]))
+        held, peak = (gib(stages, each) for each in (found.resident, found.peak))
+        rows.append((*BLOCK_TITLES[name], [f"{block}", held, peak]))
     return cost_table(
         "scale-blocks",
         f"Blocks and stages, {SCHEDULES[schedule].title}",
@@ -161,7 +167,7 @@ def memory_html(stages: Stages) -> str:
     for name, schedule in SCHEDULES.items():
         micro = most_kept(stages, name)
         found = (kept(stages, micro, way) for way in (RESIDUAL, WAYS["fused"], WAYS["all three"]))
-        cells = [f"{gibibytes(stages, each.peak):.2f}" for each in found]
+        cells = [gib(stages, each.peak) for each in found]
         formula = f"{micro} micro-batches, {schedule.parameters} × a stage’s parameters"
         rows.append((schedule.title, formula, cells))
     return cost_table(
@@ -195,14 +201,14 @@ def lesson(stages: Stages, schedule: str) -> str:
     cost = {name: percent(overhead(stages, one, way)) for name, way in WAYS.items()}
     micro = most_kept(stages, one)
     memory = {
-        name: gibibytes(stages, kept(stages, micro, WAYS[name]).peak)
+        name: gib(stages, kept(stages, micro, WAYS[name]).peak)
         for name in ("fused", "fused, recomputed")
     }
     return (
         f"<b>Why all three.</b> With {SCHEDULES[one].title}, n = {stages.streams} streams make a "
         f"step {cost['nothing']} longer than a residual network’s if nothing is done about it, and "
         f"{cost['fused']} with fused kernels. Recomputation buys memory, not time: a rank’s "
-        f"activations go from {memory['fused']:.2f} to {memory['fused, recomputed']:.2f} GiB, the "
+        f"activations go from {memory['fused']} to {memory['fused, recomputed']} GiB, the "
         f"step to {cost['fused, recomputed']}. With overlap too it is {cost['all three']}; the "
         f"same without fused kernels, {cost['all but fused']}. "
         f"The paper’s own {percent(TRAINING_OVERHEAD)} is <em>measured</em>, with all three, at a "
@@ -282,7 +288,7 @@ def size(count: float) -> str:
     >>> size(83_886_080), size(1.5e9), size(20)
     ('83.9 MB', '1.5 GB', '0.02 kB')
     """
-    for unit, power in (("GB", 1e9), ("MB", 1e6)):
+    for unit, power in (("PB", 1e15), ("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
         if count >= power:
             return f"{count / power:.3g} {unit}"
     return f"{count / 1e3:.3g} kB"
