@@ -14,17 +14,19 @@ from typing import Any
 
 import numpy as np
 from bokeh.models import (
+    CDSView,
     ColumnDataSource,
     CustomJS,
     CustomJSHover,
     FixedTicker,
+    GroupFilter,
     HoverTool,
     Quad,
     Range1d,
     Span,
     Text,
 )
-from bokeh.transform import factor_hatch, linear_cmap
+from bokeh.transform import linear_cmap
 from numpy.typing import NDArray
 
 from ..numerics.pipeline import SCHEDULES, Chunk, Event, Timeline
@@ -46,7 +48,7 @@ TINTED = 0.55
 """How far the chunks that enter at the last rank are from their colour to white."""
 EDGE = "#16191d"
 """Of all chunks, so that equal ones that touch stay apart."""
-HATCH = {"": " ", "lines": "right_diagonal_line", "dots": "dot"}
+HATCH = {"lines": "right_diagonal_line", "dots": "dot"}
 
 WRITE = """
 const {get} = mhc
@@ -110,16 +112,26 @@ class PipelineFigure:
             fill_color=_by_code([fill.colour for fill in FILLS]),
             line_color=EDGE,
             line_width=0.75,
-            hatch_pattern=factor_hatch(
-                "letter", [HATCH[fill.hatch] for _, fill in KINDS.values()], list(KINDS)
-            ),
-            hatch_color=_by_code([fill.ink for fill in FILLS]),
-            hatch_alpha=0.3,
-            hatch_scale=7,
-            hatch_weight=0.8,
         )
         chunks = style.draw(p, self.chunks, block)
         chunks.name = "chunks"
+        for kind, (_, fill) in KINDS.items():
+            if fill.hatch:
+                # Not in the same glyph: Bokeh would make a pattern for each of the areas.
+                hatch = Quad(
+                    **box,
+                    fill_color=None,
+                    line_color=None,
+                    hatch_pattern=HATCH[fill.hatch],
+                    hatch_color=EDGE,
+                    hatch_alpha=0.35,
+                    hatch_scale=7,
+                    hatch_weight=0.8,
+                )
+                only = CDSView(filter=GroupFilter(column_name="letter", group=kind))
+                p.add_glyph(
+                    self.chunks, hatch, view=only, selection_glyph=None, nonselection_glyph=None
+                )
         text = Text(
             x="middle",
             y="rank_at",
