@@ -225,7 +225,7 @@ def test_the_machines_that_it_is_counted_on_are_in_the_link_when_they_are_others
     assert (state.gpu, state.tensor_ranks, state.link_bandwidth) == ("h200", 1, 10_000)
     assert (state.model_tokens, state.pipeline_ranks) == (2**24, 6)
     assert state.notices == [
-        f"Tokens: set to {2**24}; it ranges from 1 to {2**24}.",
+        f"Micro-batch (tokens): set to {2**24}; it ranges from 1 to {2**24}.",
         "Precision: the value in the link was ignored; it can be bfloat16, float32.",
         "Pipeline ranks: set to 6, the most that this model has.",
         "Tensor ranks: set to 1; it ranges from 1 to 64.",

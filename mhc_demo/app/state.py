@@ -15,6 +15,7 @@ from urllib.parse import urlencode
 
 import param
 
+from ..figures.compare import LEADING
 from ..figures.polytope import USUAL_TURN
 from ..figures.scale import SCALES
 from ..figures.signal import USUAL
@@ -22,6 +23,7 @@ from ..figures.sinkhorn import LAST_STEP
 from ..figures.slices import SLIDERS
 from ..figures.stages import ALL
 from ..lab.settings import PRESETS, Settings
+from ..numerics.budget import LINKS, MOST, STAGES
 from ..numerics.devices import DEVICES
 from ..numerics.hardware import GPUS, INFINIBAND, PRECISIONS
 from ..numerics.mixing import PARAMETERS
@@ -38,7 +40,7 @@ from ..numerics.surface import (
 )
 from ..story.scenes import SCENES, WAYS, beginning, scenes_of
 from .computing import Key, Request
-from .values import MOST_PINNED, Pinned, SquareMatrix, understood, written
+from .values import Pinned, SquareMatrix, understood, written
 from .views import VIEWS
 from .views.compare import COMPARE_PARAMETERS
 from .views.cost import MODEL_PARAMETERS
@@ -122,25 +124,31 @@ class State(Experiment):
         doc="Which gains the axes show: all of them, or those near 1.",
     )
     model_streams = param.Integer(
-        COUNTED.streams, bounds=(1, 64), label="Expansion rate n", doc="Of the model counted."
+        COUNTED.streams,
+        bounds=(1, MOST["streams"]),
+        label="Expansion rate n",
+        doc="Of the model counted.",
     )
     model_width = param.Integer(
-        COUNTED.width, bounds=(1, 2**20), label="Width C", doc="Of the model counted."
+        COUNTED.width, bounds=(1, MOST["width"]), label="Width C", doc="Of the model counted."
     )
     model_layers = param.Integer(
         COUNTED.residual_layers,
-        bounds=(1, 10_000),
+        bounds=(1, MOST["layers"]),
         label="Residual layers L",
         doc="Of the model counted; attention and FFN of a block are two.",
     )
     model_block = param.Integer(
         2,
-        bounds=(1, 10_000),
+        bounds=(1, MOST["layers"]),
         label="Your block (layers)",
         doc="Layers recomputed together, to compare with the best; L at most.",
     )
     model_tokens = param.Integer(
-        4096, bounds=(1, 2**24), label="Tokens", doc="In one micro-batch of the model counted."
+        4096,
+        bounds=(1, MOST["tokens"]),
+        label="Micro-batch (tokens)",
+        doc="Tokens that go through the model counted at one time.",
     )
     model_precision = param.Selector(
         default=next(iter(PRECISIONS)),
@@ -149,20 +157,20 @@ class State(Experiment):
         doc="In which the streams of the model counted are kept, moved and sent.",
     )
     pipeline_ranks = param.Integer(
-        8,
-        bounds=(1, 64),
+        STAGES,
+        bounds=(1, MOST["pipeline_ranks"]),
         label="Pipeline ranks",
         doc="Stages that the model counted is cut into; L at most.",
     )
     tensor_ranks = param.Integer(
         1,
-        bounds=(1, 64),
+        bounds=(1, MOST["tensor_ranks"]),
         label="Tensor ranks",
         doc="GPUs that share each stage of the model counted.",
     )
     link_bandwidth = Decimal(
         INFINIBAND / 1e9,
-        bounds=(0.1, 10_000.0),
+        bounds=LINKS,
         label="Link (GB/s)",
         doc="Between two stages, in one direction; 50 is 400 Gbit/s InfiniBand.",
     )
@@ -239,7 +247,7 @@ class State(Experiment):
         doc="Logits to show in that layer's place, row after row.",
     )
     pinned = Pinned(
-        default=[p.name for p in PROJECTIONS.values() if p.leads][:MOST_PINNED],
+        default=LEADING,
         label="Projections drawn",
         doc="Those that the comparison draws in colour, each in its place.",
     )

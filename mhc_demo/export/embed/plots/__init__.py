@@ -10,7 +10,10 @@ from .signal import Signal
 from .gains import Composite, Histogram, Iterations, LayerAxis, Layers
 from .matrices import Matrices, Sinkhorn
 from .mixing import Mixing
+from .laws import Laws
 from .polytope import Polytope
+from .compare import Compare
+from .phase import Phase
 from .cost import Cost
 from .scale import Scale
 from .models import Benchmarks, Figure8
@@ -24,6 +27,7 @@ __all__ = [
     "Benchmarks",
     "Choice",
     "Claims",
+    "Compare",
     "Composite",
     "Cost",
     "Figure8",
@@ -31,12 +35,14 @@ __all__ = [
     "Histogram",
     "Iterations",
     "Jacobian",
+    "Laws",
     "LayerAxis",
     "Layers",
     "Link",
     "Matrices",
     "Mixing",
     "PackedSource",
+    "Phase",
     "Plot",
     "Polytope",
     "Replay",
