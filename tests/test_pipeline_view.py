@@ -22,7 +22,9 @@ from mhc_demo.export.embed.page import Content
 from mhc_demo.export.grid import _request
 from mhc_demo.figures import pipeline, style
 from mhc_demo.figures.stages import (
+    account,
     blocks_html,
+    brief,
     exposed_html,
     fitted,
     lesson,
@@ -186,6 +188,32 @@ def test_the_lesson_has_these_numbers_and_says_which_one_was_measured() -> None:
     assert lesson(STAGES, "all") == lesson(STAGES, "dualpipe")
 
 
+def test_a_line_says_what_it_comes_to() -> None:
+    said = brief(STAGES, "all")
+    assert "DualPipe" in said
+    for name in ("nothing", "fused", "fused, recomputed", "all three"):
+        assert f"<b>{percent(overhead(STAGES, 'dualpipe', WAYS[name]))}</b>" in said
+    assert "measured <b>6.7 %</b>" in said
+
+
+@pytest.mark.parametrize(("name", "model"), MODELS.items())
+def test_the_time_assumed_is_told_as_a_pace_for_known_models(name: str, model: Any) -> None:
+    sizes = {"streams": model.streams, "width": model.width, "layers": model.residual_layers}
+    stages = Stages(**sizes, ranks=4, forward=20.0, tensor_ranks=2)
+    # Two operations for each active parameter and token, on 4 x 2 GPUs.
+    pace = 2 * model.active * 4096 / 8 / 20e-3 / 1e12
+    found = re.search(
+        rf"parameters of {name} the time assumed is ([\d,.]+) TFLOP/s", _account(stages)
+    )
+    assert found
+    assert number(found[1]) == pytest.approx(pace, rel=6e-3)
+    assert "TFLOP/s" not in _account(replace(stages, width=model.width + 1))
+
+
+def _account(stages: Stages) -> str:
+    return account(stages, WAYS["all three"])
+
+
 def test_what_was_changed_is_said() -> None:
     assert fitted((8, 20), (8, 20)) == ""
     assert "8 ranks instead of 7 and 16 micro-batches instead of 5" in fitted((7, 5), (8, 16))
@@ -236,6 +264,7 @@ def test_after_a_change_the_charts_are_the_simulation(change: dict[str, Any]) ->
     assert (correction == "") == ("9" not in str(change))
     assert correction in view.note.object.replace("</span>", "") or "term" in view.note.object
     assert percent(overhead(stages, drawn[-1])) in view.note.object
+    assert brief(stages, chosen) in view.legend.object
     assert view.tables.object == shown(tuple(_values(explorer.state).items())).tables
     # What a reader without scripts gets is the same.
     assert view.tables.object in ScaleView.told(explorer.state)

@@ -407,7 +407,7 @@ def budget_html(budget: Budget, measured: str = "") -> str:
     numbers = quote(json.dumps(budget.to_dict(), ensure_ascii=False))
     return (
         '<div class="cost-machines">'
-        + "".join(_table(t.name, t.title, t.source, t.columns, t.rows) for t in tables(budget))
+        + "".join(cost_table(t.name, t.title, t.source, t.columns, t.rows) for t in tables(budget))
         + f"<p>{measured}</p>" * bool(measured)
         + f"<details><summary>What the estimate assumes</summary><ul>{assumed}</ul></details>"
         + f"<p>In a terminal: <code>{escape(command_line(budget))}</code>. "
@@ -427,7 +427,7 @@ def released_html() -> str:
     back = (stored.everything_bytes - stored.recomputed_bytes) / more
     return (
         '<div class="cost-machines">'
-        + _table(table.name, table.title, table.source, table.columns, table.rows)
+        + cost_table(table.name, table.title, table.source, table.columns, table.rows)
         + '<aside class="cost-cited"><p><b>Does mHC fit cheaper hardware?</b></p><p>No: '
         f"{flash.model}’s streams store {times:.1f} times what a residual network of its sizes "
         "stores. Recomputing gives back "

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from ..numerics.paper import MHC, TRAINING_OVERHEAD
+from ..numerics.paper import MHC, MODELS, TRAINING_OVERHEAD
 from ..numerics.pipeline import DEEPSEEK_V3, SCHEDULES
 from ..numerics.stages import (
     MOST_CHUNKS,
@@ -64,8 +64,8 @@ def percent(share: float, places: int = 1) -> str:
     return f"{100 * share:,.{places}f} %".replace("-", "−")
 
 
-def milliseconds(value: float) -> str:
-    """A time, in milliseconds without the unit; a difference below rounding is 0."""
+def three_digits(value: float) -> str:
+    """A number to three digits, or all before the point; a time below rounding is 0."""
     if value < 5e-3:
         return "0"
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
@@ -92,14 +92,14 @@ def exposed_html(stages: Stages, way: Way) -> str:
         whole = span(stages, name, way)
         idle = bubble_share(timeline(stages, name, way))
         cells = [
-            *(milliseconds(exposed(stages, name, each)) for each in (RESIDUAL, waits, beside)),
-            milliseconds(whole),
+            *(three_digits(exposed(stages, name, each)) for each in (RESIDUAL, waits, beside)),
+            three_digits(whole),
             percent(idle),
         ]
         formula = f"published: idle for {schedule.formula.replace(' - ', ' − ')}"
         each = times(stages, way)
         if name == "1f1b" or each.weights <= min(each.forward, each.inputs):
-            formula += f" = {milliseconds(schedule.bubble(stages.ranks, each))} ms"
+            formula += f" = {three_digits(schedule.bubble(stages.ranks, each))} ms"
         else:
             formula += ", if W is no longer than the rest"
         rows.append((schedule.title, formula, cells))
@@ -121,8 +121,8 @@ def three_html(stages: Stages, schedule: str) -> str:
 
     def cells(way: Way) -> list[str]:
         return [
-            milliseconds(span(stages, schedule, way)),
-            milliseconds(exposed(stages, schedule, way)),
+            three_digits(span(stages, schedule, way)),
+            three_digits(exposed(stages, schedule, way)),
             gib(stages, kept(stages, micro, way).peak),
             "" if way == RESIDUAL else percent(overhead(stages, schedule, way)),
         ]
@@ -217,6 +217,20 @@ def lesson(stages: Stages, schedule: str) -> str:
     )
 
 
+def brief(stages: Stages, schedule: str) -> str:
+    """The same in a line."""
+    one = shown(schedule)
+    nothing, fused, recomputed, overlapped = (
+        f"<b>{percent(overhead(stages, one, WAYS[name]))}</b>"
+        for name in ("nothing", "fused", "fused, recomputed", "all three")
+    )
+    return (
+        f"<span>Longer than a residual network’s step, simulated, {SCHEDULES[one].title}: "
+        f"{nothing}; fused {fused}; recomputed too {recomputed}; overlapped too {overlapped}. The paper "
+        f"measured <b>{percent(TRAINING_OVERHEAD)}</b> with all three ({MHC.number}).</span>"
+    )
+
+
 def sensitivity(stages: Stages, schedule: str) -> str:
     """How much hangs on how long the layers take, which is assumed."""
     found = {
@@ -246,19 +260,19 @@ def account(stages: Stages, way: Way) -> str:
     parts = [
         f"<b>Simulated, not measured.</b> Each of {stages.ranks} ranks has a stage of the pipeline "
         f"with {_layers(stages.layers_each)}. Their own work on a micro-batch is assumed to take "
-        f"{milliseconds(stages.forward)} ms in the forward pass and, in the backward pass, "
-        f"{milliseconds(stages.inputs)} for the inputs and {milliseconds(stages.weights)} for the "
-        f"weights. The streams’ kernels add {milliseconds(forward)} and {milliseconds(backward)} "
-        "ms: what they move at the peak bandwidth of the GPU’s memory.",
+        f"{three_digits(stages.forward)} ms in the forward pass and, in the backward pass, "
+        f"{three_digits(stages.inputs)} for the inputs and {three_digits(stages.weights)} for the "
+        f"weights. The streams’ kernels add {three_digits(forward)} and {three_digits(backward)} "
+        f"ms: what they move at the peak bandwidth of the GPU’s memory.{_pace(stages)}",
         f"A micro-batch of {stages.tokens:,} tokens sends {size(message(stages, way))} from stage "
-        f"to stage, which take {milliseconds(usual.send)} ms; in a residual network "
-        f"{size(message(stages, RESIDUAL))} and {milliseconds(plain.send)} ms.",
+        f"to stage, which take {three_digits(usual.send)} ms; in a residual network "
+        f"{size(message(stages, RESIDUAL))} and {three_digits(plain.send)} ms.",
     ]
     if usual.recompute:
         when = "as soon as the rank has time" if usual.early else "once the gradient is there"
         parts.append(
             "The streams’ kernels of the forward pass run again before the backward pass, "
-            f"{milliseconds(usual.recompute)} ms, {when}."
+            f"{three_digits(usual.recompute)} ms, {when}."
         )
     parts.append(
         "What is sent leaves beside the work, and in the backward pass before the last layer’s "
@@ -267,6 +281,20 @@ def account(stages: Stages, way: Way) -> str:
         else "A rank waits until what it sends has arrived."
     )
     return " ".join(parts)
+
+
+def _pace(stages: Stages) -> str:
+    """How fast a known model's layers would have to run for the time that is assumed."""
+    sizes = stages.streams, stages.width, stages.layers
+    for model in MODELS.values():
+        if (model.streams, model.width, model.residual_layers) == sizes:
+            operations = 2 * model.active * stages.local_tokens / stages.ranks
+            pace = operations / stages.forward / 1e9
+            return (
+                f" (For the {model.active / 1e9:.3g} billion active parameters of {model.name} the "
+                f"time assumed is {three_digits(pace)} TFLOP/s on each GPU in the forward pass.)"
+            )
+    return ""
 
 
 def _layers(count: int) -> str:

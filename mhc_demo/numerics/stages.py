@@ -259,12 +259,11 @@ def blocks(stages: Stages, microbatches: int) -> dict[str, int]:
     so blocks are to be longer, about sqrt(n K L_stage / (n + 2)) for K of them, and with K as many
     as the stages that is Eq. 20's estimate for the whole network.
     """
-    layers = stages.layers_each
-    sizes = range(1, layers + 1)
+    layers, n = stages.layers_each, stages.streams
     return {
-        "network": min(layers, best_recompute_block(stages.layers, stages.streams)),
-        "stage": best_recompute_block(layers, stages.streams),
-        "kept": min(sizes, key=lambda b: kept(stages, microbatches, Way(), b).peak),
+        "network": min(layers, best_recompute_block(stages.layers, n)),
+        "stage": best_recompute_block(layers, n),
+        "kept": best_recompute_block(layers, n, microbatches),
         "aligned": layers,
     }
 

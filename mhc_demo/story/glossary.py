@@ -337,11 +337,6 @@ TERMS: dict[str, Term] = {
         "The layers of a network, cut into stages that lie on different GPUs, one after another.",
         words=("pipeline", "stages"),
     ),
-    "microbatch": Term(
-        "Micro-batch",
-        "A part of a batch that goes through the pipeline by itself, so that all ranks have work.",
-        words=("micro-batch", "micro-batches"),
-    ),
     "bubble": Term(
         "Pipeline bubble",
         "The time in which a rank is idle, as what it needs is not there yet.",

@@ -18,7 +18,7 @@ from bokeh.plotting import figure
 
 from ...figures import pipeline as charts
 from ...figures.cost import overhead_html
-from ...figures.stages import ALL, ASSUMED, account, fitted, lesson, tables_html
+from ...figures.stages import ALL, ASSUMED, account, brief, fitted, lesson, tables_html
 from ...numerics.hardware import GPUS, PRECISIONS
 from ...numerics.paper import MODELS
 from ...numerics.pipeline import SCHEDULES, Timeline
@@ -55,6 +55,8 @@ class Shown:
 
     lines: dict[str, Timeline]
     """The simulated schedules, by name."""
+    brief: str
+    """A sentence for the last row too."""
     note: list[str]
     """Paragraphs."""
     tables: str
@@ -74,6 +76,7 @@ def shown(wanted: Wanted) -> Shown:
     note = [account(stages, way), lesson(stages, schedule)]
     return Shown(
         {name: timeline(stages, name, way) for name in SCHEDULES},
+        brief(stages, schedule),
         [correction, *note] if correction else note,
         f'<div class="cost-tables">{tables_html(stages, schedule, way)}'
         f"{overhead_html(timed=False)}</div>",
@@ -145,7 +148,8 @@ class ScaleView(View):
             f"<b>{SCHEDULES[name].title}</b>: {charts.told(line)}"
             for name, line in found.lines.items()
         ]
-        return "".join(map(paragraph, (*found.note, *said, ASSUMED))) + found.tables
+        texts = (found.brief, *found.note, *said, ASSUMED)
+        return "".join(map(paragraph, texts)) + found.tables
 
     def build(self, data: Any) -> Any:
         state = self.context.state
@@ -201,6 +205,7 @@ class ScaleView(View):
         large = self.context.state.present
         self.controls.visible = self.tables.visible = self.assumed.visible = not large
         self.note.visible = not large
+        self._arrange()
 
     def _simulated(self, wanted: Wanted, found: Shown) -> None:
         self.shown = found
@@ -210,6 +215,12 @@ class ScaleView(View):
             self.describe()
 
     def describe(self) -> None:
+        self._arrange()
+        self.note.object = "".join(map(paragraph, self.shown.note))
+        self.tables.object = self.shown.tables
+
+    def _arrange(self) -> None:
+        """Show the charts that are chosen, and what their areas mean."""
         state = self.context.state
         chosen = state.schedule
         drawn = [name for name in SCHEDULES if chosen in (ALL, name)]
@@ -217,21 +228,26 @@ class ScaleView(View):
         for name, place in self.places.items():
             place.visible = name in drawn
             last = name == drawn[-1]
-            place.styles = {**UNLIMITED, "height": _height(ranks, len(drawn), last)}
+            height = _height(ranks, len(drawn), last, state.present)
+            place.styles = {**UNLIMITED, "flex": "0 0 auto", "height": height}
             self.charts[name].ends(last)
         both_ways = any(SCHEDULES[name].both_ways for name in drawn)
-        self.legend.object = legend(charts.legend(both_ways=both_ways, recomputed=state.recomputes))
+        areas = charts.legend(both_ways=both_ways, recomputed=state.recomputes)
+        self.legend.object = legend(areas) + f'<div class="legend">{self.shown.brief}</div>'
         self.note.object = "".join(map(paragraph, self.shown.note))
         self.tables.object = self.shown.tables
 
 
-def _height(ranks: int, count: int, last: bool) -> str:
+def _height(ranks: int, count: int, last: bool, presented: bool) -> str:
     """Of a chart, when so many share the window; each rank has a row that can be seen.
 
-    The last has room for the label of its axis.
+    In a lecture `static/story.js` shares the window among them.  At a desk the last has room for
+    the label of its axis.
     """
+    if presented:
+        return "calc(100vh - var(--mhc-rest, 500px))"
     least, label = 60 + 16 * ranks, 24 * last
-    shared = f"calc((100vh - var(--mhc-rest, 330px)) / {count} + {label}px)"
+    shared = f"calc((100vh - var(--mhc-rest, 500px)) / {count} + {label}px)"
     return f"max({least + label}px, {shared})"
 
 
