@@ -226,8 +226,8 @@ def brief(stages: Stages, schedule: str) -> str:
     )
     return (
         f"<span>Longer than a residual network’s step, simulated, {SCHEDULES[one].title}: "
-        f"{nothing}; fused {fused}; recomputed too {recomputed}; overlapped too {overlapped}. The paper "
-        f"measured <b>{percent(TRAINING_OVERHEAD)}</b> with all three ({MHC.number}).</span>"
+        f"{nothing}; fused {fused}; recomputed too {recomputed}; overlapped too {overlapped}. "
+        f"The paper measured <b>{percent(TRAINING_OVERHEAD)}</b> with all three ({MHC.number}).</span>"
     )
 
 
