@@ -189,7 +189,7 @@ def test_the_lesson_has_these_numbers_and_says_which_one_was_measured() -> None:
 
 
 def test_a_line_says_what_it_comes_to() -> None:
-    said = brief(STAGES, "all")
+    said = brief(STAGES, "all").replace("\N{NO-BREAK SPACE}", " ")
     assert "DualPipe" in said
     for name in ("nothing", "fused", "fused, recomputed", "all three"):
         assert f"<b>{percent(overhead(STAGES, 'dualpipe', WAYS[name]))}</b>" in said

@@ -221,14 +221,18 @@ def brief(stages: Stages, schedule: str) -> str:
     """The same in a line."""
     one = shown(schedule)
     nothing, fused, recomputed, overlapped = (
-        f"<b>{percent(overhead(stages, one, WAYS[name]))}</b>"
+        _bold(overhead(stages, one, WAYS[name]))
         for name in ("nothing", "fused", "fused, recomputed", "all three")
     )
     return (
         f"<span>Longer than a residual network’s step, simulated, {SCHEDULES[one].title}: "
         f"{nothing}; fused {fused}; recomputed too {recomputed}; overlapped too {overlapped}. "
-        f"The paper measured <b>{percent(TRAINING_OVERHEAD)}</b> with all three ({MHC.number}).</span>"
+        f"The paper measured {_bold(TRAINING_OVERHEAD)} with all three ({MHC.number}).</span>"
     )
+
+
+def _bold(share: float) -> str:
+    return f"<b>{percent(share)}</b>".replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def sensitivity(stages: Stages, schedule: str) -> str:

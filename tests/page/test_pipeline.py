@@ -36,7 +36,8 @@ def test_the_schedules_are_the_simulation_and_follow_what_is_typed(shared: Explo
         assert max(chunks) == pytest.approx(line.span, rel=1e-6)
         np.testing.assert_allclose(sent, [each.end for each in line.messages], rtol=1e-6)
         assert f"{line.span:,.0f} ms" in title
-        assert any(re.fullmatch(r"F?\d+", text) for text in shown)  # what fits is written
+        if name == "pipeline-dualpipe":  # whose numbers have one digit, which fits
+            assert any(re.fullmatch(r"F?\d", text) for text in shown)
 
     def simulated(stages: Stages, way: Way, *schedules: str) -> None:
         for name in schedules:
@@ -44,7 +45,7 @@ def test_the_schedules_are_the_simulation_and_follow_what_is_typed(shared: Explo
 
     stages, way = Stages(), WAYS["all three"]
     simulated(stages, way, *SCHEDULES)
-    said = page.get_by_text("Why all three.")
+    said = page.locator("p", has_text="Why all three.")
     expect(said).to_contain_text(percent(overhead(stages, "dualpipe")))
     expect(said).to_contain_text("6.7 %")
 
