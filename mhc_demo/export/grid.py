@@ -359,8 +359,9 @@ def _request(
     )
     if not PLOTS[request.plots[0]].of_experiment:
         request = replace(request, controls=[], headline=False)
-    of_lab = {name: chosen[name] for name in ("preset", "replayed") if name in chosen}
-    return replace(request, of_site=True, scenes="index.html#", **of_lab)
+    names = ("preset", "replayed", "schedule")
+    of_view = {name: chosen[name] for name in names if name in chosen}
+    return replace(request, of_site=True, scenes="index.html#", **of_view)
 
 
 def packed(data: Any) -> bytes:
