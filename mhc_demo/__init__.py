@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .export.story import export_story
     from .inspection.diagnosis import Diagnosis, diagnose
     from .inspection.inspecting import inspect, plot
+    from .numerics.budget import cost
     from .numerics.comparison import compare, distance_from_doubly_stochastic, phase_map
     from .numerics.contraction import iterations_bound, logit_range
     from .numerics.devices import DEVICES
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     )
 
 _HOMES = {
+    "numerics.budget": ("cost",),
     "numerics.comparison": ("compare", "distance_from_doubly_stochastic", "phase_map"),
     "numerics.contraction": ("iterations_bound", "logit_range"),
     "numerics.devices": ("DEVICES",),
@@ -85,6 +87,7 @@ __all__ = [
     "compare",
     "compose",
     "composite_metrics",
+    "cost",
     "diagnose",
     "distance_from_doubly_stochastic",
     "export_html",

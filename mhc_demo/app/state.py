@@ -22,7 +22,9 @@ from ..figures.signal import USUAL
 from ..figures.sinkhorn import LAST_STEP
 from ..figures.slices import SLIDERS
 from ..lab.settings import PRESETS, Settings
+from ..numerics.budget import LINKS, MOST, STAGES
 from ..numerics.devices import DEVICES
+from ..numerics.hardware import GPUS, INFINIBAND, PRECISIONS
 from ..numerics.mixing import PARAMETERS
 from ..numerics.paper import TABLE_5
 from ..numerics.projections import PROJECTIONS
@@ -119,22 +121,61 @@ class State(Experiment):
         doc="Which gains the axes show: all of them, or those near 1.",
     )
     model_streams = param.Integer(
-        COUNTED.streams, bounds=(1, 64), label="Expansion rate n", doc="Of the model counted."
+        COUNTED.streams,
+        bounds=(1, MOST["streams"]),
+        label="Expansion rate n",
+        doc="Of the model counted.",
     )
     model_width = param.Integer(
-        COUNTED.width, bounds=(1, 2**20), label="Width C", doc="Of the model counted."
+        COUNTED.width, bounds=(1, MOST["width"]), label="Width C", doc="Of the model counted."
     )
     model_layers = param.Integer(
         COUNTED.residual_layers,
-        bounds=(1, 10_000),
+        bounds=(1, MOST["layers"]),
         label="Residual layers L",
         doc="Of the model counted; attention and FFN of a block are two.",
     )
     model_block = param.Integer(
         2,
-        bounds=(1, 10_000),
+        bounds=(1, MOST["layers"]),
         label="Your block (layers)",
         doc="Layers recomputed together, to compare with the best; L at most.",
+    )
+    model_tokens = param.Integer(
+        4096,
+        bounds=(1, MOST["tokens"]),
+        label="Micro-batch (tokens)",
+        doc="Tokens that go through the model counted at one time.",
+    )
+    model_precision = param.Selector(
+        default=next(iter(PRECISIONS)),
+        objects=list(PRECISIONS),
+        label="Precision",
+        doc="In which the streams of the model counted are kept, moved and sent.",
+    )
+    pipeline_ranks = param.Integer(
+        STAGES,
+        bounds=(1, MOST["pipeline_ranks"]),
+        label="Pipeline ranks",
+        doc="Stages that the model counted is cut into; L at most.",
+    )
+    tensor_ranks = param.Integer(
+        1,
+        bounds=(1, MOST["tensor_ranks"]),
+        label="Tensor ranks",
+        doc="GPUs that share each stage of the model counted.",
+    )
+    link_bandwidth = Decimal(
+        INFINIBAND / 1e9,
+        bounds=LINKS,
+        label="Link (GB/s)",
+        doc="Between two stages, in one direction; 50 is 400 Gbit/s InfiniBand.",
+    )
+    gpu = param.Selector(
+        default=next(iter(GPUS)),
+        objects={gpu.title: name for name, gpu in GPUS.items()},
+        label="GPU",
+        doc="Whose published bandwidth and peak turn the counts into times.",
     )
     layer = param.Integer(
         1,
@@ -444,7 +485,8 @@ def limits(values: Mapping[str, Any]) -> dict[str, tuple[int, str]]:
         "members": (members, f"the most that this page asks of {device.title}"),
     }
     if "model_layers" in values:
-        found["model_block"] = (values["model_layers"], "the most that this model has")
+        most = (values["model_layers"], "the most that this model has")
+        found |= {"model_block": most, "pipeline_ranks": most}
     return found
 
 

@@ -104,6 +104,17 @@ class Experiment(param.Parameterized):
         """The parameters that determine the matrices, by name: not those of other inits."""
         return {name: getattr(self, name) for name in determining(self.init)}
 
+    def changed(self, **values: Any) -> Experiment:
+        """The same experiment except for `values`.
+
+        Raises ValueError or TypeError for a value that an experiment cannot have.
+
+        >>> rows = Experiment(spread=2.0).changed(projection="rows")
+        """
+        copy = Experiment(**self.values_of_experiment() | values)
+        _check(copy)
+        return copy
+
     def drawing(self) -> dict[str, Any]:
         """What determines HC's matrices and the logits, by the names of `sample_mixing`."""
         return {name: getattr(self, name) for name in drawn_by(self.init)}

@@ -326,6 +326,22 @@ TERMS: dict[str, Term] = {
         "Not keeping for the backward pass what can be computed again there.",
         words=("recompute", "recomputing"),
     ),
+    "microbatch": Term(
+        "Micro-batch",
+        "The part of a batch that goes through a pipeline at one time.",
+        words=("micro-batch", "micro-batches"),
+    ),
+    "pipeline_rank": Term(
+        "Pipeline rank",
+        "A GPU, or several that share the work, with one stage of the network: some of its layers.",
+        words=("pipeline rank", "pipeline ranks"),
+    ),
+    "sequence_parallelism": Term(
+        "Sequence parallelism",
+        "GPUs that share a stage divide the tokens among them where no layer needs all of them, so "
+        "that each keeps a part of the streams instead of all.",
+        words=("sequence parallelism", "sequence parallel"),
+    ),
     "L_r": Term(
         "Block", "Layers between two stored states; the rest is recomputed.", r"L_{\text{r}}"
     ),

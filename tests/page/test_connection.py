@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -37,7 +38,10 @@ class Site:
         origin = f"localhost:{self.network.port}"
         options = ["--port", str(self.port), "--allow-websocket-origin", origin]
         command = [sys.executable, str(ORDERLY), "mhc_demo.cli", "serve", *options]
-        self.server = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
+        environment = os.environ | {"WITHOUT_PICTURE": "1"}
+        self.server = subprocess.Popen(
+            command, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL
+        )
         await_server(self.server, f"http://localhost:{self.port}/liveness")
 
     def kill(self) -> None:
