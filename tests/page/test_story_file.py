@@ -177,7 +177,7 @@ def test_the_next_scene_waits_as_it_will_be(tab: Explorer, folder: Path) -> None
     expect(tab.slider("Sinkhorn iterations")).to_have_value("30")
     page.evaluate("location.hash = 'others'")
     expect(ready).to_have_count(2)
-    # Not one of the first: V8 keeps these with the shapes of objects, which their getters are part of.
+    # Not one of the first: V8 keeps these with the shapes of objects, as it does their getters.
     page.evaluate("window.left = new WeakRef([...Bokeh.index.roots].at(-1))")
     page.evaluate("location.hash = 'sharp'")
     expect(tab.slider("Sinkhorn iterations")).to_have_value("1")
