@@ -21,12 +21,14 @@ from ..figures.scale import SCALES
 from ..figures.signal import USUAL
 from ..figures.sinkhorn import LAST_STEP
 from ..figures.slices import SLIDERS
+from ..figures.stages import ALL
 from ..lab.settings import PRESETS, Settings
 from ..numerics.budget import LINKS, MOST, STAGES
 from ..numerics.devices import DEVICES
 from ..numerics.hardware import GPUS, INFINIBAND, PRECISIONS
 from ..numerics.mixing import PARAMETERS
 from ..numerics.paper import TABLE_5
+from ..numerics.pipeline import SCHEDULES
 from ..numerics.projections import PROJECTIONS
 from ..numerics.signal import ENTERING
 from ..numerics.surface import (
@@ -44,6 +46,7 @@ from .views.compare import COMPARE_PARAMETERS
 from .views.cost import MODEL_PARAMETERS
 from .views.lab import LAB_SETTINGS, LAST_REPLAYED, REPLAY_PARAMETERS
 from .views.polytope import POLYTOPE_PARAMETERS
+from .views.scale import SCALE_PARAMETERS
 from .views.signal import SIGNAL_PARAMETERS
 from .views.sinkhorn import WORK_PARAMETERS
 
@@ -176,6 +179,43 @@ class State(Experiment):
         objects={gpu.title: name for name, gpu in GPUS.items()},
         label="GPU",
         doc="Whose published bandwidth and peak turn the counts into times.",
+    )
+    schedule = param.Selector(
+        default=ALL,
+        objects={"All of them": ALL, **{each.title: name for name, each in SCHEDULES.items()}},
+        label="Schedule",
+        doc="In which order the ranks of the pipeline work.",
+    )
+    microbatches = param.Integer(
+        20,
+        bounds=(1, 10_000),
+        label="Micro-batches",
+        doc="Of a step; as many as are simulated at most.",
+    )
+    stage_forward = Decimal(
+        10.0,
+        bounds=(0.01, 10_000.0),
+        label="Forward (ms)",
+        doc="What the layers of a stage take for a micro-batch, without the streams: assumed.",
+    )
+    stage_inputs = Decimal(
+        1.0,
+        bounds=(0.0, 10.0),
+        label="Backward, inputs (× forward)",
+        doc="The backward pass for the inputs, as a multiple of the forward pass.",
+    )
+    stage_weights = Decimal(
+        1.0,
+        bounds=(0.0, 10.0),
+        label="Backward, weights (× forward)",
+        doc="The backward pass for the weights, as a multiple of the forward pass.",
+    )
+    fused = param.Boolean(default=True, label="Fused", doc="H_post, H_res and the merge at once.")
+    recomputes = param.Boolean(
+        default=True, label="Recomputed", doc="The streams’ kernels run again going backward."
+    )
+    overlaps = param.Boolean(
+        default=True, label="Overlapped", doc="What is sent leaves beside the work."
     )
     layer = param.Integer(
         1,
@@ -408,6 +448,7 @@ OPTIONAL_PARAMETERS = (
     *POLYTOPE_PARAMETERS,
     "scale",
     *MODEL_PARAMETERS,
+    *SCALE_PARAMETERS,
     *LAB_SETTINGS,
     *REPLAY_PARAMETERS,
     "theme",
@@ -428,6 +469,7 @@ URL_PARAMETERS = (
     *POLYTOPE_PARAMETERS,
     "scale",
     *MODEL_PARAMETERS,
+    *SCALE_PARAMETERS,
     *LAB_SETTINGS,
     *REPLAY_PARAMETERS,
     "theme",

@@ -299,7 +299,7 @@ def traffic_html(streams: int, width: int) -> str:
             fused_traffic(streams, width),
         ),
     )
-    return _table(
+    return cost_table(
         "cost-traffic",
         f"Elements moved per token and layer, n = {streams}, C = {width:,}",
         "Table 2, section 4.3.1; forward pass, the layer’s own F left out.",
@@ -331,7 +331,7 @@ def activations_html(streams: int, width: int, depth: int, block: int) -> str:
             stored_activations(streams, width, depth, block),
         ),
     )
-    return _table(
+    return cost_table(
         "cost-activations",
         f"Activations kept per token, {_layers(depth)}",
         "Table 3, Eq. 20, and F’s output of every layer, CL, which Table 3 always keeps; "
@@ -358,7 +358,7 @@ def _layers(count: int) -> str:
     return f"{count:,} layer{'s' * (count != 1)}"
 
 
-def _table(
+def cost_table(
     name: str,
     title: str,
     source: str,
@@ -407,7 +407,7 @@ def budget_html(budget: Budget, measured: str = "") -> str:
     numbers = quote(json.dumps(budget.to_dict(), ensure_ascii=False))
     return (
         '<div class="cost-machines">'
-        + "".join(_table(t.name, t.title, t.source, t.columns, t.rows) for t in tables(budget))
+        + "".join(cost_table(t.name, t.title, t.source, t.columns, t.rows) for t in tables(budget))
         + f"<p>{measured}</p>" * bool(measured)
         + f"<details><summary>What the estimate assumes</summary><ul>{assumed}</ul></details>"
         + f"<p>In a terminal: <code>{escape(command_line(budget))}</code>. "
@@ -427,7 +427,7 @@ def released_html() -> str:
     back = (stored.everything_bytes - stored.recomputed_bytes) / more
     return (
         '<div class="cost-machines">'
-        + _table(table.name, table.title, table.source, table.columns, table.rows)
+        + cost_table(table.name, table.title, table.source, table.columns, table.rows)
         + '<aside class="cost-cited"><p><b>Does mHC fit cheaper hardware?</b></p><p>No: '
         f"{flash.model}’s streams store {times:.1f} times what a residual network of its sizes "
         "stores. Recomputing gives back "

@@ -10,6 +10,7 @@ from ...figures.compare import FREE, LEADING, MOST_PINNED, are_places
 from ...figures.scale import SCALES
 from ...figures.signal import USUAL, at_depth
 from ...figures.slices import SLIDERS, Position
+from ...figures.stages import ALL
 from ...numerics._arrays import choice, whole_number
 from ...numerics.gains import DIRECTIONS
 from ...numerics.projections import PROJECTIONS
@@ -68,6 +69,8 @@ class EmbedRequest:
     """The preset of the lab whose recorded runs are shown: that of the story."""
     replayed: str = "typical"
     """Which of its seeds is replayed, of `lab.evidence.WHY`."""
+    schedule: str = ALL
+    """The schedule of a pipeline that is shown, or all of them."""
     scenes: str = ""
     """The address of a scene, without its name at the end; empty where there is no story."""
 

@@ -15,6 +15,7 @@ from .polytope import Polytope
 from .compare import Compare
 from .phase import Phase
 from .cost import Cost
+from .scale import Scale
 from .models import Benchmarks, Figure8
 from .lab import Jacobian, Replay
 from .texts import Claims, Formulas, Link
@@ -45,6 +46,7 @@ __all__ = [
     "Plot",
     "Polytope",
     "Replay",
+    "Scale",
     "Shared",
     "Signal",
     "Sinkhorn",
