@@ -327,8 +327,8 @@ mhc.explore = (host, index, read) => {
   // Of a view that has all projections at once: which of them is chosen, for the headline, and which pinned.
   function choose_among_all(data) {
     const at = parameters.findIndex(({name}) => name === "projection");
-    const {value, title, iterative} = parameters[at].values[experiments[present.at][at]];
-    data.projected = {projection: title, iterative};
+    const {value, told} = parameters[at].values[experiments[present.at][at]];
+    data.projected = told;
     const [{compared}] = data.variants;
     compared.chosen = value;
     compared.pinned = present.pinned ?? compared.pinned;

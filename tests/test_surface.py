@@ -18,8 +18,9 @@ from mhc_demo.numerics import surface as surfaces
 from mhc_demo.numerics._arrays import batch_innermost
 from mhc_demo.numerics.devices import place
 from mhc_demo.numerics.gains import DEFINITIONS, DIRECTIONS
+from mhc_demo.numerics.growth import gaussian_exponents
 from mhc_demo.numerics.metrics import METRICS
-from mhc_demo.numerics.mixing import INITS, PARAMETERS, gaussian_exponents
+from mhc_demo.numerics.mixing import INITS, PARAMETERS
 from mhc_demo.numerics.projections import PROJECTIONS
 from mhc_demo.numerics.surface import (
     EXPERIMENT_PARAMETERS,

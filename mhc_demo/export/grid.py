@@ -32,7 +32,7 @@ from ..numerics.surface import Experiment, Progress
 from ..scripts import text_of
 from ..story.doors import groups
 from ..story.glossary import explained
-from .embed.page import Content, stage
+from .embed.page import Content, stage, told_of
 from .embed.plots import PLOTS, Choice, Plot, Signal, plots_of
 from .embed.request import START, EmbedRequest, checked
 
@@ -179,8 +179,8 @@ def _title(name: str, value: Any) -> str:
 
 
 def _more(name: str, value: Any) -> dict[str, Any]:
-    """What the headline says of a projection beside its title."""
-    return {"iterative": PROJECTIONS[value].iterative} if name == "projection" else {}
+    """What a view of all projections needs to know of the chosen one."""
+    return {"told": told_of(value)} if name == "projection" else {}
 
 
 def files_of(

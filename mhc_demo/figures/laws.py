@@ -524,13 +524,13 @@ GONE = -9.0
 
 def kinds_html(kinds: Kinds, depth: int) -> str:
     """The four kinds as a table: what their composites of that depth do."""
-    found = kinds.at(depth)
+    found = {name: each.values for name, each in kinds.at(depth).items()}
     rows = []
     for k, (name, title) in enumerate(KIND_TITLES.items()):
         gains = [float(found[d][k]) for d in ("forward", "backward")]
         left = float(found["difference"][k])
         cells = [*map(in_html, gains), in_html(left) if left > GONE else "0"]
-        ends = zip(found["mean_sign"].values[k], found["mean_log10"].values[k], strict=True)
+        ends = zip(found["mean_sign"][k], found["mean_log10"][k], strict=True)
         cells.append(_between(*((float(sign), float(size)) for sign, size in ends)))
         cells = [f"<td>{each}</td>" for each in cells]
         rows.append(

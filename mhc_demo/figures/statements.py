@@ -60,23 +60,23 @@ def measured(
     Only the composites depend on its projection, and the rest is computed once for all of them.
     `only` is that of `composite_laws`.
     """
-    values = experiment.values_of_experiment()
-    members = values["members"]
-
-    def key(*without: str, **changed: Any) -> Key:
-        left_out = ("definition", *without)
-        return tuple((k, v) for k, v in {**values, **changed}.items() if k not in left_out)
-
+    members = experiment.members
     few = min(members, max(1, MOST_NUMBERS // experiment.streams**2))
-    noise = {**{n: values[n] for n in OF_NOISE}, "members": min(members, MOST_DRIFTING)}
-    limits, rows = _of_layers(key("members", "projection"), depth)
+    noise = {name: getattr(experiment, name) for name in OF_NOISE}
+    noise["members"] = min(members, MOST_DRIFTING)
+    limits, rows = _of_layers(_key(experiment, "members", "projection"), depth)
     return Measured(
         limits,
-        _composites(key("members"), depth, iterations, only),
+        _composites(_key(experiment, "members"), depth, iterations, only),
         rows,
-        _kinds(key("projection", members=few), depth),
+        _kinds(_key(experiment, "projection", members=few), depth),
         _drift(tuple(noise.items()), depth),
     )
+
+
+def _key(experiment: Experiment, *without: str, **changed: Any) -> Key:
+    values = {**experiment.values_of_experiment(), **changed}
+    return tuple((k, v) for k, v in values.items() if k not in ("definition", *without))
 
 
 @lru_cache(maxsize=16)
@@ -228,6 +228,30 @@ def words_of(shown: Measured, chosen: Projection, *, depth: int, iterations: int
 
 
 OF_COMPOSITES = (*laws.KEPT, *laws.NORMS)
+
+
+@dataclass(frozen=True)
+class OfDepth:
+    """What all projections have in common at each depth, from 1 on."""
+
+    said: dict[str, list[str]]
+    """The sentences of `words_at`."""
+    kinds: list[str]
+    """The table of the four kinds, as HTML."""
+
+
+def at_every_depth(experiment: Experiment, depth: int) -> OfDepth:
+    """What cards say of an experiment, whatever its projection, at each depth up to this one."""
+    return _at_every_depth(_key(experiment, "projection"), depth)
+
+
+@lru_cache(maxsize=32)
+def _at_every_depth(key: Key, depth: int) -> OfDepth:
+    found = measured(Experiment(**dict(key)), depth=depth, iterations=0)
+    depths = range(1, depth + 1)
+    at = [words_at(found, each) for each in depths]
+    said = {name: [each[name] for each in at] for name in at[0]}
+    return OfDepth(said, [figures.kinds_html(found.kinds, each) for each in depths])
 
 
 def words_at(shown: Measured, depth: int) -> dict[str, str]:

@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import xarray as xr
 
+from ..numerics.growth import LN10, gaussian_exponents
 from ..numerics.metrics import METRICS
-from ..numerics.mixing import INITS, LN10, gaussian_exponents
+from ..numerics.mixing import INITS
 from ..numerics.numbers import in_html, minus
 from ..numerics.projections import PROJECTIONS
 from ..numerics.signal import ENTERING

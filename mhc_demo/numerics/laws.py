@@ -18,10 +18,11 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from ._arrays import Array, batch_innermost, square_matrices, whole_number
+from ._arrays import Array, batch_innermost, nonnegative, square_matrices, whole_number
 from .gains import DIRECTIONS, LOG10_2, Composite, compose, log10, log10_gain
+from .growth import drift_exponent
 from .metrics import METRICS
-from .mixing import drift_exponent, nonnegative, sample_noise
+from .mixing import sample_noise
 from .projections import PROJECTIONS, sinkhorn_iterates
 from .projections.limit import searched
 from .signal import ENTERING

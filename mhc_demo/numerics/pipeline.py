@@ -18,8 +18,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from ._arrays import choice, whole_number
-from .mixing import nonnegative
+from ._arrays import choice, nonnegative, whole_number
 
 DEEPSEEK_V3 = "arXiv:2412.19437, Table 2"
 

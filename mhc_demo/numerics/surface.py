@@ -36,12 +36,12 @@ import xarray as xr
 from array_api_compat import array_namespace
 from numpy.typing import NDArray
 
-from ._arrays import Array, batch_innermost, choice, whole_number
+from ._arrays import Array, batch_innermost, choice, nonnegative, whole_number
 from .devices import Place, place
 from .gains import DEFINITIONS, DIRECTIONS, Composite, compose, log10_composite_gains, log10_gain
 from .lyapunov import along_depth
 from .metrics import METRICS
-from .mixing import INITS, MAX_SEED, PARAMETERS, Init, chosen_init, nonnegative
+from .mixing import INITS, MAX_SEED, PARAMETERS, Init, chosen_init
 from .paper import MHC_PAPER
 from .projecting import iterates
 from .projections import PROJECTIONS

@@ -19,8 +19,9 @@ from ..numerics.budget import Budget
 from ..numerics.budget_tables import released
 from ..numerics.costs import fused_traffic, hyper_connection_traffic, residual_traffic
 from ..numerics.gains import log10_composite_gains
+from ..numerics.growth import gaussian_growth
 from ..numerics.metrics import METRICS
-from ..numerics.mixing import gaussian_growth, sample_mixing
+from ..numerics.mixing import sample_mixing
 from ..numerics.numbers import in_text
 from ..numerics.paper import TABLE_5, PrintedMatrix, figure8
 from ..numerics.projecting import project

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -38,10 +37,7 @@ class Site:
         origin = f"localhost:{self.network.port}"
         options = ["--port", str(self.port), "--allow-websocket-origin", origin]
         command = [sys.executable, str(ORDERLY), "mhc_demo.cli", "serve", *options]
-        environment = os.environ | {"WITHOUT_PICTURE": "1"}
-        self.server = subprocess.Popen(
-            command, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL
-        )
+        self.server = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
         await_server(self.server, f"http://localhost:{self.port}/liveness")
 
     def kill(self) -> None:

@@ -260,7 +260,6 @@ def _data(
     notes: list[list[str]],
     dress_up: Callable[[figure], None],
 ) -> str:
-    chosen = PROJECTIONS[request.experiments[0].projection]
     document = Document()
     for each in (p for plot in plots for p in plot.figures):
         dress_up(each)
@@ -285,11 +284,7 @@ def _data(
     data = {
         "bokeh": bokeh.__version__,
         "whole": not request.fragment,
-        "projected": {
-            "projection": chosen.title,
-            "iterative": chosen.iterative,
-            "sums_alone": chosen.sums_alone,
-        },
+        "projected": told_of(request.experiments[0].projection),
         "sliders": {
             **{name: _slider(name, request.limits[name]) for name in request.controls},
             **{name: each for plot in plots for name, each in plot.sliders.items()},
@@ -302,6 +297,16 @@ def _data(
     }
     # No "<" in a script may be read as a tag.
     return json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+
+
+def told_of(projection: str) -> dict[str, Any]:
+    """What the headline says of a projection beside its gains."""
+    chosen = PROJECTIONS[projection]
+    return {
+        "projection": chosen.title,
+        "iterative": chosen.iterative,
+        "sums_alone": chosen.sums_alone,
+    }
 
 
 def _tables(sources: Sequence[PackedSource], i: int) -> dict[str, dict[str, Any]]:

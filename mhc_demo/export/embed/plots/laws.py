@@ -12,10 +12,10 @@ from ....figures.statements import (
     FIRST,
     Card,
     all_places,
+    at_every_depth,
     in_card,
     legends,
     measured,
-    words_at,
 )
 from ....numerics.projections import PROJECTIONS
 from ....story.formulas import FORMULAS
@@ -61,15 +61,13 @@ class Laws(Plot):
         self.figures = [of_limits.figure, kept, norms, drift.figure, rows.figure]
 
     def said(self, i: int) -> dict[str, Any]:
-        found = self.found[i]
-        depths = range(1, self.request.limits["depth"] + 1)
-        at = [words_at(found, depth) for depth in depths]
+        common = at_every_depth(self.request.experiments[i], self.request.limits["depth"])
         return {
             "laws": {
                 "table": self.composites.id,
-                "of_depth": {name: [each[name] for each in at] for name in at[0]},
-                "places": all_places(found.composites, self.chosen),
-                "kinds": [figures.kinds_html(found.kinds, depth) for depth in depths],
+                "of_depth": common.said,
+                "places": all_places(self.found[i].composites, self.chosen),
+                "kinds": common.kinds,
             }
         }
 
