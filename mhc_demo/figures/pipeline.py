@@ -51,22 +51,28 @@ EDGE = "#16191d"
 HATCH = {"lines": "right_diagonal_line", "dots": "dot"}
 
 WRITE = """
-const {get} = mhc
-const names = ["left", "right", "top", "bottom", "letter", "label", "shown"]
-const [left, right, top, bottom, letter, label, shown] = names.map((name) => get(source.data, name))
-const [size] = /\\d+/.exec(glyph.text_font_size.value)
-const wide = plot.inner_width / (plot.x_range.end - plot.x_range.start)
-const tall = plot.inner_height / Math.abs(plot.y_range.end - plot.y_range.start)
-const alike = Map.groupBy(letter.keys(), (i) => letter[i] + (bottom[i] - top[i] > 0.5))
-for (const these of alike.values()) {
-  const fits = (text) => these.every((i) =>
-    0.62 * size * (text(i).length + 0.4 * /[A-Z]/.test(text(i))) + 1 < (right[i] - left[i]) * wide
-    && 0.9 * size < (bottom[i] - top[i]) * tall)
-  const texts = [(i) => `${letter[i]}${label[i]}`, (i) => `${label[i]}`]
-  const text = texts.find(fits) ?? (() => "")
-  for (const i of these) shown[i] = text(i)
+function write() {
+  const {get} = mhc
+  const names = ["left", "right", "top", "bottom", "letter", "label", "code", ...inks]
+  const [left, right, top, bottom, letter, label, code, ...shown] =
+    names.map((name) => get(source.data, name))
+  const [size] = /\\d+/.exec(glyph.text_font_size.value)
+  const wide = plot.inner_width / (plot.x_range.end - plot.x_range.start)
+  const tall = plot.inner_height / Math.abs(plot.y_range.end - plot.y_range.start)
+  const alike = Map.groupBy(letter.keys(), (i) => letter[i] + (bottom[i] - top[i] > 0.5))
+  for (const these of alike.values()) {
+    const fits = (text) => these.every((i) =>
+      0.62 * size * (text(i).length + 0.4 * /[A-Z]/.test(text(i))) + 1 < (right[i] - left[i]) * wide
+      && 0.9 * size < (bottom[i] - top[i]) * tall)
+    const texts = [(i) => `${letter[i]}${label[i]}`, (i) => `${label[i]}`]
+    const text = texts.find(fits) ?? (() => "")
+    for (const i of these) shown[ink_of[code[i]]][i] = text(i)
+  }
+  source.change.emit()
 }
-source.change.emit()
+// New data is known to the hatches, which draw a part of it, only after this.
+if (cb_obj === source) setTimeout(write)
+else write()
 """
 """Writes into all chunks of a kind what fits: letter and number, the number, or nothing."""
 
@@ -132,16 +138,18 @@ class PipelineFigure:
                 p.add_glyph(
                     self.chunks, hatch, view=only, selection_glyph=None, nonselection_glyph=None
                 )
-        text = Text(
-            x="middle",
-            y="rank_at",
-            text="shown",
-            text_color=_by_code([fill.ink for fill in FILLS]),
-            text_font_size="10px",
-            text_align="center",
-            text_baseline="middle",
-        )
-        style.draw(p, self.chunks, text)
+        for name, ink in INKS.items():
+            # One colour in each: Bokeh makes texts later, and takes their colours from new data.
+            text = Text(
+                x="middle",
+                y="rank_at",
+                text=name,
+                text_color=ink,
+                text_font_size="10px",
+                text_align="center",
+                text_baseline="middle",
+            )
+            style.draw(p, self.chunks, text)
         self.over = Span(
             location=0,
             dimension="height",
@@ -170,7 +178,14 @@ class PipelineFigure:
                     attachment="vertical",
                 )
             )
-        write = CustomJS(args={"source": self.chunks, "plot": p, "glyph": text}, code=WRITE)
+        inks = list(INKS.values())
+        write_into: dict[str, Any] = {
+            "inks": list(INKS),
+            "ink_of": [inks.index(fill.ink) for fill in FILLS],
+        }
+        write = CustomJS(
+            args=write_into | {"source": self.chunks, "plot": p, "glyph": text}, code=WRITE
+        )
         for size in ("inner_width", "inner_height"):
             p.js_on_change(size, write)
         self.chunks.js_on_change("data", write)
@@ -257,6 +272,10 @@ FILLS = [
 """By the code of an area: its kind's place in `KINDS`, and as many more if it is pale."""
 
 
+INKS = {"in_dark": style.INK["light"], "in_light": "#ffffff"}
+"""The colours of texts, by the column that holds those of that colour."""
+
+
 def _by_code(colours: list[str]) -> Any:
     return linear_cmap("code", colours, -0.5, len(colours) - 0.5)
 
@@ -275,7 +294,7 @@ def chunk_columns(timeline: Timeline) -> dict[str, Any]:
         "letter": list(kind),
         "label": np.array(label, np.int32),
         "entered": _entered(timeline, direction),
-        "shown": [""] * len(rows),
+        **{name: [""] * len(rows) for name in INKS},
     }
 
 
