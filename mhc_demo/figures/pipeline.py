@@ -63,7 +63,7 @@ function write() {
   for (const these of alike.values()) {
     const fits = (text) => these.every((i) =>
       0.62 * size * (text(i).length + 0.4 * /[A-Z]/.test(text(i))) + 1 < (right[i] - left[i]) * wide
-      && 0.9 * size < (bottom[i] - top[i]) * tall)
+      && 1.15 * size < (bottom[i] - top[i]) * tall)
     const texts = [(i) => `${letter[i]}${label[i]}`, (i) => `${label[i]}`]
     const text = texts.find(fits) ?? (() => "")
     for (const i of these) shown[ink_of[code[i]]][i] = text(i)
