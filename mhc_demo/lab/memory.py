@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..numerics.projections import PROJECTIONS
+from .branches import CHOSEN
 from .connections import KINDS
 from .settings import Settings
 from .tasks import CONTEXT, TASKS
@@ -53,9 +54,13 @@ def layer_parameters(settings: Settings) -> int:
     """Numbers that a network's layers learn."""
     n, width, depth = settings.streams, settings.width, settings.depth
     attentions = -(-depth // 2) if _is_sequence(settings) else 0
+    other = 8 * width**2 + 6 * width  # C to 4 C and back, a norm
+    if experts := settings.computes.experts:
+        # Of the dense perceptron three experts are active; the others are besides, and the router.
+        other += (experts - CHOSEN) * (2 * width + 1) * _hidden(width) + experts * width
     branches = (
         attentions * (4 * width**2 + 5 * width)  # C to 3 C, C to C, a norm
-        + (depth - attentions) * (8 * width**2 + 6 * width)  # C to 4 C and back, a norm
+        + (depth - attentions) * other
     )
     mappings = KINDS[settings.connection].parameters or KINDS["mhc"].parameters
     assert mappings is not None
@@ -76,6 +81,11 @@ def activations(settings: Settings) -> float:
     work = (12 + 3 * n) * width + 5 * CLASSES  # gradients of a layer; logits and loss
     tokens = max(FEWEST, settings.batch * (CONTEXT if _is_sequence(settings) else 1))
     return tokens * (FRAGMENTATION * kept * settings.depth + work)
+
+
+def _hidden(width: int) -> int:
+    """The hidden units of an expert."""
+    return 4 * width // (1 + CHOSEN)
 
 
 def _is_sequence(settings: Settings) -> bool:
