@@ -160,7 +160,8 @@ Object.assign(mhc, (() => {
     [mhc.HC_NAME, mhc.projected_name(projection, iterative, state)];
 
   // Two huge numbers; one lasting live region speaks them half a second after the last move.
-  // `chosen()` gives the title of the {projection}, and whether it is {iterative}.
+  // `chosen()` gives the title of the {projection}, whether it is {iterative}, and whether gains of
+  // 1 are said of its {sums_alone}: with signs they are 1 whatever becomes of a signal.
   function headline(el, doc, chosen) {
     el.classList.add("mhc-headline");
     el.innerHTML = MARKUP;
@@ -195,7 +196,8 @@ Object.assign(mhc, (() => {
         text(side.name, titles[i]);
         text(side.base, base);
         text(side.power, power);
-        text(side.verdict, verdict(larger));
+        const by_sums = i === 1 && state.iterations > 0 && chosen().sums_alone;
+        text(side.verdict, by_sums ? ONLY_SUMS : verdict(larger));
         write_gain(side.forward, forward);
         write_gain(side.backward, backward);
         side.side.classList.toggle("projected", i === 1 && state.iterations > 0);
@@ -211,6 +213,8 @@ Object.assign(mhc, (() => {
       stop();
     };
   }
+
+  const ONLY_SUMS = "only its sums stay 1";
 
   // What the two numbers are the size of, and what the dial does.
   function sentence(larger, depth, {iterative}) {

@@ -17,6 +17,7 @@ from mhc_demo.app.values import understood
 from mhc_demo.app.views.cost import MODEL_PARAMETERS
 from mhc_demo.lab import PRESETS, TASKS
 from mhc_demo.numerics.devices import DEVICES
+from mhc_demo.numerics.hardware import GPUS
 from mhc_demo.numerics.projections import PROJECTIONS
 from mhc_demo.numerics.surface import MAX_DEPTH
 
@@ -37,6 +38,10 @@ def arguments(query: str) -> dict[str, list[bytes]]:
     model_width=st.integers(1, 2**20),
     model_layers=st.integers(100, 10_000),
     model_block=st.integers(1, 100),
+    model_tokens=st.integers(1, 2**24),
+    pipeline_ranks=st.integers(1, 64),
+    tensor_ranks=st.integers(1, 64),
+    link_bandwidth=st.integers(1, 10**5).map(lambda k: k / 10),
     layer=st.integers(1, MAX_DEPTH),
     step=st.integers(0, 61),
     own=st.integers(0, 8).flatmap(
@@ -47,7 +52,8 @@ def arguments(query: str) -> dict[str, list[bytes]]:
     data=st.data(),
 )
 def test_a_query_gives_back_the_state_that_wrote_it(data: st.DataObject, **values: int) -> None:
-    for name in ("init", "projection", "definition", "view", "theme"):
+    chosen = ("init", "projection", "definition", "view", "theme", "model_precision", "gpu")
+    for name in chosen:
         values[name] = data.draw(st.sampled_from(list(State.param[name].objects)))
     sizes = PROJECTIONS[values["projection"]].sizes
     values["streams"] = sizes.nearest(values["streams"], 6)
@@ -194,6 +200,32 @@ def test_the_model_that_is_counted_is_in_the_link_when_it_is_another() -> None:
     ]
     state.reset()
     assert "model" not in state.query()
+
+
+def test_the_machines_that_it_is_counted_on_are_in_the_link_when_they_are_others() -> None:
+    state = State(gpu="h200", tensor_ranks=4, link_bandwidth=25.0, model_precision="float32")
+    assert {n: v for n, v in arguments(state.query()).items() if n in MODEL_PARAMETERS} == {
+        "gpu": [b"h200"],
+        "tensor_ranks": [b"4"],
+        "link_bandwidth": [b"25"],
+        "model_precision": [b"float32"],
+    }
+    state.read(
+        arguments(
+            "?gpu=%3Cscript%3E&tensor_ranks=0&link_bandwidth=1e999&model_precision=int1"
+            "&model_tokens=99999999999&pipeline_ranks=9&model_layers=6"
+        )
+    )
+    assert (state.gpu, state.tensor_ranks, state.link_bandwidth) == ("h200", 1, 10_000)
+    assert (state.model_tokens, state.pipeline_ranks) == (2**24, 6)
+    assert state.notices == [
+        f"Tokens: set to {2**24}; it ranges from 1 to {2**24}.",
+        "Precision: the value in the link was ignored; it can be bfloat16, float32.",
+        "Pipeline ranks: set to 6, the most that this model has.",
+        "Tensor ranks: set to 1; it ranges from 1 to 64.",
+        "Link (GB/s): set to 10000; it ranges from 0.1 to 10000.",
+        f"GPU: the value in the link was ignored; it can be {', '.join(GPUS)}.",
+    ]
 
 
 def test_what_the_lab_trains_is_in_the_link_where_it_is_not_the_calm_preset() -> None:

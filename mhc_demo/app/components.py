@@ -68,6 +68,7 @@ class Headline(JSComponent):
 
     projection = param.String(doc="Title of the projection on the right.")
     iterative = param.Boolean(default=True, doc="Whether the dial counts its iterations.")
+    sums_alone = param.Boolean(default=False, doc="Whether gains of 1 are said of sums alone.")
     computing = param.Boolean(default=False, doc="Whether the numbers are about to change.")
 
     _esm = """

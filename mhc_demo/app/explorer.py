@@ -332,7 +332,11 @@ class Explorer(pn.viewable.Viewer):
     def _name_projection(self) -> None:
         chosen = PROJECTIONS[self.state.projection]
         if self.headline.projection != chosen.title:
-            self.headline.param.update(projection=chosen.title, iterative=chosen.iterative)
+            self.headline.param.update(
+                projection=chosen.title,
+                iterative=chosen.iterative,
+                sums_alone=chosen.sums_alone,
+            )
 
     def _first_picture_stands(self, event: param.parameterized.Event) -> None:
         if not event.new or self.stage.completed:  # a browser may send it again and again

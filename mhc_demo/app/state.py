@@ -22,6 +22,7 @@ from ..figures.sinkhorn import LAST_STEP
 from ..figures.slices import SLIDERS
 from ..lab.settings import PRESETS, Settings
 from ..numerics.devices import DEVICES
+from ..numerics.hardware import GPUS, INFINIBAND, PRECISIONS
 from ..numerics.mixing import PARAMETERS
 from ..numerics.paper import TABLE_5
 from ..numerics.projections import PROJECTIONS
@@ -134,6 +135,39 @@ class State(Experiment):
         bounds=(1, 10_000),
         label="Your block (layers)",
         doc="Layers recomputed together, to compare with the best; L at most.",
+    )
+    model_tokens = param.Integer(
+        4096, bounds=(1, 2**24), label="Tokens", doc="In one micro-batch of the model counted."
+    )
+    model_precision = param.Selector(
+        default=next(iter(PRECISIONS)),
+        objects=list(PRECISIONS),
+        label="Precision",
+        doc="In which the streams of the model counted are kept, moved and sent.",
+    )
+    pipeline_ranks = param.Integer(
+        8,
+        bounds=(1, 64),
+        label="Pipeline ranks",
+        doc="Stages that the model counted is cut into; L at most.",
+    )
+    tensor_ranks = param.Integer(
+        1,
+        bounds=(1, 64),
+        label="Tensor ranks",
+        doc="GPUs that share each stage of the model counted.",
+    )
+    link_bandwidth = Decimal(
+        INFINIBAND / 1e9,
+        bounds=(0.1, 10_000.0),
+        label="Link (GB/s)",
+        doc="Between two stages, in one direction; 50 is 400 Gbit/s InfiniBand.",
+    )
+    gpu = param.Selector(
+        default=next(iter(GPUS)),
+        objects={gpu.title: name for name, gpu in GPUS.items()},
+        label="GPU",
+        doc="Whose published bandwidth and peak turn the counts into times.",
     )
     layer = param.Integer(
         1,
@@ -443,7 +477,8 @@ def limits(values: Mapping[str, Any]) -> dict[str, tuple[int, str]]:
         "members": (members, f"the most that this page asks of {device.title}"),
     }
     if "model_layers" in values:
-        found["model_block"] = (values["model_layers"], "the most that this model has")
+        most = (values["model_layers"], "the most that this model has")
+        found |= {"model_block": most, "pipeline_ranks": most}
     return found
 
 

@@ -204,3 +204,9 @@ def test_at_one_stream_the_signal_vanishes_and_at_two_it_barely_moves(shared: Ex
     shared.slider("Streams (n)").press("ArrowRight")
     expect(shared.page.get_by_text("unconstrained mixing barely moves")).to_be_visible()
     assert abs(shared.gain(0)) < 4
+
+
+def test_gains_that_signs_make_1_are_not_called_stable(shared: Explorer) -> None:
+    shared.visit("?view=composite&projection=signed-sums&iterations=1&depth=64")
+    verdicts = shared.page.locator(".mhc-headline .verdict")
+    expect(verdicts).to_have_text(["explodes", "only its sums stay 1"])

@@ -44,8 +44,14 @@ from .base import TALL, UNLIMITED, View, html, legend, note, paragraph, plot, pl
 if TYPE_CHECKING:
     from ..state import State as PageState
 
-MODEL_PARAMETERS = ("model_streams", "model_width", "model_layers", "model_block")
-"""The page's parameters of the model whose cost is counted."""
+SIZES = ("model_streams", "model_width", "model_layers", "model_block")
+"""The page's parameters of the paper's counts."""
+
+MODEL_PARAMETERS = (
+    *SIZES,
+    *("model_tokens", "model_precision", "pipeline_ranks", "tensor_ranks", "link_bandwidth", "gpu"),
+)
+"""The page's parameters of the model whose cost is counted, and of the machines that it runs on."""
 
 Timed: TypeAlias = tuple[str, int, str]
 """Projection, streams and device of a measurement."""
@@ -82,7 +88,7 @@ class CostView(View):
 
     @staticmethod
     def told(state: PageState) -> str:
-        streams, width, layers, block = (getattr(state, name) for name in MODEL_PARAMETERS)
+        streams, width, layers, block = (getattr(state, name) for name in SIZES)
         return (
             traffic_html(streams, width)
             + activations_html(streams, width, layers, block)
@@ -285,7 +291,7 @@ class Calculator(pn.viewable.Viewer):
         self._calculate()
 
     def _values(self) -> dict[str, int]:
-        return {name: getattr(self.state, name) for name in MODEL_PARAMETERS}
+        return {name: getattr(self.state, name) for name in SIZES}
 
     def _name(self) -> str:
         """The known model that has these numbers, or `OWN`."""

@@ -4,8 +4,8 @@ It asks nothing of any host, so it works from a disk and in a frame without a ne
 draws, the scripts of the page (`static/`) move and format, and what they read is packed
 (`figures/packed.py`); there is no Panel in it, nor behind it.
 
-`request.py` checks what the file is to show, `plots.py` builds the plots, and `page.py` writes
-the HTML.  To add a plot to choose from, write a subclass of `Plot` in `plots.py`.
+`request.py` checks what the file is to show, `plots/` builds the plots, and `page.py` writes the
+HTML.  To add a plot to choose from, write a subclass of `Plot` in a file of `plots/`.
 """
 
 from __future__ import annotations

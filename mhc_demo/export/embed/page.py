@@ -272,7 +272,11 @@ def _data(
     data = {
         "bokeh": bokeh.__version__,
         "whole": not request.fragment,
-        "projected": {"projection": chosen.title, "iterative": chosen.iterative},
+        "projected": {
+            "projection": chosen.title,
+            "iterative": chosen.iterative,
+            "sums_alone": chosen.sums_alone,
+        },
         "sliders": {
             **{name: _slider(name, request.limits[name]) for name in request.controls},
             **{name: each for plot in plots for name, each in plot.sliders.items()},

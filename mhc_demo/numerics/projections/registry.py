@@ -126,6 +126,11 @@ class Projection:
         return sums and not self.nonnegative
 
     @property
+    def sums_alone(self) -> bool:
+        """Whether both of the paper's gains are 1 while the signal may still explode."""
+        return self.unit_rows and self.unit_columns and not self.bounded
+
+    @property
     def account(self) -> str:
         """The note with its source, as a reader of the page sees it."""
         return f"{self.note} Source: {self.source}." if self.source else self.note
