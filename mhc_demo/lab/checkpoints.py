@@ -257,7 +257,9 @@ def _checkpoint_of(path: Path, parts: dict[str, Any]) -> Checkpoint:
     h_res = _numbers(parts["h_res"], "h_res", 3)
     if h_res.shape[0] != depth or h_res.shape[1] != h_res.shape[2]:
         raise ValueError(f"h_res must be {depth} square matrices, not {tuple(h_res.shape)}")
-    steps = [_step(number, row.tolist(), depth, experts) for number, row in enumerate(rows, start=1)]
+    steps = [
+        _step(number, row.tolist(), depth, experts) for number, row in enumerate(rows, start=1)
+    ]
     record.extend([*steps[:-1], replace(steps[-1], h_res=h_res.tolist())])
     parameters = whole_number("parameters", head.get("parameters"), 0, MOST)
     if head.get("outcome") is not None:
@@ -315,7 +317,9 @@ def _step(number: int, row: list[float], depth: int, experts: int) -> Step:
         per_second=per_second,
         memory=int(memory),
         expert_load=[[] if math.isnan(load[0]) else load for load in loads] if experts else [],
-        routing_entropy=layers[5] if experts else [],
+        routing_entropy=[math.nan if math.isnan(each) else each for each in layers[5]]
+        if experts
+        else [],
     )
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from ..numerics.gains import DIRECTIONS
 from ..numerics.replacing import replacing
@@ -38,8 +39,8 @@ CURVES = (
     *("losses", "gradient_norms", "mixing", *(f"gains_{each}" for each in DIRECTIONS)),
     *("load_violations", "routing_entropies"),
 )
-"""Columns of values after every step, if they are asked for; gains are log10, float32.  The last two
-are of runs with experts alone, each the mean over the layers that have them."""
+"""Columns of values after every step, if they are asked for; gains are log10, float32.  Only runs
+with experts have the last two, each the mean over the layers with experts."""
 MADE = ("started", "processor", "cores", "threads", "mhc-demo", "torch", "numpy", "python")
 """Columns that say when and on what a run was made; empty where a record does not say."""
 COLUMNS = (
@@ -93,6 +94,30 @@ def wilson(successes: int, trials: int, level: float = 0.95) -> tuple[float, flo
     half = z * math.sqrt(share * (1.0 - share) / trials + (z / (2 * trials)) ** 2)
     scale = 1.0 + z * z / trials
     return max(0.0, (middle - half) / scale), min(1.0, (middle + half) / scale)
+
+
+def median_interval(
+    values: NDArray[np.floating], level: float = 0.95
+) -> tuple[float, float, float]:
+    """An interval of the median, whatever the distribution: (low, high, its level).
+
+    From the k-th smallest to the k-th largest value, with the largest k for which that interval
+    contains the median in `level` of cases at least; of five values or fewer, at 95 %, from the
+    smallest to the largest, whatever its level.  With 16 it is the fourth.
+
+    >>> median_interval(np.arange(1.0, 17.0))[:2]
+    (4.0, 13.0)
+    """
+    ordered = np.sort(values)
+    count = len(ordered)
+    best = (0, 1.0 - 2.0 * 0.5**count)
+    for k in range(1, count // 2):
+        inside = 1.0 - 2.0 * sum(math.comb(count, i) for i in range(k + 1)) * 0.5**count
+        if inside < level:
+            break
+        best = (k, inside)
+    k, inside = best
+    return float(ordered[k]), float(ordered[count - 1 - k]), inside
 
 
 def runs(source: str | Path | Iterable[str | Path], *, curves: bool = False) -> pd.DataFrame:
@@ -154,8 +179,8 @@ def over_seeds(frame: pd.DataFrame) -> pd.DataFrame:
     The index has task, connection, and every other setting that differs within `frame`.  Columns:
     `runs`, of which `ended` count for all that follows; `diverged`; `learned`, how many, and its
     share with Wilson's interval at 95 % (`share`, `share_low`, `share_high`); for each number of
-    `MEASURED` and `ROUTED` its median and range, as `score`, `score_low` and `score_high`, over the runs that
-    have it (a run that diverged has no score); `parameters`.
+    `MEASURED` and `ROUTED` its median and range, as `score`, `score_low` and `score_high`, over the
+    runs that have it (a run that diverged has no score); `parameters`.
     """
     differ = [n for n in SETTINGS if n not in ("seed", "task") and frame[n].nunique() > 1]
     by = list(dict.fromkeys(["task", "connection", *differ]))

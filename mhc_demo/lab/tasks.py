@@ -160,7 +160,7 @@ def digits(seed: int) -> Data:
 
 @task(
     "moe",
-    "The same text, with a mixture of experts",
+    "Mixture of experts, the same text",
     unit="tokens",
     score="bits per character",
     chance=4.69,

@@ -225,9 +225,10 @@ def _routing(network: Network) -> dict[str, Any]:
     mixtures = network.mixtures
     if not any(mixtures):
         return {}
-    loads, entropies = [], []
+    loads: list[list[float]] = []
+    entropies: list[float] = []
     for each in mixtures:
-        known = each is not None and each.load is not None and each.entropy is not None
-        loads.append(each.load.tolist() if known else [])
-        entropies.append(each.entropy.item() if known else math.nan)
+        load, entropy = (None, None) if each is None else (each.load, each.entropy)
+        loads.append([] if load is None else load.tolist())
+        entropies.append(math.nan if entropy is None else entropy.item())
     return {"expert_load": loads, "routing_entropy": entropies}
