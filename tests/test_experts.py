@@ -11,10 +11,11 @@ import torch
 from torch.nn.functional import gelu
 
 from mhc_demo import lab
+from mhc_demo.cli import main
 from mhc_demo.lab.blocks import EXPANSION, Perceptron
-from mhc_demo.lab.branches import EXPERTS
-from mhc_demo.lab.experts import CHOSEN, SPEED, Mixture
+from mhc_demo.lab.experts import SPEED, Mixture
 from mhc_demo.lab.networks import Network
+from mhc_demo.lab.sparsity import CHOSEN, EXPERTS
 from mhc_demo.lab.training import Run
 
 SMALL = {"task": "moe", "depth": 4, "width": 8, "steps": 4, "batch": 2}
@@ -211,6 +212,22 @@ def test_the_load_is_that_of_the_steps_batch() -> None:
     assert mixture is not None
     assert mixture.load is not None
     assert step.expert_load[1] == mixture.load.tolist()
+
+
+def test_the_command_line_says_how_the_experts_were_chosen(tmp_path, capsys) -> None:
+    values = [f"--{name}={value}" for name, value in SMALL.items()]
+    output = str(tmp_path / "a.jsonl")
+    assert main(["train", "--connections", "mhc", *values, "-o", output]) == 0
+    end = lab.read_record(tmp_path / "a-mhc.jsonl").summary
+    said = (
+        f"load violation {end.load_violation:.2f}, routing entropy {end.routing_entropy:.2f} bits"
+    )
+    assert said in capsys.readouterr().out
+    assert main(["runs", str(tmp_path)]) == 0
+    title, heads, row = capsys.readouterr().out.splitlines()
+    assert title.startswith("Text, mixture of experts")
+    assert "load violation" in heads
+    assert f"{end.load_violation:.2f} ({end.load_violation:.2f}–" in row
 
 
 def test_a_dense_network_records_no_load(tmp_path) -> None:

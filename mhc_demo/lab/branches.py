@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .registry import Registry
+from .sparsity import EXPERTS
 
 if TYPE_CHECKING:
     from torch import nn
@@ -18,12 +19,6 @@ Make = Callable[[int, int, bool], "nn.Module"]
 """(width C, the layer's index, whether examples are sequences) -> a module (..., C) -> (..., C).
 
 Of sequences the next to last axis is the position, and no position may see a later one."""
-
-
-EXPERTS = 8
-"""Among how many experts the mixtures of `experts.py` choose."""
-CHOSEN = 2
-"""How many of the experts work on a token, besides the shared one."""
 
 
 @dataclass(frozen=True)

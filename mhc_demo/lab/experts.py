@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn.functional import gelu, one_hot
 
 from .blocks import EXPANSION
-from .branches import CHOSEN, EXPERTS
+from .sparsity import CHOSEN, EXPERTS, hidden_units
 
 SPEED = 0.01
 """By how much a bias moves in a step: gamma of DeepSeek-V3, u in arXiv:2408.15664.  Both have 0.001
@@ -41,7 +41,7 @@ class Mixture(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        hidden = EXPANSION * width // (1 + CHOSEN)
+        hidden = hidden_units(EXPANSION * width)
         rest = EXPANSION * width - CHOSEN * hidden
         self.norm = nn.RMSNorm(width)
         self.router = nn.Linear(width, EXPERTS, bias=False)

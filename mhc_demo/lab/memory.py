@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..numerics.projections import PROJECTIONS
-from .branches import CHOSEN
 from .connections import KINDS
 from .settings import Settings
+from .sparsity import CHOSEN, hidden_units
 from .tasks import CONTEXT, TASKS
 
 PROCESS = 800e6
@@ -57,7 +57,7 @@ def layer_parameters(settings: Settings) -> int:
     other = 8 * width**2 + 6 * width  # C to 4 C and back, a norm
     if experts := settings.computes.experts:
         # Of the dense perceptron three experts are active; the others are besides, and the router.
-        other += (experts - CHOSEN) * (2 * width + 1) * _hidden(width) + experts * width
+        other += (experts - CHOSEN) * (2 * width + 1) * hidden_units(4 * width) + experts * width
     branches = (
         attentions * (4 * width**2 + 5 * width)  # C to 3 C, C to C, a norm
         + _others(settings) * other
@@ -92,11 +92,6 @@ def activations(settings: Settings) -> float:
 def _others(settings: Settings) -> int:
     """How many layers are no attention: perceptrons, or mixtures of experts."""
     return settings.depth // 2 if _is_sequence(settings) else settings.depth
-
-
-def _hidden(width: int) -> int:
-    """The hidden units of an expert."""
-    return 4 * width // (1 + CHOSEN)
 
 
 def _is_sequence(settings: Settings) -> bool:

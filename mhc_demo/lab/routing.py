@@ -22,6 +22,13 @@ from .colours import MARKERS, WIDTHS, colour_of
 LOAD = "Share of the tokens’ choices"
 ENTROPY = "Routing entropy (bits)"
 VIOLATION = "Load violation"
+EXPLAINED = (
+    "Each dot is one expert: its share of the tokens’ choices in that layer. If all were chosen as "
+    "often, they would lie on the dotted line. The load violation is the largest share over the "
+    "mean, less 1. The routing entropy is that of the router’s affinities divided by their sum, "
+    "averaged over the tokens; the dotted line is that of equal affinities. All are of the batch."
+)
+"""What the plots of networks with experts show."""
 APART = 0.4
 """How far the dots of one run stand from those of the next, in layers."""
 

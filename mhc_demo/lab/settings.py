@@ -254,5 +254,14 @@ PRESETS: dict[str, Preset] = {
         "training does.",
         {"depth": 32, "learning_rate": 0.00003},
     ),
+    "moe": Preset(
+        "Mixture of experts",
+        "A character-level transformer whose perceptrons are sparse mixtures: two of eight experts "
+        "work on a token, and a shared one. HC’s gain reaches {hc_gain} (median of {seeds} seeds), "
+        "mHC’s {mhc_gain}. The median scores are {residual_bits} (residual network), {hc_bits} "
+        "(HC) and {mhc_bits} (mHC) bits per character. The load violation is {residual_violation}, "
+        "{hc_violation} and {mhc_violation}: the most chosen expert’s load over the mean, less 1.",
+        {"task": "moe", "depth": 8, "learning_rate": 0.01, "steps": 100, "batch": 8},
+    ),
 }
 """Every preset by its name."""

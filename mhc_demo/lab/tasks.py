@@ -160,7 +160,7 @@ def digits(seed: int) -> Data:
 
 @task(
     "moe",
-    "Mixture of experts, the same text",
+    "Text, mixture of experts",
     unit="tokens",
     score="bits per character",
     chance=4.69,
