@@ -10,6 +10,9 @@ PYTEST_ARGS ?=
 TAG ?=
 BENCH ?=
 
+# Wherever it is set, every server and command that the tests start compiles all modules anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 BIN := .venv/bin
 PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt
 # A browser window only where there is a screen to show it on.

@@ -33,14 +33,17 @@ from .scenes import AT_REST, PRESSED
 from .timing import timed, times_table
 
 VIEWPORT: ViewportSize = {"width": 1200, "height": 700}
-OPENINGS = 20
+OPENINGS = 8
+MOVES = 120
+"""Of a slider in each drag."""
 WALL: ViewportSize = {"width": 1920, "height": 1080}
 STORY = 1200
 """The most that the story may have in kB."""
 FIRST_PICTURE, NEXT_SCENE = 700, 100
 """Targets of the story's file, in milliseconds."""
-STRIDE = 5
-"""Scenes from one jump to the next: no divisor of their number, so that each is visited."""
+JUMPS, STRIDE = 10, 5
+"""How often one jumps, and over how many scenes: no divisor of their number, or some would come
+twice."""
 
 SHARP = mhc.Experiment(spread=5.0)
 """Logits so sharp that every iteration moves the curves: what does not move is not painted anew."""
@@ -147,7 +150,7 @@ def times(browser: Browser, path: Path, bare: Path) -> Table:
     page.evaluate(PROBE, ["composite", False])
     for name in ("Depth (layers)", "Sinkhorn iterations"):
         drag(page, name, 30)
-        rows.append(timed(f"drag {name}", drag(page, name, 200), FRAME, FRAME_P95))
+        rows.append(timed(f"drag {name}", drag(page, name, MOVES), FRAME, FRAME_P95))
         rows.append(timed(f"arrow keys on {name}", press(page, name, 100, 40), FRAME, FRAME_P95))
     return times_table(rows, ours_over="ours is a multiple of")
 
@@ -172,7 +175,7 @@ def told(browser: Browser, path: Path) -> Table:
         page.wait_for_timeout(1000)
         page.evaluate(PROBE, ["composite", False])
         drag(page, name, 30)
-        rows.append(timed(f"drag {name}", drag(page, name, 200), FRAME, FRAME_P95))
+        rows.append(timed(f"drag {name}", drag(page, name, MOVES), FRAME, FRAME_P95))
     return times_table(rows, "The story as a file")
 
 
@@ -215,7 +218,7 @@ def jumps(browser: Browser, path: Path) -> np.ndarray:
     page = presented(browser, path)
     names = list(SCENES)
     times = []
-    for k in range(len(names)):
+    for k in range(JUMPS):
         page.wait_for_function(AT_REST)
         name = names[(k + 1) * STRIDE % len(names)]
         page.evaluate(JUMP, name)

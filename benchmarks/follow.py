@@ -1,10 +1,10 @@
 """A lecture that two hundred pages follow.
 
-The pages come within half a minute; then a lecturer goes to another scene eight times, one every
-ten seconds.  They are processes on the same machine that speak as a browser does and draw nothing
-(`mhc-demo check-hall --follow`), so the server has less of the processor than the machine.  A
-page has followed when it was told of the scene; with several processes the lecturer's message
-takes the way through Redis, if there is one here.
+The pages come within half a minute; then a lecturer goes to another scene every ten seconds.  They
+are processes on the same machine that speak as a browser does and draw nothing (`mhc-demo
+check-hall --follow`), so the server has less of the processor than the machine.  A page has
+followed when it was told of the scene; with several processes the lecturer's message takes the way
+through Redis, if there is one here.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from mhc_demo.hall.server import Load, NoServerError, own_server
 
 from .results import Row, Table
 
-FOLLOWERS, WITHIN, CHANGES = 200, 30.0, 8
+FOLLOWERS, WITHIN, CHANGES = 200, 30.0, 5
 TARGET = 2.0
 """Seconds in which a change of scene reaches 95 % of the pages."""
 

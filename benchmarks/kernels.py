@@ -31,7 +31,7 @@ ITERATIONS = 20
 BYTES = {"forward": 128, "backward": 192}
 """What has to cross the memory bus per matrix: 64 bytes for each 4 x 4 read or written."""
 
-ENOUGH_SECONDS = 10
+ENOUGH_SECONDS = 5
 """What has been timed for that long sits out the other rounds: one pass can take half a minute."""
 
 ERRORS = [(spread, which) for spread in (1, 5) for which in BYTES]
@@ -274,7 +274,7 @@ def on_device(
         ]
         yield Table({"what": "", "note": ""}, rows, "CUDA")
         return
-    sizes = sizes or (range(10, 25, 2) if device == "cuda" else (10, 15, 20))
+    sizes = sizes or (range(10, 25, 2) if device == "cuda" else (10, 15, 19))
     rounds = rounds or (25 if device == "cuda" else 5)
     threads = torch.get_num_threads()
     # torch and what Inductor builds have an OpenMP runtime each, whose idle threads spin while

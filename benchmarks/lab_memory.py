@@ -24,30 +24,18 @@ RUNS: tuple[dict[str, Any], ...] = (
     {"depth": 1, "width": 4, "streams": 1, "batch": 1},
     {},
     {"depth": 96},
-    {"depth": 64, "width": 64, "batch": 256},
     {"depth": 4, "width": 1024, "streams": 1, "batch": 1},
-    {"depth": 16, "width": 512, "streams": 1, "batch": 1},
     {"depth": 8, "width": 1024, "batch": 1},
     {"depth": 4, "width": 512, "streams": 16, "batch": 1},
-    {"depth": 128, "width": 32, "streams": 16, "batch": 16},
     {"depth": 128, "width": 8, "streams": 16, "batch": 512},
-    {"depth": 128, "width": 4, "streams": 16, "batch": 1024},
-    {"depth": 128, "width": 4, "streams": 1, "batch": 4096},
     {"depth": 1, "width": 1024, "batch": 4096},
-    {"depth": 16, "width": 64, "batch": 4096},
     {"depth": 2, "width": 256, "streams": 16, "batch": 2048},
     {"depth": 32, "width": 128, "streams": 1, "batch": 2048},
     {"depth": 64, "width": 4, "streams": 6, "batch": 2048, "projection": "mhc-lite"},
     {"depth": 32, "streams": 16, "batch": 1024, "projection": "rows"},
-    {"depth": 32, "streams": 16, "batch": 1024, "projection": "released"},
     {"task": "text", "depth": 1, "width": 4, "streams": 1, "batch": 1},
-    {"task": "text", "depth": 32, "batch": 16},
-    {"task": "text", "depth": 8, "width": 128, "batch": 32},
     {"task": "text", "depth": 2, "width": 1024, "streams": 2, "batch": 16},
-    {"task": "text", "depth": 8, "width": 512, "streams": 2, "batch": 2},
-    {"task": "text", "depth": 64, "width": 8, "streams": 16, "batch": 8},
     {"task": "text", "depth": 2, "batch": 512},
-    {"task": "text", "depth": 2, "width": 4, "streams": 1, "batch": 4096},
     {"task": "text", "depth": 64, "width": 64, "streams": 1, "batch": 16},
     {"task": "moe", "depth": 8, "batch": 8},
     {"task": "moe", "depth": 16, "batch": 16},
@@ -57,6 +45,7 @@ RUNS: tuple[dict[str, Any], ...] = (
 """Settings from the least to some GB, each with something large that is small in others."""
 
 STEPS = 5
+"""After the second the peak still grows a little."""
 
 
 def peak(settings: Sequence[Settings]) -> int:

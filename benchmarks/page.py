@@ -48,7 +48,7 @@ def run() -> Iterator[Table]:
             targets = (frames * FRAME, frames * FRAME_P95)
             for name in sliders:
                 drag(page, name, 30)
-                rows.append(timed(f"{title}: drag {name}", drag(page, name, 200), *targets))
+                rows.append(timed(f"{title}: drag {name}", drag(page, name, 120), *targets))
                 if plot == "composite":
                     keys = press(page, name, 100, 40)
                     rows.append(timed(f"{title}: arrow keys on {name}", keys, *targets))

@@ -22,7 +22,7 @@ from .results import Row, Table, rounded
 
 SIZES = (2**10, 2**15)
 STREAMS = 4
-SECONDS = 1.0
+SECONDS = 0.5
 """How long a function is run again and again, at least three times."""
 
 

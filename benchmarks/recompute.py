@@ -26,7 +26,7 @@ from .results import Row, Table, rounded
 from .timing import in_turn
 
 STREAMS, WIDTH, TOKENS = 4, 512, 256
-RUNS = 10
+RUNS = 5
 
 
 class Scaled(nn.Module):

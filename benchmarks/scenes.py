@@ -89,7 +89,10 @@ def painted_times(page: Page, address: str) -> Iterator[tuple[str, np.ndarray]]:
     page.wait_for_timeout(2000)
     page.evaluate(PAINTS, "composite")
     count = len(SCENES) - 2
-    for what in ROUNDS:
+    for turn, what in enumerate(ROUNDS):
+        for _ in range(turn * count):  # back to where it began
+            page.keyboard.press("PageUp")
+            page.wait_for_timeout(1000)
         times = []
         for _ in range(count):
             page.keyboard.press("PageDown")
@@ -97,7 +100,4 @@ def painted_times(page: Page, address: str) -> Iterator[tuple[str, np.ndarray]]:
             elapsed = page.evaluate("painted - pressed")
             if elapsed > 0:  # else the scene has no plot
                 times.append(elapsed)
-        for _ in range(count):
-            page.keyboard.press("PageUp")
-            page.wait_for_timeout(1000)
         yield what, np.array(times)

@@ -19,14 +19,16 @@ if TYPE_CHECKING:
     from .export.story import export_story
     from .inspection.diagnosis import Diagnosis, diagnose
     from .inspection.inspecting import inspect, plot
+    from .numerics.budget import cost
     from .numerics.comparison import compare, distance_from_doubly_stochastic, phase_map
     from .numerics.contraction import iterations_bound, logit_range
     from .numerics.devices import DEVICES
     from .numerics.gains import Composite, amax_gain, compose
+    from .numerics.growth import gaussian_exponents, gaussian_growth
     from .numerics.half_steps import half_steps
     from .numerics.lyapunov import composite_metrics, log10_singular_ratio, lyapunov_exponents
     from .numerics.metrics import METRICS
-    from .numerics.mixing import INITS, gaussian_exponents, gaussian_growth, sample_mixing
+    from .numerics.mixing import INITS, sample_mixing
     from .numerics.paper import figure8
     from .numerics.projecting import project, sinkhorn_knopp, sinkhorn_limit
     from .numerics.projections import PROJECTIONS
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     )
 
 _HOMES = {
+    "numerics.budget": ("cost",),
     "numerics.comparison": ("compare", "distance_from_doubly_stochastic", "phase_map"),
     "numerics.contraction": ("iterations_bound", "logit_range"),
     "numerics.devices": ("DEVICES",),
@@ -53,7 +56,8 @@ _HOMES = {
     "numerics.half_steps": ("half_steps",),
     "numerics.lyapunov": ("composite_metrics", "log10_singular_ratio", "lyapunov_exponents"),
     "numerics.metrics": ("METRICS",),
-    "numerics.mixing": ("INITS", "gaussian_exponents", "gaussian_growth", "sample_mixing"),
+    "numerics.growth": ("gaussian_exponents", "gaussian_growth"),
+    "numerics.mixing": ("INITS", "sample_mixing"),
     "numerics.paper": ("figure8",),
     "numerics.projecting": ("project", "sinkhorn_knopp", "sinkhorn_limit"),
     "numerics.projections": ("PROJECTIONS",),
@@ -85,6 +89,7 @@ __all__ = [
     "compare",
     "compose",
     "composite_metrics",
+    "cost",
     "diagnose",
     "distance_from_doubly_stochastic",
     "export_html",

@@ -98,6 +98,7 @@ Object.assign(mhc, (() => {
       get(data, "projection").forEach((name, i) => by_label.set(get(data, "label")[i], found.get(name)));
     for (const direction of ["forward", "backward"]) {
       const figure = doc.get_model_by_name(`compare-${direction}`);
+      if (!figure) continue; // it is about to come, as Python has dressed it
       const curves = figure.renderers.filter((r) => r.name?.endsWith(`, ${direction}`));
       const look_of = ({name}) => by_label.get(name.slice(0, -direction.length - 2));
       for (const curve of curves) {
@@ -157,7 +158,8 @@ Object.assign(mhc, (() => {
 
   const FIRST_UP = ["distance", "time", "name", "published"]; // what is sorted upwards first
 
-  // A table of what the sources "compare-still", "compare-moving" and "compare-layers" hold.
+  // A table of what the sources "compare-still", "compare-moving" and "compare-layers" hold.  Without
+  // `measure` there is nothing that could take times.
   function comparison(el, doc, {rows, columns, strokes, free, pin, measure}) {
     el.classList.add("mhc-compare");
     const bar = element("div", "bar", el);
@@ -331,7 +333,7 @@ Object.assign(mhc, (() => {
         grid.classList.toggle("timed", timed);
         text(account, shown.timed);
         text(button, shown.measuring ? "Measuring …" : "Measure times here");
-        button.hidden = timed && !shown.measuring;
+        button.hidden = !measure || (timed && !shown.measuring);
         button.ariaDisabled = String(shown.measuring);
         const found = looks(look, [...lines.keys()], shown.pinned, null);
         for (const [name, {line, pinner, stroke}] of lines) {
@@ -360,18 +362,19 @@ Object.assign(mhc, (() => {
 
   // ---- one layer's matrix under each -----------------------------------------------------------
 
-  // Small heatmaps, on one scale of colours: an entry beyond ±1 is as dark as ±1.
+  // Small heatmaps, on one scale of colours: an entry beyond ±1 is as dark as ±1.  Without `choose`
+  // there is one layer alone.
   function each_matrix(el, doc, {rows, free, most, layers, opened, pin, open, choose}) {
     el.classList.add("mhc-each");
     const fold = element("details", "", el, {open: opened});
     element("summary", "", fold, {textContent: "The same layer under each"});
-    const line = element("label", "", fold, {textContent: "Layer "});
-    const layer = element("input", "", line, {type: "number", min: 1, max: layers});
+    const line = element(choose ? "label" : "p", "", fold, {textContent: "Layer "});
+    const layer = choose ? element("input", "", line, {type: "number", min: 1, max: layers}) : element("output", "", line);
     line.append(` of the first network; entries from −1 to 1 by colour, and beyond that as dark as ±1.
       A click draws the projection in the plots.`);
     const tiles = element("div", "tiles", fold);
     fold.addEventListener("toggle", () => open(fold.open));
-    layer.addEventListener("change", () => {
+    if (choose) layer.addEventListener("change", () => {
       if (layer.validity.valid && layer.value) choose(Number(layer.value));
     });
     let [matrices, pinned, n] = [new Map(), [], 0];
@@ -407,7 +410,7 @@ Object.assign(mhc, (() => {
     const stop = listen(doc, follow);
     return {
       show: (now, places, at) => {
-        if (layer.getRootNode().activeElement !== layer || layer.validity.valid) layer.value = at;
+        if (!choose || layer.getRootNode().activeElement !== layer || layer.validity.valid) layer.value = at;
         matrices = new Map(entries(now));
         const [first] = matrices.values();
         const size = first ? Math.round(Math.sqrt(first[0].length)) : 0;

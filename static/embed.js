@@ -14,8 +14,10 @@ mhc.embed = (() => {
       else if (i % row) whole[i] += whole[i - 1];
     }
     const values = whole.map((x) => x / per_unit);
-    for (const i of unknown) values[i] = NaN;
-    for (const i of zero) values[i] = -Infinity;
+    let at = 0;
+    for (const step of unknown) values[at += step] = NaN;
+    at = 0;
+    for (const step of zero) values[at += step] = -Infinity;
     return values;
   }
 
@@ -41,6 +43,7 @@ mhc.embed = (() => {
       } else if (model.type === "Grid" && model.grid_line_color !== null) {
         model.setv({grid_line_color: ink});
       }
+      if (model.type === "ColorBar") model.setv({major_label_text_color: ink});
       if (model.type === "Title" || model.name === "ink") model.setv({text_color: ink});
       const palettes = get(rule_of(model) ?? {}, "palettes");
       if (palettes) model.setv({palette: get(palettes, theme) ?? get(palettes, "light")});
@@ -104,16 +107,20 @@ mhc.embed = (() => {
       for (const el of find(".plot.of-projected")) el.hidden = iterations === 0;
     });
     for (const el of find(".signal")) signal(host, el, doc, data);
+    const tables = find(".comparison").map((el) => comparison(host, root, el, doc, shown.compared));
+    const again = find(".mhc-laws").map((el) => mhc.laws(el, doc, () => shown.laws));
     for (const input of find(".choice input")) {
       input.addEventListener("change", () => {
         shown = data.variants[Number(input.value)];
         fill(doc, shown, data.per_unit);
         find(".words").forEach((el, i) => { el.innerHTML = shown.words[i]; });
+        again.forEach((say) => say());
       });
     }
     let silence = () => {};
     const drawn = {doc, paint, stop() {
       silence();
+      tables.forEach((stop) => stop());
       for (const theme of themes) theme.removeEventListener("change", paint);
     }};
     await pause(drawn, 0);
@@ -144,6 +151,26 @@ mhc.embed = (() => {
       host.dispatchEvent(new CustomEvent("mhc-choice", {detail: change}));
     });
     show(chosen);
+  }
+
+  // The table of all projections, and one layer under each: those that are pinned are drawn in colour.
+  function comparison(host, root, el, doc, said) {
+    const {rows, free, most, matrices, layer, streams, chosen} = said;
+    const pin = (now) => {
+      show(now);
+      host.dispatchEvent(new CustomEvent("mhc-choice", {detail: {pinned: now}}));
+    };
+    const table = mhc.comparison(el, doc, {...said, pin});
+    const each = mhc.each_matrix(root.querySelector(".each"), doc, {rows, free, most, opened: false, pin, open() {}});
+    function show(pinned) {
+      table.show({chosen, pinned, streams, times: {}, timed: "", measuring: false});
+      each.show(matrices, pinned, layer);
+    }
+    show(said.pinned);
+    return () => {
+      table.stop();
+      each.stop();
+    };
   }
 
   // A page of its own is printed as it is drawn, made smaller; what is dark is turned over (dom.js).

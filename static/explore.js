@@ -5,14 +5,14 @@
 "use strict";
 mhc.explore = (host, index, read) => {
   const {element, text} = mhc;
-  const {groups, parameters, experiments, names, views, ends} = index;
+  const {groups, parameters, experiments, names, views, ends, pins} = index;
   const root = host.shadowRoot;
   const find = (selector) => root.querySelector(selector);
   const stage = find(".mhc-stage");
   const notice = find(".notice");
   const titles = new Map(groups.flatMap(({views}) => views.map(({name, title}) => [name, title])));
   const of_view = ["step", "replay"]; // sliders of single views, from their starts
-  const usual = {scale: "full", zoom: 64};
+  const usual = {scale: "full", zoom: 64, pinned: null};
   const first = {...index.start, ...usual, step: 0, replay: null};
   const present = {
     view: groups[0].views[0].name, presenting: false, ...first,
@@ -133,10 +133,15 @@ mhc.explore = (host, index, read) => {
     ask: (what) => (typeof what === "string" ? ACTIONS[what]?.() : show_to(what.presenting)),
   });
 
+  function draw_story() {
+    host.classList.toggle("large", present.presenting);
+    story.draw();
+  }
+
   function show_to(presenting) {
     present.presenting = presenting;
     note(history.replaceState);
-    story.draw();
+    draw_story();
   }
 
   // ---- the link -------------------------------------------------------------------------------
@@ -193,9 +198,19 @@ mhc.explore = (host, index, read) => {
       else wrong.push(`${name}=${given.get(name)}`);
     }
     present.scale = given.get("scale") === "near" ? "near" : "full";
+    present.pinned = places(given.get("pinned"));
+    if (given.has("pinned") && !present.pinned) wrong.push(`pinned=${given.get("pinned")}`);
     present.presenting = given.get("present") === "1";
     say(wrong.length ? `Not on this site: ${wrong.join(", ")}. Shown is what is nearest.` : "");
-    story.draw();
+    draw_story();
+  }
+
+  // The projections in their places that a link names, or null.
+  function places(text) {
+    const found = text?.split(",") ?? [];
+    const taken = found.filter((name) => name !== pins.free);
+    const good = taken.every((name) => pins.names.includes(name)) && new Set(taken).size === taken.length;
+    return good && 0 < found.length && found.length <= pins.most ? found : null;
   }
 
   let noting = 0;
@@ -242,6 +257,19 @@ mhc.explore = (host, index, read) => {
     return found.map(([what, each]) => [what, what === "part" ? structuredClone(each) : each]);
   }
 
+  const scripts = new Map(); // those that single views need, by address: promises
+
+  function load(address) {
+    if (!scripts.has(address)) scripts.set(address, new Promise((onload, failed) => {
+      const onerror = () => {
+        scripts.delete(address);
+        failed(new Error(address));
+      };
+      document.head.append(Object.assign(document.createElement("script"), {src: address, onload, onerror}));
+    }));
+    return scripts.get(address);
+  }
+
   function go() {
     note(history.pushState);
     return show();
@@ -253,12 +281,12 @@ mhc.explore = (host, index, read) => {
     mark(present.view);
     document.title = `${titles.get(present.view)} · mHC`;
     mark_fields();
-    story.draw();
+    draw_story();
     stage.ariaBusy = "true";
     const file = view().files[is_about() ? present.at : 0][present.made[present.view]];
     let found = null;
     try {
-      if (file) found = await read_all(file);
+      if (file) [found] = await Promise.all([read_all(file), ...view().scripts.map(load)]);
     } catch {
       if (mine === turn) fail("This could not be loaded: there is no network, and it was not seen before.");
       return;
@@ -292,7 +320,18 @@ mhc.explore = (host, index, read) => {
       }
     }
     data.signal.chosen.zoom = present.zoom;
+    if (data.variants[0].compared) choose_among_all(data);
     return data;
+  }
+
+  // Of a view that has all projections at once: which of them is chosen, for the headline, and which pinned.
+  function choose_among_all(data) {
+    const at = parameters.findIndex(({name}) => name === "projection");
+    const {value, told} = parameters[at].values[experiments[present.at][at]];
+    data.projected = told;
+    const [{compared}] = data.variants;
+    compared.chosen = value;
+    compared.pinned = present.pinned ?? compared.pinned;
   }
 
   // Where its sliders and its scale are to begin.
@@ -336,8 +375,8 @@ mhc.explore = (host, index, read) => {
     stage.ariaBusy = "false";
   }
 
-  host.addEventListener("mhc-choice", ({detail: {zoom}}) => {
-    present.zoom = zoom;
+  host.addEventListener("mhc-choice", ({detail}) => {
+    Object.assign(present, detail);
     note_soon();
   });
   addEventListener("hashchange", () => {

@@ -14,8 +14,9 @@ from bokeh.plotting import figure
 import mhc_demo as mhc
 from mhc_demo.export.framed import Shown
 from mhc_demo.numerics.gains import log10_composite_gains
+from mhc_demo.numerics.growth import gaussian_growth
 from mhc_demo.numerics.metrics import METRICS
-from mhc_demo.numerics.mixing import gaussian_growth, sample_noise
+from mhc_demo.numerics.mixing import sample_noise
 from mhc_demo.numerics.projecting import iterates
 from mhc_demo.numerics.projections import PROJECTIONS
 

@@ -1,12 +1,13 @@
 """The paper's counts by hand and by brute force, and what a measurement guarantees."""
 
 import asyncio
+import json
 import math
 import re
 import subprocess
 import sys
 from dataclasses import replace
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, unquote
 
 import numpy as np
 import pytest
@@ -15,7 +16,16 @@ import torch
 import mhc_demo as mhc
 from mhc_demo.app.state import State
 from mhc_demo.app.views import cost as view
-from mhc_demo.figures.cost import activations_html, count_html, overhead_html, traffic_html
+from mhc_demo.cli import main
+from mhc_demo.figures.cost import (
+    activations_html,
+    budget_html,
+    count_html,
+    estimate_html,
+    overhead_html,
+    released_html,
+    traffic_html,
+)
 from mhc_demo.numerics import costs
 from mhc_demo.numerics.costs import (
     Activations,
@@ -382,7 +392,7 @@ def test_the_calculator_follows_its_fields_and_keeps_them_in_range(measurements)
     fields = calculator.fields
     assert traffic_html(4, 2560) in calculator.tables.object
     calculator.model.value = "9B"
-    assert {name: field.value for name, field in fields.items()} == {
+    assert {name: fields[name].value for name in view.SIZES} == {
         "model_streams": "4",
         "model_width": "1920",
         "model_layers": "36",
@@ -414,7 +424,7 @@ def test_the_calculator_follows_its_fields_and_keeps_them_in_range(measurements)
     assert overhead_html() in calculator.tables.object
     assert parse_qs(state.query().lstrip("?"))["model_width"] == ["640"]
     state.reset()
-    assert {name: int(field.value) for name, field in fields.items()} == {
+    assert {name: int(fields[name].value) for name in view.SIZES} == {
         "model_streams": 4,
         "model_width": 2560,
         "model_layers": 60,
@@ -434,3 +444,63 @@ def test_the_calculator_is_made_from_the_state_and_lowers_a_block_above_its_laye
     assert calculator.fields["model_block"].value == "5"
     assert calculator.fields["model_block"].helper_text == "at most L"
     assert activations_html(8, 512, 5, 5) in calculator.tables.object
+    assert state.pipeline_ranks == 5
+    assert calculator.fields["pipeline_ranks"].helper_text == "at most L"
+
+
+def test_the_calculator_counts_on_the_machines_of_the_state() -> None:
+    state = State()
+    calculator = view.Calculator(state)
+    budget = mhc.cost()
+    for part in (estimate_html(budget), budget_html(budget), released_html()):
+        assert part in calculator.tables.object
+    calculator.fields["tensor_ranks"].value = "2"
+    calculator.fields["link_bandwidth"].value = "25"
+    calculator.fields["model_tokens"].value = "8,192"
+    calculator.chosen["gpu"].value = "h200"
+    calculator.chosen["model_precision"].value = "float32"
+    budget = mhc.cost(
+        tensor_ranks=2, link_gb_per_s=25.0, tokens=8192, gpu="h200", precision="float32"
+    )
+    assert budget_html(budget) in calculator.tables.object
+    assert view.budget_of(state) == budget
+    said = parse_qs(state.query().lstrip("?"))
+    assert {name: said[name] for name in said.keys() & set(view.MODEL_PARAMETERS)} == {
+        "tensor_ranks": ["2"],
+        "link_bandwidth": ["25"],
+        "model_tokens": ["8192"],
+        "gpu": ["h200"],
+        "model_precision": ["float32"],
+    }
+    state.read({"gpu": [b"<script>alert(1)</script>"], "model_precision": [b"'\"><b>"]})
+    assert "alert" not in calculator.tables.object
+    assert view.budget_of(state) == budget
+
+
+def test_what_was_measured_here_is_said_for_as_many_streams(measurements) -> None:
+    _, cost_view = opened(members=2)
+    told = cost_view.calculator.tables.object
+    # 20 iterations of 10 matrices in 20 microseconds: 2 µs each, for 4096 tokens in 8 layers.
+    assert "takes 2,000 ns a matrix here, and so 65.5\u202fms for the 32,768" in told
+    cost_view.context.state.model_streams = 3
+    assert "a matrix here" not in cost_view.calculator.tables.object
+
+
+def test_the_answer_can_be_had_in_a_terminal_in_python_and_as_json(capsys) -> None:
+    state = State(model_width=512, model_layers=20, tensor_ranks=2, link_bandwidth=25.0)
+    budget = view.budget_of(state)
+    markup = budget_html(budget)
+    (command,) = re.findall("<code>(.*?)</code>", markup)
+    assert main([*command.split()[1:], "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == budget.to_dict()
+    (address,) = re.findall('href="data:application/json,([^"]*)"', markup)
+    assert json.loads(unquote(address)) == budget.to_dict()
+    exec(view.CostView.snippet(state), {})
+    printed = capsys.readouterr().out
+    assert json.loads(printed[printed.index("{") :]) == budget.to_dict()
+
+
+def test_the_answer_about_cheaper_hardware_is_in_numbers() -> None:
+    words = re.sub("<[^>]*>", "", released_html())
+    for each in ("3.5 times", "99\u202f% of the difference", "2.0 times", "0.012\u202f%", "V4-Pro"):
+        assert each in words

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import results
-from mhc_demo.cli import _parser, main
+from mhc_demo.cli import main, parser_for
 from mhc_demo.numerics.projections import PROJECTIONS
 
 ROOT = Path(__file__).parent.parent
@@ -127,7 +127,7 @@ def test_code_runs_and_gives_the_shapes_it_says(
 def test_every_option_is_one_that_the_command_has(command: str) -> None:
     program, *words = shlex.split(command)
     if program == "mhc-demo" and "--help" not in words:
-        _parser(words).parse_args(words)
+        parser_for(words).parse_args(words)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -21,10 +21,14 @@ from mhc_demo.cli import main
 from mhc_demo.export.embed import page as embed_page
 from mhc_demo.export.embed import plots_of
 from mhc_demo.figures import style
+from mhc_demo.figures.laws import law_columns
 from mhc_demo.figures.packed import GAINS, PER_UNIT, PLAIN, pack
+from mhc_demo.figures.phase import LINEAR
 from mhc_demo.figures.slices import SLIDERS
-from mhc_demo.numerics.numbers import exact, fate, rounded
+from mhc_demo.figures.statements import after, measured, words_of
+from mhc_demo.numerics.numbers import exact, fate, in_html, rounded
 from mhc_demo.numerics.paper import MHC_PAPER
+from mhc_demo.numerics.projections import PROJECTIONS
 from mhc_demo.numerics.surface import MAX_DEPTH
 from mhc_demo.scripts import STATIC
 from mhc_demo.story import TITLE
@@ -45,8 +49,8 @@ def unpacked(packed: dict[str, Any]) -> np.ndarray:
     table = np.array(packed["steps"]).reshape(-1, packed["row"])
     table[:2] = np.cumsum(table[:2], axis=1)
     values = np.concatenate([table[:1], np.cumsum(table[1:], axis=0)]).ravel() / PER_UNIT
-    values[packed.get("unknown", [])] = np.nan
-    values[packed.get("zero", [])] = -np.inf
+    values[np.cumsum(packed.get("unknown", []), dtype=int)] = np.nan
+    values[np.cumsum(packed.get("zero", []), dtype=int)] = -np.inf
     return values
 
 
@@ -146,7 +150,51 @@ def test_it_says_what_it_shows() -> None:
     assert f"{MHC_PAPER}. Made with mhc-demo {mhc.__version__}." in html
 
 
-@pytest.mark.parametrize("view", ["compare", "phase"])
+@pytest.mark.parametrize("projection", ["sinkhorn", "rows", "signed-sums"])
+def test_the_laws_of_a_file_say_at_each_position_what_the_page_says_there(projection: str) -> None:
+    experiment = mhc.Experiment(streams=3, members=2, projection=projection)
+    limits = {"max_depth": 9, "max_iterations": 3}
+    html = mhc.export_html(experiment, plots=["why"], depth=9, fragment=True, **limits)
+    said = data_of(html)["variants"][0]["laws"]
+    found = measured(experiment, depth=9, iterations=3)
+    for iterations in range(4):
+        for depth in (1, 2, 9):
+            wanted = words_of(found, PROJECTIONS[projection], depth=depth, iterations=iterations)
+            for name, texts in said["of_depth"].items():
+                assert texts[depth - 1] == wanted.pop(name)
+            here = law_columns(found.composites.sel(depth=[depth]), float)
+            for name, card in said["places"].items():
+                text = card["said"][card["at"][9 * iterations + depth - 1]]
+                gains = {n: in_html(values[iterations]) for n, values in here.items()}
+                hc = {f"hc {n}": in_html(values[0]) for n, values in here.items()}
+                written = text.format_map({"after": after(depth), **gains, **hc})
+                assert written == wanted.pop(name)
+            assert wanted == {}
+
+
+def test_the_phase_maps_of_a_file_say_on_hover_what_the_library_says() -> None:
+    experiment = mhc.Experiment(members=2, projection="mhc-lite", spread=4.0)
+    data = data_of(mhc.export_html(experiment, plots=["phase"], fragment=True))
+    tables = data["variants"][0]["tables"].values()
+    shades = [unpacked(each["shade"]) for each in tables if "shade" in each]
+    for (along, order), found in zip(
+        (
+            ("spread", ("depth", "spread", "iterations")),
+            ("streams", ("iterations", "depth", "streams")),
+        ),
+        shades,
+        strict=True,
+    ):
+        gains = mhc.phase_map(experiment, along).max("direction", skipna=False)
+        wanted = gains.transpose(*order).values.ravel()
+        known = np.isfinite(wanted)
+        assert (np.isnan(found) == np.isnan(wanted)).all()
+        assert np.isnan(wanted).any() == (along == "streams")  # it takes at most six
+        sent = LINEAR * np.sinh(found[known])
+        assert [exact(v) for v in sent[::7]] == [exact(v) for v in wanted[known][::7]]
+
+
+@pytest.mark.parametrize("view", ["my-model"])
 def test_a_view_that_needs_the_server_is_refused_with_those_that_do_not(view: str) -> None:
     message = f"'{view}' cannot be exported; these can: signal, composite, "
     with pytest.raises(ValueError, match=message):
@@ -266,7 +314,7 @@ def test_the_command_opens_a_scene_in_the_state_of_the_story(
         ("--theme sepia", "argument --theme: 'sepia' is not one of auto, light, dark"),
         ("--story long", "argument --story: 'long' is not one of whole, short"),
         ("--story short --depth 3", "argument --depth: not with --story"),
-        ("--view phase", "argument --view: the view 'phase' cannot be exported; these can: "),
+        ("--view my-model", "argument --view: the view 'my-model' cannot be exported; these can: "),
         ("--max-depth 20 --depth 60", "depth must be between 1 and 20, not 60"),
     ],
 )
@@ -302,9 +350,9 @@ def test_colours_and_font_are_defined_in_python_alone_and_every_variable_is_set(
         assert colours.isdisjoint(re.findall(r"#[0-9a-f]{6}", path.read_text("utf-8").lower()))
         assert "Segoe" not in path.read_text("utf-8")
     written = ours + "".join(sheets.values())
-    set_by_scripts = {"at", "share", "shade", "tall"}
+    set_in_place = {"at", "ring", "share", "shade", "tall"}  # by scripts and in the markup
     without_default = set(re.findall(r"var\(--([\w-]+)\)", written))
-    assert without_default - set_by_scripts <= set(re.findall(r"--([\w-]+):", written))
+    assert without_default - set_in_place <= set(re.findall(r"--([\w-]+):", written))
 
 
 # ---- fragments in what writes a site ---------------------------------------------------------

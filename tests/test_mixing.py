@@ -11,12 +11,11 @@ from hypothesis import strategies as st
 
 import mhc_demo as mhc
 from mhc_demo.numerics.gains import DIRECTIONS, log10_composite_gains
+from mhc_demo.numerics.growth import drift_exponent, gaussian_growth
 from mhc_demo.numerics.mixing import (
     INITS,
     MAX_SEED,
     chosen_init,
-    drift_exponent,
-    gaussian_growth,
     sample_mixing,
     sample_noise,
 )

@@ -118,7 +118,7 @@ def test_a_notebook_opens_with_what_it_needs(name: str) -> None:
 
 @pytest.mark.parametrize(
     "state",
-    [{"view": "phase"}, {"view": "compare"}, {"view": "sinkhorn", "own": [1.0] * 16}],
+    [{"view": "my-model"}, {"view": "sinkhorn", "own": [1.0] * 16}],
     ids=lambda state: state["view"],
 )
 def test_a_view_that_a_file_cannot_hold_says_so_and_shows_a_picture(state: dict[str, Any]) -> None:

@@ -85,6 +85,23 @@ def test_what_is_sent_delays_the_next_rank():
     ]
 
 
+def test_a_rank_that_waits_until_its_message_has_arrived():
+    # The rank below could go on; that it does not is what this costs.
+    timeline = simulate("1f1b", 2, 2, Times(1, 1, 1, send=1, blocking=True))
+    assert drawn(timeline, 0) == "F0 . F1 . . . B0 B0 . . B1 B1"
+    assert drawn(timeline, 1) == ". . F0 B0 B0 . F1 B1 B1 . . ."
+
+
+def test_a_message_that_leaves_before_the_weights_are_done():
+    timeline = simulate("1f1b", 2, 2, Times(1, 1, 2, send=1, ahead=1))
+    assert drawn(timeline, 0) == "F0 F1 . . . . B0 B0 B0 . B1 B1 B1"
+    assert drawn(timeline, 1) == ". . F0 B0 B0 B0 F1 B1 B1 B1 . . ."
+    back = [(m.start, m.end) for m in timeline.messages if m.origin == 1]
+    assert back == [(5, 6), (9, 10)]
+    # It arrives during the chunk that it is of, but is of use only after that.
+    assert simulate("1f1b", 2, 2, Times(1, 1, 2, send=0.5, ahead=1)).span == 12.5
+
+
 def test_what_is_recomputed_early_does_not_wait_for_the_gradient():
     late = simulate("1f1b", 2, 2, Times(1, 1, 1, recompute=1, early=False))
     early = simulate("1f1b", 2, 2, Times(1, 1, 1, recompute=1, early=True))
@@ -101,9 +118,13 @@ def test_what_is_recomputed_early_does_not_wait_for_the_gradient():
     st.sampled_from([0.0, 0.5, 3.0]),
     st.sampled_from([0.0, 1.0]),
     st.booleans(),
+    st.booleans(),
+    st.sampled_from([0.0, 0.5]),
 )
-def test_every_chunk_runs_once_after_what_it_needs(name, ranks, more, lengths, send, again, early):
-    times = Times(*lengths, send=send, recompute=again, early=early)
+def test_every_chunk_runs_once_after_what_it_needs(
+    name, ranks, more, lengths, send, again, early, blocking, ahead
+):
+    times = Times(*lengths, send=send, recompute=again, early=early, blocking=blocking, ahead=ahead)
     microbatches = 2 * ranks + 2 * more
     timeline = simulate(name, ranks, microbatches, times)
     ways = (0, 1) if SCHEDULES[name].both_ways else (0,)
@@ -143,7 +164,11 @@ def test_every_chunk_runs_once_after_what_it_needs(name, ranks, more, lengths, s
                 assert ends[event.rank, "B" if chunk.kind == "W" else "F", *of] <= event.start
             for before in needed:
                 if 0 <= before[0] < ranks:
-                    assert ends[before] + send <= event.start
+                    assert ends[before] + max(0, send - ahead) <= event.start
+    if blocking:
+        for message in timeline.messages:
+            own = [e for e in timeline.events if e.rank == message.origin]
+            assert not any(message.start + ahead < e.end and e.start < message.end for e in own)
     for link in {(m.origin, m.target) for m in timeline.messages}:
         on_it = [m for m in timeline.messages if (m.origin, m.target) == link]
         assert all(a.end <= b.start for a, b in pairwise(on_it))
@@ -154,6 +179,26 @@ def test_a_slower_link_never_helps(name):
     spans = [simulate(name, 8, 20, Times(send=send)).span for send in (0.0, 0.25, 1.0, 4.0)]
     assert spans == sorted(spans)
     assert spans[0] < spans[-1]
+
+
+@EVERY
+def test_what_overlaps_only_ever_helps(name):
+    for send in (0.25, 1.0, 4.0):
+        for again in (0.0, 0.5):
+            usual = {"send": send, "recompute": again}
+            waiting = simulate(name, 8, 20, Times(**usual, early=False, blocking=True)).span
+            early = simulate(name, 8, 20, Times(**usual, blocking=True)).span
+            beside = simulate(name, 8, 20, Times(**usual)).span
+            ahead = simulate(name, 8, 20, Times(**usual, ahead=0.5)).span
+            assert ahead <= beside <= early <= waiting
+            assert ahead < waiting
+
+
+@EVERY
+def test_what_is_done_ahead_leaves_the_idle_time_as_it_is_published(name):
+    times = Times(2, 2, 1, ahead=1)
+    timeline = simulate(name, 8, 20, times)
+    assert max(map(timeline.bubble, range(8))) == SCHEDULES[name].bubble(8, times)
 
 
 @pytest.mark.parametrize(
@@ -172,6 +217,8 @@ def test_bad_input_is_named(arguments, error, message):
         simulate(*arguments)
     with pytest.raises(ValueError, match="send must be finite and at least 0, not -1"):
         Times(send=-1)
+    with pytest.raises(ValueError, match=r"ahead must be at most 1, the time .* not 2"):
+        Times(ahead=2)
     with pytest.raises(ValueError, match=r"together must be at least 2, .* not 1\.5"):
         Times(together=1.5)
 

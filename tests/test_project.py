@@ -18,7 +18,7 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 import mhc_demo
-from mhc_demo.cli import _parser
+from mhc_demo.cli import parser_for
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
@@ -100,7 +100,7 @@ def test_a_tag_publishes_the_folder_that_the_site_was_written_to() -> None:
     assert workflow[True]["push"] == {"tags": ["v*"]}
     build, publish = workflow["jobs"].values()
     (command,) = [s["run"] for s in build["steps"] if s.get("run", "").startswith("mhc-demo")]
-    options = _parser(["site"]).parse_args(shlex.split(command)[1:])
+    options = parser_for(["site"]).parse_args(shlex.split(command)[1:])
     assert build["steps"][-1]["with"]["path"] == options.folder
     assert publish["needs"] == "build"
     assert publish["permissions"] == {"pages": "write", "id-token": "write"}

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import mhc_demo as mhc
+from mhc_demo.app.own_numbers import WrongCellError, matrix_of, rows_of
 from mhc_demo.app.state import State
 from mhc_demo.app.values import LARGEST_ENTRY, MOST_ROWS, entries_of, written
-from mhc_demo.app.views.sinkhorn import WrongCellError, matrix_of, rows_of
 from mhc_demo.figures.sinkhorn import LAST_STEP, convergence, legend, sentences, slope_columns
 
 

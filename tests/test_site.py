@@ -126,7 +126,7 @@ def test_a_site_opens_as_the_page_does_and_has_what_the_projections_take() -> No
 def test_a_view_of_a_site_is_called_as_on_the_page() -> None:
     for name, plot in views().items():
         assert (plot.title, plot.group) == (VIEWS[name].title, VIEWS[name].group), name
-    assert VIEWS.keys() - views().keys() == {"why", "compare", "phase", "link", "my-model"}
+    assert VIEWS.keys() - views().keys() == {"link", "my-model"}
 
 
 def test_a_file_is_called_by_its_content_whatever_was_made_before() -> None:

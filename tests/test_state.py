@@ -42,6 +42,11 @@ def arguments(query: str) -> dict[str, list[bytes]]:
     pipeline_ranks=st.integers(1, 64),
     tensor_ranks=st.integers(1, 64),
     link_bandwidth=st.integers(1, 10**5).map(lambda k: k / 10),
+    microbatches=st.integers(1, 10_000),
+    stage_forward=st.integers(1, 10**6).map(lambda k: k / 100),
+    stage_weights=st.integers(0, 100).map(lambda k: k / 10),
+    fused=st.booleans(),
+    overlaps=st.booleans(),
     layer=st.integers(1, MAX_DEPTH),
     step=st.integers(0, 61),
     own=st.integers(0, 8).flatmap(
@@ -53,6 +58,7 @@ def arguments(query: str) -> dict[str, list[bytes]]:
 )
 def test_a_query_gives_back_the_state_that_wrote_it(data: st.DataObject, **values: int) -> None:
     chosen = ("init", "projection", "definition", "view", "theme", "model_precision", "gpu")
+    chosen += ("schedule",)
     for name in chosen:
         values[name] = data.draw(st.sampled_from(list(State.param[name].objects)))
     sizes = PROJECTIONS[values["projection"]].sizes
@@ -219,7 +225,7 @@ def test_the_machines_that_it_is_counted_on_are_in_the_link_when_they_are_others
     assert (state.gpu, state.tensor_ranks, state.link_bandwidth) == ("h200", 1, 10_000)
     assert (state.model_tokens, state.pipeline_ranks) == (2**24, 6)
     assert state.notices == [
-        f"Tokens: set to {2**24}; it ranges from 1 to {2**24}.",
+        f"Micro-batch (tokens): set to {2**24}; it ranges from 1 to {2**24}.",
         "Precision: the value in the link was ignored; it can be bfloat16, float32.",
         "Pipeline ranks: set to 6, the most that this model has.",
         "Tensor ranks: set to 1; it ranges from 1 to 64.",

@@ -1,6 +1,7 @@
 """Every number of the gain surface against the naive computation: project, multiply, measure."""
 
 import dataclasses
+import itertools
 import math
 import os
 
@@ -17,8 +18,9 @@ from mhc_demo.numerics import surface as surfaces
 from mhc_demo.numerics._arrays import batch_innermost
 from mhc_demo.numerics.devices import place
 from mhc_demo.numerics.gains import DEFINITIONS, DIRECTIONS
+from mhc_demo.numerics.growth import gaussian_exponents
 from mhc_demo.numerics.metrics import METRICS
-from mhc_demo.numerics.mixing import INITS, PARAMETERS, gaussian_exponents
+from mhc_demo.numerics.mixing import INITS, PARAMETERS
 from mhc_demo.numerics.projections import PROJECTIONS
 from mhc_demo.numerics.surface import (
     EXPERIMENT_PARAMETERS,
@@ -85,31 +87,27 @@ def products_from_the_last(layers):
 
 @EVERY
 @pytest.mark.parametrize("init", INITS)
-@pytest.mark.parametrize("definition", DEFINITIONS)
-def test_every_value_is_that_of_plain_matrix_products(name, init, definition):
+def test_every_value_is_that_of_plain_matrix_products(name, init):
     depth, iterations = 6, 3
-    experiment = Experiment(
-        streams=4, members=5, seed=3, projection=name, init=init, definition=definition
-    )
-    surface = gain_surface(experiment, depth=depth, iterations=iterations)["log10_gain"]
-    single = layer_gains(experiment, depth=depth, iterations=iterations)
+    experiment = Experiment(streams=4, members=5, seed=3, projection=name, init=init)
+    layers = [naive_layers(experiment, depth, t) for t in range(iterations + 1)]
+    composites = [[products(network) for network in networks] for networks in layers]
     # Sums of signed entries, of up to 10^7 here, are 1 by theorem but not in plain products.
     signed = not PROJECTIONS[name].nonnegative and PROJECTIONS[name].unit_rows
     rounding = {"rtol": 1e-9, "atol": 1e-8} if signed else ROUNDING
-    for t in range(iterations + 1):
-        layers = naive_layers(experiment, depth, t)
-        for direction in DIRECTIONS:
-            of_composites = [
-                [naive_log10_gain(m, direction, definition) for m in products(network)]
-                for network in layers
-            ]
-            of_layers = [
-                [naive_log10_gain(m, direction, definition) for m in network] for network in layers
-            ]
-            for array, along, gains in (
-                (surface, "depth", of_composites),
-                (single, "layer", of_layers),
+    for definition in DEFINITIONS:
+        experiment.definition = definition
+        surface = gain_surface(experiment, depth=depth, iterations=iterations)["log10_gain"]
+        single = layer_gains(experiment, depth=depth, iterations=iterations)
+        for t, direction in itertools.product(range(iterations + 1), DIRECTIONS):
+            for array, along, matrices in (
+                (surface, "depth", composites[t]),
+                (single, "layer", layers[t]),
             ):
+                gains = [
+                    [naive_log10_gain(m, direction, definition) for m in network]
+                    for network in matrices
+                ]
                 ours = array.sel(direction=direction, iterations=t)
                 np.testing.assert_allclose(
                     ours.transpose(along, "series"), series_of(np.array(gains)), **rounding
@@ -419,8 +417,9 @@ def test_composites_beyond_any_float_are_carried_by_their_exponent():
 
 @EVERY
 def test_mixing_metrics_are_those_of_the_composite(name):
-    experiment = Experiment(projection=name, seed=5)
+    experiment = Experiment(projection=name, seed=5, members=1)
     mixing = mixing_surface(experiment, depth=6, iterations=3)
+    composites = [products(naive_layers(experiment, 6, t)[0]) for t in range(4)]
     assert set(mixing.data_vars) == {*METRICS, "expected_log10_ratio", "deviation_log10_ratio"}
     for metric in METRICS.values():
         values = mixing[metric.name]
@@ -431,8 +430,7 @@ def test_mixing_metrics_are_those_of_the_composite(name):
                 assert values.isnull().all()
                 continue
         for t in range(0 if metric.scale_free else 1, 4):
-            composites = products(naive_layers(experiment, 6, t)[0])
-            expected = [float(metric(m)) for m in composites]
+            expected = [float(metric(m)) for m in composites[t]]
             # Distances of 1e-4 from uniform and singular values, to the rounding of entries of 1.
             np.testing.assert_allclose(values.sel(iterations=t), expected, rtol=1e-9, atol=1e-13)
 

@@ -405,7 +405,7 @@ def test_after_a_change_a_view_plots_the_library_s_numbers(
 
 
 @pytest.mark.parametrize(
-    "view", ["figure8", "my-model", "formulas", "lab", "jacobian", "claims", "link"]
+    "view", ["scale", "figure8", "my-model", "formulas", "lab", "jacobian", "claims", "link"]
 )
 def test_a_view_without_the_experiment_stays_when_the_experiment_changes(view: str) -> None:
     explorer, shown = opened(view)

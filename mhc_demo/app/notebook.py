@@ -161,6 +161,7 @@ def _file(state: State) -> str | None:
         signal={name: getattr(state, name) for name in USUAL},
         layer=state.layer,
         scale=state.scale,
+        pinned=state.pinned,
     )
 
 

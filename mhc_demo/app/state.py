@@ -15,16 +15,20 @@ from urllib.parse import urlencode
 
 import param
 
+from ..figures.compare import LEADING
 from ..figures.polytope import USUAL_TURN
 from ..figures.scale import SCALES
 from ..figures.signal import USUAL
 from ..figures.sinkhorn import LAST_STEP
 from ..figures.slices import SLIDERS
+from ..figures.stages import ALL
 from ..lab.settings import PRESETS, Settings
+from ..numerics.budget import LINKS, MOST, STAGES
 from ..numerics.devices import DEVICES
 from ..numerics.hardware import GPUS, INFINIBAND, PRECISIONS
 from ..numerics.mixing import PARAMETERS
 from ..numerics.paper import TABLE_5
+from ..numerics.pipeline import SCHEDULES
 from ..numerics.projections import PROJECTIONS
 from ..numerics.signal import ENTERING
 from ..numerics.surface import (
@@ -36,12 +40,13 @@ from ..numerics.surface import (
 )
 from ..story.scenes import SCENES, WAYS, beginning, scenes_of
 from .computing import Key, Request
-from .values import MOST_PINNED, Pinned, SquareMatrix, understood, written
+from .values import Pinned, SquareMatrix, understood, written
 from .views import VIEWS
 from .views.compare import COMPARE_PARAMETERS
 from .views.cost import MODEL_PARAMETERS
 from .views.lab import LAB_SETTINGS, LAST_REPLAYED, REPLAY_PARAMETERS
 from .views.polytope import POLYTOPE_PARAMETERS
+from .views.scale import SCALE_PARAMETERS
 from .views.signal import SIGNAL_PARAMETERS
 from .views.sinkhorn import WORK_PARAMETERS
 
@@ -119,25 +124,31 @@ class State(Experiment):
         doc="Which gains the axes show: all of them, or those near 1.",
     )
     model_streams = param.Integer(
-        COUNTED.streams, bounds=(1, 64), label="Expansion rate n", doc="Of the model counted."
+        COUNTED.streams,
+        bounds=(1, MOST["streams"]),
+        label="Expansion rate n",
+        doc="Of the model counted.",
     )
     model_width = param.Integer(
-        COUNTED.width, bounds=(1, 2**20), label="Width C", doc="Of the model counted."
+        COUNTED.width, bounds=(1, MOST["width"]), label="Width C", doc="Of the model counted."
     )
     model_layers = param.Integer(
         COUNTED.residual_layers,
-        bounds=(1, 10_000),
+        bounds=(1, MOST["layers"]),
         label="Residual layers L",
         doc="Of the model counted; attention and FFN of a block are two.",
     )
     model_block = param.Integer(
         2,
-        bounds=(1, 10_000),
+        bounds=(1, MOST["layers"]),
         label="Your block (layers)",
         doc="Layers recomputed together, to compare with the best; L at most.",
     )
     model_tokens = param.Integer(
-        4096, bounds=(1, 2**24), label="Tokens", doc="In one micro-batch of the model counted."
+        4096,
+        bounds=(1, MOST["tokens"]),
+        label="Micro-batch (tokens)",
+        doc="Tokens that go through the model counted at one time.",
     )
     model_precision = param.Selector(
         default=next(iter(PRECISIONS)),
@@ -146,20 +157,20 @@ class State(Experiment):
         doc="In which the streams of the model counted are kept, moved and sent.",
     )
     pipeline_ranks = param.Integer(
-        8,
-        bounds=(1, 64),
+        STAGES,
+        bounds=(1, MOST["pipeline_ranks"]),
         label="Pipeline ranks",
         doc="Stages that the model counted is cut into; L at most.",
     )
     tensor_ranks = param.Integer(
         1,
-        bounds=(1, 64),
+        bounds=(1, MOST["tensor_ranks"]),
         label="Tensor ranks",
         doc="GPUs that share each stage of the model counted.",
     )
     link_bandwidth = Decimal(
         INFINIBAND / 1e9,
-        bounds=(0.1, 10_000.0),
+        bounds=LINKS,
         label="Link (GB/s)",
         doc="Between two stages, in one direction; 50 is 400 Gbit/s InfiniBand.",
     )
@@ -168,6 +179,43 @@ class State(Experiment):
         objects={gpu.title: name for name, gpu in GPUS.items()},
         label="GPU",
         doc="Whose published bandwidth and peak turn the counts into times.",
+    )
+    schedule = param.Selector(
+        default=ALL,
+        objects={"All of them": ALL, **{each.title: name for name, each in SCHEDULES.items()}},
+        label="Schedule",
+        doc="In which order the ranks of the pipeline work.",
+    )
+    microbatches = param.Integer(
+        20,
+        bounds=(1, 10_000),
+        label="Micro-batches",
+        doc="Of a step; as many as are simulated at most.",
+    )
+    stage_forward = Decimal(
+        10.0,
+        bounds=(0.01, 10_000.0),
+        label="Forward (ms)",
+        doc="What the layers of a stage take for a micro-batch, without the streams: assumed.",
+    )
+    stage_inputs = Decimal(
+        1.0,
+        bounds=(0.0, 10.0),
+        label="Backward, inputs (× forward)",
+        doc="The backward pass for the inputs, as a multiple of the forward pass.",
+    )
+    stage_weights = Decimal(
+        1.0,
+        bounds=(0.0, 10.0),
+        label="Backward, weights (× forward)",
+        doc="The backward pass for the weights, as a multiple of the forward pass.",
+    )
+    fused = param.Boolean(default=True, label="Fused", doc="H_post, H_res and the merge at once.")
+    recomputes = param.Boolean(
+        default=True, label="Recomputed", doc="The streams’ kernels run again going backward."
+    )
+    overlaps = param.Boolean(
+        default=True, label="Overlapped", doc="What is sent leaves beside the work."
     )
     layer = param.Integer(
         1,
@@ -199,7 +247,7 @@ class State(Experiment):
         doc="Logits to show in that layer's place, row after row.",
     )
     pinned = Pinned(
-        default=[p.name for p in PROJECTIONS.values() if p.leads][:MOST_PINNED],
+        default=LEADING,
         label="Projections drawn",
         doc="Those that the comparison draws in colour, each in its place.",
     )
@@ -400,6 +448,7 @@ OPTIONAL_PARAMETERS = (
     *POLYTOPE_PARAMETERS,
     "scale",
     *MODEL_PARAMETERS,
+    *SCALE_PARAMETERS,
     *LAB_SETTINGS,
     *REPLAY_PARAMETERS,
     "theme",
@@ -420,6 +469,7 @@ URL_PARAMETERS = (
     *POLYTOPE_PARAMETERS,
     "scale",
     *MODEL_PARAMETERS,
+    *SCALE_PARAMETERS,
     *LAB_SETTINGS,
     *REPLAY_PARAMETERS,
     "theme",

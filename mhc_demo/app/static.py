@@ -30,6 +30,9 @@ FLOOR_CSS = _tight(text_of("polytope.css"))
 COMPARE_CSS = _tight(text_of("compare.css"))
 """What the comparison's components alone need."""
 
+LAWS_CSS = _tight(text_of("laws.css"))
+"""What the cards of the laws alone need."""
+
 serve_folder("mhc-demo", STATIC)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import param
 
+from ..figures.compare import FREE, MOST_PINNED, are_places
 from ..numerics.projections import PROJECTIONS
 
 WHOLE = re.compile(r"[+-]?\d{1,15}")
@@ -40,29 +41,16 @@ class SquareMatrix(param.List):
             )
 
 
-MOST_PINNED = 6
-"""Projections that a comparison draws in colour: more could not be told apart."""
-
-FREE = "-"
-"""A place of `Pinned` that no projection has."""
-
-
 class Pinned(param.List):
     """Names of projections in up to `MOST_PINNED` places, of which each has its own stroke."""
 
     def _validate(self, val: Any) -> None:
         super()._validate(val)
-        if not _are_places(val):
+        if not are_places(val):
             raise ValueError(
                 f"{self.name} must hold at most {MOST_PINNED} different names of projections, or "
                 f"{FREE!r} for a free place, not {val!r}"
             )
-
-
-def _are_places(names: list[Any]) -> bool:
-    taken = [name for name in names if name != FREE]
-    known = all(isinstance(name, str) and name in PROJECTIONS for name in taken)
-    return known and len(set(taken)) == len(taken) and len(names) <= MOST_PINNED
 
 
 def places_of(text: str) -> list[str] | None:
@@ -72,7 +60,7 @@ def places_of(text: str) -> list[str] | None:
     (['sinkhorn', '-', 'rows'], None, ['-'])
     """
     names = text.split(",", MOST_PINNED) if text else [FREE]
-    return names if _are_places(names) else None
+    return names if are_places(names) else None
 
 
 def entry_of(text: str) -> float | None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from .check_hall import check_hall
+from .cost import cost
 from .doctor import doctor
 from .ending import as_process, stopped, tell
 from .export import export
@@ -32,7 +33,7 @@ COMMANDS: dict[str, Callable[[argparse.ArgumentParser], Run]] = {
     each.__name__.replace("_", "-"): each
     for each in (
         *(serve, export, site, plot, surface, inspect, doctor),
-        *(train, sweep, runs, check_hall),
+        *(train, sweep, runs, cost, check_hall),
     )
 }
 """Every subcommand by its name; the first line of its docstring is the summary in the help."""
@@ -72,6 +73,8 @@ examples:
       train each with 16 seeds, on all cores; the same line goes on after Ctrl-C
   mhc-demo runs runs -o runs.parquet
       print how often each learned, with medians and ranges; also .csv
+  mhc-demo cost --model 27B --pipeline-ranks 8 --gpu h800
+      say what mHC would cost a training run: bytes moved, stored and sent; --json
   mhc-demo check-hall --visitors 300 --play 60
       open the page 300 times, and see what the server makes of it
   mhc-demo serve --help
@@ -114,11 +117,11 @@ def _have_a_home() -> None:
 def _run(arguments: list[str]) -> int:
     if arguments and arguments[0] in COMMANDS:
         arguments[1:1] = from_environment(arguments[0])
-    options = _parser(arguments).parse_args(arguments)
+    options = parser_for(arguments).parse_args(arguments)
     return options.run(options)
 
 
-def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
+def parser_for(arguments: Sequence[str]) -> argparse.ArgumentParser:
     """The parser, with the options of the subcommand in `arguments` alone."""
     parser = argparse.ArgumentParser(
         prog="mhc-demo",

@@ -38,6 +38,7 @@ SHOWN = (
     "writes",
     "zoom",
     "scale",
+    "pinned",
     "scene",
 )
 """The parameters of the page's link that a file can show, except streams, of which several may be
@@ -200,6 +201,7 @@ def _html(options: argparse.Namespace, state: dict[str, Any]) -> str:
         signal={name: values[name] for name in USUAL if name in values},
         layer=values.get("layer", 1),
         scale=values.get("scale", "full"),
+        pinned=values.get("pinned"),
     )
 
 

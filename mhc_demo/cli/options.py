@@ -189,10 +189,31 @@ def entries(text: str) -> list[float]:
     return found
 
 
+def places(text: str) -> list[str]:
+    """The converter of projections in their places, commas between."""
+    from ..app.values import places_of
+    from ..figures.compare import MOST_PINNED
+    from ..numerics.projections import PROJECTIONS
+
+    found = places_of(text)
+    if found is None:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not up to {MOST_PINNED} different names with commas between, "
+            f"of {', '.join(PROJECTIONS)}"
+        )
+    return found
+
+
 def _values(parameter: Any) -> tuple[Callable[[str], Any], str, str]:
     """Of a parameter: the converter of a text, what is allowed in words, and the metavar."""
     import param
 
+    from ..app.values import Pinned
+    from ..figures.compare import FREE, MOST_PINNED
+
+    if isinstance(parameter, Pinned):
+        allowed = f"Up to {MOST_PINNED} names with commas between, {FREE} for a free place"
+        return places, allowed, "NAME,..."
     if isinstance(parameter, param.Selector):
         names = list(filter(None, parameter.objects))
         return one_of(names), "One of " + ", ".join(names), "NAME"

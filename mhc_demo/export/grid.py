@@ -15,10 +15,12 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, product
+from pathlib import Path
 from typing import Any
 
 import xarray as xr
 
+from ..figures.compare import FREE, MOST_PINNED
 from ..figures.packed import pack
 from ..figures.signal import USUAL, at_depth
 from ..figures.slices import SLIDERS
@@ -27,9 +29,10 @@ from ..lab.settings import PRESETS
 from ..numerics._arrays import choice
 from ..numerics.projections import PROJECTIONS
 from ..numerics.surface import Experiment, Progress
+from ..scripts import text_of
 from ..story.doors import groups
 from ..story.glossary import explained
-from .embed.page import Content, stage
+from .embed.page import Content, stage, told_of
 from .embed.plots import PLOTS, Choice, Plot, Signal, plots_of
 from .embed.request import START, EmbedRequest, checked
 
@@ -142,7 +145,10 @@ class Grid:
             {
                 "name": name,
                 "label": Experiment.param[name].label,
-                "values": [{"value": v, "title": _title(name, v)} for v in self.values[name]],
+                "values": [
+                    {"value": v, "title": _title(name, v), **_more(name, v)}
+                    for v in self.values[name]
+                ],
             }
             for name in VARIED
         ]
@@ -172,6 +178,11 @@ def _title(name: str, value: Any) -> str:
     return str(value) if isinstance(value, int) else f"{value:g}"
 
 
+def _more(name: str, value: Any) -> dict[str, Any]:
+    """What a view of all projections needs to know of the chosen one."""
+    return {"told": told_of(value)} if name == "projection" else {}
+
+
 def files_of(
     grid: Grid,
     surfaces: Sequence[xr.Dataset],
@@ -186,10 +197,21 @@ def files_of(
     """
     experiments = grid.experiments()
     found: dict[str, list[Held]] = {name: [] for name in views()}
+    of_all: dict[tuple[Any, ...], Held] = {}
     for at, (experiment, surface) in enumerate(zip(experiments, surfaces, strict=True)):
+        gains: dict[str, str] = {}
         for name, plot in views().items():
-            if plot.of_experiment or at == 0:
-                found[name].append(_held(grid, experiment, surface, name, device, keep))
+            if not plot.of_experiment and at > 0:
+                continue
+            if plot.of_projection:
+                held = _held(grid, experiment, surface, name, device, keep)
+                gains = gains or _gains_of(held)
+            else:  # the headline alone depends on it
+                key = name, *(getattr(experiment, n) for n in VARIED if n != "projection")
+                if key not in of_all:
+                    of_all[key] = _held(grid, experiment, surface, name, device, keep)
+                held = [each | gains if isinstance(each, dict) else each for each in of_all[key]]
+            found[name].append(held)
         if progress is not None:
             progress(1)
     names = dict.fromkeys(each for held in chain(*found.values()) for each in _names_in(held))
@@ -204,11 +226,13 @@ def files_of(
                 "of_experiment": plot.of_experiment,
                 "choices": [_for_browser(each) for each in grid.choices(name)],
                 "made": [[*indices] for indices in grid.made(name)],
+                "scripts": _scripts_of(plot, keep),
                 "files": [[_numbered(each, number) for each in held] for held in found[name]],
             }
             for name, plot in views().items()
         },
         "start": START,
+        "pins": {"names": list(PROJECTIONS), "free": FREE, "most": MOST_PINNED},
         "ends": {name: [slider.start, slider.end] for name, slider in SLIDERS.items()},
     }
 
@@ -216,6 +240,19 @@ def files_of(
 Held = list[dict[str, str] | bool | None]
 """What a view of an experiment reads, for each of the choices that can be made: a part and tables,
 by their names; None if they are too large for files, False if the site does not hold them."""
+
+
+def _scripts_of(plot: type[Plot], keep: Keep) -> list[str]:
+    """Keep the scripts that a view alone needs; return their addresses."""
+    return [
+        keep(f"assets/{Path(name).stem}", ".js", text_of(name).encode()) for name in plot.scripts
+    ]
+
+
+def _gains_of(held: Held) -> dict[str, str]:
+    """The table of gains among what a view reads, by its name."""
+    tables = (each for each in held if isinstance(each, dict) and "gains" in each)
+    return next(({"gains": each["gains"]} for each in tables), {})
 
 
 def opening(index: dict[str, Any]) -> Iterator[str]:
@@ -322,8 +359,9 @@ def _request(
     )
     if not PLOTS[request.plots[0]].of_experiment:
         request = replace(request, controls=[], headline=False)
-    of_lab = {name: chosen[name] for name in ("preset", "replayed") if name in chosen}
-    return replace(request, of_site=True, scenes="index.html#", **of_lab)
+    names = ("preset", "replayed", "schedule")
+    of_view = {name: chosen[name] for name in names if name in chosen}
+    return replace(request, of_site=True, scenes="index.html#", **of_view)
 
 
 def packed(data: Any) -> bytes:

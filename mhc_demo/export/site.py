@@ -53,9 +53,8 @@ ABOUT = (
 """For search engines, and for who shares a link."""
 
 ONLY_A_SERVER = (
-    "What only a server can: other values and seeds, all projections side by side, the phase map, "
-    "other layers and numbers of your own at work, your own model, live training "
-    "(<code>mhc-demo serve</code>)."
+    "What only a server can: other values and seeds, other layers and numbers of your own at work, "
+    "how long a projection takes, your own model, live training (<code>mhc-demo serve</code>)."
 )
 """Said where a control is missing."""
 

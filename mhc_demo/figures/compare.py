@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -35,9 +36,10 @@ from bokeh.models import (
 from bokeh.plotting import figure
 from numpy.typing import NDArray
 
-from ..numerics.comparison import MIXING
+from ..numerics.comparison import MIXING, compare
 from ..numerics.gains import DIRECTIONS
 from ..numerics.projections import PROJECTIONS
+from ..numerics.surface import MAX_DEPTH, MAX_ITERATIONS, Experiment
 from . import scale, style
 from .contents import Column, Series, described, log10
 from .curves import depth_plot
@@ -63,6 +65,30 @@ STROKES = {
 }
 """A stroke for each, where nothing is pinned; those that lead have that of the usual places."""
 
+MOST_PINNED = 6
+"""Projections that a comparison draws in colour: more could not be told apart."""
+
+FREE = "-"
+"""A place that no projection has."""
+
+
+def are_places(names: Sequence[Any]) -> bool:
+    """Whether these are different projections in places that there are, some of which may be free.
+
+    >>> are_places(["rows", "-", "none"]), are_places(["rows", "rows"])
+    (True, False)
+    """
+    taken = [name for name in names if name != FREE]
+    known = all(isinstance(name, str) and name in PROJECTIONS for name in taken)
+    return known and len(set(taken)) == len(taken) and len(names) <= MOST_PINNED
+
+
+LEADING = [p.name for p in PROJECTIONS.values() if p.leads][:MOST_PINNED]
+"""Those that are pinned at first."""
+
+MOST_NUMBERS = 2**9
+"""Limit of members times n^2: a comparison takes longer than two iterative surfaces."""
+
 REST = style.Stroke(style.IDENTITY, width=1.5)
 """How what is not pinned is drawn."""
 
@@ -80,6 +106,55 @@ def strokes(pinned: Sequence[str]) -> dict[str, style.Stroke]:
     return {name: places.get(name, REST) for name in PROJECTIONS}
 
 
+def strokes_for_browser() -> dict[str, Any]:
+    """The strokes of the places, of what has one of its own, and of the rest."""
+
+    def look(stroke: style.Stroke) -> dict[str, Any]:
+        return {"colour": stroke.colour, "dash": list(stroke.dash), "width": stroke.width}
+
+    return {
+        "places": [look(style.stroke(k)) for k in range(MOST_PINNED)],
+        "own": {name: look(stroke) for name, stroke in OWN.items()},
+        "rest": look(REST) | {"alpha": FAINT},
+    }
+
+
+def few_networks(experiment: Experiment) -> Experiment:
+    """The experiment with as many of its networks as are compared."""
+    most = max(1, MOST_NUMBERS // experiment.streams**2)
+    values = experiment.values_of_experiment()
+    return Experiment(**{**values, "members": min(experiment.members, most)})
+
+
+def compared(
+    experiment: Experiment, *, depth: int = MAX_DEPTH, iterations: int = MAX_ITERATIONS
+) -> xr.Dataset:
+    """The comparison of a few of an experiment's networks, once for all its projections."""
+    values = few_networks(experiment).values_of_experiment()
+    return _compared(
+        tuple((k, v) for k, v in values.items() if k != "projection"), depth, iterations
+    )
+
+
+@lru_cache(maxsize=16)
+def _compared(key: tuple[tuple[str, Any], ...], depth: int, iterations: int) -> xr.Dataset:
+    return compare(Experiment(**dict(key)), depth=depth, iterations=iterations)
+
+
+def matrices_for_browser(found: xr.DataArray) -> dict[str, list[list[float]]]:
+    """The entries at each count of iterations, or at the one count of what does not iterate."""
+    counts = {
+        name: slice(None) if chosen.iterative else [1] for name, chosen in PROJECTIONS.items()
+    }
+    return {
+        name: found.sel(projection=name, iterations=counts[name])
+        .values.round(3)
+        .reshape(-1, found.sizes["row"] ** 2)
+        .tolist()
+        for name in found["projection"].values.tolist()
+    }
+
+
 @dataclass(frozen=True)
 class Group:
     """Projections that share a table: those that follow the dial, or those that do not."""
@@ -94,7 +169,12 @@ class Group:
         rows = comparison.reindex(projection=list(self.members))
         return rows if self.at is None else rows.sel(iterations=[self.at])
 
-    def columns(self, comparison: xr.Dataset) -> dict[str, NDArray[np.float32]]:
+    def columns(
+        self,
+        comparison: xr.Dataset,
+        wanted: Sequence[str] = QUANTITIES,
+        dtype: type = np.float32,
+    ) -> dict[str, NDArray[Any]]:
         """Columns "projection.quantity" of their table, flat over (iterations, depth)."""
         rows = self.rows(comparison)
         gains = rows["log10_gain"].sel(series="median")
@@ -108,10 +188,11 @@ class Group:
             f"{name}.{quantity}": np.broadcast_to(
                 values.sel(projection=name).values.reshape(shape[0], -1), shape
             )
-            .astype(np.float32)
+            .astype(dtype)
             .ravel()
             for name in self.members
             for quantity, values in quantities.items()
+            if quantity in wanted
         }
 
 
@@ -292,6 +373,7 @@ class CompareFigure:
             text_font_size="13px",
             text_color=self.ink,
             syncable=False,
+            name="ink",
         )
         style.draw(p, places, text, style.MOVING)
         self.labels.append(text)

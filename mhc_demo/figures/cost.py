@@ -7,10 +7,13 @@ formulas.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable, Sequence
+from functools import cache
 from html import escape
 from typing import TypeAlias
+from urllib.parse import quote
 
 import numpy as np
 import xarray as xr
@@ -27,6 +30,16 @@ from bokeh.models import (
 )
 from numpy.typing import NDArray
 
+from ..numerics.budget import Budget, Overhead
+from ..numerics.budget_tables import (
+    NARROW,
+    command_line,
+    in_bytes,
+    in_percent,
+    released,
+    released_table,
+    tables,
+)
 from ..numerics.costs import (
     Activations,
     ProjectionTimes,
@@ -38,7 +51,8 @@ from ..numerics.costs import (
     residual_traffic,
     stored_activations,
 )
-from ..numerics.paper import MHC_PAPER, TRAINING_OVERHEAD
+from ..numerics.hardware import GPUS
+from ..numerics.paper import MHC_PAPER, RELEASED, TRAINING_OVERHEAD
 from ..numerics.projections import PROJECTIONS
 from . import style
 from .contents import Column, Series, described, medians
@@ -285,7 +299,7 @@ def traffic_html(streams: int, width: int) -> str:
             fused_traffic(streams, width),
         ),
     )
-    return _table(
+    return cost_table(
         "cost-traffic",
         f"Elements moved per token and layer, n = {streams}, C = {width:,}",
         "Table 2, section 4.3.1; forward pass, the layer’s own F left out.",
@@ -317,7 +331,7 @@ def activations_html(streams: int, width: int, depth: int, block: int) -> str:
             stored_activations(streams, width, depth, block),
         ),
     )
-    return _table(
+    return cost_table(
         "cost-activations",
         f"Activations kept per token, {_layers(depth)}",
         "Table 3, Eq. 20, and F’s output of every layer, CL, which Table 3 always keeps; "
@@ -344,12 +358,12 @@ def _layers(count: int) -> str:
     return f"{count:,} layer{'s' * (count != 1)}"
 
 
-def _table(
+def cost_table(
     name: str,
     title: str,
     source: str,
     columns: Iterable[str],
-    rows: Iterable[tuple[str, str, list[str]]],
+    rows: Iterable[tuple[str, str, Iterable[str]]],
 ) -> str:
     """A table of numbers; each row is (name, formula, cells)."""
     head = "".join(f'<th scope="col">{column}</th>' for column in columns)
@@ -362,6 +376,72 @@ def _table(
     return (
         f'<table class="cost-table {name}"><caption>{title}<small>{source}</small></caption>'
         f"<thead><tr><td></td>{head}</tr></thead><tbody>{body}</tbody></table>"
+    )
+
+
+def estimate_html(budget: Budget) -> str:
+    """The range of overheads for one's own model, in large type, and what else grows."""
+    trained = next(each for each in budget.overheads if each.name == "recomputed")
+    every = Overhead("all", "", budget.low, budget.high)
+    flying, asked = budget.in_flight, budget.asked
+    stored = flying.recomputed_bytes / flying.residual_bytes
+    sends = (
+        f", and sends {asked.streams} times as much to the next" if budget.sent.boundaries else ""
+    )
+    return (
+        f'<aside class="cost-cited"><b>{in_percent(trained)}</b>'
+        f"<p>more time for a training step of {budget.model or 'this model'} on "
+        f"{GPUS[asked.gpu].title}, <em>estimated</em>: fused kernels, recomputed, sends hidden. "
+        f"Over all ways to run it, {in_percent(every)}. A rank keeps {stored:.2f} times what a "
+        f"residual network keeps that recomputes nothing{sends}.</p>"
+        f'<p class="source">GPU: {escape(budget.source)}.</p></aside>'
+    )
+
+
+def budget_html(budget: Budget, measured: str = "") -> str:
+    """All of the answer for one's own model and machines, and how to have it elsewhere.
+
+    `measured` is a sentence on what was measured here.
+    """
+    assumed = "".join(f"<li>{escape(each)}</li>" for each in budget.assumes)
+    numbers = quote(json.dumps(budget.to_dict(), ensure_ascii=False))
+    return (
+        '<div class="cost-machines">'
+        + "".join(cost_table(t.name, t.title, t.source, t.columns, t.rows) for t in tables(budget))
+        + f"<p>{measured}</p>" * bool(measured)
+        + f"<details><summary>What the estimate assumes</summary><ul>{assumed}</ul></details>"
+        + f"<p>In a terminal: <code>{escape(command_line(budget))}</code>. "
+        + f'<a download="mhc-cost.json" href="data:application/json,{numbers}">All numbers as '
+        + "JSON</a>, units in their names.</p></div>"
+    )
+
+
+@cache
+def released_html() -> str:
+    """What the streams of DeepSeek-V4 take, and whether that fits cheaper hardware."""
+    table = released_table()
+    flash = released(next(iter(RELEASED)))
+    stored = flash.stored
+    times = stored.everything_bytes / stored.residual_bytes
+    more = stored.everything_bytes - stored.residual_bytes
+    back = (stored.everything_bytes - stored.recomputed_bytes) / more
+    return (
+        '<div class="cost-machines">'
+        + cost_table(table.name, table.title, table.source, table.columns, table.rows)
+        + '<aside class="cost-cited"><p><b>Does mHC fit cheaper hardware?</b></p><p>No: '
+        f"{flash.model}’s streams store {times:.1f} times what a residual network of its sizes "
+        "stores. Recomputing gives back "
+        f"{100 * back:.0f}{NARROW}% of the difference, but the same idea would halve what the "
+        "residual network stores, and against that mHC stores "
+        f"{stored.recomputed_bytes / stored.residual_recomputed_bytes:.1f} times as much.</p>"
+        "<p>In inference each token carries "
+        f"{in_bytes(flash.token.streams_bytes - flash.token.residual_bytes)} more from layer to "
+        f"layer, and the mappings are {100 * (flash.weights.share or 0):.2g}{NARROW}% of the "
+        "weights, which is next to nothing.</p>"
+        '<p class="source">Sizes, 20 iterations, ε = 10<sup>−6</sup> and the learned collapse at '
+        "the end: <code>deepseek_v4</code> in Hugging Face’s transformers 5.23, and config.json of "
+        "deepseek-ai/DeepSeek-V4-Pro; parameters: their model card. The residual network keeps, "
+        "of every layer, its input and the norm of it.</p></aside></div>"
     )
 
 

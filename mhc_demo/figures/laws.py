@@ -75,14 +75,14 @@ LEFT = "Nothing is projected at 0 iterations,\nand HC leaves this plot: turn the
 # ---- one number explains two views ---------------------------------------------------------------
 
 
-def limit_columns(limits: xr.Dataset) -> dict[str, NDArray[np.float32]]:
+def limit_columns(limits: xr.Dataset, dtype: type = np.float32) -> dict[str, NDArray[Any]]:
     """For each layer its numbers, and the medians of the layers up to it."""
     found = {name: limits[name].values for name in ("s2_squared", *DOTS)}
     for name in ("s2_squared", "rate"):
         values = found[name]
         known = [values[: k + 1][np.isfinite(values[: k + 1])] for k in range(len(values))]
         found[f"median_{name}"] = np.array([np.median(v) if len(v) else math.nan for v in known])
-    return {name: values.astype(np.float32) for name, values in found.items()}
+    return {name: values.astype(dtype) for name, values in found.items()}
 
 
 class LimitsFigure:
@@ -170,12 +170,16 @@ class LimitsFigure:
 # ---- what is kept, and the norms -----------------------------------------------------------------
 
 
-def law_columns(laws: xr.Dataset) -> dict[str, NDArray[np.float32]]:
-    """Columns of the table of what composites keep, and of their norms with the bound."""
+def law_columns(laws: xr.Dataset, dtype: type = np.float32) -> dict[str, NDArray[Any]]:
+    """Columns of the table of what composites keep, and of their norms with the bound.
+
+    float32 is for a page: rounding errors would be most of what it gets.
+    """
     bound = (laws["one"] + laws["infinity"]) / 2
     values = {name: laws[name] for name in (*KEPT, *NORMS)} | {"bound": bound}
-    # Rounding errors would be most of what a page gets.
-    return {n: (v.values.round(7) + 0.0).astype(np.float32).ravel() for n, v in values.items()}
+    if dtype is np.float32:
+        values = {name: each.round(7) + 0.0 for name, each in values.items()}
+    return {name: each.values.astype(dtype).ravel() for name, each in values.items()}
 
 
 def _logarithmic(
@@ -193,6 +197,19 @@ def _logarithmic(
     return p
 
 
+def _spans(laws: xr.Dataset, bounded: bool) -> tuple[tuple[float, float], tuple[float, float]]:
+    """What the two axes have to show of one network."""
+    if not bounded:  # then there is nothing to be near
+        kept, norms = (style.span_of(*(laws[n] for n in names)) for names in (KEPT, NORMS))
+        return kept, norms
+    high = max(0.42, math.log10(laws.attrs["streams"]) / 2 + 0.12)
+    kept, norms = (-max(0.5, high), max(0.5, high)), (-0.12, 2 * high - 0.12)
+    faded = float(laws["one"].values[1:].min(initial=0.0))
+    if faded < kept[0]:  # all of it is seen
+        kept, norms = (1.1 * faded, kept[1]), (1.1 * faded, norms[1])
+    return kept, norms
+
+
 class CompositeLawsFigure:
     """Two plots in `figures`: what is kept of a random signal, and three norms with their bound."""
 
@@ -200,41 +217,36 @@ class CompositeLawsFigure:
         self.table = table({}, [0], [1])
         self.kept_range, self.norm_range = Range1d(-1, 1), Range1d(-1, 1)
         self._fill(laws)
+        self.last = int(laws["depth"][-1])
         self.figures = [self._kept(state), self._norms(state)]
-        self.left = [style.why_empty(p, "", math.sqrt(MAX_DEPTH), 0) for p in self.figures]
+        self.left = [style.why_empty(p, "", math.sqrt(self.last), 0) for p in self.figures]
         for why in self.left:
             why.visible = state["iterations"] == 0
             follows(why, "visible", "!iterations", late=True)
-        self._fit(laws)
+        self.fit(laws)
 
     def update(self, laws: xr.Dataset) -> None:
         """Follow other networks."""
         self._fill(laws)
-        self._fit(laws)
+        self.fit(laws)
 
     def _fill(self, laws: xr.Dataset) -> None:
         label(self.table, laws["iterations"].values, laws["depth"].values)
         self.table.data = law_columns(laws)
 
-    def _fit(self, laws: xr.Dataset) -> None:
-        high = max(0.42, math.log10(laws.attrs["streams"]) / 2 + 0.12)
-        kept, norms = (-max(0.5, high), max(0.5, high)), (-0.12, 2 * high - 0.12)
-        bounded = PROJECTIONS[laws.attrs["projection"]].bounded
-        if not bounded:  # then there is nothing to be near
-            kept = style.span_of(*(laws[name] for name in KEPT))
-            norms = style.span_of(*(laws[name] for name in NORMS))
-        elif (faded := float(laws["one"].values[1:].min(initial=0.0))) < kept[
-            0
-        ]:  # all of it is seen
-            kept, norms = (1.1 * faded, kept[1]), (1.1 * faded, norms[1])
-        hc = laws.isel(iterations=0, depth=-1)
-        leaves = [max(abs(float(hc[name])) for name in names) for names in (KEPT, ("two",))]
-        for y_range, why, (low, high), end in zip(
-            (self.kept_range, self.norm_range), self.left, (kept, norms), leaves, strict=True
-        ):
-            y_range.update(start=low, end=high)
+    def fit(self, *laws: xr.Dataset) -> None:
+        """Let the axes hold these networks, of one projection."""
+        bounded = PROJECTIONS[laws[0].attrs["projection"]].bounded
+        spans = [_spans(each, bounded) for each in laws]
+        hc = [each.isel(iterations=0, depth=-1) for each in laws]
+        for k, names in enumerate((KEPT, ("two",))):
+            low, high = (
+                edge(each[k][end] for each in spans) for end, edge in enumerate((min, max))
+            )
+            (self.kept_range, self.norm_range)[k].update(start=low, end=high)
             # HC alone soon leaves a plot that is made for what is bounded.
-            why.update(text=LEFT if bounded and end > high else "", y=(low + high) / 2)
+            leaves = max(abs(float(each[name])) for each in hc for name in names) > high
+            self.left[k].update(text=LEFT if bounded and leaves else "", y=(low + high) / 2)
 
     def _lines(
         self, p: figure, network: Network, strokes: Mapping[str, style.Stroke], state: Position
@@ -254,7 +266,7 @@ class CompositeLawsFigure:
         return source
 
     def _kept(self, state: Position) -> figure:
-        p = _logarithmic("laws-kept", "Size, 1 at the input", self.kept_range, state)
+        p = _logarithmic("laws-kept", "Size, 1 at the input", self.kept_range, state, self.last)
         style.powers_of_ten(p)
         p.add_layout(style.identity_line())
         series = []
@@ -283,7 +295,7 @@ class CompositeLawsFigure:
         )
 
     def _norms(self, state: Position) -> figure:
-        p = _logarithmic("laws-norms", "Norm", self.norm_range, state)
+        p = _logarithmic("laws-norms", "Norm", self.norm_range, state, self.last)
         style.powers_of_ten(p)
         p.add_layout(style.identity_line())
         hc, projected = CLIPPED
@@ -340,7 +352,7 @@ class RowsFigure:
     def __init__(self, rows: xr.Dataset, state: Position) -> None:
         self.source = ColumnDataSource()
         self.y_range = Range1d(0, 4)
-        p = _logarithmic("laws-rows", "Backward gain", self.y_range, state)
+        p = _logarithmic("laws-rows", "Backward gain", self.y_range, state, rows.sizes["depth"])
         band = VArea(x="depth", y1="low", y2="high", fill_color=style.PROJECTED, fill_alpha=0.12)
         style.draw(p, self.source, band)
         end = Line(x="depth", y="end", line_color=style.THEORY, line_width=2.5, line_dash=[2, 4])
@@ -385,18 +397,24 @@ class RowsFigure:
 
     def update(self, rows: xr.Dataset) -> None:
         """Follow another network."""
-        found = rows_columns(rows)
-        self.source.data = found
-        n = rows.attrs["streams"]
-        self.y_range.start, self.y_range.end = (
-            0.9,
-            max(1.6, float(np.max(found["high"])) + 0.06 * n),
-        )
+        self.source.data = rows_columns(rows)
+        self.fit(rows)
+
+    def fit(self, *rows: xr.Dataset) -> None:
+        """Let the axis hold these networks."""
+        ends = (float(reach(each)[1].max()) + 0.06 * each.attrs["streams"] for each in rows)
+        self.y_range.start, self.y_range.end = 0.9, max(1.6, *ends)
 
 
 # ---- drift ---------------------------------------------------------------------------------------
 
 LAW_DASH, EXACT_DASH = [7, 5], [2, 4]
+
+
+def drift_columns(drift: xr.Dataset) -> dict[str, NDArray[np.float64]]:
+    """How fast HC grows at each drift, and what theory says."""
+    names = ("spread", "median", "q05", "q95", "exact", "law")
+    return {name: drift[name].values for name in names}
 
 
 class DriftFigure:
@@ -481,10 +499,13 @@ class DriftFigure:
 
     def update(self, drift: xr.Dataset) -> None:
         """Follow other noise, or another number of streams."""
-        names = ("median", "q05", "q95", "exact", "law")
-        self.source.data = {name: drift[name].values for name in ("spread", *names)}
-        high = max(float(drift["q95"].max()), 0.1)
-        low = min(float(drift["q05"].min()), 0.0)
+        self.source.data = drift_columns(drift)
+        self.fit(drift)
+
+    def fit(self, *drifts: xr.Dataset) -> None:
+        """Let the axis hold these networks."""
+        high = max(0.1, *(float(each["q95"].max()) for each in drifts))
+        low = min(0.0, *(float(each["q05"].min()) for each in drifts))
         margin = 0.07 * (high - low)
         self.y_range.start, self.y_range.end = low - margin, high + margin
 
@@ -503,16 +524,18 @@ GONE = -9.0
 
 def kinds_html(kinds: Kinds, depth: int) -> str:
     """The four kinds as a table: what their composites of that depth do."""
-    found = kinds.at(depth)
+    found = {name: each.values for name, each in kinds.at(depth).items()}
     rows = []
     for k, (name, title) in enumerate(KIND_TITLES.items()):
         gains = [float(found[d][k]) for d in ("forward", "backward")]
         left = float(found["difference"][k])
         cells = [*map(in_html, gains), in_html(left) if left > GONE else "0"]
-        ends = zip(found["mean_sign"].values[k], found["mean_log10"].values[k], strict=True)
+        ends = zip(found["mean_sign"][k], found["mean_log10"][k], strict=True)
         cells.append(_between(*((float(sign), float(size)) for sign, size in ends)))
         cells = [f"<td>{each}</td>" for each in cells]
-        rows.append(f'<tr class="{name}"><th scope="row">{escape(title)}</th>{"".join(cells)}</tr>')
+        rows.append(
+            f'<tr data-kind="{name}"><th scope="row">{escape(title)}</th>{"".join(cells)}</tr>'
+        )
     heads = "".join(f'<th scope="col">{head}</th>' for head in KIND_HEADS)
     layers = f"{depth} layer{'s' * (depth != 1)}"
     return (

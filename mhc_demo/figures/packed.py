@@ -59,6 +59,12 @@ def third_decimals(values: Floats) -> tuple[Floats, Floats]:
     return shown - 0.0005, shown + 0.0005
 
 
+def fourth_decimals(values: Floats) -> tuple[Floats, Floats]:
+    """The cells of a number with four decimals."""
+    shown = np.rint(10_000 * values) / 10_000
+    return shown - 0.00005, shown + 0.00005
+
+
 def entry_cells(values: Floats) -> tuple[Floats, Floats]:
     """The cells of an entry of a matrix as `entry` writes it, with two decimals."""
     shown = np.rint(100 * values) / 100
@@ -74,6 +80,7 @@ def fourth_digits(values: Floats) -> tuple[Floats, Floats]:
 
 GAINS: Sequence[Cells] = (hover_cells, headline_cells)
 PLAIN: Sequence[Cells] = (third_decimals,)
+FINE: Sequence[Cells] = (fourth_decimals,)
 ENTRIES: Sequence[Cells] = (entry_cells, fourth_digits)
 
 
@@ -114,7 +121,7 @@ def pack(values: Any, row: int, cells: Sequence[Cells] = GAINS) -> dict[str, Any
     """A column in rows of `row` numbers, for `unpack` in `static/embed.js`.
 
     The first two rows (HC, and one iteration) hold differences from the number before, the others
-    from the row before.
+    from the row before.  Where NaN and minus infinity are, each is as far from the one before.
     """
     flat = np.asarray(values, dtype=np.float64).ravel()
     known = np.isfinite(flat)
@@ -127,5 +134,5 @@ def pack(values: Any, row: int, cells: Sequence[Cells] = GAINS) -> dict[str, Any
     packed: dict[str, Any] = {"row": row, "steps": differences.astype(np.int64).ravel().tolist()}
     for name, where in (("unknown", np.isnan(flat)), ("zero", np.isneginf(flat))):
         if where.any():
-            packed[name] = np.flatnonzero(where).tolist()
+            packed[name] = np.diff(np.flatnonzero(where), prepend=0).tolist()
     return packed

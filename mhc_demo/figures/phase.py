@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
-from typing import Any
+from functools import cache, lru_cache
+from typing import Any, TypeAlias
 
 import numpy as np
 import xarray as xr
@@ -34,12 +34,14 @@ from bokeh.models import (
 from bokeh.plotting import figure
 from numpy.typing import NDArray
 
-from ..numerics.comparison import SWEPT
+from ..numerics.comparison import SWEPT, phase_map
 from ..numerics.numbers import tick
-from ..numerics.surface import MAX_DEPTH, MAX_ITERATIONS
+from ..numerics.projections import PROJECTIONS
+from ..numerics.surface import MAX_DEPTH, MAX_ITERATIONS, Experiment
 from . import style
 from .contents import Column, Series, described, log10
 from .curves import DEPTH_TICKS
+from .packed import Floats, hover_cells
 from .slices import Position, follows, sliced, table
 
 LINEAR = 0.01
@@ -54,9 +56,15 @@ ITERATIONS = range(MAX_ITERATIONS + 1)
 DEPTHS = range(1, MAX_DEPTH + 1)
 
 
-def shade(log10_gain: NDArray[np.float64]) -> NDArray[np.float32]:
+def shade(log10_gain: NDArray[np.float64]) -> NDArray[np.float64]:
     """Shade of log10 gains: 0 at gain 1, odd, monotonic; -infinity and NaN are kept."""
-    return np.arcsinh(np.asarray(log10_gain) / LINEAR).astype(np.float32)
+    return np.arcsinh(np.asarray(log10_gain) / LINEAR)
+
+
+def shade_cells(shades: Floats) -> tuple[Floats, Floats]:
+    """The cells of shades whose gains have one text on hover: see `figures.packed`."""
+    low, high = hover_cells(LINEAR * np.sinh(shades))
+    return shade(low), shade(high)
 
 
 GAIN_OF_SHADE = f"return mhc.exact({LINEAR} * Math.sinh(value))"
@@ -70,14 +78,83 @@ def larger_gain(gains: xr.DataArray) -> xr.DataArray:
     return gains.max("direction", skipna=False)
 
 
-def spread_column(gains: xr.DataArray) -> NDArray[np.float32]:
+def spread_column(gains: xr.DataArray) -> Floats:
     """(spread, direction, iterations, depth) -> shades in the order depth, spread, iterations."""
     return shade(larger_gain(gains).transpose("depth", "spread", "iterations").values).ravel()
 
 
-def streams_column(gains: xr.DataArray) -> NDArray[np.float32]:
+def streams_column(gains: xr.DataArray) -> Floats:
     """(streams, direction, iterations, depth) -> shades in the order iterations, depth, streams."""
     return shade(larger_gain(gains).transpose("iterations", "depth", "streams").values).ravel()
+
+
+# ---- what is measured ----------------------------------------------------------------------------
+
+MEMBERS = 3
+"""Networks whose median a cell shows."""
+
+WIDE = 8
+"""Above that many streams the map over the spread shows the first network alone: one network of 16
+streams takes as long as 16 networks of 4."""
+
+Maps: TypeAlias = tuple[Floats, Floats]
+"""The shades of both maps, as `spread_column` and `streams_column` order them."""
+
+
+def maps_of(experiment: Experiment) -> Maps:
+    """Both maps around an experiment, each computed once for whatever it runs over."""
+    return _over_spread(_without(experiment, "spread")), _over_streams(
+        _without(experiment, "streams")
+    )
+
+
+def _without(experiment: Experiment, name: str) -> tuple[tuple[str, Any], ...]:
+    values = experiment.values_of_experiment()
+    values["members"] = min(values["members"], MEMBERS)
+    return tuple((k, v) for k, v in values.items() if k != name)
+
+
+@lru_cache(maxsize=32)
+def _over_spread(key: tuple[tuple[str, Any], ...]) -> Floats:
+    experiment = Experiment(**dict(key))
+    if experiment.streams > WIDE:
+        experiment.members = 1
+    return spread_column(phase_map(experiment, "spread"))
+
+
+@lru_cache(maxsize=32)
+def _over_streams(key: tuple[tuple[str, Any], ...]) -> Floats:
+    return streams_column(phase_map(Experiment(**dict(key)), "streams"))
+
+
+def account(experiment: Experiment, moves: str) -> str:
+    """What the maps show, and what `moves` the ring."""
+    chosen = PROJECTIONS[experiment.projection]
+    members = min(experiment.members, MEMBERS)
+    median = (
+        "the first network"
+        if members == 1
+        else f"the median of the first {members} networks"
+        + (" (on the left, of the first alone)" if experiment.streams > WIDE else "")
+    )
+    whole = members == experiment.members and (members == 1 or experiment.streams <= WIDE)
+    differs = (
+        "the same as the headline"
+        if whole
+        else f"to be quick; the headline, that of all {experiment.members:,}, so the two can differ"
+    )
+    return (
+        "The composite gain, the larger of forward and backward as in the headline, of "
+        f"<b>{chosen.title}</b> (HC at 0 iterations): over spread and iterations at n = "
+        f"{experiment.streams}, and over streams and depth at spread {experiment.spread:g}. Grey "
+        "is gain 1, orange explodes, violet vanishes. Equal steps of colour are equal steps of the "
+        "gain’s logarithm only near 1; further out they grow in proportion to it, so that 2 and "
+        f"10¹⁰⁰ fit on one scale. The ring is the present state; {moves}. A cell shows {median} of "
+        f"seed {experiment.seed}, {differs}."
+    )
+
+
+# ---- the figures ---------------------------------------------------------------------------------
 
 
 @cache
@@ -124,15 +201,15 @@ class PhaseFigure:
     """Two maps in `figures`: over spread and iterations, and over streams and depth.
 
     The first is cut at the present depth, the second at the present iterations.  `go` is called
-    with the parameters of a clicked cell.
+    with the parameters of a clicked cell; without it, both can be dragged along their x axis.
     """
 
     def __init__(
         self,
-        over_spread: NDArray[np.float32],
-        over_streams: NDArray[np.float32],
+        over_spread: Floats,
+        over_streams: Floats,
         state: Position,
-        go: Callable[..., None],
+        go: Callable[..., None] | None = None,
         dark: bool = False,
     ) -> None:
         self.mapper = LinearColorMapper(
@@ -140,11 +217,12 @@ class PhaseFigure:
             low=float(-np.arcsinh(MOST / LINEAR)),
             high=float(np.arcsinh(MOST / LINEAR)),
             nan_color="rgba(0, 0, 0, 0)",
+            tags=[{"palettes": {"light": palette(False), "dark": palette(True)}}],
         )
         # An image for each depth, and a column of streams for each iteration count and depth.
         image = len(SPREADS) * len(ITERATIONS)
-        self.spread_table = table({"shade": over_spread}, [0], DEPTHS, image)
-        self.streams_table = table({"shade": over_streams}, ITERATIONS, DEPTHS, len(STREAMS))
+        self.spread_table = table(_shades(over_spread), [0], DEPTHS, image)
+        self.streams_table = table(_shades(over_streams), ITERATIONS, DEPTHS, len(STREAMS))
         spread, iterations = np.meshgrid(SPREADS, ITERATIONS, indexing="ij")
         depth, streams = np.meshgrid(DEPTHS, STREAMS, indexing="ij")
         by_spread = sliced(self.spread_table, "block", {"shade": "shade"}, state, late=True, at=0)
@@ -163,6 +241,7 @@ class PhaseFigure:
             SPREAD_STEP,
             by_spread,
             self.here[0],
+            "" if go else "iterations",
         )
         first.xaxis.ticker = [0, 1, 5, 10, 15, 20, 25, 30]
         first.yaxis.ticker = list(range(0, 11, 2))
@@ -174,6 +253,7 @@ class PhaseFigure:
             1.0,
             by_streams,
             self.here[1],
+            "" if go else "depth",
         )
         second.xaxis.ticker = DEPTH_TICKS
         second.yaxis.ticker = [1, 4, 8, 12, 16]
@@ -199,11 +279,13 @@ class PhaseFigure:
             text_font_size="15px",
             text_color=style.ink(dark),
             visible=False,
+            name="ink",
         )
         second.add_layout(self.why_missing)
         self.figures = [first, second]
-        self._follow_clicks(first, go, ("iterations", ITERATIONS), ("spread", SPREADS))
-        self._follow_clicks(second, go, ("depth", DEPTHS), ("streams", STREAMS))
+        if go is not None:
+            self._follow_clicks(first, go, ("iterations", ITERATIONS), ("spread", SPREADS))
+            self._follow_clicks(second, go, ("depth", DEPTHS), ("streams", STREAMS))
 
     def _follow_clicks(
         self,
@@ -236,6 +318,7 @@ class PhaseFigure:
         height: float,
         source: ColumnDataSource,
         here: ColumnDataSource,
+        along: str,
     ) -> figure:
         x, y = (source.data[axis] for axis in "xy")
         p = style.plot(
@@ -290,10 +373,14 @@ class PhaseFigure:
         )
         across, up = (Column(heading, axis) for heading, axis in zip(names, "xy", strict=True))
         series = Series("composite", source, across, [up, log10("gain", "shade", LINEAR)])
-        return described(p, title, series, kind="map", here=here)
+        return described(p, title, series, kind="map", here=here, along=along)
 
-    def mark(self, spread: float, streams: int, state: Position) -> None:
-        """Mark the present state, with the depth and iterations that the browser already shows."""
+    def mark(self, experiment: Experiment, state: Position) -> None:
+        """Mark the present state, and where the projection does not exist.
+
+        `state` has the depth and the iterations that the browser already shows.
+        """
+        spread, streams = experiment.spread, experiment.streams
         titles = (
             f"Composite gain (depth {{depth}}, n = {streams})",
             f"Composite gain (iterations {{iterations}}, spread {spread:g})",
@@ -302,6 +389,11 @@ class PhaseFigure:
             follows(p.title, "text", title, late=True).text = title.format(**state)
         for here, x, y in zip(self.here, ("iterations", "depth"), (spread, streams), strict=True):
             here.data = {"x": [state[x]], "y": [y]}
+        chosen = PROJECTIONS[experiment.projection]
+        self.leave_empty(
+            [int(n) for n in STREAMS if not chosen.sizes.hold(int(n))],
+            f"{chosen.title} takes {chosen.sizes.words} streams",
+        )
 
     def set_type(self, large: bool) -> None:
         """Set the type of what `style.set_type` does not reach."""
@@ -316,10 +408,10 @@ class PhaseFigure:
         self.mapper.palette = palette(dark)
         self.why_missing.text_color = style.ink(dark)
 
-    def update(self, over_spread: NDArray[np.float32], over_streams: NDArray[np.float32]) -> None:
+    def update(self, over_spread: Floats, over_streams: Floats) -> None:
         """Follow new maps."""
-        self.spread_table.data = {"shade": over_spread}
-        self.streams_table.data = {"shade": over_streams}
+        self.spread_table.data = _shades(over_spread)
+        self.streams_table.data = _shades(over_streams)
 
     def leave_empty(self, streams: Sequence[int], why: str = "") -> None:
         """Hatch these numbers of streams and say why, where the most of them are in a row."""
@@ -328,6 +420,10 @@ class PhaseFigure:
         if streams:
             rows = np.split(streams, np.flatnonzero(np.diff(streams) > 1) + 1)
             self.why_missing.update(y=float(max(rows, key=len).mean()), text=why)
+
+
+def _shades(column: Floats) -> dict[str, NDArray[np.float32]]:
+    return {"shade": column.astype(np.float32)}
 
 
 def _cell_at(

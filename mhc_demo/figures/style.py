@@ -113,6 +113,25 @@ def stroke(k: int) -> Stroke:
     return Stroke(of_colour.colour, of_dash.dash, of_dash.width)
 
 
+@dataclass(frozen=True)
+class Fill:
+    """How one kind of area among several is filled: colour is never the only sign."""
+
+    colour: str
+    ink: str
+    """The colour of text on it."""
+    hatch: str = ""
+    """"lines", "dots" or nothing."""
+
+
+FILLS = (
+    Fill("#4ba656", INK["light"]),
+    Fill("#7930f2", "#ffffff"),
+    Fill("#bf7ca6", INK["light"], "lines"),
+    Fill("#735f4b", "#ffffff", "dots"),
+)
+"""Four of the colours of `_STROKES`, for areas."""
+
 DASH: dict[str, str | list[int]] = {"forward": "solid", "backward": [7, 4]}
 
 

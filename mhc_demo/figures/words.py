@@ -10,21 +10,23 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import xarray as xr
 
+from ..numerics.growth import LN10, gaussian_exponents
 from ..numerics.metrics import METRICS
-from ..numerics.mixing import INITS, LN10, gaussian_exponents
+from ..numerics.mixing import INITS
 from ..numerics.numbers import in_html, minus
 from ..numerics.projections import PROJECTIONS
 from ..numerics.signal import ENTERING
 from ..numerics.surface import MAX_DEPTH, Experiment, init_of
 from .mixing import STROKES, THEORY, ratio_theory
 from .signal import lane_height
-from .style import Stroke
+from .style import Fill, Stroke
 
 MEAN_THEORY = "theory of HC (mean)"
 """What the line of theory is, in a legend."""
 
-Entry = tuple[str | Stroke, str]
-"""An entry of a legend: the swatch, a class of `static/mhc.css` or the line's stroke; text."""
+Entry = tuple[str | Stroke | Fill, str]
+"""An entry of a legend: the swatch, a class of `static/mhc.css`, the line's stroke or the area's
+fill; text."""
 
 LAYER_AXIS = (
     "As in the paper’s Figures 3b and 7b: one network of L layers (the chosen depth). "
@@ -101,14 +103,28 @@ def legend(entries: Iterable[Entry], mark_up: Callable[[str], str] = str) -> str
     )
 
 
-def _item(swatch: str | Stroke) -> str:
+def _item(swatch: str | Stroke | Fill) -> str:
     if isinstance(swatch, str):
         return f'<li class="{swatch}"><span class="swatch {swatch.split()[0]}"></span>'
+    if isinstance(swatch, Fill):
+        return (
+            '<li><svg class="stroke" width="26" height="12" aria-hidden="true">'
+            f'<path d="M0 0H26V12H0Z" fill="{swatch.colour}"/>'
+            f'<path d="{HATCHES[swatch.hatch]}" stroke="{swatch.ink}" stroke-width="1.5"/></svg>'
+        )
     dash = " ".join(map(str, swatch.dash))
     return (
         '<li><svg class="stroke" width="26" height="6" aria-hidden="true"><path d="M0 3H26" '
         f'stroke="{swatch.colour}" stroke-width="3" stroke-dasharray="{dash}"/></svg>'
     )
+
+
+HATCHES = {
+    "": "",
+    "lines": "M-2 12L8 2M3 14L15 2M11 14L23 2M19 14L29 4",
+    "dots": "M4 3h1.5M12 3h1.5M20 3h1.5M8 8h1.5M16 8h1.5",
+}
+"""The hatches of `Fill`, as in a swatch of 26 by 12."""
 
 
 def lines(experiment: Experiment, iterations: int) -> list[Entry]:

@@ -12,9 +12,9 @@ from typing import Any
 
 import param
 
-from ..numerics._arrays import whole_number
+from ..numerics._arrays import nonnegative, whole_number
 from ..numerics.devices import DEVICES
-from ..numerics.mixing import MAX_SEED, nonnegative
+from ..numerics.mixing import MAX_SEED
 from ..numerics.projections import PAPER_ITERATIONS, PROJECTIONS
 from ..numerics.surface import MAX_DEPTH
 from .branches import BRANCHES, STANDARD, Branch

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from ..numerics.mixing import nonnegative
+from ..numerics._arrays import nonnegative
 from .crossed import _Half
 from .heads import StreamHead
 from .layers import modules_of

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from ..numerics._arrays import whole_number
-from ..numerics.mixing import nonnegative
+from ..numerics._arrays import nonnegative, whole_number
 from .layers import check_streams, outside_autocast
 from .mappings import RMS_EPS, START_GATE, logit, reciprocal_rms
 

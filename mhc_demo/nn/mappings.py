@@ -15,8 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from ..numerics._arrays import choice, whole_number
-from ..numerics.mixing import nonnegative
+from ..numerics._arrays import choice, nonnegative, whole_number
 from ..numerics.projecting import checked_eps, projected
 from ..numerics.projections import PROJECTIONS
 from ..numerics.projections.starts import Matrix

@@ -249,3 +249,11 @@ def real_number(name: str, value: Any) -> float:
         return float(value)
     except OverflowError:  # a whole number beyond any float
         return math.inf
+
+
+def nonnegative(name: str, value: float) -> float:
+    """`value` as a finite float >= 0; otherwise a TypeError or ValueError that names it."""
+    number = real_number(name, value)
+    if not (math.isfinite(number) and number >= 0):
+        raise ValueError(f"{name} must be finite and at least 0, not {value}")
+    return number

@@ -108,7 +108,7 @@ def compare(
         names = [choice("projections", name, PROJECTIONS) for name in projections]
     if not names:
         raise ValueError("projections must hold at least one name, not none")
-    experiments = [_with(experiment, projection=name) for name in names]
+    experiments = [experiment.changed(projection=name) for name in names]
     measures = np.stack(
         [
             _over_ensemble(each, depth, iterations, _measured, "numpy", _Clock())
@@ -179,7 +179,7 @@ def phase_map(
         surface = gain_surface(each, depth=depth, iterations=iterations)
         return surface["log10_gain"].sel(series="median").values
 
-    experiments = [_with(experiment, **{along: value}) for value in steps]
+    experiments = [experiment.changed(**{along: value}) for value in steps]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         # The largest networks first, so that none of them runs last while the other cores idle.
         gains = np.stack(list(pool.map(medians, reversed(experiments)))[::-1])
@@ -198,12 +198,6 @@ def phase_map(
 
 def _exists(projection: str, streams: int) -> bool:
     return PROJECTIONS[projection].sizes.hold(streams)
-
-
-def _with(experiment: Experiment, **changes: Any) -> Experiment:
-    copy = Experiment(**{**experiment.values_of_experiment(), **changes})
-    _check(copy)
-    return copy
 
 
 def _attributes(experiment: Experiment, varied: str) -> dict[str, Any]:
@@ -264,7 +258,7 @@ def layer_under_each(
     names = [p.name for p in PROJECTIONS.values() if _exists(p.name, experiment.streams)]
     found = []
     for name in names:
-        layers = _layers_of(_with(experiment, projection=name), range(1), layer, iterations)[
+        layers = _layers_of(experiment.changed(projection=name), range(1), layer, iterations)[
             :, 0, -1
         ]
         found.append(layers[np.minimum(np.arange(iterations + 1), len(layers) - 1)])

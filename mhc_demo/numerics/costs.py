@@ -118,23 +118,26 @@ def stored_activations(
     return Activations(resident, (n + 2) * width * block)
 
 
-def best_recompute_block(depth: int, streams: int) -> int:
+def best_recompute_block(depth: int, streams: int, microbatches: int = 1) -> int:
     """The number of layers per block that stores least: L_r* of Eq. 20, the smaller in a tie.
 
     This is the exact minimum.  The estimate sqrt(nL / (n + 2)) ignores that the number of blocks
     is whole: for 36 layers with n = 4 it rounds to 5, and blocks of 5 store more than blocks of 4.
+    A rank that keeps several `microbatches` but recomputes one block at a time, which Eq. 20 does
+    not say, does better with longer blocks.
 
-    >>> best_recompute_block(60, 4), best_recompute_block(36, 4)
-    (6, 4)
+    >>> best_recompute_block(60, 4), best_recompute_block(36, 4), best_recompute_block(8, 4, 8)
+    (6, 4, 8)
 
-    Raises TypeError or ValueError unless both are whole numbers from 1.
+    Raises TypeError or ValueError unless all are whole numbers from 1.
     """
     depth, streams = whole_number("depth", depth, 1), whole_number("streams", streams, 1)
+    kept = whole_number("microbatches", microbatches, 1)
     # Beyond twice the estimate, the block alone stores more than the total at the estimate.
-    longest = min(depth, int(2 * best_block_estimate(depth, streams)) + 2)
+    longest = min(depth, int(2 * math.sqrt(kept) * best_block_estimate(depth, streams)) + 1 + kept)
     return min(
         range(1, longest + 1),
-        key=lambda block: streams * math.ceil(depth / block) + (streams + 2) * block,
+        key=lambda block: kept * streams * math.ceil(depth / block) + (streams + 2) * block,
     )
 
 
@@ -265,6 +268,42 @@ def projection_times(
         rounds=len(rounds),
         device=target.title,
     )
+
+
+COPIED, COPIED_ON_A_GPU = 2**27, 2**31
+"""Bytes of the array that `copy_bandwidth` copies: more than any cache holds."""
+
+
+def copy_bandwidth(device: str = "numpy", *, repeats: int = 15) -> float:
+    """Measure how many bytes per second this machine reads and writes when it copies an array.
+
+    The fastest of up to `repeats` copies, as in `projection_times`; each byte counts as read once
+    and written once.  On a CPU one thread copies, unless PyTorch shares it among more.
+
+    Blocks while it measures: where others are waiting, call it on a thread.
+
+    Raises ValueError for a device that is unknown or not available, and TypeError or ValueError
+    unless `repeats` is a whole number from 1.
+    """
+    repeats = whole_number("repeats", repeats, 1)
+    target = place(device)
+    size = COPIED_ON_A_GPU if target.gpu else COPIED
+    source = target.array(np.ones(size // (4 if target.gpu else 8)))
+    copied = target.xp.zeros_like(source)
+
+    def seconds() -> float:
+        start = time.perf_counter()
+        copied[...] = source
+        target.wait()
+        return time.perf_counter() - start
+
+    with _ONE_AT_A_TIME:
+        seconds()
+        begun = time.perf_counter()
+        found: list[float] = []
+        while not found or (len(found) < repeats and time.perf_counter() - begun < LONGEST):
+            found.append(seconds())
+    return 2 * size / min(found)
 
 
 @dataclass(frozen=True)

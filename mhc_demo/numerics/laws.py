@@ -18,11 +18,11 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from ._arrays import Array, batch_innermost, square_matrices, whole_number
-from .comparison import _with
+from ._arrays import Array, batch_innermost, nonnegative, square_matrices, whole_number
 from .gains import DIRECTIONS, LOG10_2, Composite, compose, log10, log10_gain
+from .growth import drift_exponent
 from .metrics import METRICS
-from .mixing import drift_exponent, nonnegative, sample_noise
+from .mixing import sample_noise
 from .projections import PROJECTIONS, sinkhorn_iterates
 from .projections.limit import searched
 from .signal import ENTERING
@@ -163,7 +163,7 @@ _RANDOM = 2**32 + 2
 
 def _logits_of(experiment: Experiment, members: range, depth: int) -> Floats:
     """Logits with the limit of the experiment's own, one iteration on, (members, depth, n, n)."""
-    first = _layers_of(_with(experiment, projection="sinkhorn"), members, depth, 1)[1]
+    first = _layers_of(experiment.changed(projection="sinkhorn"), members, depth, 1)[1]
     with np.errstate(divide="ignore"):
         return np.asarray(np.log(first))
 
@@ -287,7 +287,7 @@ def rows_only_laws(
     """
     _check(experiment)
     depth, member = whole_number("depth", depth, 1), whole_number("member", member, 0)
-    rows = _with(experiment, projection="rows")
+    rows = experiment.changed(projection="rows")
     layers = np.ascontiguousarray(_layers_of(rows, range(member, member + 1), depth, 1)[1, 0])
     composite = compose(layers)
     matrices = np.ascontiguousarray(composite.matrices())
@@ -469,7 +469,7 @@ def four_kinds(experiment: Experiment, *, depth: int = MAX_DEPTH) -> Kinds:
     _check(experiment)
     depth = whole_number("depth", depth, 1)
     members = range(experiment.members)
-    hc, rows = _layers_of(_with(experiment, projection="rows"), members, depth, 1)
+    hc, rows = _layers_of(experiment.changed(projection="rows"), members, depth, 1)
     limits = sinkhorn_limits(_logits_of(experiment, members, depth), FEW)
     noise = sample_noise(depth, experiment.streams, experiment.members, experiment.seed)
     layers = np.stack([hc, orthogonal(noise), rows, limits.matrix])

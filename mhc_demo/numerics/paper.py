@@ -99,6 +99,14 @@ class TrainedModel:
     """C, the row "Dimension"."""
     streams: int
     """n, the row "mHC/HC Expansion Rate n"."""
+    parameters: float
+    """All, the row "Total Params"."""
+    active: float
+    """Those that a token meets, the row "Active Params"."""
+    context: int
+    """Tokens of the longest sequence, the row "Sequence Length"."""
+    collapses: bool = False
+    """Whether the streams are collapsed at the end with learned weights, one for each stream."""
 
     @property
     def residual_layers(self) -> int:
@@ -109,9 +117,9 @@ class TrainedModel:
 TABLE_5 = {
     model.name: model
     for model in (
-        TrainedModel("3B", blocks=12, width=1280, streams=4),
-        TrainedModel("9B", blocks=18, width=1920, streams=4),
-        TrainedModel("27B", blocks=30, width=2560, streams=4),
+        TrainedModel("3B", 12, 1280, 4, parameters=2.97e9, active=612e6, context=4096),
+        TrainedModel("9B", 18, 1920, 4, parameters=9.18e9, active=1.66e9, context=4096),
+        TrainedModel("27B", 30, 2560, 4, parameters=27.0e9, active=4.14e9, context=4096),
     )
 }
 """The paper's models by name."""
@@ -119,12 +127,18 @@ TABLE_5 = {
 
 RELEASED = {
     model.name: model
-    for model in (TrainedModel("DeepSeek-V4-Flash", blocks=43, width=4096, streams=4),)
+    for model in (
+        TrainedModel("DeepSeek-V4-Flash", 43, 4096, 4, 284e9, 13e9, 2**20, collapses=True),
+        TrainedModel("DeepSeek-V4-Pro", 61, 7168, 4, 1.6e12, 49e9, 2**20, collapses=True),
+    )
 }
 """Released models with hyper-connections, by name.
 
-The numbers are `num_hidden_layers`, `hidden_size` and `hc_mult` of `deepseek_v4` in Hugging Face's
-transformers 5.23, which are those of deepseek-ai/DeepSeek-V4-Flash-Base.
+Flash: `num_hidden_layers`, `hidden_size`, `hc_mult` and `max_position_embeddings` of `deepseek_v4`
+in Hugging Face's transformers 5.23, which are those of deepseek-ai/DeepSeek-V4-Flash-Base.  Pro:
+the same names in its config.json.  Both iterate 20 times (`hc_sinkhorn_iters`) with 1e-6 added
+(`hc_eps`), and `DeepseekV4HyperHead` collapses their streams.  Their numbers of parameters are
+those of the model card.
 """
 
 MODELS = TABLE_5 | RELEASED

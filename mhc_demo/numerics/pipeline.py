@@ -15,10 +15,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
-from ._arrays import choice, whole_number
-from .mixing import nonnegative
+from ._arrays import choice, nonnegative, whole_number
 
 DEEPSEEK_V3 = "arXiv:2412.19437, Table 2"
 
@@ -41,10 +41,19 @@ class Times:
     """Recompute before the gradient is there, from inputs that the rank itself has kept."""
     send: float = 0.0
     """From the end of a chunk until the next rank has its output."""
+    blocking: bool = False
+    """A rank does nothing else until what it sends has arrived."""
+    ahead: float = 0.0
+    """How long before its end a chunk that ends on weights, B or F&B, has done what it sends."""
 
     def __post_init__(self) -> None:
-        for name in ("forward", "inputs", "weights", "recompute", "send"):
+        for name in ("forward", "inputs", "weights", "recompute", "send", "ahead"):
             nonnegative(name, getattr(self, name))
+        if self.ahead > self.weights:
+            raise ValueError(
+                f"ahead must be at most {self.weights:g}, the time for the weights, not "
+                f"{self.ahead:g}"
+            )
         if self.together is not None:
             longer = max(self.forward, self.backward)
             if nonnegative("together", self.together) < longer:
@@ -267,8 +276,7 @@ def _dualpipe_rank(rank: int, ranks: int, each_way: int) -> list[Task]:
     return tasks
 
 
-@dataclass(frozen=True)
-class Event:
+class Event(NamedTuple):
     """A task that ran."""
 
     rank: int
@@ -277,8 +285,7 @@ class Event:
     end: float
 
 
-@dataclass(frozen=True)
-class Message:
+class Message(NamedTuple):
     """A chunk's output on its way to the next rank."""
 
     origin: int
@@ -333,7 +340,9 @@ def simulate(
 
     A forward chunk needs the same micro-batch's forward chunk of the stage before, a backward chunk
     its forward chunk and the backward chunk of the stage behind; what comes from another rank needs
-    `times.send` to get there, on a link that carries one message at a time in each direction.
+    `times.send` to get there, on a link that carries one message at a time in each direction.  What
+    is sent `times.ahead` of a chunk's end is never of use before that end: so the idle time without
+    sending stays the published one.
 
     >>> times = Times(forward=1, inputs=1, weights=1)
     >>> timeline = simulate("1f1b", ranks=4, microbatches=8, times=times)
@@ -348,96 +357,120 @@ def simulate(
     microbatches = whole_number("microbatches", microbatches, 1)
     chosen.check(ranks, microbatches)
     times = times or Times()
-    return _Playing(chosen, ranks, microbatches, times).timeline()
+    events, messages = _play(_plan(chosen.name, ranks, microbatches), ranks, times)
+    return Timeline(chosen.name, ranks, microbatches, times, events, messages)
 
 
-class _Playing:
-    """One simulation.  A rank's tasks run in order: which rank is looked at first is no matter."""
+class _Step(NamedTuple):
+    """A task of a schedule and what it waits for, whatever the times are.
 
-    def __init__(self, schedule: Schedule, ranks: int, microbatches: int, times: Times) -> None:
-        self.schedule, self.times = schedule, times
-        self.ranks, self.microbatches = ranks, microbatches
-        self.free = [0.0] * ranks
-        self.done: dict[tuple[str, int, int, int], float] = {}
-        """When a chunk ended: kind ("F" or "B"), micro-batch, direction, stage."""
-        self.there: dict[tuple[str, int, int, int], float] = {}
-        """When its output was at the rank that needs it next."""
-        self.links: dict[tuple[int, int], float] = {}
-        self.events: list[Event] = []
-        self.messages: list[Message] = []
+    Chunks that others wait for have numbers.
+    """
 
-    def timeline(self) -> Timeline:
-        order = self.schedule.order(self.ranks, self.microbatches)
-        waiting = [tasks[::-1] for tasks in order]
-        while any(waiting):
-            before = len(self.events)
-            for rank, tasks in enumerate(waiting):
-                while tasks and all(self.ready(rank, chunk) is not None for chunk in tasks[-1]):
-                    self.run(rank, tasks.pop())
-            if len(self.events) == before:
-                raise RuntimeError(f"{self.schedule.name}: ranks wait for one another for ever")
-        return Timeline(
-            self.schedule.name,
-            self.ranks,
-            self.microbatches,
-            self.times,
-            self.events,
-            self.messages,
-        )
+    rank: int
+    task: Task
+    again: Task
+    """What is recomputed before it, if anything is."""
+    kept: list[int]
+    """The chunks of its own rank that it needs."""
+    needs: list[int]
+    """The chunks of other ranks whose output it needs."""
+    gives: list[tuple[Chunk, int, int]]
+    """Its chunks that others need: chunk, number, the rank that its output is sent to or -1."""
 
-    def stage(self, rank: int, chunk: Chunk) -> int:
-        return rank if chunk.direction == 0 else self.ranks - 1 - rank
 
-    def kept(self, rank: int, chunk: Chunk) -> float | None:
-        """When the rank itself is ready for a chunk; None if that is not known yet."""
-        of = (chunk.microbatch, chunk.direction, self.stage(rank, chunk))
-        if chunk.kind == "F":
-            return 0.0
-        return self.done.get(("B" if chunk.kind == "W" else "F", *of))
+_Work = tuple[str, int, int, int]
+"""What others wait for: "F" or "B", micro-batch, direction and stage."""
 
-    def ready(self, rank: int, chunk: Chunk) -> float | None:
-        """When a chunk has what it needs; None if that is not known yet."""
-        own, stage = self.kept(rank, chunk), self.stage(rank, chunk)
-        if own is None or chunk.kind == "W":
-            return own
-        kind, source = ("F", stage - 1) if chunk.kind == "F" else ("B", stage + 1)
-        if not 0 <= source < self.ranks:
-            return own
-        sent = self.there.get((kind, chunk.microbatch, chunk.direction, source))
-        return None if sent is None else max(own, sent)
 
-    def run(self, rank: int, task: Task) -> None:
-        times = self.times
-        ready = max(self.ready(rank, chunk) or 0.0 for chunk in task)
-        back = [chunk for chunk in task if chunk.kind in "BI"]
-        if back and times.recompute:
-            own = max(self.kept(rank, chunk) or 0.0 for chunk in back)
-            start = max(self.free[rank], own if times.early else ready)
-            again = tuple(Chunk("R", each.microbatch, each.direction) for each in back)
-            self.events.append(Event(rank, again, start, start + times.recompute))
-            self.free[rank] = start + times.recompute
-        start = max(self.free[rank], ready)
-        length = {
-            "F": times.forward,
-            "B": times.backward,
-            "I": times.inputs,
-            "W": times.weights,
-        }
-        end = start + (length[task[0].kind] if len(task) == 1 else times.overlapped)
-        self.free[rank] = end
-        self.events.append(Event(rank, task, start, end))
-        for chunk in task:
-            self.finish(rank, chunk, end)
+@lru_cache(maxsize=32)
+def _plan(name: str, ranks: int, microbatches: int) -> list[_Step]:
+    """The steps of all ranks in an order in which each comes after what it needs.
 
-    def finish(self, rank: int, chunk: Chunk, end: float) -> None:
+    A rank does its tasks in order, and a link carries messages in the order of their sender's: so
+    no time has a part in this, and one plan serves all times.
+    """
+    numbers: dict[_Work, int] = {}
+    planned: list[_Step] = []
+    waiting = [tasks[::-1] for tasks in SCHEDULES[name].order(ranks, microbatches)]
+    while any(waiting):
+        before = len(planned)
+        for rank, tasks in enumerate(waiting):
+            while tasks and (step := _step(rank, tasks[-1], ranks, numbers)) is not None:
+                planned.append(step)
+                tasks.pop()
+        if len(planned) == before:
+            raise RuntimeError(f"{name}: ranks wait for one another for ever")
+    return planned
+
+
+def _step(rank: int, task: Task, ranks: int, numbers: dict[_Work, int]) -> _Step | None:
+    """The step of a task; None if something that it needs is not planned yet."""
+    kept: list[_Work] = []
+    needs: list[_Work] = []
+    own: list[_Work] = []
+    for chunk in task:
+        stage = rank if chunk.direction == 0 else ranks - 1 - rank
+        of = (chunk.microbatch, chunk.direction)
+        if chunk.kind != "F":
+            kept.append(("B" if chunk.kind == "W" else "F", *of, stage))
         if chunk.kind == "W":
-            return
-        kind, stage = "F" if chunk.kind == "F" else "B", self.stage(rank, chunk)
-        key = (kind, chunk.microbatch, chunk.direction, stage)
-        self.done[key] = self.there[key] = end
-        step = 1 if (kind == "F") == (chunk.direction == 0) else -1
-        target = rank + step
-        if 0 <= target < self.ranks and self.times.send:
-            start = max(end, self.links.get((rank, target), 0.0))
-            self.links[rank, target] = self.there[key] = start + self.times.send
-            self.messages.append(Message(rank, target, chunk, start, start + self.times.send))
+            continue
+        kind, source = ("F", stage - 1) if chunk.kind == "F" else ("B", stage + 1)
+        own.append((kind, *of, stage))
+        if 0 <= source < ranks:
+            needs.append((kind, *of, source))
+    if any(each not in numbers for each in (*kept, *needs)):
+        return None
+    gives = []
+    for chunk, each in zip(task, own, strict=False):  # a W gives nothing
+        numbers[each] = len(numbers)
+        target = rank + (1 if (each[0] == "F") == (chunk.direction == 0) else -1)
+        gives.append((chunk, numbers[each], target if 0 <= target < ranks else -1))
+    again = tuple(Chunk("R", c.microbatch, c.direction) for c in task if c.kind in "BI")
+    known, there = ([numbers[each] for each in some] for some in (kept, needs))
+    return _Step(rank, task, again, known, there, gives)
+
+
+def _play(steps: list[_Step], ranks: int, times: Times) -> tuple[list[Event], list[Message]]:
+    """When each step runs, and what is sent when."""
+    lengths = {
+        "F": times.forward,
+        "B": times.backward,
+        "I": times.inputs,
+        "W": times.weights,
+    }
+    overlapped, send = times.overlapped, times.send
+    free = [0.0] * ranks
+    links: dict[tuple[int, int], float] = {}
+    ended = [0.0] * sum(len(step.gives) for step in steps)
+    there = ended.copy()  # when the output was at the rank that needs it
+    events: list[Event] = []
+    messages: list[Message] = []
+    for rank, task, again, kept, needs, gives in steps:
+        own = 0.0
+        for number in kept:
+            own = max(own, ended[number])
+        ready = own
+        for number in needs:
+            ready = max(ready, there[number])
+        if again and times.recompute:
+            start = max(free[rank], own if times.early else ready)
+            free[rank] = start + times.recompute
+            events.append(Event(rank, again, start, free[rank]))
+        start = max(free[rank], ready)
+        pair = len(task) == 2
+        end = free[rank] = start + (overlapped if pair else lengths[task[0].kind])
+        events.append(Event(rank, task, start, end))
+        done = end - times.ahead if pair or task[0].kind == "B" else end
+        for chunk, number, target in gives:
+            ended[number] = there[number] = end
+            if target < 0 or not send:
+                continue
+            leaves = max(done, links.get((rank, target), 0.0))
+            arrives = links[rank, target] = leaves + send
+            there[number] = max(end, arrives)
+            messages.append(Message(rank, target, chunk, leaves, arrives))
+            if times.blocking:
+                free[rank] = max(free[rank], arrives)
+    return events, messages

@@ -17,11 +17,11 @@ from ._arrays import (
     has_masks,
     is_torch,
     known,
+    nonnegative,
     square_matrices,
     whole_number,
     widened,
 )
-from .mixing import nonnegative
 from .projections import PAPER_ITERATIONS, PROJECTIONS, Projection
 from .projections.limit import TOLERANCE, newton_limit
 

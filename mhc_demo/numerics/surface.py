@@ -36,12 +36,12 @@ import xarray as xr
 from array_api_compat import array_namespace
 from numpy.typing import NDArray
 
-from ._arrays import Array, batch_innermost, choice, whole_number
+from ._arrays import Array, batch_innermost, choice, nonnegative, whole_number
 from .devices import Place, place
 from .gains import DEFINITIONS, DIRECTIONS, Composite, compose, log10_composite_gains, log10_gain
 from .lyapunov import along_depth
 from .metrics import METRICS
-from .mixing import INITS, MAX_SEED, PARAMETERS, Init, chosen_init, nonnegative
+from .mixing import INITS, MAX_SEED, PARAMETERS, Init, chosen_init
 from .paper import MHC_PAPER
 from .projecting import iterates
 from .projections import PROJECTIONS
@@ -103,6 +103,17 @@ class Experiment(param.Parameterized):
     def values_of_experiment(self) -> dict[str, Any]:
         """The parameters that determine the matrices, by name: not those of other inits."""
         return {name: getattr(self, name) for name in determining(self.init)}
+
+    def changed(self, **values: Any) -> Experiment:
+        """The same experiment except for `values`.
+
+        Raises ValueError or TypeError for a value that an experiment cannot have.
+
+        >>> rows = Experiment(spread=2.0).changed(projection="rows")
+        """
+        copy = Experiment(**self.values_of_experiment() | values)
+        _check(copy)
+        return copy
 
     def drawing(self) -> dict[str, Any]:
         """What determines HC's matrices and the logits, by the names of `sample_mixing`."""

@@ -100,6 +100,7 @@ OLMOE = Source("an issue of OLMoE, 4 January 2026", "https://github.com/allenai/
 INFOMLY = Source(
     "Infomly, 17 March 2026", "https://infomly.com/2026/03/17/deepseek-mhc-paper-cheaper-path"
 )
+NOVA = Source("NovaNews", "https://novanews247.com/?p=1609")
 
 CLAIMS: dict[str, Claim] = {
     "power-16": Claim(
@@ -224,6 +225,17 @@ CLAIMS: dict[str, Claim] = {
         "of the traffic that widening costs, and recomputing a part of the memory.",
         scene="cost",
         sources=(DATACAMP, INFOMLY),
+    ),
+    "hardware": Claim(
+        text="mHC saves memory, so that large models fit on cheaper hardware.",
+        verdict="false",
+        answer="In training, DeepSeek-V4-Flash’s streams store {3.5|stored} times what a residual "
+        "network of its sizes stores. Recomputing gives most of that back, but if the residual "
+        "network recomputes too, mHC still stores {2.0|stored_recomputed} times as much. In "
+        "inference {4|carried} times as much is carried from layer to layer, and the mappings are "
+        "{0.012 %|mapping_share} of the weights.",
+        scene="cost",
+        sources=(NOVA,),
     ),
     "four-times": Claim(
         text="Four streams mean four times the capacity.",

@@ -342,7 +342,56 @@ TERMS: dict[str, Term] = {
     "recompute": Term(
         "Recomputing",
         "Not keeping for the backward pass what can be computed again there.",
-        words=("recompute", "recomputing"),
+        words=("recompute", "recomputing", "recomputation"),
+    ),
+    "pass": Term(
+        "Forward and backward pass",
+        "Forward a network computes its output, layer by layer; backward the gradients, from the "
+        "last layer to the first.",
+        words=("forward pass", "backward pass"),
+    ),
+    "pipeline": Term(
+        "Pipeline",
+        "The layers of a network, cut into stages that lie on different GPUs, one after another.",
+        words=("pipeline", "stages"),
+    ),
+    "bubble": Term(
+        "Pipeline bubble",
+        "The time in which a rank is idle, as what it needs is not there yet.",
+        words=("pipeline bubble", "bubble", "idle"),
+    ),
+    "1f1b": Term(
+        "1F1B",
+        "A schedule of pipelines: each rank alternates between one forward and one backward chunk.",
+        words=("1F1B",),
+    ),
+    "zero-bubble": Term(
+        "Zero bubble (ZB1P)",
+        "1F1B with the backward pass in two parts: that for the weights can wait, and fills what "
+        "would be idle (Qi et al., arXiv:2401.10241).",
+        words=("zero bubble", "ZB1P"),
+    ),
+    "dualpipe": Term(
+        "DualPipe",
+        "DeepSeek-V3’s schedule: micro-batches enter the pipeline at both ends, and a forward and "
+        "a backward chunk overlap.",
+        words=("DualPipe",),
+    ),
+    "microbatch": Term(
+        "Micro-batch",
+        "The part of a batch that goes through a pipeline at one time.",
+        words=("micro-batch", "micro-batches"),
+    ),
+    "pipeline_rank": Term(
+        "Pipeline rank",
+        "A GPU, or several that share the work, with one stage of the network: some of its layers.",
+        words=("pipeline rank", "pipeline ranks"),
+    ),
+    "sequence_parallelism": Term(
+        "Sequence parallelism",
+        "GPUs that share a stage divide the tokens among them where no layer needs all of them, so "
+        "that each keeps a part of the streams instead of all.",
+        words=("sequence parallelism", "sequence parallel"),
     ),
     "L_r": Term(
         "Block", "Layers between two stored states; the rest is recomputed.", r"L_{\text{r}}"

@@ -15,10 +15,13 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from ..numerics.budget import Budget
+from ..numerics.budget_tables import released
 from ..numerics.costs import fused_traffic, hyper_connection_traffic, residual_traffic
 from ..numerics.gains import log10_composite_gains
+from ..numerics.growth import gaussian_growth
 from ..numerics.metrics import METRICS
-from ..numerics.mixing import gaussian_growth, sample_mixing
+from ..numerics.mixing import sample_mixing
 from ..numerics.numbers import in_text
 from ..numerics.paper import TABLE_5, PrintedMatrix, figure8
 from ..numerics.projecting import project
@@ -94,7 +97,7 @@ NUMBERS: dict[str, Callable[[Results], str]] = {
     "signed": lambda results: in_text(_signed(results.experiment, results.values["depth"])),
     "alike": lambda results: in_text(_hundredth(results.experiment, results.values)),
     "independent": lambda results: in_text(
-        _hundredth(_independent(results.experiment), results.values)
+        _hundredth(results.experiment.changed(init="gaussian"), results.values)
     ),
     "distance_moved": lambda results: f"{_distance_moved(results.experiment):.2f}",
     "low": lambda results: in_text(results.gain(0, "q05", least=True)),
@@ -118,6 +121,12 @@ NUMBERS: dict[str, Callable[[Results], str]] = {
     "writes": lambda results: f"{_traffic_of_27b('written'):.1f}",
     "reads_fused": lambda results: f"{_traffic_of_27b('read', fused=True):.1f}",
     "writes_fused": lambda results: f"{_traffic_of_27b('written', fused=True):.1f}",
+    "stored": lambda results: f"{_stored_by_v4('everything', 'residual'):.1f}",
+    "stored_recomputed": lambda results: (
+        f"{_stored_by_v4('recomputed', 'residual_recomputed'):.1f}"
+    ),
+    "carried": lambda results: f"{_v4().token.streams_bytes // _v4().token.residual_bytes}",
+    "mapping_share": lambda results: f"{100 * (_v4().weights.share or 0):.2g} %",
     **MEASURED,
 }
 """The functions that compute the numbers in the texts, formatted as there."""
@@ -139,10 +148,6 @@ def _signed(experiment: Experiment, depth: int) -> float:
 def _many(experiment: Experiment, depth: int, **options: Any) -> NDArray[Any]:
     """The matrices, or the logits, of 2,000 networks of an experiment."""
     return sample_mixing(depth, members=2000, **{**experiment.drawing(), **options})
-
-
-def _independent(experiment: Experiment) -> Experiment:
-    return Experiment(**{**experiment.values_of_experiment(), "init": "gaussian"})
 
 
 def _hundredth(experiment: Experiment, values: Mapping[str, Any]) -> float:
@@ -209,6 +214,17 @@ def _effective(method: str, key: str = "composite_31_60") -> float:
     """The effective number of streams of one of Figure 8's composites."""
     panel = next(each for each in _composites(method) if each.key == key)
     return float(METRICS["effective_streams"](panel.matrix))
+
+
+def _v4() -> Budget:
+    """What the streams of DeepSeek-V4-Flash take, on one rank."""
+    return released("DeepSeek-V4-Flash")
+
+
+def _stored_by_v4(streams: str, residual: str) -> float:
+    """What the streams store in training, in units of what a residual network stores."""
+    stored = _v4().stored
+    return getattr(stored, f"{streams}_bytes") / getattr(stored, f"{residual}_bytes")
 
 
 def _traffic_of_27b(kind: str, *, fused: bool = False) -> float:

@@ -11,13 +11,21 @@ from playwright.sync_api import expect
 import mhc_demo as mhc
 from mhc_demo.figures import phase
 from mhc_demo.numerics.comparison import MIXING
-from mhc_demo.numerics.numbers import fate
+from mhc_demo.numerics.numbers import exact, fate
 from mhc_demo.numerics.projections import PROJECTIONS
 
 from .conftest import Explorer
 
 # The browser holds float32 numbers: seven digits of a log10 gain.
 CLOSE = {"rtol": 3e-7, "atol": 1e-7}
+
+
+def alike(found: np.ndarray, wanted: np.ndarray, packed: bool) -> None:
+    """log10 gains are the library's, as float32 or as packed, which keeps what hover shows."""
+    if packed:
+        assert [exact(v) for v in found] == [exact(v) for v in wanted]
+    else:
+        np.testing.assert_allclose(found, wanted, **CLOSE)
 
 
 def expected(values: dict[str, Any], direction: str, **where: Any) -> np.ndarray:
@@ -34,7 +42,12 @@ def compared(explorer: Explorer, direction: str) -> dict[str, np.ndarray]:
 
 
 def comparison_is_of(
-    explorer: Explorer, found: Any, depth: int, iterations: int, absent: tuple[str, ...] = ()
+    explorer: Explorer,
+    found: Any,
+    depth: int,
+    iterations: int,
+    absent: tuple[str, ...] = (),
+    packed: bool = False,
 ) -> None:
     """The comparison's lines and table are those of `mhc.compare`."""
     drawn = {direction: compared(explorer, direction) for direction in ("forward", "backward")}
@@ -52,7 +65,7 @@ def comparison_is_of(
         gains = medians["log10_gain"]
         for direction, cell in zip(("forward", "backward"), cells["gains"], strict=True):
             wanted = gains.sel(direction=direction).values
-            np.testing.assert_allclose(drawn[direction][name], wanted, **CLOSE)
+            alike(drawn[direction][name], wanted, packed)
             assert cell == rounded(float(gains.sel(direction=direction, depth=depth)))
         norm = float(medians["log10_norm"].sel(depth=depth))
         assert cells["norm"] == rounded(norm)
@@ -110,19 +123,27 @@ def marked(explorer: Explorer, figure: str) -> list[float]:
     )
 
 
-def phase_is_of(explorer: Explorer, values: dict[str, Any], depth: int, iterations: int) -> None:
+def phase_is_of(
+    explorer: Explorer,
+    values: dict[str, Any],
+    depth: int,
+    iterations: int,
+    packed: bool = False,
+) -> None:
     """Both phase maps are those of `mhc.phase_map`, and the present state is marked."""
     experiment = mhc.Experiment(**{"members": 3, **values})
     over_spread = phase.larger_gain(mhc.phase_map(experiment, "spread")).sel(depth=depth)
     over_streams = phase.larger_gain(mhc.phase_map(experiment, "streams"))
     over_streams = over_streams.sel(iterations=iterations)
-    np.testing.assert_array_equal(
-        shades(explorer, "phase-spread"), phase.shade(over_spread.values).ravel()
-    )
-    np.testing.assert_array_equal(
-        shades(explorer, "phase-streams"),
-        phase.shade(over_streams.transpose("depth", "streams").values).ravel(),
-    )
+    for name, gains in (
+        ("phase-spread", over_spread.values.ravel()),
+        ("phase-streams", over_streams.transpose("depth", "streams").values.ravel()),
+    ):
+        if packed:
+            alike(phase.LINEAR * np.sinh(shades(explorer, name)), gains, packed)
+        else:
+            wanted = phase.shade(gains).astype(np.float32)
+            np.testing.assert_array_equal(shades(explorer, name), wanted)
     assert marked(explorer, "phase-spread") == [iterations, experiment.spread]
     assert marked(explorer, "phase-streams") == [depth, experiment.streams]
     titles = [explorer.model(name, "m.title.text") for name in ("phase-spread", "phase-streams")]

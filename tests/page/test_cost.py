@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +12,8 @@ from playwright.sync_api import expect
 
 import mhc_demo as mhc
 from mhc_demo.numerics import costs
+from mhc_demo.numerics.budget import Budget
+from mhc_demo.numerics.budget_tables import tables
 from mhc_demo.numerics.numbers import in_text
 
 from .conftest import Explorer
@@ -108,6 +112,42 @@ def test_the_cost_calculator_shows_the_librarys_numbers(shared: Explorer) -> Non
     shows(4, 2560, 60, 2)
     expect(page).not_to_have_url(re.compile("model_"))
     expect(page.get_by_role("combobox", name="Model", exact=True)).to_contain_text("27B")
-    cited = page.locator(".cost-cited")
+    cited = page.locator(".cost-cited").last
     expect(cited).to_contain_text("6.7 %")
     expect(cited).to_contain_text("arXiv:2512.24880")
+
+
+def test_the_cost_calculator_answers_for_given_machines(shared: Explorer) -> None:
+    shared.show("cost")
+    page = shared.page
+
+    def shows(budget: Budget) -> None:
+        for table in tables(budget):
+            for row, (_, _, wanted) in enumerate(table.rows):
+                cells = page.locator(f".{table.name} tbody tr").nth(row).locator("td")
+                expect(cells).to_have_text(list(wanted))
+
+    shows(mhc.cost())
+    for name, typed in (
+        ("Micro-batch (tokens)", "8192"),
+        ("Tensor ranks", "2"),
+        ("Link (GB/s)", "25"),
+    ):
+        page.get_by_role("textbox", name=name).fill(typed)
+        page.keyboard.press("Enter")
+    page.get_by_role("combobox", name="GPU", exact=True).click()
+    page.get_by_role("menuitem", name="H200 SXM").click()
+    asked = {"tokens": 8192, "tensor_ranks": 2, "link_gb_per_s": 25.0, "gpu": "h200"}
+    shows(mhc.cost(**asked))
+    expect(page).to_have_url(
+        re.compile("model_tokens=8192&tensor_ranks=2&link_bandwidth=25&gpu=h200")
+    )
+    expect(page.locator(".cost-machines code").first).to_have_text(
+        "mhc-demo cost --model 27B --tokens 8192 --tensor-ranks 2 --bandwidth 25 --gpu h200"
+    )
+    with page.expect_download() as saved:
+        page.get_by_role("link", name="All numbers as JSON").click()
+    assert json.loads(Path(saved.value.path()).read_text("utf-8")) == mhc.cost(**asked).to_dict()
+    page.get_by_text("What the estimate assumes").click()
+    expect(page.get_by_text("no sequence parallelism")).to_be_visible()
+    expect(page.get_by_text("Does mHC fit cheaper hardware?")).to_be_visible()

@@ -126,7 +126,7 @@ state = weakref.ref(explorer.state)""")
 
 
 TWO = """import mhc_demo as mhc
-usual, phase = (mhc.Explorer(iterations=0, view=view) for view in ("signal", "phase"))"""
+usual, own = (mhc.Explorer(iterations=0, view=view) for view in ("signal", "my-model"))"""
 """A view that a file can hold, and one that it cannot."""
 
 
@@ -173,10 +173,10 @@ def test_the_page_takes_the_place_of_the_file_if_the_kernel_answers(
     page: Page, run: Callable[[str], nbformat.NotebookNode], on_this_machine: Callable[..., str]
 ) -> None:
     run(TWO)
-    usual, phase = (run(name).outputs[-1].data["text/html"] for name in ("usual", "phase"))
+    usual, own = (run(name).outputs[-1].data["text/html"] for name in ("usual", "own"))
     key = re.search(r"/explorer/([\w-]{40,})", usual)[1]
     seen = Explorer(page)
-    page.goto(on_this_machine(usual.replace(key, "x" * len(key)), phase))  # of another kernel
+    page.goto(on_this_machine(usual.replace(key, "x" * len(key)), own))  # of another kernel
     file, live = (page.frame_locator(f"iframe{kind}") for kind in ("[srcdoc]", ":not([srcdoc])"))
     expect(page.locator("figure")).to_have_count(1)  # the file's, not that of the view without one
     expect(page.locator("figure")).to_be_hidden()
@@ -185,7 +185,7 @@ def test_the_page_takes_the_place_of_the_file_if_the_kernel_answers(
         expect(shown.locator(".mhc-headline .number").nth(1)).to_have_text("1.13")
 
     def python_knows() -> None:
-        said = run("print(usual.state.iterations, phase.state.iterations)").outputs[0].text
+        said = run("print(usual.state.iterations, own.state.iterations)").outputs[0].text
         assert said == "0 1\n"
 
     seen.eventually(python_knows)
@@ -198,7 +198,7 @@ def test_from_another_machine_the_page_is_sought_behind_the_notebook_s_server(
 ) -> None:
     """Its extension jupyter-server-proxy passes `proxy/PORT/` on to that port."""
     run(TWO)
-    html = run("phase").outputs[-1].data["text/html"]
+    html = run("own").outputs[-1].data["text/html"]
     port = re.search(r'"port": (\d+)', html)[1]
     behind = f"http://hub.test/user/x/proxy/{port}/"
     page.route(f"{behind}**", lambda route: route.fulfill(body="the page"))
@@ -219,10 +219,10 @@ def test_elsewhere_and_without_a_kernel_the_file_stays(
     page: Page, run: Callable[[str], nbformat.NotebookNode]
 ) -> None:
     run(TWO)
-    usual, phase = (run(name).outputs[-1].data["text/html"] for name in ("usual", "phase"))
+    usual, own = (run(name).outputs[-1].data["text/html"] for name in ("usual", "own"))
     requests: list[str] = []
     page.on("request", lambda request: requests.append(request.url))
-    elsewhere(page, usual, phase)
+    elsewhere(page, usual, own)
     frame = page.frame_locator("iframe")
     frame.get_by_role("slider", name="Sinkhorn iterations", exact=True).press("ArrowRight")
     expect(frame.locator(".mhc-headline .number").nth(1)).to_have_text("1.13")

@@ -10,6 +10,7 @@ import shutil
 import threading
 from collections.abc import Iterator
 from functools import partial
+from html import unescape
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -21,13 +22,19 @@ from playwright.sync_api import Browser, BrowserContext, expect
 import mhc_demo as mhc
 from mhc_demo.export.grid import digest
 from mhc_demo.export.site import PAGES
+from mhc_demo.figures.compare import LEADING
+from mhc_demo.figures.laws import KIND_TITLES
+from mhc_demo.figures.statements import measured, words_of
 from mhc_demo.lab.evidence import recorded_runs
 from mhc_demo.numerics.numbers import in_text
+from mhc_demo.numerics.projections import PROJECTIONS
 from mhc_demo.story.claims import CLAIMS
 from mhc_demo.story.formulas import FORMULAS
 from mhc_demo.story.scenes import SCENES, SHORT
 
 from .conftest import DESK, RULES, Explorer, made_once, nothing_went_wrong
+from .library import comparison_is_of, phase_is_of
+from .test_phase import click_on
 
 pytestmark = pytest.mark.browser
 
@@ -249,6 +256,82 @@ def test_a_visitor_reads_explores_and_asks_no_other_host(
         tab.page.get_by_role("link", name="The short way").click()
         expect(tab.page.locator(".mhc-story .where")).to_have_text(f"1 / {len(SHORT)}")
         nothing_went_wrong(tab)
+
+
+def test_the_laws_the_maps_and_all_projections_are_the_library_s(
+    host: Path, context: BrowserContext
+) -> None:
+    tab = Explorer(context.new_page())
+    asked: list[str] = []
+    tab.page.on("request", lambda request: asked.append(request.url.split("/")[-1]))
+    with served(host) as address:
+        tab.page.goto(f"{address}explore.html")
+        expect(tab.number(1)).to_have_text(gains()[1])
+        assert not [each for each in asked if each.startswith(("compare", "laws", "phase", "why"))]
+        tab.page.get_by_role("tab", name="Why it holds", exact=True).click()
+        expect(tab.page).to_have_title(re.compile("^Why it holds"))
+        for iterations, depth in ((1, 64), (3, 5), (0, 1)):
+            tab.set("Sinkhorn iterations", iterations)
+            tab.set("Depth (layers)", depth)
+            for name, text in laws(iterations, depth).items():
+                expect(tab.page.locator(f"[data-card={name}] .now")).to_have_text(text)
+        expect(tab.page.locator(".mhc-kinds tbody tr")).to_have_count(len(KIND_TITLES))
+        tab.keeps_nobody_out(*RULES["light"])
+
+        tab.page.get_by_role("tab", name="Compare", exact=True).click()
+        tab.set("Sinkhorn iterations", 3)
+        tab.set("Depth (layers)", 40)
+        found = mhc.compare(mhc.Experiment(members=MEMBERS))
+        tab.eventually(lambda: comparison_is_of(tab, found, 40, 3, packed=True))
+        expect(tab.page.get_by_role("button", name="Measure times here")).to_be_hidden()
+        labels = tab.page.locator(".mhc-compare tbody th .full")
+        tab.page.get_by_role("button", name="Sort by Worst-case norm").press("Enter")
+        expect(labels.first).to_have_text(PROJECTIONS["exp"].title)
+        tab.page.get_by_role("button", name="Draw Identity").press("Enter")
+        expect(tab.page).to_have_url(re.compile("pinned=.*identity"))
+        chosen = tab.page.locator(".mhc-compare tr.chosen .name .short")
+        expect(chosen).to_have_text(PROJECTIONS["sinkhorn"].label)
+        before = len(asked)
+        of_lite = PROJECTIONS["mhc-lite"]
+        tab.page.get_by_role("combobox", name="Projection").select_option(of_lite.title)
+        expect(chosen).to_have_text(of_lite.label)
+        expect(tab.page.locator(".mhc-headline .name").last).to_have_text(of_lite.title)
+        # All projections are one file, whichever is chosen: the headline's gains alone are another.
+        assert [each.split(".")[0] for each in asked[before:]] == ["gains"]
+        expect(tab.page.locator(".mhc-compare tr.pinned")).to_have_count(len(LEADING) + 1)
+        tab.page.get_by_text("The same layer under each").press("Enter")
+        exist = [each for each in PROJECTIONS.values() if each.sizes.hold(4)]
+        expect(tab.page.locator(".mhc-each button")).to_have_count(len(exist))
+        tab.keeps_nobody_out(*RULES["light"])
+        tab.page.emulate_media(color_scheme="dark")
+        tab.keeps_nobody_out(*RULES["dark"])
+        tab.page.goto(tab.page.url.replace("pinned=", "pinned=rows,"))
+        expect(tab.page.locator(".notice")).to_contain_text("Not on this site: pinned=rows,")
+
+        tab.page.get_by_role("tab", name="Phase map", exact=True).click()
+        tab.page.get_by_role("combobox", name="Projection").select_option(
+            PROJECTIONS["sinkhorn"].title
+        )
+        values = {"members": MEMBERS}
+        tab.eventually(lambda: phase_is_of(tab, values, 40, 3, packed=True))
+        tab.keeps_nobody_out(*RULES["dark"])
+        tab.set("Sinkhorn iterations", 7)
+        tab.eventually(lambda: phase_is_of(tab, values, 40, 7, packed=True))
+        click_on(tab, "phase-streams", 100.2, 2.1)
+        expect(tab.slider("Depth (layers)")).to_have_value("100")
+        tab.eventually(lambda: phase_is_of(tab, values, 100, 7, packed=True))
+        nothing_went_wrong(tab)
+
+
+def laws(iterations: int, depth: int) -> dict[str, str]:
+    """What the cards say by the library, as text."""
+    said = words_of(
+        measured(mhc.Experiment(members=MEMBERS)),
+        PROJECTIONS["sinkhorn"],
+        depth=depth,
+        iterations=iterations,
+    )
+    return {name: unescape(re.sub(r"<[^>]+>", "", text)) for name, text in said.items()}
 
 
 def test_what_was_seen_is_there_without_a_network_and_an_update_takes_its_place(

@@ -58,8 +58,9 @@ def test_the_whole_story_can_be_told_with_a_clicker(shared: Explorer, theme: str
 
         shared.eventually(one_screen)
         if (view := scene.state["view"]) not in looked_at:
+            # The colours of a view are those of its tab, which test_views.py looks at.
+            shared.keeps_nobody_out(*RULES[theme], colours=not looked_at or theme == "dark")
             looked_at.add(view)
-            shared.keeps_nobody_out(*RULES[theme])
         if name == "real":
             figure_8_fits_one_screen(shared)
     page.keyboard.press("PageDown")  # there is no next one

@@ -16,7 +16,7 @@ from mhc_demo.numerics.numbers import in_text
 from mhc_demo.story.results import Results
 from mhc_demo.story.scenes import SCENES, SHORT
 
-from .conftest import Explorer
+from .conftest import Explorer, made_once
 
 pytestmark = pytest.mark.browser
 
@@ -24,10 +24,12 @@ pytestmark = pytest.mark.browser
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the story in both ways."""
-    path = tmp_path_factory.mktemp("story")
+    return made_once(tmp_path_factory, "story", both_ways)
+
+
+def both_ways(folder: Path) -> None:
     for way in ("whole", "short"):
-        (path / f"{way}.html").write_text(mhc.export_story(way), "utf-8")
-    return path
+        (folder / f"{way}.html").write_text(mhc.export_story(way), "utf-8")
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ from . import polytope
 from . import compare
 from . import phase
 from . import cost
+from . import scale
 from . import figure8
 from . import my_model
 from . import benchmarks
@@ -63,6 +64,7 @@ __all__ = [
     "my_model",
     "phase",
     "polytope",
+    "scale",
     "signal",
     "sinkhorn",
 ]

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import lru_cache
-from html import escape
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import panel as pn
@@ -13,20 +10,25 @@ import xarray as xr
 from bokeh.plotting import figure
 from panel.custom import JSComponent
 
-from ...figures import CompareFigure, style
-from ...figures.compare import FAINT, OWN, REST
-from ...numerics.comparison import MIXING, compare, layer_under_each
+from ...figures import CompareFigure
+from ...figures.compare import (
+    FREE,
+    MOST_PINNED,
+    compared,
+    few_networks,
+    matrices_for_browser,
+    strokes_for_browser,
+)
+from ...numerics.comparison import layer_under_each
 from ...numerics.costs import MatrixTimes
-from ...numerics.metrics import METRICS
-from ...numerics.projections import PROJECTIONS, Projection
+from ...numerics.projections import PROJECTIONS
 from ...numerics.surface import MAX_DEPTH
-from ...story.glossary import explained, term
+from ...story.comparing import COLUMNS, account_of, rows_of
 from .. import timing
 from .._panel import hold, prompt
 from ..computing import Key, Position, experiment_of
 from ..snippet import compare_snippet
 from ..static import COMPARE_CSS, CSS
-from ..values import FREE, MOST_PINNED
 from .base import View, html, note, paragraph, plots, with_scale
 
 if TYPE_CHECKING:
@@ -34,9 +36,6 @@ if TYPE_CHECKING:
 
 COMPARE_PARAMETERS = ("pinned",)
 """The page's parameters of the comparison."""
-
-MOST_NUMBERS = 2**9
-"""Limit of members times n^2: a comparison takes longer than two iterative surfaces."""
 
 STYLES = [CSS, COMPARE_CSS]
 
@@ -125,11 +124,12 @@ class CompareView(View):
 
     @staticmethod
     def compute(key: Key, position: Position) -> xr.Dataset:
-        return _comparison_of(_own(key))
+        return compared(experiment_of(key))
 
     @staticmethod
     def snippet(state: PageState) -> str:
-        values = {**dict(_own(state.key())), **state.position()}
+        few = few_networks(experiment_of(state.key()))
+        values = {**dict(state.key()), "members": few.members, **state.position()}
         drawn = [name for name in state.pinned if name != FREE]
         return compare_snippet(
             values, [name for name in drawn if PROJECTIONS[name].sizes.hold(state.streams)]
@@ -178,22 +178,7 @@ class CompareView(View):
         )
 
     def describe(self) -> None:
-        members, n = self.shown["members"], self.shown["streams"]
-        networks = "one network" if members == 1 else f"the median of {members} networks"
-        fewer = members < self.context.state.members
-        absent = [p for p in PROJECTIONS.values() if not p.sizes.hold(n)]
-        self.note.object = paragraph(
-            "Every projection of the same logits. What iterates follows the dial, where 0 is HC "
-            f"itself; the rest is shown as it is. Gains and norms are those of {networks}"
-            + (", fewer than in the other views to be quick" if fewer else "")
-            + ". “Within n”, “stays near 1”, “explodes” and the like are said of the worst-case "
-            "norm. The plots draw what is pinned in colour and the rest in grey; they stand still "
-            f"and end a little above the dotted line at n = {n}; an arrow at a label stands for a "
-            "line that has left them, with its gain at the chosen depth. <b>Off sums "
-            "of 1</b> is of a single layer, the median over the networks, then over the "
-            "layers; what measures mixing is of the first network."
-            + "".join(f" {p.title} takes {p.sizes.words} streams." for p in absent)
-        )
+        self.note.object = paragraph(account_of(self.shown, self.context.state.members))
 
     def figures(self) -> list[figure]:
         return self.plots.figures
@@ -241,7 +226,7 @@ class CompareView(View):
         state = self.context.state
         self.matrices.layer = state.layer
         if self.matrices.opened:
-            found = layer_under_each(experiment_of(_own(state.key())), state.layer)
+            found = layer_under_each(experiment_of(state.key()), state.layer)
             self.matrices.matrices = matrices_for_browser(found)
 
     # ---- times -------------------------------------------------------------------------------
@@ -295,164 +280,3 @@ def account(timed: MatrixTimes) -> str:
         f"matrices in one call, {timed.iterations} iterations of what iterates, the fastest of "
         f"several calls; forward by {timed.device}{back}."
     )
-
-
-def rows_of(projections: Any) -> list[dict[str, Any]]:
-    """What the table says of each projection, beside its numbers."""
-    return [
-        {
-            "name": chosen.name,
-            "label": chosen.label,
-            "title": term(escape(chosen.title), chosen.title, chosen.note),
-            "short": term(escape(chosen.label), chosen.title, chosen.note),
-            "iterative": chosen.iterative,
-            "promises": [kept(chosen) for _, _, kept in PROMISES],
-            "published": published(chosen),
-        }
-        for chosen in projections
-    ]
-
-
-def published(chosen: Projection) -> str:
-    """What was published, or by whom it was proposed, with its place as an explanation.
-
-    In full, and shorter for a table with little room.
-    """
-    of = f"Source: {chosen.source}." if chosen.source else ""
-    told, full = of, chosen.source
-    short = full.partition(", arXiv")[0].removeprefix("github.com/").partition("/")[0]
-    if chosen.published:
-        told, full = f"{chosen.published}. {of}".strip(), chosen.published.partition(" (")[0]
-        short = full.removeprefix("composite gain ")
-    if not full:
-        return ""
-    return "".join(
-        f'<span class="{length}">{term(escape(text), chosen.title, told)}</span>'
-        for length, text in (("full", full), ("short", short))
-    )
-
-
-def strokes_for_browser() -> dict[str, Any]:
-    """The strokes of the places, of what has one of its own, and of the rest."""
-
-    def look(stroke: style.Stroke) -> dict[str, Any]:
-        return {"colour": stroke.colour, "dash": list(stroke.dash), "width": stroke.width}
-
-    return {
-        "places": [look(style.stroke(k)) for k in range(MOST_PINNED)],
-        "own": {name: look(stroke) for name, stroke in OWN.items()},
-        "rest": look(REST) | {"alpha": FAINT},
-    }
-
-
-def matrices_for_browser(found: xr.DataArray) -> dict[str, list[list[float]]]:
-    """The entries at each count of iterations, or at the one count of what does not iterate."""
-    counts = {
-        name: slice(None) if chosen.iterative else [1] for name, chosen in PROJECTIONS.items()
-    }
-    return {
-        name: found.sel(projection=name, iterations=counts[name])
-        .values.round(3)
-        .reshape(-1, found.sizes["row"] ** 2)
-        .tolist()
-        for name in found["projection"].values.tolist()
-    }
-
-
-PROMISES = (
-    ("row", "rows sum to 1", lambda p: p.unit_rows),
-    ("col", "columns sum to 1", lambda p: p.unit_columns),
-    ("≥ 0", "no negative entry", lambda p: p.nonnegative),
-    ("≤ 1", "spectral norm at most 1", lambda p: p.unit_norm),
-)
-"""What a projection can promise: a mark, words, and whether it does."""
-
-
-def _columns() -> Iterator[dict[str, Any]]:
-    yield {
-        "quantity": "norm",
-        "manner": "fate",
-        "heading": term(
-            "At this depth",
-            "At this depth",
-            "What becomes of the composite, by its worst-case norm: near 1 (within a factor 2), "
-            "within n, growing, exploding (beyond 1000), shrinking or vanishing.",
-        ),
-    }
-    yield {"quantity": "forward", "manner": "gain", "heading": explained("Forward gain")}
-    yield {"quantity": "backward", "manner": "gain", "heading": explained("Backward gain")}
-    yield {
-        "quantity": "norm",
-        "manner": "norm",
-        "heading": term(
-            "Worst-case norm",
-            "Worst-case norm",
-            "The larger of the composite’s induced infinity and 1 norms: the most that any signal "
-            "or gradient can grow. Without negative entries it is the larger gain; with them, sums "
-            "can cancel, and gains near 1 prove nothing.",
-        ),
-    }
-    yield {
-        "quantity": "distance",
-        "manner": "distance",
-        "heading": term(
-            "Off sums of 1",
-            "Off sums of 1",
-            "Largest |row sum − 1| or |column sum − 1| of a single layer. Without negative "
-            "entries it is how far the layer is from doubly stochastic.",
-        ),
-    }
-    for name, of in MIXING.items():
-        metric = METRICS[name]
-        where = "Of a single layer" if of == "layer" else "Of the composite"
-        note = f"{where} of the first network. {metric.note}"
-        heading = term(escape(metric.title), metric.title, note)
-        yield {"quantity": name, "manner": "share", "heading": heading}
-    yield {
-        "quantity": "promises",
-        "manner": "promises",
-        "heading": term(
-            "Promises",
-            "Promises",
-            "What holds of every matrix, whatever the logits: "
-            + "; ".join(f"{mark}: {words}" for mark, words, _ in PROMISES)
-            + ".",
-        ),
-        "marks": [[mark, words] for mark, words, _ in PROMISES],
-    }
-    for k, direction in enumerate(("forward", "backward")):
-        yield {
-            "quantity": k,
-            "manner": "time",
-            "heading": term(
-                f"Time {direction}",
-                f"Time {direction}",
-                "Of one matrix, measured on this server: "
-                + ("projecting it." if k == 0 else "the gradient through it, by PyTorch."),
-            ),
-        }
-    yield {
-        "quantity": "published",
-        "manner": "published",
-        "heading": term(
-            "Published",
-            "Published",
-            "A result that a paper prints of networks with it, or else who proposed it. Nothing in "
-            "this column is measured here.",
-        ),
-    }
-
-
-COLUMNS = list(_columns())
-
-
-def _own(key: Key) -> Key:
-    """The key of a comparison, which depends neither on the projection nor on the device."""
-    values = {k: v for k, v in key if k not in ("projection", "device")}
-    most = max(1, MOST_NUMBERS // values["streams"] ** 2)
-    return tuple({**values, "members": min(values["members"], most)}.items())
-
-
-@lru_cache(maxsize=16)
-def _comparison_of(key: Key) -> xr.Dataset:
-    return compare(experiment_of(key))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
+from html import escape
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -21,16 +22,23 @@ from bokeh.plotting import figure
 from ...figures import words
 from ...figures.cost import (
     DIRECTION,
+    Measured,
     TimeFigure,
     TradeOffFigure,
     activations_html,
+    budget_html,
     cost_columns,
+    estimate_html,
     longest,
     nanoseconds,
     overhead_html,
+    released_html,
     traffic_html,
 )
 from ...figures.slices import table
+from ...numerics.budget import Budget
+from ...numerics.budget import cost as counted
+from ...numerics.budget_tables import in_seconds
 from ...numerics.costs import ProjectionTimes, projection_times
 from ...numerics.numbers import in_html
 from ...numerics.paper import MODELS
@@ -53,6 +61,9 @@ MODEL_PARAMETERS = (
 )
 """The page's parameters of the model whose cost is counted, and of the machines that it runs on."""
 
+RANKS = ("model_block", "pipeline_ranks")
+"""Those of them that are at most the layers."""
+
 Timed: TypeAlias = tuple[str, int, str]
 """Projection, streams and device of a measurement."""
 
@@ -70,6 +81,36 @@ def times_of(timed: Timed, *, anew: bool = False) -> ProjectionTimes:
         if anew or timed not in _times:
             _times[timed] = projection_times(projection, streams=streams, device=device)
         return _times[timed]
+
+
+ASKED = {
+    "streams": "model_streams",
+    "width": "model_width",
+    "layers": "model_layers",
+    "tokens": "model_tokens",
+    "precision": "model_precision",
+    "pipeline_ranks": "pipeline_ranks",
+    "tensor_ranks": "tensor_ranks",
+    "link_gb_per_s": "link_bandwidth",
+    "gpu": "gpu",
+}
+"""The page's parameter for each argument of `mhc.cost`."""
+
+SNIPPET = """\
+import json
+
+import mhc_demo as mhc
+
+budget = mhc.cost({given})
+for each in budget.overheads:
+    print(f"{{each.title}}: {{100 * each.low:.1f}} to {{100 * each.high:.1f}} %")
+print(json.dumps(budget.to_dict(), indent=2))
+"""
+
+
+def budget_of(state: PageState) -> Budget:
+    """What the model of the state costs on the machines of the state."""
+    return counted(**{name: getattr(state, own) for name, own in ASKED.items()})
 
 
 class CostView(View):
@@ -92,8 +133,15 @@ class CostView(View):
         return (
             traffic_html(streams, width)
             + activations_html(streams, width, layers, block)
+            + estimate_html(budget_of(state))
             + overhead_html(timed=False)
         )
+
+    @staticmethod
+    def snippet(state: PageState) -> str:
+        asked = {name: getattr(state, own) for name, own in ASKED.items()}
+        given = ", ".join(f"{name}={value!r}" for name, value in asked.items())
+        return SNIPPET.format(given=given)
 
     def build(self, data: tuple[Timed, ProjectionTimes | None]) -> Any:
         context = self.context
@@ -193,6 +241,7 @@ class CostView(View):
         self.x_range.end = longest(nanoseconds(self.measured, surface["iterations"].values))
         self.x_range.start = -0.06 * self.x_range.end
         self.time.update(self.measured)
+        self.calculator.measured(self.measured)
         self.table.data = cost_columns(surface, self.measured)
 
     # ---- texts ---------------------------------------------------------------------------
@@ -260,9 +309,12 @@ HEIGHT = TALL.replace("300px", "240px").replace("100vh", "var(--mhc-cost, 90vh)"
 
 OWN = "own"
 
+CHOSEN = ("model_precision", "gpu")
+"""The parameters that are chosen from a list."""
+
 
 class Calculator(pn.viewable.Viewer):
-    """The paper's counts for the model of the state, with known models to choose from."""
+    """What a model costs, by the paper's counts and on given machines; known models to choose."""
 
     def __init__(self, state: PageState) -> None:
         super().__init__()
@@ -279,15 +331,17 @@ class Calculator(pn.viewable.Viewer):
             styles={"flex": "2 1 250px"},
             **wide,
         )
+        one = {"styles": {"flex": "1 1 150px"}, "description": "", **wide}
         self.fields = {
-            name: typed(state, name, styles={"flex": "1 1 150px"}, description="", **wide)
-            for name in self._values()
+            name: typed(state, name, **one) for name in MODEL_PARAMETERS if name not in CHOSEN
         }
+        self.chosen = {name: pmui.Select.from_param(state.param[name], **one) for name in CHOSEN}
         self.form = self._form()
         self.tables = html("")
+        self.times: Measured = None
         self.set_type(state.present)
         self.model.param.watch(self._choose, "value")
-        state.param.watch(self._calculate, list(self.fields))
+        state.param.watch(self._calculate, list(MODEL_PARAMETERS))
         self._calculate()
 
     def _values(self) -> dict[str, int]:
@@ -302,20 +356,44 @@ class Calculator(pn.viewable.Viewer):
         if event.new != OWN:
             self.state.param.update(**_numbers(event.new))
 
+    def measured(self, times: Measured) -> None:
+        """Say what the projection takes here, as far as it was measured."""
+        if times is not self.times:
+            self.times = times
+            self._calculate()
+
     def _calculate(self, *_: Any) -> None:
-        values = self._values()
-        if values["model_block"] > values["model_layers"]:
-            self.state.model_block = values["model_layers"]
-            self.fields["model_block"].helper_text = "at most L"
+        layers = self.state.model_layers
+        if above := [name for name in RANKS if getattr(self.state, name) > layers]:
+            self.state.param.update(**dict.fromkeys(above, layers))
+            for name in above:
+                self.fields[name].helper_text = "at most L"
             return
         self.model.value = self._name()
-        streams, width, layers, block = values.values()
+        streams, width, layers, block = self._values().values()
+        budget = budget_of(self.state)
         self.tables.object = (
             '<div class="cost-tables">'
+            + estimate_html(budget)
+            + budget_html(budget, self._projected(budget))
+            + released_html()
             + traffic_html(streams, width)
             + activations_html(streams, width, layers, block)
             + overhead_html()
             + "</div>"
+        )
+
+    def _projected(self, budget: Budget) -> str:
+        times = self.times
+        if times is None or times.streams != budget.asked.streams:
+            return ""
+        each = float(times.nanoseconds[times.counts.index(PAPER_ITERATIONS)])
+        matrices, chosen = budget.projected.matrices, PROJECTIONS[times.projection]
+        iterated = f" with {PAPER_ITERATIONS} iterations" if chosen.iterative else ""
+        return (
+            f"Measured above, by {escape(times.device)}: {chosen.title}{iterated} takes "
+            f"{each:,.0f} ns a matrix here, and so {in_seconds(matrices * each / 1e9)} for the "
+            f"{matrices:,} of one micro-batch on a rank."
         )
 
     def set_type(self, large: bool) -> None:
@@ -324,19 +402,25 @@ class Calculator(pn.viewable.Viewer):
         self.tables.css_classes = ["large"] if large else []
 
     def _form(self) -> pn.Column:
+        fields = {**self.fields, **self.chosen}
         return pn.Column(
             html(
-                '<div class="cost-title"><h3>What the paper counts, for any model</h3>'
-                "<p>Its own models: n, C and the number of blocks from Table 5 (appendix A.1). "
-                "DeepSeek-V4-Flash: as in its configuration in Hugging Face’s transformers. "
+                '<div class="cost-title"><h3>What mHC would cost your model</h3>'
+                "<p>The paper’s models: n, C and the number of blocks from Table 5 (appendix A.1). "
+                "DeepSeek-V4: as in Hugging Face’s transformers and its own configuration. "
                 "L counts attention and FFN of each block separately (Fig. 3).</p></div>"
             ),
-            pn.Row(
-                self.model,
-                *self.fields.values(),
-                stylesheets=[":host { flex-wrap: wrap; }"],
-                sizing_mode="stretch_width",
-                margin=(0, 6),
+            *(
+                pn.Row(
+                    *row,
+                    stylesheets=[":host { flex-wrap: wrap; }"],
+                    sizing_mode="stretch_width",
+                    margin=(0, 6),
+                )
+                for row in (
+                    [self.model, *(fields[name] for name in SIZES)],
+                    [fields[name] for name in MODEL_PARAMETERS if name not in SIZES],
+                )
             ),
             sizing_mode="stretch_width",
             margin=0,

@@ -25,10 +25,10 @@ from ...numerics.projections import PROJECTIONS
 from .._panel import hold, prompt
 from ..computing import Key, Position
 from ..fields import typed
+from ..own_numbers import TakesNumbers, WrongCellError
 from ..static import CSS, FLOOR_CSS
 from ..values import DIGITS, LARGEST_ENTRY, written
 from .base import NOT_PRINTED, UNLIMITED, View, note, paragraph, plots
-from .sinkhorn import OwnNumbers, WrongCellError, matrix_of, rows_of
 
 if TYPE_CHECKING:
     from ..state import State as PageState
@@ -88,7 +88,7 @@ def _network_of(key: Key) -> Network:
     return Network(**dict(key))
 
 
-class PolytopeView(View):
+class PolytopeView(TakesNumbers, View):
     """The doubly stochastic matrices as a set, and the ways into it."""
 
     name = "polytope"
@@ -146,10 +146,7 @@ class PolytopeView(View):
             margin=0,
         )
         self.table.param.watch(self._chosen, "chosen")
-        self.own = OwnNumbers(sizing_mode="stretch_width", styles={"flex": "1 1 400px"}, margin=0)
-        self.own.param.watch(self._typed, "typed")
-        self.own.param.watch(self._pasted, "pasted")
-        self.own.param.watch(self._leave, "leave")
+        self.own = self.own_numbers(styles={"flex": "1 1 400px"})
         self._fill_cells()
         state.param.watch(self._other_matrix, ["layer", "own"])
         self.note, self.how = note(), note(HOW)
@@ -243,28 +240,10 @@ class PolytopeView(View):
         found = np.clip(found - found.mean(), -LARGEST_ENTRY, LARGEST_ENTRY)
         state.param.update(own=[float(f"{x:.{DIGITS}g}") for x in found])
 
-    def _typed(self, event: param.parameterized.Event) -> None:
-        self._take(event.new[1:2])
-
-    def _pasted(self, event: param.parameterized.Event) -> None:
-        text = event.new[1] if len(event.new) > 1 else ""
-        self._take([rows_of(text)] if isinstance(text, str) else [])
-
-    def _take(self, given: Any) -> None:
-        try:
-            found = matrix_of(given[0] if given else None)
-            if len(found) != SIZE**2:
-                raise WrongCellError(
-                    "This picture is of matrices with three rows of three numbers."
-                )
-        except WrongCellError as wrong:
-            self.own.param.update(error=str(wrong), cell=wrong.cell)
-            return
-        self.own.param.update(error="", cell=-1)
-        self.context.state.param.update(own=found)
-
-    def _leave(self, *_: Any) -> None:
-        self.context.state.param.update(own=[])
+    @staticmethod
+    def refuse(found: list[float]) -> None:
+        if len(found) != SIZE**2:
+            raise WrongCellError("This picture is of matrices with three rows of three numbers.")
 
 
 def _whose(state: PageState) -> str:

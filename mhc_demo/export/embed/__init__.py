@@ -40,6 +40,7 @@ def export_html(
     signal: Mapping[str, Any] | None = None,
     layer: int = 1,
     scale: str = "full",
+    pinned: Sequence[str] | None = None,
 ) -> str:
     """An experiment as one HTML file that asks nothing of any host.
 
@@ -60,8 +61,11 @@ def export_html(
     - `device`: what computes it, of `mhc_demo.DEVICES`.
     - `signal`: of the plot "signal" what `enters` (a name of `numerics.signal.ENTERING`), its
       `direction`, whether layers `writes`, and the `zoom`, the layers seen at once.
-    - `layer`: that whose matrix the plot "sinkhorn" shows at work.
+    - `layer`: that whose matrix the plot "sinkhorn" shows at work, and "compare" under each
+      projection.
     - `scale`: which gains the axes show at first: "full", all of them, or "near", those near 1.
+    - `pinned`: the projections that the plot "compare" draws in colour at first, at most six, each
+      in its place, "-" a free one; default those that the page does.
 
     >>> html = export_html(Experiment(streams=4, seed=42, members=32), depth=64, iterations=1)
     >>> html.startswith("<!DOCTYPE html>")
@@ -87,5 +91,6 @@ def export_html(
         signal=signal,
         layer=layer,
         scale=scale,
+        pinned=pinned,
     )
     return html(request)

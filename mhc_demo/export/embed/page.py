@@ -85,9 +85,11 @@ def html(request: EmbedRequest) -> str:
     )
     # Several fragments on a page share the scripts, and with them each document's state.
     # Theirs is a name of its own for BokehJS, of which a host may have another version.
-    explains = ["terms.js"] if 'class="term"' in body else []
+    explained = 'class="term"' in body or r"class=\"term\"" in data
+    explains = ["terms.js"] if explained else []
+    more = dict.fromkeys(name for plot in content.plots for name in plot.scripts)
     own = f"let Bokeh = window.Bokeh;\n{text_of(*FILE, *explains)}"
-    scripts = f"window.mhc?.embed || (() => {{\n{own}\n}})();"
+    scripts = f"window.mhc?.embed || (() => {{\n{own}\n}})();\n{text_of(*more)}"
     host = 'document.querySelector(".mhc-demo")'
     if request.fragment:
         # Within a shadow root no script is the current one.
@@ -172,6 +174,9 @@ def _body(request: EmbedRequest, plots: list[Plot], notes: list[str]) -> Iterato
 
 def stage(request: EmbedRequest, plots: list[Plot], notes: list[str]) -> Iterator[str]:
     """The markup of what is drawn, and of the words about it."""
+    styles = dict.fromkeys(name for plot in plots for name in plot.styles)
+    if styles:
+        yield f"<style>{text_of(*styles)}</style>"
     if request.headline:
         yield '<div class="headline"></div>'
     controls = [f'<div class="range" data-name="{name}"></div>' for name in request.controls]
@@ -218,10 +223,13 @@ def _choice(request: EmbedRequest) -> str:
 def _notes(request: EmbedRequest, plots: list[Plot], i: int) -> list[str]:
     """The plots' notes at the i-th number of streams, and last the caption of all."""
     notes = [note for plot in plots if (note := plot.note(i))]
-    return [*notes, _caption(request.experiments[i], any(plot.of_experiment for plot in plots))]
+    shown = any(plot.of_experiment for plot in plots)
+    one = any(plot.of_projection for plot in plots)
+    return [*notes, _caption(request.experiments[i], shown, one)]
 
 
-def _caption(experiment: Experiment, shown: bool) -> str:
+def _caption(experiment: Experiment, shown: bool, one: bool) -> str:
+    """What is shown, if it is of an experiment, and of `one` projection or of all."""
     source = f"Source: {MHC_PAPER}. Made with mhc-demo {version()}."
     if not shown:
         return source
@@ -236,7 +244,8 @@ def _caption(experiment: Experiment, shown: bool) -> str:
     }
     return escape(
         f"Shown: n = {experiment.streams} streams, init {words.drawn(experiment)}, "
-        f"seed {experiment.seed}, {networks}; projection: {titles['projection']}; "
+        f"seed {experiment.seed}, {networks}; "
+        f"projection: {titles['projection'] if one else 'all of them'}; "
         f"gain: {titles['definition']}. {source}"
     )
 
@@ -251,7 +260,6 @@ def _data(
     notes: list[list[str]],
     dress_up: Callable[[figure], None],
 ) -> str:
-    chosen = PROJECTIONS[request.experiments[0].projection]
     document = Document()
     for each in (p for plot in plots for p in plot.figures):
         dress_up(each)
@@ -259,7 +267,11 @@ def _data(
     document.add_root(shared.table)
     sources = [shared.packed, *(each for plot in plots for each in plot.packed)]
     variants = [
-        {"tables": {each.source.id: _packed(each, i) for each in sources}, "words": words_of_plots}
+        {
+            "tables": _tables(sources, i),
+            "words": words_of_plots,
+            **{name: each for plot in plots for name, each in plot.said(i).items()},
+        }
         for i, words_of_plots in enumerate(notes)
     ]
     for each in sources:
@@ -272,11 +284,7 @@ def _data(
     data = {
         "bokeh": bokeh.__version__,
         "whole": not request.fragment,
-        "projected": {
-            "projection": chosen.title,
-            "iterative": chosen.iterative,
-            "sums_alone": chosen.sums_alone,
-        },
+        "projected": told_of(request.experiments[0].projection),
         "sliders": {
             **{name: _slider(name, request.limits[name]) for name in request.controls},
             **{name: each for plot in plots for name, each in plot.sliders.items()},
@@ -291,11 +299,31 @@ def _data(
     return json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
 
 
+def told_of(projection: str) -> dict[str, Any]:
+    """What the headline says of a projection beside its gains."""
+    chosen = PROJECTIONS[projection]
+    return {
+        "projection": chosen.title,
+        "iterative": chosen.iterative,
+        "sums_alone": chosen.sums_alone,
+    }
+
+
+def _tables(sources: Sequence[PackedSource], i: int) -> dict[str, dict[str, Any]]:
+    """The packed columns at the i-th number of streams, by the ids of their sources."""
+    found: dict[str, dict[str, Any]] = {}
+    for each in sources:
+        found.setdefault(each.source.id, {}).update(_packed(each, i))
+    return found
+
+
 def _packed(packed: PackedSource, i: int) -> dict[str, Any]:
     columns = packed.columns[i]
     tag = packed.source.tags[0] if packed.source.tags else {}
     row = len(next(iter(columns.values())))
-    if "depths" in tag:
+    if packed.row:
+        row = packed.row
+    elif "depths" in tag:
         row = len(tag["depths"]) * tag["width"]
     return {name: pack(values, row, packed.cells) for name, values in columns.items()}
 

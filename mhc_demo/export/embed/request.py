@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ...figures.compare import FREE, LEADING, MOST_PINNED, are_places
 from ...figures.scale import SCALES
 from ...figures.signal import USUAL, at_depth
 from ...figures.slices import SLIDERS, Position
+from ...figures.stages import ALL
 from ...numerics._arrays import choice, whole_number
 from ...numerics.gains import DIRECTIONS
 from ...numerics.projections import PROJECTIONS
@@ -53,6 +55,8 @@ class EmbedRequest:
     """What the picture of the signal shows: see `figures.signal.USUAL`."""
     scale: str
     """Which scale the axes of gains open with: see `figures.scale.SCALES`."""
+    pinned: Sequence[str]
+    """The projections that the comparison draws in colour, in their places."""
     layer: int = 1
     """The layer whose matrix is shown at work."""
     hidden: Sequence[str] = ()
@@ -65,6 +69,8 @@ class EmbedRequest:
     """The preset of the lab whose recorded runs are shown: that of the story."""
     replayed: str = "typical"
     """Which of its seeds is replayed, of `lab.evidence.WHY`."""
+    schedule: str = ALL
+    """The schedule of a pipeline that is shown, or all of them."""
     scenes: str = ""
     """The address of a scene, without its name at the end; empty where there is no story."""
 
@@ -93,6 +99,7 @@ def checked(
     signal: Mapping[str, Any] | None = None,
     layer: int = 1,
     scale: str = "full",
+    pinned: Sequence[str] | None = None,
 ) -> EmbedRequest:
     """The request that the arguments of `export_html` make, or the error that names one of them."""
     of_story = _scene(scene)
@@ -146,7 +153,19 @@ def checked(
         signal=signal,
         layer=whole_number("layer", layer, 1, MAX_DEPTH),
         scale=scale,
+        pinned=_pinned(pinned),
     )
+
+
+def _pinned(given: Sequence[str] | None) -> Sequence[str]:
+    if given is None:
+        return LEADING
+    if isinstance(given, str) or not isinstance(given, Sequence) or not are_places(given):
+        raise ValueError(
+            f"pinned must hold at most {MOST_PINNED} different names of projections, or {FREE!r} "
+            f"for a free place, not {given!r}"
+        )
+    return list(given)
 
 
 def _signal(given: Mapping[str, Any] | None) -> Position:

@@ -10,8 +10,12 @@ from .signal import Signal
 from .gains import Composite, Histogram, Iterations, LayerAxis, Layers
 from .matrices import Matrices, Sinkhorn
 from .mixing import Mixing
+from .laws import Laws
 from .polytope import Polytope
+from .compare import Compare
+from .phase import Phase
 from .cost import Cost
+from .scale import Scale
 from .models import Benchmarks, Figure8
 from .lab import Jacobian, Replay
 from .texts import Claims, Formulas, Link
@@ -23,6 +27,7 @@ __all__ = [
     "Benchmarks",
     "Choice",
     "Claims",
+    "Compare",
     "Composite",
     "Cost",
     "Figure8",
@@ -30,15 +35,18 @@ __all__ = [
     "Histogram",
     "Iterations",
     "Jacobian",
+    "Laws",
     "LayerAxis",
     "Layers",
     "Link",
     "Matrices",
     "Mixing",
     "PackedSource",
+    "Phase",
     "Plot",
     "Polytope",
     "Replay",
+    "Scale",
     "Shared",
     "Signal",
     "Sinkhorn",

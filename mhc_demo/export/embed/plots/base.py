@@ -42,6 +42,8 @@ class PackedSource:
     source: ColumnDataSource
     columns: Sequence[Mapping[str, Any]]
     cells: Sequence[Cells] = GAINS
+    row: int = 0
+    """How many numbers are a row for `figures.packed.pack`, if not all at one iteration count."""
 
 
 class Shared:
@@ -106,8 +108,14 @@ class Plot:
     """Whether it shows matrices, whose file grows with n^2 at every layer."""
     of_experiment: ClassVar[bool] = True
     """Whether it shows the experiment, so that the caption says which."""
+    of_projection: ClassVar[bool] = True
+    """Whether it shows the experiment's own projection, and not all of them."""
     of_gains: ClassVar[bool] = False
     """Whether its axis of gains has two scales: see `figures.scale`."""
+    scripts: ClassVar[Sequence[str]] = ()
+    """What it needs of `static/` beyond the scripts of every file."""
+    styles: ClassVar[Sequence[str]] = ()
+    """The style sheets of `static/` that it alone needs."""
     choices: ClassVar[Sequence[Choice]] = ()
     """What a site lets its reader choose beside the experiment."""
 
@@ -127,10 +135,10 @@ class Plot:
         """Make the figures, and `pack` the sources that they draw from."""
 
     def pack(
-        self, source: ColumnDataSource, columns: Sequence[Any], *cells: Cells
+        self, source: ColumnDataSource, columns: Sequence[Any], *cells: Cells, row: int = 0
     ) -> ColumnDataSource:
         """Let the file hold all these columns for a source, which gets the first of them."""
-        self.packed.append(PackedSource(source, columns, cells or GAINS))
+        self.packed.append(PackedSource(source, columns, cells or GAINS, row))
         source.data = dict(columns[0])
         return source
 
@@ -141,6 +149,10 @@ class Plot:
     def note(self, i: int) -> str:
         """The words below it, at the i-th number of streams."""
         return ""
+
+    def said(self, i: int) -> dict[str, Any]:
+        """What its scripts read at the i-th number of streams, beside the tables."""
+        return {}
 
     @classmethod
     def takes(cls, chosen: Mapping[str, Any]) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ....figures import words
-from ....figures.cost import activations_html, overhead_html, traffic_html
+from ....figures.cost import activations_html, overhead_html, released_html, traffic_html
 from ....numerics.paper import TABLE_5
 from .base import Plot
 
@@ -27,4 +27,5 @@ class Cost(Plot):
         model = TABLE_5["27B"]
         sizes = model.streams, model.width
         tables = traffic_html(*sizes) + activations_html(*sizes, model.residual_layers, 2)
-        return f'<div class="counts">{tables}</div>{overhead_html(timed=False)}'
+        counts = f'<div class="counts">{tables}</div>{overhead_html(timed=False)}'
+        return f'{counts}<div class="counts more">{released_html()}</div>'
