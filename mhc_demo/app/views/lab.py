@@ -203,6 +203,7 @@ class LabView(View):
                 self.status.object = f"<p>{WAITING}</p>"
             return
         self.runs = runs = recorded_runs(preset)
+        self.recorded = None  # the figure of other runs must not be told of these
         if self.plots is not None and not any(each.steps for each in self.plots.records):
             self.plots, self.pictures[:], self.status.object = None, [], ""
         choices = {f"{each.seed}: {WHY[each.why]}": each.seed for each in runs.replays}
