@@ -208,7 +208,8 @@ class CostView(View):
     # ---- measuring -----------------------------------------------------------------------
 
     def _measure(self, anew: bool = False) -> None:
-        self.again.disabled = True
+        # Not at first: what changes while the browser still builds the button may get lost there.
+        self.again.disabled = anew
         try:
             asyncio.get_running_loop()
         except RuntimeError:  # no server and no notebook: there is nobody to hold up
@@ -237,7 +238,7 @@ class CostView(View):
 
     def _show(self) -> None:
         surface = self.context.surface
-        self.again.disabled = self.measured is None and not self.failed
+        self.again.disabled = False
         self.x_range.end = longest(nanoseconds(self.measured, surface["iterations"].values))
         self.x_range.start = -0.06 * self.x_range.end
         self.time.update(self.measured)
