@@ -37,6 +37,10 @@ RUNS: tuple[dict[str, Any], ...] = (
     {"task": "text", "depth": 2, "width": 1024, "streams": 2, "batch": 16},
     {"task": "text", "depth": 2, "batch": 512},
     {"task": "text", "depth": 64, "width": 64, "streams": 1, "batch": 16},
+    {"task": "moe", "depth": 8, "batch": 8},
+    {"task": "moe", "depth": 16, "batch": 16},
+    {"task": "moe", "depth": 4, "width": 256, "streams": 2, "batch": 16},
+    {"branch": "moe", "depth": 16, "width": 64, "streams": 2, "batch": 1024},
 )
 """Settings from the least to some GB, each with something large that is small in others."""
 

@@ -100,6 +100,7 @@ def ours():
         # ... between two of them, ...
         ({"connection": "mhc", "schedule": "cosine", "clip": 0.5}, 5),
         ({"connection": "mhc", "task": "text", "width": 4, "batch": 2}, 3),
+        ({"connection": "mhc", "task": "moe", "width": 4, "batch": 2}, 3),
         # ... or after the last step, without a score.
         ({"connection": "mhc", "schedule": "cosine", "steps": 6}, 6),
     ],

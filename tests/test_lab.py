@@ -550,4 +550,27 @@ def test_the_figure_follows_the_records():
     np.testing.assert_allclose(block[:4, 4], np.sum(records[1].summary.h_res[2], axis=1))
     with pytest.raises(ValueError, match="layer must be between 1 and 3, not 4"):
         plots.show_layer(4)
+    assert "load" not in plots.figures
     assert lab.plot(records[0]) is not None
+
+
+def test_the_figure_shows_where_the_experts_were_chosen():
+    values = SMALL | {"task": "moe", "batch": 2, "depth": 4}
+    records = [lab.Record(lab.Settings(connection=name, **values)) for name in ("hc", "mhc")]
+    plots = LabFigure(records)
+    assert len(plots.figures["load"].renderers[0].data_source.data["load"]) == 0
+    for record in records:
+        record.extend(itertools.islice(lab.train(record.settings), 2))
+    plots.update()
+    step = records[1].steps[-1]
+    dots = plots.figures["load"].select_one({"name": "mHC"}).data_source.data
+    np.testing.assert_array_equal(dots["load"], [*step.expert_load[1], *step.expert_load[3]])
+    np.testing.assert_array_equal(np.round(dots["layer"]), [2] * 8 + [4] * 8)
+    bits = plots.figures["entropy"].select_one({"name": "mHC"}).data_source.data
+    np.testing.assert_array_equal(bits["entropy"], step.routing_entropy[1::2])
+    violation = plots.figures["load_violation"].select_one({"name": "mHC"}).data_source.data
+    np.testing.assert_array_equal(
+        violation["load_violation"], [each.load_violation for each in records[1].steps]
+    )
+    assert plots.figures["load"].y_range.end > max(dots["load"])
+    assert lab.plot(records) is not None

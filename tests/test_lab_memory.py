@@ -19,6 +19,7 @@ SHAPES = (
     {"depth": 5, "width": 12, "streams": 3},
     {"depth": 2, "width": 16, "streams": 16},
     {"depth": 3, "width": 20, "streams": 1},
+    {"depth": 3, "width": 16, "branch": "moe"},
 )
 
 

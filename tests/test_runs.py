@@ -14,6 +14,7 @@ from mhc_demo.cli import main
 from mhc_demo.lab import table
 
 SMALL = {"depth": 2, "width": 8, "steps": 3, "batch": 16}
+WITH_EXPERTS = ("load_violations", "routing_entropies")
 
 
 @cache
@@ -90,7 +91,9 @@ def test_a_table_written_as_parquet_is_read_back(folder, tmp_path):
     again = lab.runs(path)
     plain = [name for name in frame if name not in table.CURVES]
     pd.testing.assert_frame_equal(again[plain], frame[plain], check_dtype=False)
-    for name in table.CURVES:
+    curves = [name for name in frame if name in table.CURVES]
+    assert curves == [name for name in table.CURVES if name not in WITH_EXPERTS]
+    for name in curves:
         for ours, theirs in zip(again[name], frame[name], strict=True):
             np.testing.assert_array_equal(ours, theirs)
     steps = trained().steps
@@ -99,6 +102,37 @@ def test_a_table_written_as_parquet_is_read_back(folder, tmp_path):
     assert list(pd.read_csv(tmp_path / "runs.csv")) == plain
     data = again[again.outcome == "finished"].set_index(["connection", "seed"])["score"].to_xarray()
     assert float(data.sel(connection="hc", seed=2)) == 0.9
+
+
+def test_runs_with_experts_stand_beside_runs_without(tmp_path):
+    kept = {}
+    for task in ("digits", "moe"):
+        settings = lab.Settings(**SMALL | {"task": task, "batch": 2})
+        path = tmp_path / f"{task}.jsonl"
+        kept[task] = list(lab.recorded(lab.train(settings), settings, path))
+    lab.write_runs(lab.runs(tmp_path, curves=True), tmp_path / "both.parquet")
+    frame = lab.runs(tmp_path / "both.parquet").set_index("task")
+    *steps, end = kept["moe"]
+    for column, name in zip(WITH_EXPERTS, ("load_violation", "mean_routing_entropy"), strict=True):
+        curve = [getattr(step, name) for step in steps]
+        np.testing.assert_array_equal(frame[column]["moe"], np.float32(curve))
+        assert not isinstance(frame[column]["digits"], np.ndarray)
+    for name in table.ROUTED:
+        assert frame[name]["moe"] == getattr(end, name)
+        assert math.isnan(frame[name]["digits"])
+    cells = lab.over_seeds(frame.reset_index()).reset_index("task")
+    assert dict(zip(cells["task"], cells["load_violation"], strict=True)) == pytest.approx(
+        {"digits": math.nan, "moe": end.load_violation}, nan_ok=True
+    )
+
+
+def test_a_table_from_before_there_were_experts_is_read(folder, tmp_path):
+    frame = lab.runs(folder)
+    frame.attrs = {}
+    frame.drop(columns=list(table.ROUTED)).to_parquet(tmp_path / "old.parquet")
+    again = lab.runs(tmp_path / "old.parquet")
+    assert again[list(table.ROUTED)].isna().all(axis=None)
+    pd.testing.assert_frame_equal(again, frame, check_dtype=False)
 
 
 def test_the_command_prints_the_table_and_writes_it(folder, tmp_path, capsys):
@@ -153,6 +187,20 @@ def test_the_interval_is_scipys(k, n):
     assert lab.wilson(k, n) == pytest.approx((theirs.low, theirs.high), abs=1e-12)
 
 
+@pytest.mark.parametrize("count", [1, 2, 5, 6, 16, 17, 40])
+def test_the_interval_of_a_median_covers_it_as_often_as_it_says(count):
+    """Exactly, by the binomial distribution of how many values lie below the median."""
+    binomial = pytest.importorskip("scipy.stats").binom(count, 0.5)
+    values = np.random.default_rng(0).permutation(count).astype(float)
+    low, high, level = table.median_interval(values)
+    assert low + high == count - 1  # as far from either end
+    assert level == pytest.approx(binomial.cdf(high) - binomial.cdf(low), abs=1e-12)
+    if level < 0.95:
+        assert low == 0
+    elif low < high - 2:  # the next interval is too short
+        assert binomial.cdf(high - 1) - binomial.cdf(low + 1) < 0.95
+
+
 # Hostile files
 
 
@@ -197,10 +245,15 @@ def spoilt(text, rng):
     return bytes(data)
 
 
+@pytest.mark.parametrize("task", ["digits", "moe"])
 @pytest.mark.parametrize("count", [200, pytest.param(1000, marks=pytest.mark.long)])
-def test_mutated_records_are_refused_or_read(tmp_path, count):
+def test_mutated_records_are_refused_or_read(tmp_path, count, task):
     path = tmp_path / "r.jsonl"
-    written(path)
+    if task == "digits":
+        written(path)
+    else:
+        settings = lab.Settings(**SMALL | {"task": task, "batch": 2})
+        list(lab.recorded(lab.train(settings), settings, path))
     text, rng = path.read_text(), random.Random(0)
     frames, refused = [], []
     for _ in range(count):

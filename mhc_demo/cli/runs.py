@@ -75,8 +75,10 @@ def _printed(task: str, cells: pd.DataFrame) -> str:
         names = values if isinstance(values, tuple) else (values,)
         settings = dict(zip(cells.index.names, map(plain, names), strict=True))
         rows.append(settings | _measured(row, score))
-    if not cells["diverged"].any():
-        rows = [{name: text for name, text in row.items() if name != "diverged"} for row in rows]
+    nothing = {"load violation": cells["load_violation"].isna().all()}
+    nothing["routing entropy"] = nothing["load violation"]
+    nothing["diverged"] = not cells["diverged"].any()
+    rows = [{name: text for name, text in row.items() if not nothing.get(name)} for row in rows]
     lines = [list(rows[0]), *(list(row.values()) for row in rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     texts = [
@@ -99,6 +101,8 @@ def _measured(row: dict[str, Any], score: str) -> dict[str, str]:
         "loss": _range(row, "loss", _number),
         "largest gain": _range(row, "largest_gain", in_text),
         "gradient norm": _range(row, "largest_gradient_norm", _number),
+        "load violation": _range(row, "load_violation", "{:.2f}".format),
+        "routing entropy": _range(row, "routing_entropy", "{:.2f}".format),
         "parameters": f"{row['parameters']:,}" if row["parameters"] else "—",
     }
 

@@ -160,9 +160,15 @@ def _summary(settings: Settings, summary: Summary, path: Path) -> str:
     score = f"{TASKS[settings.task].score} {summary.score:.4g}, "
     if math.isnan(summary.score):  # it did not finish
         score = ""
+    routed = ""
+    if not math.isnan(summary.load_violation):
+        routed = (
+            f"load violation {summary.load_violation:.2f}, "
+            f"routing entropy {summary.routing_entropy:.2f} bits, "
+        )
     return (
         f"{CONNECTIONS[settings.connection]}: {summary.outcome} after {summary.steps} steps, "
         f"loss {summary.loss:.4g}, {score}largest gain {in_text(summary.largest_gain)}, "
-        f"largest gradient norm {summary.largest_gradient_norm:.3g}, "
+        f"largest gradient norm {summary.largest_gradient_norm:.3g}, {routed}"
         f"{summary.parameters:,} parameters, {1e3 * summary.seconds_per_step:.1f} ms a step: {path}"
     )

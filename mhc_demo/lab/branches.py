@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .registry import Registry
+from .sparsity import EXPERTS
 
 if TYPE_CHECKING:
     from torch import nn
@@ -27,24 +28,38 @@ class Branch:
     name: str
     title: str
     make: Make
+    experts: int = 0
+    """Among how many experts its mixtures choose (`experts.Mixture`); 0: it has none."""
 
 
 BRANCHES: Registry[Branch] = Registry("branch")
 """Every kind of branch by its name."""
 
 
-def branch(name: str, title: str) -> Callable[[Make], Make]:
+def branch(name: str, title: str, *, experts: int = 0) -> Callable[[Make], Make]:
     """Register a function (width, index of the layer, sequences?) that returns the module."""
 
     def register(make: Make) -> Make:
-        BRANCHES[name] = Branch(name, title, make)
+        BRANCHES[name] = Branch(name, title, make, experts)
         return make
 
     return register
 
 
-@branch("standard", "Perceptrons; for sequences attention in turn with them")
+STANDARD = "standard"
+"""The branch that gives way to that of a task which has one (`Task.branch`)."""
+
+
+@branch(STANDARD, "Perceptrons; for sequences attention in turn with them")
 def _standard(width: int, index: int, sequences: bool) -> nn.Module:
     from .blocks import Attention, Perceptron
 
     return Attention(width) if sequences and index % 2 == 0 else Perceptron(width)
+
+
+@branch("moe", "Mixtures of experts in the place of perceptrons", experts=EXPERTS)
+def _moe(width: int, index: int, sequences: bool) -> nn.Module:
+    from .blocks import Attention
+    from .experts import Mixture
+
+    return Attention(width) if sequences and index % 2 == 0 else Mixture(width)

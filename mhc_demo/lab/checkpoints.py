@@ -159,7 +159,8 @@ class Keeper:
             last = record.steps[-1]
             if last.step % self.every or not math.isfinite(last.loss):
                 return
-        self._rows += map(_row, record.steps[len(self._rows) :])
+        experts = record.settings.computes.experts
+        self._rows += [_row(step, experts) for step in record.steps[len(self._rows) :]]
         self._write(self._parts())
 
     def _parts(self) -> dict[str, Any]:
@@ -246,16 +247,19 @@ def _checkpoint_of(path: Path, parts: dict[str, Any]) -> Checkpoint:
         raise ValueError(f"its format must be {FORMAT}, not {head.get('checkpoint')!r:.40}")
     record = record_of(head)
     depth, most = record.settings.depth, record.settings.steps
+    experts = record.settings.computes.experts
     rows = _numbers(parts["steps"], "steps", 2)
-    if not 1 <= len(rows) <= most or rows.shape[1] != len(FIRST) + 5 * depth:
+    wanted = len(FIRST) + (5 + bool(experts) + experts) * depth
+    if not 1 <= len(rows) <= most or rows.shape[1] != wanted:
         raise ValueError(
-            f"steps must be of 1 to {most} rows of {len(FIRST) + 5 * depth} numbers, not "
-            f"{tuple(rows.shape)}"
+            f"steps must be of 1 to {most} rows of {wanted} numbers, not {tuple(rows.shape)}"
         )
     h_res = _numbers(parts["h_res"], "h_res", 3)
     if h_res.shape[0] != depth or h_res.shape[1] != h_res.shape[2]:
         raise ValueError(f"h_res must be {depth} square matrices, not {tuple(h_res.shape)}")
-    steps = [_step(number, row.tolist(), depth) for number, row in enumerate(rows, start=1)]
+    steps = [
+        _step(number, row.tolist(), depth, experts) for number, row in enumerate(rows, start=1)
+    ]
     record.extend([*steps[:-1], replace(steps[-1], h_res=h_res.tolist())])
     parameters = whole_number("parameters", head.get("parameters"), 0, MOST)
     if head.get("outcome") is not None:
@@ -288,15 +292,20 @@ def _numbers(value: Any, name: str, axes: int) -> Tensor:
 FIRST = ("loss", "gradient_norm", "seconds", "per_second", "memory")
 
 
-def _row(step: Step) -> NDArray[np.float64]:
-    """The numbers of a step, `FIRST` and those of every layer: (5 + 5 L,)."""
+def _row(step: Step, experts: int) -> NDArray[np.float64]:
+    """The numbers of a step, `FIRST` and those of every layer: (5 + 5 L,), or (5 + (6 + E) L,)."""
     layers = [gains[d] for gains in (step.layer_gains, step.composite_gains) for d in DIRECTIONS]
-    return np.array([*(getattr(step, name) for name in FIRST), *chain(*layers, step.mixing)])
+    layers.append(step.mixing)
+    if experts:
+        layers.append(step.routing_entropy)
+        layers += [load or [math.nan] * experts for load in step.expert_load]
+    return np.array([*(getattr(step, name) for name in FIRST), *chain(*layers)])
 
 
-def _step(number: int, row: list[float], depth: int) -> Step:
+def _step(number: int, row: list[float], depth: int, experts: int) -> Step:
     loss, gradient_norm, seconds, per_second, memory = row[: len(FIRST)]
-    layers = [row[len(FIRST) + k * depth :][:depth] for k in range(5)]
+    layers = [row[len(FIRST) + k * depth :][:depth] for k in range(5 + bool(experts))]
+    loads = [row[len(FIRST) + 6 * depth + k * experts :][:experts] for k in range(depth)]
     return Step(
         step=number,
         loss=loss,
@@ -307,6 +316,10 @@ def _step(number: int, row: list[float], depth: int) -> Step:
         seconds=seconds,
         per_second=per_second,
         memory=int(memory),
+        expert_load=[[] if math.isnan(load[0]) else load for load in loads] if experts else [],
+        routing_entropy=[math.nan if math.isnan(each) else each for each in layers[5]]
+        if experts
+        else [],
     )
 
 

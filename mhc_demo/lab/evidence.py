@@ -1,9 +1,9 @@
 """The runs that ship with the package: the lab's claims rest on them, and the page replays them.
 
-One run is an anecdote, so there are sixteen seeds of every preset, and of every connection of the
-ablation.  Each preset has one file, which NumPy alone can read, so that they are shown where
-PyTorch is missing too.  Two seeds of each are kept in full, to be replayed: the most typical one,
-and the one that is most unlike the others.
+One run is an anecdote, so there are sixteen seeds of every preset, of every connection of the
+ablation, and of the dense networks beside the mixture of experts.  Each preset has one file, which
+NumPy alone can read, so that they are shown where PyTorch is missing too.  Two seeds of each are
+kept in full, to be replayed: the most typical one, and the one that is most unlike the others.
 
 `data/runs.parquet` has them all as one table (`mhc-demo runs FOLDER --curves -o runs.parquet`).  It
 becomes the presets' files by `python -m mhc_demo.lab.evidence mhc_demo/lab/data/runs.parquet`,
@@ -28,7 +28,8 @@ from .connections import ABLATION, COMPARED, CONNECTIONS, KINDS
 from .records import Step
 from .settings import PRESETS, Settings
 from .sweeping import record_name
-from .table import ENDED, chance, learned, wilson
+from .table import ENDED, LEARNED, ROUTED, chance, learned, median_interval, wilson
+from .tasks import TASKS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,6 +43,13 @@ CURVES = ("loss", "gradient_norm", "gain", "mixing")
 """What is kept of every step of every run; "gain" is log10 of the composite's larger one."""
 TOTALS = ("score", "largest_gain", "largest_gradient_norm", "parameters")
 """What is kept of every run's summary."""
+ROUTED_CURVES = {"load_violation": "load_violations", "routing_entropy": "routing_entropies"}
+"""What is kept besides where there are experts, and the table's column of each."""
+BESIDES: Mapping[str, tuple[str, Mapping[str, str]]] = {
+    "ablation": ("fails", {}),
+    "dense": ("moe", {"task": "text"}),
+}
+"""Runs of no preset: the preset whose settings they have, and what differs but the connection."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +65,12 @@ class Replay:
     """The steps after which H_res is known, (F,)."""
     h_res: Floats
     """(C, F, L, n, n), averaged over the tokens."""
+    routers: NDArray[np.integer] | None = None
+    """Which layers have experts, from 1; None if none has."""
+    loads: Floats | None = None
+    """`Step.expert_load` after the same steps, of all connections: (all C, F, layers, experts)."""
+    entropies: Floats | None = None
+    """`Step.routing_entropy` likewise, (all C, F, layers)."""
 
 
 @dataclass(frozen=True)
@@ -66,12 +80,13 @@ class Runs:
     connections: tuple[str, ...]
     seeds: tuple[int, ...]
     curves: Mapping[str, Floats]
-    """By the names in `CURVES`, each (C, S, T); NaN after the last step of a run that diverged."""
+    """By the names in `CURVES`, and those in `ROUTED` where there are experts, each (C, S, T); NaN
+    after the last step of a run that diverged."""
     totals: Mapping[str, Floats]
-    """By the names in `TOTALS`, each (C, S)."""
+    """By the names in `TOTALS`, and those in `ROUTED` where there are experts, each (C, S)."""
     task: str
     chance: float
-    """The accuracy of guessing."""
+    """The score of guessing."""
     replays: tuple[Replay, ...] = ()
     made: str = ""
     """With which versions, on which machine and when."""
@@ -79,6 +94,38 @@ class Runs:
     def total(self, name: str, connection: str) -> Floats:
         """A number of every run of a connection, (S,)."""
         return self.totals[name][self.connections.index(connection)]
+
+    @property
+    def routed(self) -> bool:
+        """Whether the networks have experts."""
+        return ROUTED[0] in self.curves
+
+    @property
+    def is_accuracy(self) -> bool:
+        """Whether the score is a share of right answers; else it is bits per character."""
+        return TASKS[self.task].score == "accuracy"
+
+    def scores(self, connection: str) -> Floats:
+        """The score of every run of a connection, (S,).
+
+        A run that diverged has none: it counts as an accuracy of 0, or as the bits of guessing.
+        """
+        return np.nan_to_num(self.total("score", connection), nan=self.worst)
+
+    @property
+    def worst(self) -> float:
+        """What a run that diverged counts as."""
+        return 0.0 if self.is_accuracy else self.chance
+
+    @property
+    def enough(self) -> float:
+        """The score from which on a network has learned (`table.learned`)."""
+        perfect = 1.0 if self.is_accuracy else 0.0
+        return self.chance + LEARNED * (perfect - self.chance)
+
+    def said(self, score: float) -> str:
+        """A score in words: "83 %", or "3.75", which are bits per character."""
+        return percent(score) if self.is_accuracy else f"{score:.2f}"
 
     def learned(self, connection: str) -> int:
         """How many runs of a connection learned their task (`table.learned`)."""
@@ -92,7 +139,8 @@ class Runs:
 
 @cache
 def recorded_runs(preset: str) -> Runs:
-    """The runs of a preset, or of "ablation": eight connections with the settings of "fails".
+    """The runs of a preset; of "ablation": eight connections with the settings of "fails"; or of
+    "dense": networks without experts with the settings of "moe".
 
     Raises KeyError if none were recorded.
     """
@@ -108,19 +156,29 @@ def recorded_runs(preset: str) -> Runs:
             found["replay_gains"][i].astype(np.float32),
             found["replay_steps"],
             found["replay_h_res"][i].astype(np.float32),
+            found.get("replay_routers"),
+            *(found[n][i].astype(np.float32) if n in found else None for n in REPLAY_ROUTED),
         )
         for i, (seed, why) in enumerate(zip(found.get("replay_seeds", ()), WHY, strict=False))
     )
     return Runs(
         tuple(map(str, found["connections"])),
         tuple(map(int, found["seeds"])),
-        {name: found[name].astype(np.float32) for name in CURVES},
-        {name: found[name] for name in TOTALS},
+        {name: found[name].astype(np.float32) for name in (*CURVES, *ROUTED) if name in found},
+        {name: found[total_of(name)] for name in (*TOTALS, *ROUTED) if total_of(name) in found},
         str(found["task"]),
         float(found["chance"]),
         replays,
         str(found["made"]),
     )
+
+
+def total_of(name: str) -> str:
+    """By what name a file keeps a number of every run's summary."""
+    return f"total_{name}" if name in ROUTED else name
+
+
+REPLAY_ROUTED = ("replay_loads", "replay_entropies")
 
 
 def table(*, curves: bool = False) -> pd.DataFrame:
@@ -150,7 +208,8 @@ def told(preset: str) -> str:
 class _Claims(dict[str, str]):
     """What recorded runs say, by names such as "hc_lost": worked out when a text asks for it.
 
-    "seeds"; for each connection "_accuracy", the median over the seeds, with "_least" and "_most";
+    "seeds"; for each connection "_accuracy" or "_bits", the median score over the seeds, with
+    "_least" and "_most"; "_violation" and "_entropy", the medians of what was routed at the end;
     "_gain", the median of the runs' largest gains, with "_least" and "_most"; "_mixing", that of
     what is off the diagonal at the end, with "_first" at the start; "_learned", how many runs
     learned.  "early": in how many HC's gain passed 10^5 within 60 steps.  "odd": the odd seed.
@@ -176,7 +235,10 @@ class _Claims(dict[str, str]):
         if what == "mixing":
             step = 0 if of == "first" else -1
             return f"{np.median(runs.curves['mixing'][c, :, step]):.2f}"
-        write: Callable[[float], str] = in_label if what == "gain" else percent
+        if what in ("violation", "entropy"):
+            total = next(each for each in ROUTED if each.endswith(what))
+            return f"{np.median(runs.total(total, connection)):.2f}"
+        write: Callable[[float], str] = in_label if what == "gain" else runs.said
         values = runs.totals["largest_gain" if what == "gain" else "score"][c]
         if of == "odd":
             return write(float(values[runs.seed_index(runs.replays[-1].seed)]))
@@ -216,11 +278,61 @@ def ablated(runs: Runs) -> str:
     )
 
 
+def against_dense(runs: Runs, dense: Runs) -> str:
+    """What the mixtures came to beside dense networks of equal active size, seed by seed."""
+    found = {name: runs.scores(name) - dense.scores(name) for name in runs.connections}
+    words = "the mixture is better", "the dense network is better"
+    said = [f"{CONNECTIONS[name]} {paired(each, *words)}" for name, each in found.items()]
+    better = [int((each < 0).sum()) for each in found.values()]
+    return (
+        "Dense networks with the same settings, text and seeds have as many hidden units at work "
+        "on a token. The mixture’s bits per character less the dense network’s of the same seed, "
+        f"in the median: {'; '.join(said)}. {_interval(runs)} The mixture is better in "
+        f"{', '.join(map(str, better[:-1]))} and {better[-1]} of {len(runs.seeds)} seeds."
+    )
+
+
+def balanced(runs: Runs) -> str:
+    """Whether the connections differ in how evenly the experts are chosen, seed by seed."""
+    plain, *others = runs.connections
+    found = {
+        name: runs.total("load_violation", name) - runs.total("load_violation", plain)
+        for name in others
+    }
+    said = [f"{CONNECTIONS[n]} {paired(each, 'less', 'more')}" for n, each in found.items()]
+    return (
+        "The load violation over the last tenth of the steps, less the residual network’s of the "
+        f"same seed, in the median: {'; '.join(said)}. {_interval(runs)}"
+    )
+
+
+def paired(differences: Floats, below: str, above: str) -> str:
+    """The median of differences, its interval, and whether that is below 0 or above."""
+    low, high, _ = median_interval(differences)
+    verdict = below if high < 0 else above if low > 0 else "the two are not told apart"
+    return f"{signed(np.median(differences))} ({signed(low)} to {signed(high)}), {verdict}"
+
+
+def _interval(runs: Runs) -> str:
+    level = median_interval(np.zeros(len(runs.seeds)))[2]
+    return f"In brackets is the interval of the median (order statistics, {percent(level)})."
+
+
+def signed(value: float | np.floating) -> str:
+    """A difference of scores.
+
+    >>> signed(-0.012)
+    '−0.012'
+    """
+    return f"{value:+.3f}".replace("-", "−")
+
+
 COMMANDS = """\
-for preset in calm explodes fails deep still; do
+for preset in calm explodes fails deep still moe; do
   mhc-demo sweep --preset $preset --connection compared --seed 0:16 -o runs
 done
 mhc-demo sweep --preset fails --connection ablation --seed 0:16 -o runs
+mhc-demo sweep --preset moe --task text --connection compared --seed 0:16 -o runs
 mhc-demo runs runs --curves -o mhc_demo/lab/data/runs.parquet
 python -m mhc_demo.lab.evidence mhc_demo/lab/data/runs.parquet
 """
@@ -234,23 +346,29 @@ def page() -> str:
         "Every number here is counted from the runs that ship with the package; nothing is typed. "
         f"There are {SEEDS} seeds of every preset and of every connection of the ablation: a "
         "single run is an anecdote. A network has *learned* that got a fifth of the way from "
-        "guessing to perfect, for the digits an accuracy of 28 %. Behind a share stands its 95 % "
+        "guessing to perfect, for the digits to an accuracy of 28 %, for text to 3.75 bits per "
+        "character, of which fewer are better. Behind a share stands its 95 % "
         "interval (Wilson), behind a median the smallest and the largest value. The page replays "
         "them under *Training*; in Python, `lab.runs` reads the table and `mhc_demo.lab.evidence` "
         "the rest.\n",
     ]
     for name, preset in PRESETS.items():
         runs = recorded_runs(name)
-        parts += [f"## {preset.title} (`{name}`)\n", told(name) + "\n", _table(runs)]
-    ablation = recorded_runs("ablation")
+        text = f"{told(name)} {balanced(runs)}" if runs.routed else told(name)
+        parts += [f"## {preset.title} (`{name}`)\n", text + "\n", _table(runs)]
+    ablation, dense = recorded_runs("ablation"), recorded_runs("dense")
+    made = " and with ".join(dict.fromkeys(recorded_runs(n).made for n in (*PRESETS, *BESIDES)))
     parts += [
         "## Which part of mHC does it? (the ablation)\n",
         "With the settings of `fails`: HC's or mHC's way to read and write the streams, each with "
         "a free H_res, with none that mixes (H_res = I), with Sinkhorn's and with rows alone. "
         f"{ablated(ablation)}\n",
         _table(ablation),
+        "## Is a mixture of experts better than a dense network? (the preset `moe`)\n",
+        f"{against_dense(recorded_runs('moe'), dense)}\n",
+        _table(dense),
         "## How they were made\n",
-        f"With {ablation.made}, one thread for each run, by\n",
+        f"With {made}, one thread for each run, by\n",
         f"```text\n{COMMANDS}```\n",
         "The last digits depend on processor, versions and threads, and where a training is "
         "unstable they decide how a seed ends.\n",
@@ -259,25 +377,30 @@ def page() -> str:
 
 
 def _table(runs: Runs) -> str:
-    rows = ["| network | learned | share | accuracy | largest gain | parameters |"]
-    rows.append("| --- | --: | --: | --: | --: | --: |")
+    columns = ["learned", "share", TASKS[runs.task].score, "largest gain", "parameters"]
+    if runs.routed:
+        columns += ["load violation", "routing entropy"]
+    rows = [f"| network | {' | '.join(columns)} |", f"| --- |{' --: |' * len(columns)}"]
     for name in runs.connections:
         count, of = runs.learned(name), len(runs.seeds)
         low, high = wilson(count, of)
-        scores, gains = (_ends(runs.total(each, name)) for each in ("score", "largest_gain"))
-        rows.append(
-            f"| {CONNECTIONS[name]} | {count} of {of} | {percent(low)} to {percent(high)} "
-            f"| {percent(scores[0])} ({percent(scores[1])} to {percent(scores[2])}) "
-            f"| {in_label(gains[0])} ({in_label(gains[1])} to {in_label(gains[2])}) "
-            f"| {int(runs.total('parameters', name).max()):,} |"
-        )
+        cells = [
+            f"{count} of {of}",
+            f"{percent(low)} to {percent(high)}",
+            _ends(runs.scores(name), runs.said),
+            _ends(np.nan_to_num(runs.total("largest_gain", name)), in_label),
+            f"{int(runs.total('parameters', name).max()):,}",
+        ]
+        if runs.routed:
+            cells += [_ends(runs.total(each, name), "{:.2f}".format) for each in ROUTED]
+        rows.append(f"| {CONNECTIONS[name]} | {' | '.join(cells)} |")
     return "\n".join(rows) + "\n"
 
 
-def _ends(values: Floats) -> tuple[float, float, float]:
-    """Median, smallest and largest; a run that diverged has no score, which counts as 0."""
-    known = np.nan_to_num(values)
-    return float(np.median(known)), float(known.min()), float(known.max())
+def _ends(values: Floats, write: Callable[[float], str]) -> str:
+    """Median, smallest and largest."""
+    low, middle, high = (write(float(np.quantile(values, q))) for q in (0.0, 0.5, 1.0))
+    return f"{middle} ({low} to {high})"
 
 
 # ---- from the table of a sweep ------------------------------------------------------------------
@@ -285,8 +408,8 @@ def _ends(values: Floats) -> tuple[float, float, float]:
 
 def settings_of(preset: str, connection: str, seed: int) -> Settings:
     """The settings of one recorded run."""
-    base = PRESETS["fails" if preset == "ablation" else preset]
-    return base.settings(connection=connection, seed=seed)
+    base, other = BESIDES.get(preset, (preset, {}))
+    return PRESETS[base].settings(connection=connection, seed=seed, **other)
 
 
 def gathered(frame: pd.DataFrame, preset: str, seeds: Sequence[int] = range(SEEDS)) -> Runs:
@@ -296,10 +419,11 @@ def gathered(frame: pd.DataFrame, preset: str, seeds: Sequence[int] = range(SEED
     """
     connections = ABLATION if preset == "ablation" else COMPARED
     by_name = frame[frame.outcome.isin(ENDED)].set_index("record")
-    steps = settings_of(preset, "hc", 0).steps
+    settings = settings_of(preset, "hc", 0)
+    routed = ROUTED if settings.computes.experts else ()
     shape = (len(connections), len(seeds))
-    curves = {name: np.full((*shape, steps), np.nan) for name in CURVES}
-    totals = {name: np.full(shape, np.nan) for name in TOTALS}
+    curves = {name: np.full((*shape, settings.steps), np.nan) for name in (*CURVES, *routed)}
+    totals = {name: np.full(shape, np.nan) for name in (*TOTALS, *routed)}
     made, days = {}, set()
     for c, s in np.ndindex(shape):
         name = record_name(settings_of(preset, connections[c], seeds[s]))
@@ -311,13 +435,15 @@ def gathered(frame: pd.DataFrame, preset: str, seeds: Sequence[int] = range(SEED
         curves["gradient_norm"][c, s, :done] = run.gradient_norms
         curves["gain"][c, s, :done] = np.maximum(run.gains_forward, run.gains_backward)
         curves["mixing"][c, s, :done] = run.mixing
+        for name in routed:
+            curves[name][c, s, :done] = run[ROUTED_CURVES[name]]
         for total, values in totals.items():
             values[c, s] = run[total]
         made = {each: run[each] for each in ("torch", "numpy", "python", "processor", "threads")}
         days.add(run.started[:10])
     said = ", ".join(f"{name} {value}" for name, value in made.items())
     said += "; " + " to ".join(dict.fromkeys([min(days), max(days)]))
-    task = settings_of(preset, "hc", 0).task
+    task = settings.task
     return Runs(connections, tuple(seeds), curves, totals, task, chance(task), (), said)
 
 
@@ -327,7 +453,7 @@ def replayed_seeds(runs: Runs) -> tuple[int, int]:
     Typical is the seed whose final scores are, all connections together, nearest to the medians;
     odd the one in which HC and mHC differ least like in the median seed.
     """
-    scores = np.nan_to_num(runs.totals["score"])
+    scores = np.stack([runs.scores(name) for name in runs.connections])
     typical = np.abs(scores - np.median(scores, axis=1, keepdims=True)).sum(axis=0).argmin()
     ahead = scores[runs.connections.index("mhc")] - scores[runs.connections.index("hc")]
     odd = np.abs(ahead - np.median(ahead))
@@ -343,8 +469,10 @@ def replayed(runs: Runs, preset: str, seed: int, why: str) -> Replay:
     from . import train
 
     gains, matrices, frames = [], [], []
+    loads, entropies, routers = [], [], None
     for c, connection in enumerate(runs.connections):
-        if not KINDS[connection].mixes:
+        mixes = KINDS[connection].mixes
+        if not (mixes or runs.routed):
             continue
         settings = settings_of(preset, connection, seed)
         kept = runs.curves["loss"][c, runs.seed_index(seed)]
@@ -355,11 +483,17 @@ def replayed(runs: Runs, preset: str, seed: int, why: str) -> Replay:
                     f"step {step.step} of {record_name(settings)} has the loss {step.loss!r}, but "
                     f"the record says {loss!r}: was it made with other versions or threads?"
                 )
-        gains.append([[step.composite_gains[d] for d in DIRECTIONS] for step in steps])
         of_frames = [step for step in steps if step.step == 1 or step.step % FRAME == 0]
         frames = [step.step for step in of_frames]
-        matrices.append([step.h_res for step in of_frames])
-    return Replay(seed, why, np.array(gains), np.array(frames), np.array(matrices))
+        if mixes:
+            gains.append([[step.composite_gains[d] for d in DIRECTIONS] for step in steps])
+            matrices.append([step.h_res for step in of_frames])
+        if runs.routed:
+            routers = [index for index, load in enumerate(steps[0].expert_load) if load]
+            loads.append([[step.expert_load[i] for i in routers] for step in of_frames])
+            entropies.append([[step.routing_entropy[i] for i in routers] for step in of_frames])
+    routing = (np.array(routers) + 1, np.array(loads), np.array(entropies)) if routers else ()
+    return Replay(seed, why, np.array(gains), np.array(frames), np.array(matrices), *routing)
 
 
 def keep(runs: Runs, path: Path) -> None:
@@ -371,7 +505,7 @@ def keep(runs: Runs, path: Path) -> None:
         "task": np.array(runs.task),
         "chance": np.array(runs.chance),
         **{name: values.astype(np.float16) for name, values in runs.curves.items()},
-        **runs.totals,
+        **{total_of(name): values for name, values in runs.totals.items()},
     }
     if runs.replays:
         arrays |= {
@@ -380,6 +514,15 @@ def keep(runs: Runs, path: Path) -> None:
             "replay_gains": np.stack([each.gains for each in runs.replays]).astype(np.float16),
             "replay_h_res": np.stack([each.h_res for each in runs.replays]).astype(np.float16),
         }
+    if runs.replays and runs.routed:
+        arrays |= {
+            "replay_routers": runs.replays[0].routers,
+            **{
+                f"replay_{name}": np.stack([getattr(each, name) for each in runs.replays])
+                for name in ("loads", "entropies")
+            },
+        }
+        arrays |= {name: arrays[name].astype(np.float16) for name in REPLAY_ROUTED}
     np.savez_compressed(path, **arrays)
 
 
@@ -391,9 +534,9 @@ def main(source: str, *names: str) -> None:
 
     torch.set_num_threads(1)  # as the runs of a sweep have
     frame = table_of(source, curves=True)
-    for name in names or (*PRESETS, "ablation"):
+    for name in names or (*PRESETS, *BESIDES):
         runs = gathered(frame, name)
-        if name != "ablation":
+        if name not in BESIDES:
             seeds = zip(replayed_seeds(runs), WHY, strict=True)
             replays = tuple(replayed(runs, name, *each) for each in seeds)
             runs = replace(runs, replays=replays)

@@ -31,6 +31,15 @@ from ..numerics.numbers import entry, exact_entry
 from .colours import WIDTHS, colour_of
 from .connections import CONNECTIONS
 from .records import Record, Step
+from .routing import (
+    VIOLATION,
+    Routed,
+    entropy_figure,
+    entropy_range,
+    load_figure,
+    load_range,
+    places,
+)
 from .settings import SETTINGS
 
 MOST_DECADES = 300
@@ -42,9 +51,10 @@ class LabFigure:
 
     `figures` holds them by name: "loss", "gradient_norm", "gain" and "mixing" against the step,
     and two against the layer, as of the latest step: "layer", the gain of that layer alone (Fig.
-    3a, 7a), and "layers", the composite gain (Fig. 3b, 7b).  `matrices` holds H_res of one layer
-    for each run that mixes; `show_layer` chooses the layer.  `update` draws the steps added
-    to the records.  Without `legends` the caller must explain the lines.
+    3a, 7a), and "layers", the composite gain (Fig. 3b, 7b).  If a run has mixtures of experts there
+    are "load_violation" against the step, and "load" and "entropy" against the layer.  `matrices`
+    holds H_res of one layer for each run that mixes; `show_layer` chooses the layer.  `update`
+    draws the steps added to the records.  Without `legends` the caller must explain the lines.
     """
 
     def __init__(self, records: Sequence[Record], *, legends: bool = True) -> None:
@@ -74,6 +84,13 @@ class LabFigure:
             ),
         }
         named = titles(self.records)
+        self._routed = [
+            (record, Routed(title, record.settings.connection, _no_loads(), _no_entropies()))
+            for title, record in zip(named, self.records, strict=True)
+            if record.settings.computes.experts
+        ]
+        if self._routed:
+            self._add_routing(last, deepest)
         self.matrices = [
             MappingFigure(title, record)
             for title, record in zip(named, self.records, strict=True)
@@ -104,6 +121,7 @@ class LabFigure:
                 self._layers[index].data = _along_layers(new[-1].composite_gains)
                 self._steps_drawn[index] += len(new)
         self.show_layer(self.layer)
+        self._update_routing()
 
     def layout(self) -> Any:
         """All figures in a grid, for a notebook or a separate page."""
@@ -115,6 +133,44 @@ class LabFigure:
             each.update(sizing_mode="fixed", width=300, height=300)
         grid = layouts.gridplot(plots, ncols=2, toolbar_location=None)
         return layouts.column(grid, layouts.row(matrices))
+
+    def _add_routing(self, last: int, deepest: int) -> None:
+        drawn = [each for _, each in self._routed]
+        self._experts = max(record.settings.computes.experts for record, _ in self._routed)
+        self.figures |= {
+            "load": load_figure("lab-load", drawn, deepest, self._experts),
+            "load_violation": self._against_steps("load_violation", VIOLATION, last),
+            "entropy": entropy_figure("lab-entropy", drawn, deepest, self._experts),
+        }
+
+    def _update_routing(self) -> None:
+        """Draw what the latest steps say of the experts."""
+        latest = [record.steps[-1] for record, _ in self._routed if record.steps]
+        if not latest:
+            return
+        for index, (record, drawn) in enumerate(self._routed):
+            if not record.steps:
+                continue
+            step = record.steps[-1]
+            known = [(layer, load) for layer, load in enumerate(step.expert_load, 1) if load]
+            if not known:
+                continue
+            layers, loads = zip(*known, strict=True)
+            drawn.loads.data = {
+                **places(layers, len(loads[0]), index, len(self._routed)),
+                "load": np.concatenate(loads),
+            }
+            drawn.entropies.data = {
+                "layer": list(layers),
+                "entropy": [step.routing_entropy[layer - 1] for layer in layers],
+            }
+        shares = [value for step in latest for load in step.expert_load for value in load]
+        entropies = [value for step in latest for value in step.routing_entropy]
+        for name, (low, high) in (
+            ("load", load_range(shares, self._experts)),
+            ("entropy", entropy_range(entropies, self._experts)),
+        ):
+            self.figures[name].y_range.update(start=low, end=high)
 
     def _against_steps(self, name: str, label: str, last: int, **options: Any) -> figure:
         return self._plot(name, "Step", label, last, self._steps, [name], **options)
@@ -206,8 +262,17 @@ def _columns(steps: Sequence[Step]) -> dict[str, list[float]]:
         "loss": [each.loss for each in steps],
         "gradient_norm": [each.gradient_norm for each in steps],
         "mixing": [each.mean_mixing for each in steps],
+        "load_violation": [each.load_violation for each in steps],
         **{d: [_gain(each.gain[d]) for each in steps] for d in DIRECTIONS},
     }
+
+
+def _no_loads() -> ColumnDataSource:
+    return ColumnDataSource({"layer": [], "expert": [], "load": []})
+
+
+def _no_entropies() -> ColumnDataSource:
+    return ColumnDataSource({"layer": [], "entropy": []})
 
 
 def _along_layers(log10_gains: Mapping[str, Sequence[float]] | None = None) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from ..numerics.projections import PROJECTIONS
 from .connections import KINDS
 from .settings import Settings
+from .sparsity import CHOSEN, hidden_units
 from .tasks import CONTEXT, TASKS
 
 PROCESS = 800e6
@@ -52,10 +53,14 @@ def parameters(settings: Settings) -> int:
 def layer_parameters(settings: Settings) -> int:
     """Numbers that a network's layers learn."""
     n, width, depth = settings.streams, settings.width, settings.depth
-    attentions = -(-depth // 2) if _is_sequence(settings) else 0
+    attentions = depth - _others(settings)
+    other = 8 * width**2 + 6 * width  # C to 4 C and back, a norm
+    if experts := settings.computes.experts:
+        # Of the dense perceptron three experts are active; the others are besides, and the router.
+        other += (experts - CHOSEN) * (2 * width + 1) * hidden_units(4 * width) + experts * width
     branches = (
         attentions * (4 * width**2 + 5 * width)  # C to 3 C, C to C, a norm
-        + (depth - attentions) * (8 * width**2 + 6 * width)  # C to 4 C and back, a norm
+        + _others(settings) * other
     )
     mappings = KINDS[settings.connection].parameters or KINDS["mhc"].parameters
     assert mappings is not None
@@ -74,8 +79,19 @@ def activations(settings: Settings) -> float:
     if projection and (weights := PROJECTIONS[projection].weights):
         kept += 4 * weights(n)  # with the masks of logits that are -inf
     work = (12 + 3 * n) * width + 5 * CLASSES  # gradients of a layer; logits and loss
+    routed = 0
+    if experts := settings.computes.experts:
+        # The chosen experts' inputs and outputs; affinities and shares; indices of 64 bits.
+        routed = CHOSEN * (2 * width + 12) + 4 * experts
+        work += 4 * CHOSEN * width
     tokens = max(FEWEST, settings.batch * (CONTEXT if _is_sequence(settings) else 1))
-    return tokens * (FRAGMENTATION * kept * settings.depth + work)
+    layers = kept * settings.depth + routed * _others(settings)
+    return tokens * (FRAGMENTATION * layers + work)
+
+
+def _others(settings: Settings) -> int:
+    """How many layers are no attention: perceptrons, or mixtures of experts."""
+    return settings.depth // 2 if _is_sequence(settings) else settings.depth
 
 
 def _is_sequence(settings: Settings) -> bool:

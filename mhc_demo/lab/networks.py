@@ -1,8 +1,9 @@
 """The lab's networks: an entry, residual layers around small branches, a head.
 
 Everything but the residual connection is the same, and starts from the same weights, whatever the
-connection: vectors go through perceptrons, sequences through attention and perceptrons in turn.
-Weights come from our own generator, because other threads share PyTorch's.
+connection: vectors go through perceptrons, sequences through attention and perceptrons in turn, or
+either through what the settings put in the perceptrons' place.  Weights come from our own
+generator, because other threads share PyTorch's.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from .. import nn as mnn
-from .branches import BRANCHES
 from .connections import KINDS
+from .experts import Mixture, mixture_in
 from .settings import Settings
 from .tasks import Data
 
@@ -37,7 +38,7 @@ class Network(nn.Module):
         sequences = data.train.targets.ndim > 1
         self.streams = settings.streams if settings.mixes else 1
         connect = KINDS[settings.connection].layer
-        make = BRANCHES[settings.branch].make
+        make = settings.computes.make
         self.entry = Symbols(data.classes, size, width) if sequences else nn.Linear(size, width)
         self.layers = nn.ModuleList()
         for index in range(settings.depth):
@@ -53,6 +54,11 @@ class Network(nn.Module):
             h = layer(h)
         return self.head(self.norm(mnn.reduce_streams(h)))
 
+    @property
+    def mixtures(self) -> list[Mixture | None]:
+        """Each layer's mixture of experts, None where it has none."""
+        return [mixture_in(layer) for layer in self.layers]
+
 
 @torch.no_grad()
 def _initialise(network: nn.Module, seed: int) -> None:
@@ -61,6 +67,7 @@ def _initialise(network: nn.Module, seed: int) -> None:
     for module in network.modules():
         if isinstance(module, nn.Linear):
             module.weight.normal_(0.0, module.in_features**-0.5, generator=generator)
-            module.bias.zero_()
+            if module.bias is not None:
+                module.bias.zero_()
         elif isinstance(module, nn.Embedding):
             module.weight.normal_(0.0, 0.1, generator=generator)

@@ -13,7 +13,7 @@ import math
 import os
 import platform
 import sys
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing, suppress
 from dataclasses import MISSING, dataclass, field, fields, replace
 from datetime import UTC, datetime
@@ -32,6 +32,10 @@ from .settings import SETTINGS, Settings, as_settings
 
 OUTCOMES = ("finished", "diverged", "cancelled")
 Matrices = list[list[list[float]]]
+Loads = list[list[float]]
+
+LAST = 0.1
+"""The share of the steps, at the end, over which a summary averages how the experts were chosen."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +64,30 @@ class Step(Measured):
     """Samples or tokens (`Task.unit`)."""
     memory: int
     """Bytes: of the whole process, or on a GPU the peak so far."""
+    expert_load: Loads = field(default_factory=list)
+    """Of the step's batch, before the step: for each layer the share of the tokens' choices that
+    fell on each expert, whose sum is 1; empty for a layer without experts, and where none has."""
+    routing_entropy: list[float] = field(default_factory=list)
+    """Of the step's batch, before the step: for each layer the entropy of the router's affinities
+    divided by their sum, averaged over the tokens, in bits; NaN for a layer without experts."""
     h_res: Matrices = field(default_factory=list, repr=False)
     """H_res of each layer, averaged over the tokens, (L, n, n); not in files."""
+
+    @property
+    def load_violation(self) -> float:
+        """How uneven the load is: the largest over the mean, less 1, averaged over the layers.
+
+        MaxVio of Wang et al., arXiv:2408.15664: 0 where all experts are chosen as often.  NaN
+        without experts.
+        """
+        uneven = [max(load) * len(load) - 1.0 for load in self.expert_load if load]
+        return sum(uneven) / len(uneven) if uneven else math.nan
+
+    @property
+    def mean_routing_entropy(self) -> float:
+        """`routing_entropy` averaged over the layers with experts; NaN without."""
+        known = [each for each in self.routing_entropy if not math.isnan(each)]
+        return sum(known) / len(known) if known else math.nan
 
 
 @dataclass(frozen=True)
@@ -82,6 +108,10 @@ class Summary:
     """The median."""
     parameters: int = 0
     """How many numbers the network learns; 0 if it is not known, as of a cancelled run."""
+    load_violation: float = math.nan
+    """`Step.load_violation`, averaged over the last tenth of the steps."""
+    routing_entropy: float = math.nan
+    """`Step.mean_routing_entropy`, averaged over the last tenth of the steps."""
     h_res: Matrices = field(default_factory=list, repr=False)
     """H_res of each layer after the last step, averaged over the tokens, (L, n, n)."""
 
@@ -130,6 +160,8 @@ class Record:
             largest_gradient_norm=_largest(step.gradient_norm for step in self.steps),
             seconds_per_step=median(step.seconds for step in self.steps),
             parameters=parameters,
+            load_violation=_at_the_end([step.load_violation for step in self.steps]),
+            routing_entropy=_at_the_end([step.mean_routing_entropy for step in self.steps]),
             h_res=last.h_res,
         )
 
@@ -137,6 +169,13 @@ class Record:
 def _largest(values: Iterable[float]) -> float:
     """The largest value that is not NaN; NaN if there is none."""
     return max((value for value in values if not math.isnan(value)), default=math.nan)
+
+
+def _at_the_end(values: Sequence[float]) -> float:
+    """The mean over the last tenth, of one value at least."""
+    last = values[-max(1, round(LAST * len(values))) :]
+    mean = sum(last) / len(last)
+    return math.nan if math.isnan(mean) else mean  # the one NaN that equals itself in a record
 
 
 # Files
@@ -219,6 +258,7 @@ def read_record(path: str | Path) -> Record:
 
 MOST = 2**53
 """No count is larger: whole numbers beyond are no longer exact in other programs."""
+MOST_EXPERTS = 2**10
 LONGEST_LINE = 2**22
 """Bytes; the longest line of a record, its summary with 128 matrices of 16 x 16, has some 2^19."""
 BAD = (ValueError, TypeError, OverflowError, RecursionError)
@@ -275,7 +315,14 @@ def _line(record: Step | Summary) -> dict[str, Any]:
     line = {name: _finite(value) for name, value in vars(record).items()}
     if isinstance(record, Step):
         del line["h_res"]
+    for name in ROUTING:
+        if line.get(name) in (None, []):
+            line.pop(name, None)
     return line
+
+
+ROUTING = ("expert_load", "load_violation", "routing_entropy")
+"""Fields of a step or a summary that a network without experts does not have."""
 
 
 def _finite(value: Any) -> Any:
@@ -382,6 +429,15 @@ def _matrices(value: Any, name: str, depth: int) -> Matrices:
     return array.tolist()
 
 
+def _loads(value: Any, name: str, depth: int) -> Loads:
+    if not isinstance(value, list) or len(value) != depth:
+        raise ValueError(f"{name} must be a list of {depth} lists, one for each layer")
+    for each in value:
+        if not isinstance(each, list) or len(each) > MOST_EXPERTS:
+            raise ValueError(f"{name} must have {MOST_EXPERTS} numbers at most for each layer")
+    return [_numbers(each, name, len(each)) for each in value]
+
+
 _CHECKS: dict[str, Callable[[Any, str, int], Any]] = {
     "int": _whole,
     "float": _number,
@@ -389,5 +445,6 @@ _CHECKS: dict[str, Callable[[Any, str, int], Any]] = {
     "list[float]": _numbers,
     "dict[str, list[float]]": _directions,
     "Matrices": _matrices,
+    "Loads": _loads,
 }
 """The function that checks a field, by the field's annotated type."""

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from ..numerics.gains import DIRECTIONS
 from ..numerics.replacing import replacing
@@ -32,11 +33,20 @@ ENDED = ("finished", "diverged")
 
 MEASURED = ("score", "loss", "largest_gain", "largest_gradient_norm", "seconds_per_step")
 """The numbers of a run that differ from seed to seed, as in its `Summary`."""
-CURVES = ("losses", "gradient_norms", "mixing", *(f"gains_{each}" for each in DIRECTIONS))
-"""Columns of values after every step, if they are asked for; gains are log10, float32."""
+ROUTED = ("load_violation", "routing_entropy")
+"""Numbers of runs with experts, as in their `Summary`; NaN for others, and in older tables."""
+CURVES = (
+    *("losses", "gradient_norms", "mixing", *(f"gains_{each}" for each in DIRECTIONS)),
+    *("load_violations", "routing_entropies"),
+)
+"""Columns of values after every step, if they are asked for; gains are log10, float32.  Only runs
+with experts have the last two, each the mean over the layers with experts."""
 MADE = ("started", "processor", "cores", "threads", "mhc-demo", "torch", "numpy", "python")
 """Columns that say when and on what a run was made; empty where a record does not say."""
-COLUMNS = (*SETTINGS, "outcome", "done", *MEASURED, "parameters", "learned", "record", *MADE)
+COLUMNS = (
+    *(*SETTINGS, "outcome", "done", *MEASURED, *ROUTED),
+    *("parameters", "learned", "record", *MADE),
+)
 
 
 def learned(score: float, task: str) -> bool:
@@ -86,13 +96,38 @@ def wilson(successes: int, trials: int, level: float = 0.95) -> tuple[float, flo
     return max(0.0, (middle - half) / scale), min(1.0, (middle + half) / scale)
 
 
+def median_interval(
+    values: NDArray[np.floating], level: float = 0.95
+) -> tuple[float, float, float]:
+    """An interval of the median, whatever the distribution: (low, high, its level).
+
+    From the k-th smallest to the k-th largest value, with the largest k for which that interval
+    contains the median in `level` of cases at least; of five values or fewer, at 95 %, from the
+    smallest to the largest, whatever its level.  With 16 it is the fourth.
+
+    >>> median_interval(np.arange(1.0, 17.0))[:2]
+    (4.0, 13.0)
+    """
+    ordered = np.sort(values)
+    count = len(ordered)
+    best = (0, 1.0 - 2.0 * 0.5**count)
+    for k in range(1, count // 2):
+        inside = 1.0 - 2.0 * sum(math.comb(count, i) for i in range(k + 1)) * 0.5**count
+        if inside < level:
+            break
+        best = (k, inside)
+    k, inside = best
+    return float(ordered[k]), float(ordered[count - 1 - k]), inside
+
+
 def runs(source: str | Path | Iterable[str | Path], *, curves: bool = False) -> pd.DataFrame:
     """A row for each run: settings, how it ended, and what it was made with.
 
     `source` is a folder of records (with the folders in it), a record, a Parquet file that
     `write_runs` has written, or several of these.  `learned` says whether the network learned;
-    `largest_gain` is log10.  With `curves` there are also columns of loss, gradient norm, mixing
-    and composite gain after each step.
+    `largest_gain` is log10.  `load_violation` and `routing_entropy` are NaN for networks without
+    experts.  With `curves` there are also columns of loss, gradient norm, mixing and composite gain
+    after each step, and of these two for networks with experts.
 
     >>> frame = runs("runs")  # doctest: +SKIP
     >>> frame.set_index(["connection", "seed"])["score"].to_xarray()  # doctest: +SKIP
@@ -134,8 +169,19 @@ def write_runs(frame: pd.DataFrame, path: str | Path) -> None:
     with replacing(path) as part:
         if path.suffix == ".csv":
             frame.to_csv(part, index=False)
-        else:  # columns of like values one after the other are what it compresses well
-            frame.to_parquet(part, index=False, engine="pyarrow", compression="zstd")
+        else:
+            # Numbers of a curve hardly ever recur, but their first bytes do: those of like place
+            # one after the other are what it compresses well.
+            curves = [name for name in CURVES if name in frame]
+            frame.to_parquet(
+                part,
+                index=False,
+                engine="pyarrow",
+                compression="zstd",
+                compression_level=9,
+                use_dictionary=[name for name in frame if name not in curves],
+                use_byte_stream_split=[f"{name}.list.element" for name in curves],
+            )
 
 
 def over_seeds(frame: pd.DataFrame) -> pd.DataFrame:
@@ -144,8 +190,8 @@ def over_seeds(frame: pd.DataFrame) -> pd.DataFrame:
     The index has task, connection, and every other setting that differs within `frame`.  Columns:
     `runs`, of which `ended` count for all that follows; `diverged`; `learned`, how many, and its
     share with Wilson's interval at 95 % (`share`, `share_low`, `share_high`); for each number of
-    `MEASURED` its median and range, as `score`, `score_low` and `score_high`, over the runs that
-    have it (a run that diverged has no score); `parameters`.
+    `MEASURED` and `ROUTED` its median and range, as `score`, `score_low` and `score_high`, over the
+    runs that have it (a run that diverged has no score); `parameters`.
     """
     differ = [n for n in SETTINGS if n not in ("seed", "task") and frame[n].nunique() > 1]
     by = list(dict.fromkeys(["task", "connection", *differ]))
@@ -163,7 +209,7 @@ def over_seeds(frame: pd.DataFrame) -> pd.DataFrame:
             "share_low": low,
             "share_high": high,
         }
-        for name in MEASURED:
+        for name in (*MEASURED, *ROUTED):
             seen = ended[name]
             row |= {name: seen.median(), f"{name}_low": seen.min(), f"{name}_high": seen.max()}
         rows.append(row | {"parameters": int(cell.parameters.max())})
@@ -196,12 +242,12 @@ def _row(path: Path, curves: bool) -> dict[str, Any]:
 def _ending(record: Record) -> dict[str, Any]:
     end = record.summary
     if end is None:
-        nothing = dict.fromkeys(MEASURED, math.nan)
+        nothing = dict.fromkeys((*MEASURED, *ROUTED), math.nan)
         return {"outcome": record.outcome, "done": 0, "parameters": 0, "learned": False} | nothing
     return {
         "outcome": end.outcome,
         "done": end.steps,
-        **{name: getattr(end, name) for name in MEASURED},
+        **{name: getattr(end, name) for name in (*MEASURED, *ROUTED)},
         "parameters": end.parameters,
         "learned": end.outcome == "finished" and learned(end.score, record.settings.task),
     }
@@ -215,8 +261,11 @@ def _curves(record: Record) -> dict[str, Any]:
         "mixing": [each.mean_mixing for each in steps],
     }
     values |= {f"gains_{d}": [each.gain[d] for each in steps] for d in DIRECTIONS}
+    if any(each.expert_load for each in steps):
+        values["load_violations"] = [each.load_violation for each in steps]
+        values["routing_entropies"] = [each.mean_routing_entropy for each in steps]
     with np.errstate(over="ignore"):  # beyond float32 is infinite
-        return {name: np.array(values[name], dtype=np.float32) for name in CURVES}
+        return {name: np.array(each, dtype=np.float32) for name, each in values.items()}
 
 
 def _from_parquet(path: Path) -> list[dict[str, Any]]:
@@ -233,7 +282,7 @@ def _from_parquet(path: Path) -> list[dict[str, Any]]:
 
 
 def _checked(row: dict[str, Any]) -> dict[str, Any]:
-    missing = [name for name in COLUMNS if name not in row and name not in SETTINGS]
+    missing = [n for n in COLUMNS if n not in row and n not in (*SETTINGS, *ROUTED)]
     if missing:
         raise ValueError(f"there is no column {missing[0]!r}")
     settings = Settings(**{name: row[name] for name in SETTINGS if name in row})
@@ -241,7 +290,8 @@ def _checked(row: dict[str, Any]) -> dict[str, Any]:
     if row["outcome"] not in (*OUTCOMES, "interrupted"):
         raise ValueError(f"outcome must be one of {', '.join(OUTCOMES)}, not {row['outcome']!r}")
     values = settings.values_by_name() | {"outcome": row["outcome"]}
-    values |= {name: math.nan if row[name] is None else float(row[name]) for name in MEASURED}
+    found = {name: row.get(name) for name in (*MEASURED, *ROUTED)}
+    values |= {name: math.nan if each is None else float(each) for name, each in found.items()}
     values |= {name: int(row[name]) for name in ("done", "parameters")}
     finished = row["outcome"] == "finished"
     values["learned"] = finished and learned(values["score"], settings.task)

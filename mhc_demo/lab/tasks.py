@@ -17,6 +17,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from .branches import STANDARD
 from .registry import Registry
 
 CONTEXT = 64
@@ -58,6 +59,8 @@ class Task:
     note: str
     chance: float | None = None
     """The score of guessing; None: what the frequencies of the classes say."""
+    branch: str = STANDARD
+    """What its layers compute unless the settings name another branch."""
 
     def data(self, seed: int) -> Data:
         """What `load` returns; runs of one process that follow each other share it.
@@ -121,11 +124,12 @@ def task(
     note: str,
     needs: Sequence[str] = (),
     chance: float | None = None,
+    branch: str = STANDARD,
 ) -> Callable[[Callable[[int], Data]], Callable[[int], Data]]:
     """Register a function of the seed that returns the `Data`."""
 
     def register(load: Callable[[int], Data]) -> Callable[[int], Data]:
-        TASKS[name] = Task(name, title, load, unit, score, needs, note, chance)
+        TASKS[name] = Task(name, title, load, unit, score, needs, note, chance, branch)
         return load
 
     return register
@@ -154,6 +158,16 @@ def digits(seed: int) -> Data:
     return Data(train, validation, classes=10)
 
 
+@task(
+    "moe",
+    "Text, mixture of experts",
+    unit="tokens",
+    score="bits per character",
+    chance=4.69,
+    branch="moe",
+    note="What `text` learns, by a network with sparse mixtures of experts in the place of its "
+    "perceptrons: it is `text` with the branch `moe`.",
+)
 @task(
     "text",
     "English text, character by character",

@@ -13,6 +13,7 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 import psutil
@@ -145,6 +146,9 @@ def _further_steps(run: Run, data: Data, keeper: Keeper | None) -> Generator[Ste
             for group in optimiser.param_groups:
                 group["lr"] = settings.learning_rate * factor(step, settings.steps)
             optimiser.step()
+            for mixture in network.mixtures:
+                if mixture is not None:
+                    mixture.balance()
             numbers = loss.item(), norm.item()  # waits for a GPU
             seconds = perf_counter() - start
             record.extend([watch.step(step, *numbers, seconds, targets.numel() / seconds)])
@@ -207,9 +211,24 @@ class _Watch:
             seconds=seconds,
             per_second=per_second,
             memory=self._memory(),
+            **_routing(self.network),
         )
 
     def _memory(self) -> int:
         if self.device == "cuda":
             return torch.cuda.max_memory_allocated()
         return self.process.memory_info().rss
+
+
+def _routing(network: Network) -> dict[str, Any]:
+    """What the mixtures did with the step's batch: fields of a `Step`, none without mixtures."""
+    mixtures = network.mixtures
+    if not any(mixtures):
+        return {}
+    loads: list[list[float]] = []
+    entropies: list[float] = []
+    for each in mixtures:
+        load, entropy = (None, None) if each is None else (each.load, each.entropy)
+        loads.append([] if load is None else load.tolist())
+        entropies.append(math.nan if entropy is None else entropy.item())
+    return {"expert_load": loads, "routing_entropy": entropies}

@@ -11,8 +11,8 @@ from ..figures import style
 from ..numerics.numbers import in_html
 from .colours import colour_of
 from .connections import CONNECTIONS
-from .evidence import Replay, Runs, percent
-from .table import LEARNED, wilson
+from .evidence import Replay, Runs
+from .table import wilson
 
 COLOURS = {"residual": "identity", "hc": "hc", "mhc": "projected"}
 """The swatch of each connection in a legend."""
@@ -30,13 +30,14 @@ def verdict(runs: Runs, replay: Replay) -> str:
     """How the replayed seed ended with HC and with mHC, in huge type."""
     at = runs.seed_index(replay.seed)
     sides = ""
+    what = "final accuracy" if runs.is_accuracy else "bits per character"
     for name in ("hc", "mhc"):
-        gain, score = (runs.total(each, name)[at] for each in ("largest_gain", "score"))
+        gain, score = runs.total("largest_gain", name)[at], runs.total("score", name)[at]
         colour = "projected" if name == "mhc" else "hc"
         sides += (
             f'<div class="{colour}"><span>{CONNECTIONS[name]}, seed {replay.seed}</span> '
-            f"<b>{percent(score)}</b> "
-            f"<span>final accuracy; gain up to {in_html(float(gain))}</span></div>"
+            f"<b>{runs.said(score)}</b> "
+            f"<span>{what}; gain up to {in_html(float(gain))}</span></div>"
         )
     return f'<div class="lab-verdict">{sides}</div>'
 
@@ -51,15 +52,19 @@ def rates(runs: Runs) -> str:
         learned.append(
             f"{CONNECTIONS[name]} {count} of {of} ({100 * low:.0f} to {100 * high:.0f} %)"
         )
-        found = np.nan_to_num(runs.total("score", name))
+        found = runs.scores(name)
         scores.append(
-            f"{CONNECTIONS[name]} {percent(float(np.median(found)))} "
-            f"({percent(found.min())} to {percent(found.max())})"
+            f"{CONNECTIONS[name]} {runs.said(float(np.median(found)))} "
+            f"({runs.said(found.min())} to {runs.said(found.max())})"
         )
-    enough = runs.chance + LEARNED * (1 - runs.chance)
+    enough = runs.said(runs.enough)
+    if runs.is_accuracy:
+        bound, score = f"an accuracy of {enough} or more", "accuracy"
+    else:
+        bound, score = f"{enough} bits per character or fewer", "bits"
     return (
-        f"Seeds that learned, to an accuracy of {percent(enough)} or more: {'; '.join(learned)}. "
-        "In brackets is the 95 % interval of the share (Wilson). Median accuracy over the seeds, "
+        f"Seeds that learned, to {bound}: {'; '.join(learned)}. "
+        f"In brackets is the 95 % interval of the share (Wilson). Median {score} over the seeds, "
         f"smallest and largest: {'; '.join(scores)}. Guessing (dotted) reaches "
-        f"{percent(runs.chance)}. Parameters: {'; '.join(parameters)}. Recorded with {runs.made}."
+        f"{runs.said(runs.chance)}. Parameters: {'; '.join(parameters)}. Recorded with {runs.made}."
     )

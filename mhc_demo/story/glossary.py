@@ -88,6 +88,24 @@ TERMS: dict[str, Term] = {
     "token": Term(
         "Token", "A piece of text that a language model reads.", words=("tokens", "token")
     ),
+    "expert": Term(
+        "Expert",
+        "One of many small networks in the place of a large one, in a mixture of experts: a router "
+        "sends each token to a few of them.",
+        words=("mixture of experts", "mixtures of experts", "experts", "expert"),
+    ),
+    "load": Term(
+        "Load violation",
+        "How unevenly a mixture’s experts are chosen: the largest share of the tokens’ choices "
+        "over the mean share, less 1. At 0 all are chosen as often (MaxVio of arXiv:2408.15664).",
+        words=("load violation",),
+    ),
+    "routing_entropy": Term(
+        "Routing entropy",
+        "The entropy of a router’s affinities, divided by their sum, averaged over the tokens, in "
+        "bits: log₂ of the number of experts where it prefers none, 0 where one has all.",
+        words=("routing entropy",),
+    ),
     # The two methods
     "hc": Term(
         "Hyper-Connections (HC)",

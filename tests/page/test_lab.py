@@ -206,3 +206,25 @@ def test_a_recorded_run_is_replayed_in_the_browser(shared: Explorer) -> None:
     odd = runs.replays[1]
     shared.page.get_by_text(f"{odd.seed}: most unlike the others").click()
     expect(shared.page.locator(".lab-verdict")).to_contain_text(f"HC, seed {odd.seed}")
+
+
+def test_the_load_of_the_experts_is_replayed(shared: Explorer) -> None:
+    shared.visit(
+        "?view=lab&lab_task=moe&lab_depth=8&lab_learning_rate=0.01&lab_steps=100&lab_batch=8&replay=20"
+    )
+    replay = recorded_runs("moe").replays[0]
+    assert replay.loads is not None
+    assert replay.entropies is not None
+
+    def shows(step: int) -> None:
+        frame = np.searchsorted(replay.steps, step, side="right") - 1
+        for name, values in (("load", replay.loads), ("entropy", replay.entropies)):
+            drawn = shared.plotted(f"runs-{name}")
+            for c, connection in enumerate(COMPARED):
+                kept = values[c, frame].ravel()
+                np.testing.assert_allclose(drawn[CONNECTIONS[connection]], kept, rtol=1e-6)
+
+    shared.eventually(lambda: shows(20))
+    shared.set("Step of training", 87)
+    shared.eventually(lambda: shows(87))
+    expect(shared.page.locator(".lab-verdict")).to_contain_text("bits per character; gain up to")

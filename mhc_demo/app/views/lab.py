@@ -20,10 +20,21 @@ import param
 from bokeh.plotting import figure
 
 from ...lab.connections import COMPARED
-from ...lab.evidence import Replay, Runs, ablated, has_runs, recorded_runs, told
+from ...lab.evidence import (
+    BESIDES,
+    Replay,
+    Runs,
+    ablated,
+    against_dense,
+    balanced,
+    has_runs,
+    recorded_runs,
+    told,
+)
 from ...lab.figure import LabFigure
 from ...lab.records import Record
-from ...lab.replay import ALONG, ReplayFigure, Scores
+from ...lab.replay import ALONG, OF_EXPERTS, ReplayFigure, Scores, score_range
+from ...lab.routing import EXPLAINED
 from ...lab.settings import PRESETS, SETTINGS, Settings
 from ...lab.verdict import rates, swatches, verdict
 from .. import icons
@@ -56,8 +67,6 @@ LAST_REPLAYED = Settings().steps
 """Where the replay stands at first: the end of most recorded runs."""
 REPLAY_PARAMETERS = ("replay",)
 """The page's parameters of the recorded runs."""
-ABLATED = "fails"
-"""The preset with whose settings the ablation was trained."""
 ABLATION = (
     "What of mHC does it? The same settings and seeds, with HC’s or mHC’s way to read and write, "
     "each with a free H_res, with none that mixes (H_res = I), with Sinkhorn’s and with rows alone."
@@ -100,7 +109,7 @@ class LabView(View):
         self.plots: LabFigure | None = None
         self.runs: Runs | None = None
         self.recorded: ReplayFigure | None = None
-        self.ablation: Scores | None = None
+        self.besides: Scores | None = None
         self._shown = ""  # the preset whose runs are shown
         self.preset = pmui.Select(
             label="Preset",
@@ -165,7 +174,7 @@ class LabView(View):
             f
             for each in drawn
             for f in (*each.figures.values(), *(m.figure for m in each.matrices))
-        ] + ([self.ablation.figure] if self.ablation else [])
+        ] + ([self.besides.figure] if self.besides else [])
 
     def recolour(self, dark: bool) -> None:
         for each in (self.plots, self.recorded):
@@ -186,7 +195,7 @@ class LabView(View):
             return
         self._shown = preset
         if preset == OWN or not has_runs(preset):
-            self.runs = self.recorded = self.ablation = None
+            self.runs = self.recorded = self.besides = None
             self.replayed[:] = []
             self.seed.visible = False
             if self.plots is None:
@@ -194,6 +203,7 @@ class LabView(View):
                 self.status.object = f"<p>{WAITING}</p>"
             return
         self.runs = runs = recorded_runs(preset)
+        self.recorded = None  # the figure of other runs must not be told of these
         if self.plots is not None and not any(each.steps for each in self.plots.records):
             self.plots, self.pictures[:], self.status.object = None, [], ""
         choices = {f"{each.seed}: {WHY[each.why]}": each.seed for each in runs.replays}
@@ -235,24 +245,29 @@ class LabView(View):
             html(legend([*entries, ("forward", "forward"), ("backward", "backward")])),
             row(f["gain"], f["loss"], f["score"]),
             beside(row(f["gradient_norm"], f["layers"], *(m.figure for m in shown.matrices))),
+            *([beside(_of_experts(row, f, balanced(runs)))] if runs.routed else []),
             self.rates,
         ]
-        self.ablation = None
-        if self._shown == ABLATED and has_runs("ablation"):
-            crossed = recorded_runs("ablation")
-            self.ablation = Scores("runs-ablation", crossed)
-            self.replayed.extend(
-                map(
-                    beside,
-                    (
-                        _untold(note(f"{ABLATION} {ablated(crossed)}")),
-                        row(self.ablation.figure),
-                        _untold(note(rates(crossed))),
-                    ),
-                )
-            )
+        self.besides = None
+        for name, (preset, _) in BESIDES.items():
+            if preset == self._shown and has_runs(name):
+                self.replayed.extend(map(beside, self._draw_besides(name, runs)))
         self._say(runs, replay)
         self.set_type()
+
+    def _draw_besides(self, name: str, runs: Runs) -> list[Any]:
+        """The runs that a preset is compared with, below its own."""
+        others = recorded_runs(name)
+        if name == "ablation":
+            what, of = f"{ABLATION} {ablated(others)}", "the ablation"
+        else:
+            what, of = against_dense(runs, others), "the dense networks"
+        self.besides = Scores(f"runs-{name}", others, ends=score_range(runs, others), of=of)
+        return [
+            _untold(note(what)),
+            plots(self.besides.figure, height=HEIGHT),
+            _untold(note(rates(others))),
+        ]
 
     def _replay(self, runs: Runs) -> Replay:
         return next((r for r in runs.replays if r.seed == self.seed.value), runs.replays[0])
@@ -388,6 +403,7 @@ class LabView(View):
             html(legend([*entries, ("forward", "forward"), ("backward", "backward")])),
             row(f["gain"], f["loss"], f["gradient_norm"]),
             row(f["mixing"], f["layer"], f["layers"]),
+            *([_of_experts(row, f)] if "load" in f else []),
             row(*(each.figure for each in shown.matrices)),
         ]
         self.set_type()
@@ -424,6 +440,17 @@ def _untold(pane: pn.pane.HTML) -> pn.pane.HTML:
     """A pane that is hidden while a scene has the audience guess (static/guess.js)."""
     pane.css_classes = [*pane.css_classes, "untold"]
     return pane
+
+
+def _of_experts(row: Any, figures: Mapping[str, figure], said: str = "") -> Any:
+    """The plots of networks with experts, and what they show."""
+    return pn.Column(
+        note(EXPLAINED),
+        row(*(figures[name] for name in OF_EXPERTS)),
+        *([_untold(note(said))] if said else []),
+        sizing_mode="stretch_width",
+        margin=0,
+    )
 
 
 def preset_of(settings: Mapping[str, Any]) -> str:

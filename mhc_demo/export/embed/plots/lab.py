@@ -6,9 +6,10 @@ import numpy as np
 
 from ....figures import words
 from ....figures.packed import GAINS, PLAIN
-from ....lab.evidence import has_runs, recorded_runs, told
+from ....lab.evidence import balanced, has_runs, recorded_runs, told
 from ....lab.jacobian import recorded_jacobians
-from ....lab.replay import ALONG, ReplayFigure
+from ....lab.replay import ALONG, OF_EXPERTS, ReplayFigure
+from ....lab.routing import EXPLAINED
 from ....lab.settings import PRESETS
 from ....lab.verdict import rates, swatches, verdict
 from ....lab.whole import jacobian_figures, jacobian_legend, jacobian_note
@@ -42,12 +43,13 @@ class Replay(Plot):
         self.replay = next(r for r in self.runs.replays if r.why == self.request.replayed)
         position = {**self.request.position, ALONG: 1}
         shown = ReplayFigure(self.runs, self.replay, position, layer=2)
-        for source, cells in zip(shown.tables, (GAINS, PLAIN), strict=True):
+        for source, cells in zip(shown.tables, (GAINS, PLAIN, PLAIN, PLAIN), strict=False):
             columns = {name: np.asarray(c, float) for name, c in source.data.items()}
             self.pack(source, [columns], *cells)
         names = ("gain", "loss", "score", "gradient_norm", "layers")
         self.figures = [shown.figures[each] for each in names]
         self.figures += [each.figure for each in shown.matrices]
+        self.figures += [shown.figures[name] for name in OF_EXPERTS if self.runs.routed]
         last = len(shown.steps)
         marks = [1, *(last * k // 5 for k in range(1, 6))]
         self.sliders = {
@@ -65,12 +67,14 @@ class Replay(Plot):
         return [*entries, ("forward", "forward"), ("backward", "backward")]
 
     def note(self, i: int) -> str:
-        return f"{told(self.request.preset)} {rates(self.runs)}"
+        said = f"{told(self.request.preset)} {rates(self.runs)}"
+        return f"{said} {EXPLAINED} {balanced(self.runs)}" if self.runs.routed else said
 
     def html(self) -> str:
         slider = f'<div class="range" data-name="{ALONG}"></div>'
         # A lecture has room for three.
-        plots = '<div class="plot"></div>' * 3 + '<div class="plot beside"></div>' * 4
+        others = len(self.figures) - 3
+        plots = '<div class="plot"></div>' * 3 + '<div class="plot beside"></div>' * others
         return f'<div class="replay">{verdict(self.runs, self.replay)}{slider}</div>{plots}'
 
 
