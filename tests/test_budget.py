@@ -80,15 +80,16 @@ def test_the_overheads_by_hand():
     # streams at the whole bandwidth; fast ones: 60 % and 70 %.
     for index, used, reached in ((0, 0.3, 1.0), (1, 0.6, 0.7)):
         second = 1 / (3.35e12 * reached)
-        residual = 60 * 3 * 3 * 2560 * 2 * second
+        residual = 60 * 2 * 3 * 2560 * 2 * second
         fused, unfused = (60 * (k * 2560 * 2 + 192) * second for k in (18, 34))
+        back, unfused_back = (60 * (k * 2560 * 2 + 288) * second for k in (27, 59))
         sent = 2 * 3 * 2560 * 2 / 50e9 * 8  # of 8 stages' work, one sends
         whole = 6 * 4.14e9 / (used * 990e12) + residual
         wanted = {
-            "kept": 3 * fused - residual,
-            "recomputed": 4 * fused - residual,
-            "exposed": 4 * fused - residual + sent,
-            "unfused": 4 * unfused - residual + sent,
+            "kept": fused + back - residual,
+            "recomputed": 2 * fused + back - residual,
+            "exposed": 2 * fused + back - residual + sent,
+            "unfused": 2 * unfused + unfused_back - residual + sent,
         }
         for name, extra in wanted.items():
             assert found[name][index] == pytest.approx(extra / whole, rel=1e-12), name
@@ -247,9 +248,9 @@ def test_streams_in_float32_take_twice_the_bytes():
     assert wide.projected == narrow.projected
 
 
-def test_every_tensor_rank_has_all_streams_unless_the_sequence_is_divided():
-    one, replicated = mhc.cost(), mhc.cost(tensor_ranks=4)
-    divided = mhc.cost(tensor_ranks=4, sequence_parallel=True)
+def test_tensor_ranks_divide_the_tokens_or_have_all_streams():
+    one, divided = mhc.cost(), mhc.cost(tensor_ranks=4)
+    replicated = mhc.cost(tensor_ranks=4, sequence_parallel=False)
     assert replicated.moved == one.moved
     assert replicated.stored == one.stored
     assert divided.moved.fused_bytes * 4 == one.moved.fused_bytes
@@ -364,7 +365,7 @@ def test_the_command_prints_the_tables_or_all_numbers_as_json(capsys):
     assert command("cost") == 0
     assert capsys.readouterr().out == in_text(mhc.cost()) + "\n"
     line = "cost --model DeepSeek-V4-Flash --tokens 8192 --precision float32 --pipeline-ranks 4 "
-    line += "--tensor-ranks 2 --sequence-parallel --bandwidth 25 --gpu h200 --json"
+    line += "--tensor-ranks 2 --no-sequence-parallel --bandwidth 25 --gpu h200 --json"
     assert command(line) == 0
     wanted = of(
         "DeepSeek-V4-Flash",
@@ -372,7 +373,7 @@ def test_the_command_prints_the_tables_or_all_numbers_as_json(capsys):
         precision="float32",
         pipeline_ranks=4,
         tensor_ranks=2,
-        sequence_parallel=True,
+        sequence_parallel=False,
         link_gb_per_s=25.0,
         gpu="h200",
     )

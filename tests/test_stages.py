@@ -16,7 +16,6 @@ from mhc_demo.numerics.stages import (
     WAYS,
     Stages,
     Way,
-    backward_traffic,
     blocks,
     exposed,
     fitting,
@@ -61,29 +60,6 @@ def test_the_kernels_times_by_hand():
     assert times(one, RESIDUAL).forward == pytest.approx(10 + residual)
     assert times(one, RESIDUAL).inputs == pytest.approx(10 + residual)
     assert times(one).weights == 10
-
-
-@pytest.mark.parametrize("n", [1, 2, 4, 7])
-def test_the_backward_count_is_the_sum_of_its_operations(n):
-    C, m = 96, n * n + 2 * n
-
-    def total(*operations):
-        return tuple(sum(column) for column in zip(*operations, strict=True))
-
-    found = backward_traffic(n, C, fused=False)
-    assert (found.read, found.written) == total(
-        (2 * n * C + n * n, n * C + n * n),  # H_res: gradient, streams, H; both gradients
-        ((n + 1) * C + n, C + n),  # H_post: gradient, F's output, H
-        ((n + 1) * C + n, n * C + n),  # H_pre: gradient of F's input, streams, H
-        (n * C + m, n * C),  # the mappings: streams, gradients of the coefficients
-        (2 * n * C, n * C),  # two sums of the streams' gradients
-        (2 * n * C, n * C),
-    )
-    found = backward_traffic(n, C, fused=True)
-    assert (found.read, found.written) == total(
-        ((2 * n + 1) * C + n * n + n, (n + 1) * C + n * n + n),  # H_res and H_post
-        ((2 * n + 1) * C + n + m, n * C + n),  # H_pre and the mappings, added to what is there
-    )
 
 
 @EVERY

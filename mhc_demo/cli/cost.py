@@ -76,8 +76,9 @@ def cost(parser: argparse.ArgumentParser) -> Run:
         )
     run_of.add_argument(
         "--sequence-parallel",
-        action="store_true",
-        help="The GPUs of a stage divide its tokens; without it, each keeps all streams",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="The GPUs of a stage divide its tokens (default), or each keeps all streams",
     )
     run_of.add_argument(
         "--bandwidth",

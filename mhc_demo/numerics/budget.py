@@ -16,6 +16,7 @@ from typing import Any
 from ._arrays import choice, real_number, whole_number
 from .costs import (
     Traffic,
+    backward_traffic,
     best_recompute_block,
     copy_bandwidth,
     fused_traffic,
@@ -38,7 +39,7 @@ EFFICIENCY = (0.7, 1.0)
 """Share of its memory's bandwidth that moving the streams reaches, at least and at most."""
 
 BACKWARD = 2
-"""How many times a forward pass a backward pass moves and computes."""
+"""How many operations a backward pass of the layers takes for each of the forward pass."""
 
 DENSE = 6
 """Parameters of a residual layer in units of C^2 where nothing is published: a Transformer block
@@ -193,6 +194,8 @@ class Budget:
     """Of the longest stage."""
     moved: Moved
     """By a layer in the forward pass of one micro-batch, on each GPU."""
+    moved_backward: Moved
+    """The same in the backward pass, which the paper does not count: see `backward_traffic`."""
     stored: Stored
     """One micro-batch, by the longest stage."""
     in_flight: Stored
@@ -250,7 +253,7 @@ def cost(
     precision: str = "bfloat16",
     pipeline_ranks: int | None = None,
     tensor_ranks: int = 1,
-    sequence_parallel: bool = False,
+    sequence_parallel: bool = True,
     link_gb_per_s: float = INFINIBAND / 1e9,
     gpu: str = next(iter(GPUS)),
     active_parameters: float | None = None,
@@ -307,7 +310,7 @@ def cost(
 
     own = math.ceil(tokens / tensor) if sequence_parallel else tokens
     stage = math.ceil(layers / ranks)
-    moved = _moved(n, width, own, size, chosen.bandwidth)
+    moved, back = (_moved(n, width, own, size, chosen.bandwidth, way) for way in ("F", "B"))
     sent = _sent(n, width, own, size, ranks, link)
     matrices = own * stage
     projected_bytes = 2 * n * n * COEFFICIENT * matrices
@@ -328,6 +331,7 @@ def cost(
         model=model.name if model else None,
         layers_per_rank=stage,
         moved=moved,
+        moved_backward=back,
         stored=_stored(n, width, stage, own * size, 1),
         in_flight=_stored(n, width, stage, own * size, ranks),
         sent=sent,
@@ -336,7 +340,7 @@ def cost(
         token=carried(1),
         chunk=carried(tokens),
         context=carried(model.context) if model else None,
-        overheads=tuple(_overheads(asked, moved, sent, chosen.peak)),
+        overheads=tuple(_overheads(asked, moved, back, sent, chosen.peak)),
         assumes=_assumptions(asked, model),
         source=chosen.source,
         here=None if measured_on is None else _here(measured_on, n, moved, entries),
@@ -350,18 +354,22 @@ def _between(name: str, value: Any, low: float, high: float) -> float:
     return number
 
 
-def _moved(n: int, width: int, tokens: int, size: int, bandwidth: float) -> Moved:
-    # Table 2 counts n^2 + 2n coefficients read and as many written; all else is streams.
-    coefficients = 2 * (n * n + 2 * n)
+def _moved(n: int, width: int, tokens: int, size: int, bandwidth: float, way: str) -> Moved:
+    """In the forward pass, "F", or in the backward pass, "B"."""
+    if way == "F":
+        counts = hyper_connection_traffic(n, width), fused_traffic(n, width)
+        mappings = 2  # each coefficient is written and read
+    else:
+        unfused, fused = (backward_traffic(n, width, fused=each) for each in (False, True))
+        counts = unfused, fused
+        mappings = 3  # and its gradient written and read, while it is read
+    coefficients = mappings * (n * n + 2 * n)
 
     def streams(traffic: Traffic) -> int:
         return tokens * ((traffic.moved - coefficients) * size + coefficients * COEFFICIENT)
 
-    found = (
-        tokens * residual_traffic(width).moved * size,
-        streams(hyper_connection_traffic(n, width)),
-        streams(fused_traffic(n, width)),
-    )
+    # A sum, both ways: of a stream and F's output, and of their gradients.
+    found = tokens * residual_traffic(width).moved * size, *map(streams, counts)
     return Moved(*found, *(each / bandwidth for each in found))
 
 
@@ -383,29 +391,33 @@ def _sent(n: int, width: int, tokens: int, size: int, ranks: int, link: float) -
     return Sent(ranks - 1, one, n * one, one / (link * 1e9), n * one / (link * 1e9))
 
 
-def _overheads(asked: Question, moved: Moved, sent: Sent, peak: float) -> list[Overhead]:
+def _overheads(
+    asked: Question, moved: Moved, back: Moved, sent: Sent, peak: float
+) -> list[Overhead]:
     """The longer step of an average stage, for each way to run mHC."""
     layers = asked.layers / asked.pipeline_ranks
     flops = 2 * (1 + BACKWARD) * asked.active_parameters * asked.tokens
     flops /= asked.pipeline_ranks * asked.tensor_ranks
     exposed = 2 * (sent.streams_seconds - sent.residual_seconds)  # forward, and gradients back
+    residual = moved.residual_seconds + back.residual_seconds
 
-    def overhead(name: str, title: str, seconds: float, passes: int, more: float) -> Overhead:
-        """Of a layer's `seconds` per pass; the ends are at corners, for it is monotone in both."""
+    def overhead(name: str, title: str, seconds: float, more: float = 0.0) -> Overhead:
+        """Of a layer's `seconds`; the ends are at corners, for it is monotone in both."""
         found = []
         for used, reached in product(UTILISATION, EFFICIENCY):
-            of_residual = (1 + BACKWARD) * moved.residual_seconds * layers / reached
-            extra = passes * seconds * layers / reached - of_residual + more
+            of_residual = residual * layers / reached
+            extra = seconds * layers / reached - of_residual + more
             found.append(extra / (flops / (used * peak) + of_residual))
         return Overhead(name, title, min(found), max(found))
 
-    once, again = 1 + BACKWARD, 2 + BACKWARD
-    fused, unfused = moved.fused_seconds, moved.unfused_seconds
+    once = moved.fused_seconds + back.fused_seconds
+    again = once + moved.fused_seconds
+    unfused = 2 * moved.unfused_seconds + back.unfused_seconds
     return [
-        overhead("kept", "Fused, everything kept, sends hidden", fused, once, 0.0),
-        overhead("recomputed", "Fused, recomputed, sends hidden", fused, again, 0.0),
-        overhead("exposed", "Fused, recomputed, sends not hidden", fused, again, exposed),
-        overhead("unfused", "Not fused, recomputed, sends not hidden", unfused, again, exposed),
+        overhead("kept", "Fused, everything kept, sends hidden", once),
+        overhead("recomputed", "Fused, recomputed, sends hidden", again),
+        overhead("exposed", "Fused, recomputed, sends not hidden", again, exposed),
+        overhead("unfused", "Not fused, recomputed, sends not hidden", unfused, exposed),
     ]
 
 
@@ -438,8 +450,8 @@ def _assumptions(asked: Question, model: TrainedModel | None) -> tuple[str, ...]
         "Attention over the sequence is left out, so long sequences make the overhead smaller.",
         f"They reach {low} to {high} % of the GPU’s dense BF16 peak; moving the streams reaches "
         f"{least} to {most} % of its bandwidth, and overlaps with nothing.",
-        f"A backward pass moves {BACKWARD} times what Table 2 counts forward; recomputing moves "
-        "that once more, without F.",
+        "A forward pass moves what Table 2 counts. The paper does not count the backward pass; our "
+        "count is made in the same manner. Recomputing moves the forward pass’s once more.",
         "Streams have the precision asked for, coefficients float32 (Eq. 11, Eq. 14).",
         shared,
         "“Hidden” means wholly behind computation, “not hidden” not at all. Pipeline bubbles, the "

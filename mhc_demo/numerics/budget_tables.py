@@ -81,7 +81,7 @@ def asked_in_words(budget: Budget) -> str:
     """What was asked, in a line."""
     asked = budget.asked
     name = f"{budget.model}: " if budget.model else ""
-    shared = ", sequence parallel" if asked.sequence_parallel else ""
+    shared = "" if asked.sequence_parallel else " that keep all streams"
     return (
         f"{name}n = {asked.streams}, C = {asked.width:,}, L = {asked.layers:,}; "
         f"{asked.tokens:,} tokens in {asked.precision}; {asked.pipeline_ranks} pipeline × "
@@ -263,7 +263,7 @@ def command_line(budget: Budget) -> str:
     ):
         if value != default:
             words += [f"--{option}", f"{value:.12g}" if isinstance(value, float) else str(value)]
-    return " ".join([*words, *(["--sequence-parallel"] if asked.sequence_parallel else [])])
+    return " ".join([*words, *([] if asked.sequence_parallel else ["--no-sequence-parallel"])])
 
 
 def released(name: str) -> Budget:

@@ -77,6 +77,24 @@ def fused_traffic(streams: int, width: int) -> Traffic:
     return Traffic(separate.read - saved, separate.written - saved)
 
 
+def backward_traffic(streams: int, width: int, *, fused: bool) -> Traffic:
+    """Elements that the streams' kernels move per token and layer in the backward pass.
+
+    The paper counts the forward pass alone; this is our count, in the manner of its Table 2.  One
+    after another, in (read, written): H_res (2nC, nC), H_post ((n + 1)C, C), H_pre ((n + 1)C, nC),
+    the mappings (nC, nC), and two sums of the streams' gradients (4nC, 2nC).  Fused, H_post and
+    H_res read gradient and streams once, ((2n + 1)C, (n + 1)C), and H_pre and the mappings add to
+    the gradient that is there, ((2n + 1)C, nC).  The coefficients, n^2 + 2n, are read, and their
+    gradients written and read.
+
+    Raises TypeError or ValueError unless both are whole numbers from 1.
+    """
+    n, width = whole_number("streams", streams, 1), whole_number("width", width, 1)
+    mappings = n * n + 2 * n
+    read, written = (4 * n + 2, 2 * n + 1) if fused else (9 * n + 2, 5 * n + 1)
+    return Traffic(read * width + 2 * mappings, written * width + mappings)
+
+
 # Activations kept for the backward pass (Table 3, Eq. 20)
 
 

@@ -149,5 +149,5 @@ def test_the_cost_calculator_answers_for_given_machines(shared: Explorer) -> Non
         page.get_by_role("link", name="All numbers as JSON").click()
     assert json.loads(Path(saved.value.path()).read_text("utf-8")) == mhc.cost(**asked).to_dict()
     page.get_by_text("What the estimate assumes").click()
-    expect(page.get_by_text("no sequence parallelism")).to_be_visible()
+    expect(page.get_by_text("sequence parallelism")).to_be_visible()
     expect(page.get_by_text("Does mHC fit cheaper hardware?")).to_be_visible()
