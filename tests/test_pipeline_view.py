@@ -262,7 +262,7 @@ def test_after_a_change_the_charts_are_the_simulation(change: dict[str, Any]) ->
     ends = {chart.figure.x_range.end for chart in view.charts.values()}
     assert ends == {1.01 * max(line.span for line in lines.values())}  # they can be compared
     assert (correction == "") == ("9" not in str(change))
-    assert correction in view.note.object.replace("</span>", "") or "term" in view.note.object
+    assert correction in view.legend.object
     assert percent(overhead(stages, drawn[-1])) in view.note.object
     assert brief(stages, chosen) in view.legend.object
     assert view.tables.object == shown(tuple(_values(explorer.state).items())).tables

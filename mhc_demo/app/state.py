@@ -190,7 +190,7 @@ class State(Experiment):
         20,
         bounds=(1, 10_000),
         label="Micro-batches",
-        doc="Of a step; as many as are simulated at most.",
+        doc="In a step. If these are too many to simulate, fewer are shown.",
     )
     stage_forward = Decimal(
         10.0,

@@ -21,6 +21,7 @@ from bokeh.models import (
     FixedTicker,
     GroupFilter,
     HoverTool,
+    NumeralTickFormatter,
     Quad,
     Range1d,
     Span,
@@ -51,28 +52,28 @@ EDGE = "#16191d"
 HATCH = {"lines": "right_diagonal_line", "dots": "dot"}
 
 WRITE = """
-function write() {
-  const {get} = mhc
-  const names = ["left", "right", "top", "bottom", "letter", "label", "code", ...inks]
-  const [left, right, top, bottom, letter, label, code, ...shown] =
-    names.map((name) => get(source.data, name))
-  const [size] = /\\d+/.exec(glyph.text_font_size.value)
-  const wide = plot.inner_width / (plot.x_range.end - plot.x_range.start)
-  const tall = plot.inner_height / Math.abs(plot.y_range.end - plot.y_range.start)
-  const alike = Map.groupBy(letter.keys(), (i) => letter[i] + (bottom[i] - top[i] > 0.5))
-  for (const these of alike.values()) {
-    const fits = (text) => these.every((i) =>
-      0.62 * size * (text(i).length + 0.4 * /[A-Z]/.test(text(i))) + 1 < (right[i] - left[i]) * wide
-      && 1.15 * size < (bottom[i] - top[i]) * tall)
-    const texts = [(i) => `${letter[i]}${label[i]}`, (i) => `${label[i]}`]
-    const text = texts.find(fits) ?? (() => "")
-    for (const i of these) shown[ink_of[code[i]]][i] = text(i)
+const {get} = mhc
+const names = ["left", "right", "top", "bottom", "middle", "rank_at", "letter", "label", "code"]
+const [left, right, top, bottom, middle, rank_at, letter, label, code] =
+  names.map((name) => get(source.data, name))
+const [size] = /\\d+/.exec(glyph.text_font_size.value)
+const wide = plot.inner_width / (plot.x_range.end - plot.x_range.start)
+const tall = plot.inner_height / Math.abs(plot.y_range.end - plot.y_range.start)
+const shown = written.map(() => ({x: [], y: [], text: []}))
+const alike = Map.groupBy(letter.keys(), (i) => letter[i] + (bottom[i] - top[i] > 0.5))
+for (const these of alike.values()) {
+  const fits = (text) => these.every((i) =>
+    0.62 * size * (text(i).length + 0.4 * /[A-Z]/.test(text(i))) + 1 < (right[i] - left[i]) * wide
+    && 1.15 * size < (bottom[i] - top[i]) * tall)
+  const text = [(i) => `${letter[i]}${label[i]}`, (i) => `${label[i]}`].find(fits)
+  if (text) for (const i of these) {
+    const into = shown[ink_of[code[i]]]
+    into.x.push(middle[i])
+    into.y.push(rank_at[i])
+    into.text.push(text(i))
   }
-  source.change.emit()
 }
-// New data is known to the hatches, which draw a part of it, only after this.
-if (cb_obj === source) setTimeout(write)
-else write()
+written.forEach((source, i) => { source.data = shown[i] })
 """
 """Writes into all chunks of a kind what fits: letter and number, the number, or nothing."""
 
@@ -105,9 +106,9 @@ class PipelineFigure:
         )
         p.title.text_font_style = "bold"
         p.ygrid.grid_line_color = None
+        p.xaxis.formatter = NumeralTickFormatter(format="0,0.[000]")
         p.min_border_left = LEFT
         self.chunks, self.sent = ColumnDataSource(), ColumnDataSource()
-        self.chunks.syncable = False  # the browser writes into it
         self.said = ColumnDataSource({"said": []})
         box = {"left": "left", "right": "right", "top": "top", "bottom": "bottom"}
         bar = Quad(**box, fill_color=SENT, line_color=None)
@@ -138,18 +139,21 @@ class PipelineFigure:
                 p.add_glyph(
                     self.chunks, hatch, view=only, selection_glyph=None, nonselection_glyph=None
                 )
-        for name, ink in INKS.items():
-            # One colour in each: Bokeh makes texts later, and takes their colours from new data.
+        # Only texts that fit are given to Bokeh, which lays out even empty ones; and those of one
+        # colour each, for it makes texts later, and takes their colours from new data.
+        self.written = [ColumnDataSource({"x": [], "y": [], "text": []}) for _ in INKS]
+        for source, ink in zip(self.written, INKS, strict=True):
+            source.syncable = False  # the browser writes into it
             text = Text(
-                x="middle",
-                y="rank_at",
-                text=name,
+                x="x",
+                y="y",
+                text="text",
                 text_color=ink,
                 text_font_size="10px",
                 text_align="center",
                 text_baseline="middle",
             )
-            style.draw(p, self.chunks, text)
+            style.draw(p, source, text).name = "written"
         self.over = Span(
             location=0,
             dimension="height",
@@ -178,14 +182,11 @@ class PipelineFigure:
                     attachment="vertical",
                 )
             )
-        inks = list(INKS.values())
-        write_into: dict[str, Any] = {
-            "inks": list(INKS),
-            "ink_of": [inks.index(fill.ink) for fill in FILLS],
+        arguments: dict[str, Any] = {
+            **{"written": self.written, "ink_of": [INKS.index(fill.ink) for fill in FILLS]},
+            **{"source": self.chunks, "plot": p, "glyph": text},
         }
-        write = CustomJS(
-            args=write_into | {"source": self.chunks, "plot": p, "glyph": text}, code=WRITE
-        )
+        write = CustomJS(args=arguments, code=WRITE)
         for size in ("inner_width", "inner_height"):
             p.js_on_change(size, write)
         self.chunks.js_on_change("data", write)
@@ -272,8 +273,8 @@ FILLS = [
 """By the code of an area: its kind's place in `KINDS`, and as many more if it is pale."""
 
 
-INKS = {"in_dark": style.INK["light"], "in_light": "#ffffff"}
-"""The colours of texts, by the column that holds those of that colour."""
+INKS = (style.INK["light"], "#ffffff")
+"""The colours of texts."""
 
 
 def _by_code(colours: list[str]) -> Any:
@@ -294,7 +295,6 @@ def chunk_columns(timeline: Timeline) -> dict[str, Any]:
         "letter": list(kind),
         "label": np.array(label, np.int32),
         "entered": _entered(timeline, direction),
-        **{name: [""] * len(rows) for name in INKS},
     }
 
 

@@ -225,8 +225,8 @@ def brief(stages: Stages, schedule: str) -> str:
         for name in ("nothing", "fused", "fused, recomputed", "all three")
     )
     return (
-        f"<span>Longer than a residual network’s step, simulated, {SCHEDULES[one].title}: "
-        f"{nothing}; fused {fused}; recomputed too {recomputed}; overlapped too {overlapped}. "
+        f"<span>{SCHEDULES[one].title}, simulated: a step takes {nothing} longer than a residual "
+        f"network’s; fused {fused}, also recomputed {recomputed}, also overlapped {overlapped}. "
         f"The paper measured {_bold(TRAINING_OVERHEAD)} with all three ({MHC.number}).</span>"
     )
 

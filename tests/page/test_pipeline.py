@@ -30,7 +30,8 @@ def test_the_schedules_are_the_simulation_and_follow_what_is_typed(shared: Explo
                 ...["chunks", "sent"].map((name) =>
                     column(m.renderers.find((r) => r.name === name).data_source.data, "right")),
                 m.title.text,
-                column(m.renderers.find((r) => r.name === "chunks").data_source.data, "in_dark"),
+                m.renderers.filter((r) => r.name === "written")
+                  .flatMap((r) => [...column(r.data_source.data, "text")]),
             ]""",
         )
         assert max(chunks) == pytest.approx(line.span, rel=1e-6)

@@ -56,7 +56,7 @@ class Shown:
     lines: dict[str, Timeline]
     """The simulated schedules, by name."""
     brief: str
-    """A sentence for the last row too."""
+    """What the last row reads too; first what was changed, if anything was."""
     note: list[str]
     """Paragraphs."""
     tables: str
@@ -73,11 +73,11 @@ def shown(wanted: Wanted) -> Shown:
     values = dict(wanted)
     stages, way, correction = of_state(values)
     schedule = values["schedule"]
-    note = [account(stages, way), lesson(stages, schedule)]
+    said = brief(stages, schedule)
     return Shown(
         {name: timeline(stages, name, way) for name in SCHEDULES},
-        brief(stages, schedule),
-        [correction, *note] if correction else note,
+        f"<span>{correction}</span> {said}" if correction else said,
+        [account(stages, way), lesson(stages, schedule)],
         f'<div class="cost-tables">{tables_html(stages, schedule, way)}'
         f"{overhead_html(timed=False)}</div>",
     )
@@ -241,14 +241,19 @@ class ScaleView(View):
 def _height(ranks: int, count: int, last: bool, presented: bool) -> str:
     """Of a chart, when so many share the window; each rank has a row that can be seen.
 
-    In a lecture `static/story.js` shares the window among them.  At a desk the last has room for
-    the label of its axis.
+    The last has room for the label of its axis, which in a lecture, where `static/story.js` shares
+    the window among them, the others give.
     """
     if presented:
-        return "calc(100vh - var(--mhc-rest, 500px))"
-    least, label = 60 + 16 * ranks, 24 * last
+        given = LABEL["presented"] * (last - 1 / count)
+        return f"calc(100vh - var(--mhc-rest, 500px) + {given:.1f}px)"
+    label = LABEL["desk"] * last
     shared = f"calc((100vh - var(--mhc-rest, 500px)) / {count} + {label}px)"
-    return f"max({least + label}px, {shared})"
+    return f"max({44 + 16 * ranks + label}px, {shared})"
+
+
+LABEL = {"desk": 24, "presented": 38}
+"""Pixels that the label of an axis takes."""
 
 
 def _model_menu(state: PageState) -> pmui.Select:
