@@ -63,7 +63,7 @@ const shown = written.map(() => ({x: [], y: [], text: []}))
 const alike = Map.groupBy(letter.keys(), (i) => letter[i] + (bottom[i] - top[i] > 0.5))
 for (const these of alike.values()) {
   const fits = (text) => these.every((i) =>
-    0.62 * size * (text(i).length + 0.4 * /[A-Z]/.test(text(i))) + 1 < (right[i] - left[i]) * wide
+    0.62 * size * (text(i).length + 0.4 * /[A-Z]/.test(text(i))) + 4 < (right[i] - left[i]) * wide
     && 1.15 * size < (bottom[i] - top[i]) * tall)
   const text = [(i) => `${letter[i]}${label[i]}`, (i) => `${label[i]}`].find(fits)
   if (text) for (const i of these) {

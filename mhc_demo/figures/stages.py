@@ -28,7 +28,7 @@ from ..numerics.stages import (
     timeline,
     times,
 )
-from .cost import cost_table
+from .cost import cost_table, count_html
 from .pipeline import bubble_share
 
 USUAL = "dualpipe"
@@ -65,15 +65,16 @@ def percent(share: float, places: int = 1) -> str:
 
 
 def three_digits(value: float) -> str:
-    """A number to three digits, or all before the point; a time below rounding is 0."""
+    """A number to three digits, or those before the point; a time below rounding is 0."""
     if value < 5e-3:
         return "0"
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+    return count_html(round(value)) if value >= 100 else f"{value:.3g}"
 
 
 def gib(stages: Stages, elements: float) -> str:
     """So many elements per token, in GiB without the unit."""
-    return f"{gibibytes(stages, elements):,.2f}"
+    value = gibibytes(stages, elements)
+    return f"{value:,.2f}" if value < 1e6 else count_html(round(value))
 
 
 def shown(schedule: str) -> str:

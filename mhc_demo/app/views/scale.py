@@ -241,14 +241,14 @@ class ScaleView(View):
 def _height(ranks: int, count: int, last: bool, presented: bool) -> str:
     """Of a chart, when so many share the window; each rank has a row that can be seen.
 
-    The last has room for the label of its axis, which in a lecture, where `static/story.js` shares
+    The 30 pixels are the second line of the sentence above.  The last has room for the label of its axis, which in a lecture, where `static/story.js` shares
     the window among them, the others give.
     """
     if presented:
         given = LABEL["presented"] * (last - 1 / count)
         return f"calc(100vh - var(--mhc-rest, 500px) + {given:.1f}px)"
     label = LABEL["desk"] * last
-    shared = f"calc((100vh - var(--mhc-rest, 500px)) / {count} + {label}px)"
+    shared = f"calc((100vh - var(--mhc-rest, 500px) - 30px) / {count} + {label}px)"
     return f"max({44 + 16 * ranks + label}px, {shared})"
 
 
