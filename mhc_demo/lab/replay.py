@@ -303,8 +303,8 @@ class Scores:
         what = "accuracy" if runs.is_accuracy else "bits per character"
         p = self.figure = style.plot(
             name,
-            "A dot for each seed",
-            f"Final {what} (validation)",
+            "A dot for each seed; validation data",
+            f"Final {what}",
             (-0.5, count - 0.5),
             y_range=Range1d(*(ends or score_range(runs))),
         )
