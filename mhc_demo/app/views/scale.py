@@ -241,8 +241,8 @@ class ScaleView(View):
 def _height(ranks: int, count: int, last: bool, presented: bool) -> str:
     """Of a chart, when so many share the window; each rank has a row that can be seen.
 
-    The 30 pixels are the second line of the sentence above.  The last has room for the label of its axis, which in a lecture, where `static/story.js` shares
-    the window among them, the others give.
+    The 30 pixels are the second line of the sentence above.  The last has room for the label of its
+    axis, which in a lecture, where `static/story.js` shares the window among them, the others give.
     """
     if presented:
         given = LABEL["presented"] * (last - 1 / count)
