@@ -234,7 +234,7 @@ def test_elsewhere_and_without_a_kernel_the_file_stays(
     assert page.frames[1].evaluate("origin") == "null"
     first, second = (page.locator("figure").nth(i) for i in (0, 1))
     expect(first).to_be_hidden()
-    expect(second).to_contain_text("The view “Phase map” needs a kernel")
+    expect(second).to_contain_text("The view “My model” needs a kernel")
     expect(second.get_by_role("img", name="Composite gain against depth")).to_be_visible()
 
 
