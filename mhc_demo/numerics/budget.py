@@ -443,19 +443,25 @@ def _assumptions(asked: Question, model: TrainedModel | None) -> tuple[str, ...]
             f"Each of the {asked.tensor_ranks} GPUs of a stage moves, keeps and sends all streams "
             "(no sequence parallelism), while they share the layers’ own work."
         )
-    words = f"{active / 1e9:,.3g} billion" if active >= 1e9 else f"{active / 1e6:,.3g} million"
+    if active >= 1e9:
+        words = f"{active / 1e9:,.3g} billion"
+    else:
+        words = f"{active / 1e6:,.3g} million" if active >= 1e6 else f"{active:,.0f}"
     return (
         f"The layers compute 2 operations per active parameter and token forward and {BACKWARD} "
         f"times that backward; {words} parameters are active ({whose}). "
         "Attention over the sequence is left out, so long sequences make the overhead smaller.",
         f"They reach {low} to {high} % of the GPU’s dense BF16 peak; moving the streams reaches "
-        f"{least} to {most} % of its bandwidth, and overlaps with nothing.",
+        f"{least} to {most} % of its bandwidth, and overlaps with nothing. What is computed of the "
+        "streams (the mappings, the projection, the sums) takes no longer than moving them.",
         "A forward pass moves what Table 2 counts. The paper does not count the backward pass; our "
         "count is made in the same manner. Recomputing moves the forward pass’s once more.",
         "Streams have the precision asked for, coefficients float32 (Eq. 11, Eq. 14).",
         shared,
-        "“Hidden” means wholly behind computation, “not hidden” not at all. Pipeline bubbles, the "
-        "optimiser and other communication are left out.",
+        "A stage has the average number of layers. “Hidden” means that sends are wholly behind "
+        "computation, “not hidden” that a rank waits for all that it sends, forward and backward, "
+        "and in the residual network too. Pipeline bubbles, the optimiser and other communication "
+        "are left out.",
     )
 
 
