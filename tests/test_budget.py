@@ -346,6 +346,15 @@ def test_every_table_is_full(asked):
     assert budget.source in text
 
 
+def test_one_token_is_one_and_has_one_row():
+    text = in_text(mhc.cost(streams=1, width=4, layers=1, tokens=1))
+    assert "; 1 token in bfloat16" in text
+    assert "1 matrix)" in text
+    assert text.count("1 token (") == 1
+    assert "1 tokens" not in text
+    assert "96 parameters are active" in text  # 6 C^2
+
+
 def test_the_tables_hold_the_numbers_of_the_27b_model():
     found = {table.name: table for table in tables(mhc.cost())}
 
