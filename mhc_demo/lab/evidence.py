@@ -336,8 +336,9 @@ def reach(runs: Runs, dense: Runs) -> str:
         f"{hc} (HC) and {mhc} (mHC) with the mixture, {hc_dense} and {mhc_dense} with the dense "
         "network. But no entry of mHC’s H_res is negative and its rows sum to 1, so that its gain "
         f"is at most n = {settings.streams} whatever the layers compute: that it stays small says "
-        f"nothing about experts. And {settings.depth} layers in {settings.steps} steps, of which "
-        "that gain leaves the branches out, say nothing of deeper networks or longer training. "
+        f"nothing about experts. And it is the gain of the H_res alone, in {settings.depth} layers "
+        f"and {settings.steps} steps: of the branches, of deeper networks and of longer training "
+        "these runs say nothing. "
         f"{falling}".strip()
     )
 

@@ -398,16 +398,19 @@ def _overheads(
     layers = asked.layers / asked.pipeline_ranks
     flops = 2 * (1 + BACKWARD) * asked.active_parameters * asked.tokens
     flops /= asked.pipeline_ranks * asked.tensor_ranks
-    exposed = 2 * (sent.streams_seconds - sent.residual_seconds)  # forward, and gradients back
     residual = moved.residual_seconds + back.residual_seconds
 
-    def overhead(name: str, title: str, seconds: float, more: float = 0.0) -> Overhead:
+    def overhead(name: str, title: str, seconds: float, *, waits: bool = False) -> Overhead:
         """Of a layer's `seconds`; the ends are at corners, for it is monotone in both."""
+        # Activations forward and gradients back, in both networks alike.
+        widened, plain = (
+            2 * waits * each for each in (sent.streams_seconds, sent.residual_seconds)
+        )
         found = []
         for used, reached in product(UTILISATION, EFFICIENCY):
-            of_residual = residual * layers / reached
-            extra = seconds * layers / reached - of_residual + more
-            found.append(extra / (flops / (used * peak) + of_residual))
+            usual = flops / (used * peak) + residual * layers / reached + plain
+            extra = (seconds - residual) * layers / reached + widened - plain
+            found.append(extra / usual)
         return Overhead(name, title, min(found), max(found))
 
     once = moved.fused_seconds + back.fused_seconds
@@ -416,8 +419,8 @@ def _overheads(
     return [
         overhead("kept", "Fused, everything kept, sends hidden", once),
         overhead("recomputed", "Fused, recomputed, sends hidden", again),
-        overhead("exposed", "Fused, recomputed, sends not hidden", again, exposed),
-        overhead("unfused", "Not fused, recomputed, sends not hidden", unfused, exposed),
+        overhead("exposed", "Fused, recomputed, sends not hidden", again, waits=True),
+        overhead("unfused", "Not fused, recomputed, sends not hidden", unfused, waits=True),
     ]
 
 
@@ -460,7 +463,7 @@ def _assumptions(asked: Question, model: TrainedModel | None) -> tuple[str, ...]
         shared,
         "A stage has the average number of layers. “Hidden” means that sends are wholly behind "
         "computation, “not hidden” that a rank waits for all that it sends, forward and backward, "
-        "and in the residual network too. Pipeline bubbles, the optimiser and other communication "
+        "in the residual network too. Pipeline bubbles, the optimiser and other communication "
         "are left out.",
     )
 
