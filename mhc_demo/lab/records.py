@@ -64,14 +64,14 @@ class Step(Measured):
     """Samples or tokens (`Task.unit`)."""
     memory: int
     """Bytes: of the whole process, or on a GPU the peak so far."""
+    h_res: Matrices = field(default_factory=list, repr=False)
+    """H_res of each layer, averaged over the tokens, (L, n, n); not in files."""
     expert_load: Loads = field(default_factory=list)
     """Of the step's batch, before the step: for each layer the share of the tokens' choices that
     fell on each expert, whose sum is 1; empty for a layer without experts, and where none has."""
     routing_entropy: list[float] = field(default_factory=list)
     """Of the step's batch, before the step: for each layer the entropy of the router's affinities
     divided by their sum, averaged over the tokens, in bits; NaN for a layer without experts."""
-    h_res: Matrices = field(default_factory=list, repr=False)
-    """H_res of each layer, averaged over the tokens, (L, n, n); not in files."""
 
     @property
     def load_violation(self) -> float:
@@ -108,12 +108,12 @@ class Summary:
     """The median."""
     parameters: int = 0
     """How many numbers the network learns; 0 if it is not known, as of a cancelled run."""
+    h_res: Matrices = field(default_factory=list, repr=False)
+    """H_res of each layer after the last step, averaged over the tokens, (L, n, n)."""
     load_violation: float = math.nan
     """`Step.load_violation`, averaged over the last tenth of the steps."""
     routing_entropy: float = math.nan
     """`Step.mean_routing_entropy`, averaged over the last tenth of the steps."""
-    h_res: Matrices = field(default_factory=list, repr=False)
-    """H_res of each layer after the last step, averaged over the tokens, (L, n, n)."""
 
 
 @dataclass
