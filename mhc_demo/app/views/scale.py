@@ -73,7 +73,7 @@ def shown(wanted: Wanted) -> Shown:
     values = dict(wanted)
     stages, way, correction = of_state(values)
     schedule = values["schedule"]
-    note = [account(stages, way), lesson(stages, schedule)]
+    note = [account(stages, way, GPUS[values["gpu"]].peak), lesson(stages, schedule)]
     return Shown(
         {name: timeline(stages, name, way) for name in SCHEDULES},
         brief(stages, schedule),
