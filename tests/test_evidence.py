@@ -21,6 +21,8 @@ from mhc_demo.lab.evidence import (
     against_dense,
     gathered,
     keep,
+    paired,
+    reach,
     recorded_runs,
     replayed_seeds,
     settings_of,
@@ -200,12 +202,38 @@ def test_mixture_and_dense_network_are_compared_seed_by_seed() -> None:
     said = against_dense(runs, dense)
     for name in COMPARED:
         differences = runs.total("score", name) - dense.total("score", name)
-        low, high, _ = median_interval(differences)
+        low, high, level = median_interval(differences, 1 - 0.05 / len(COMPARED))
+        assert len(COMPARED) * (1 - level) < 0.05  # so all three hold at once in 95 % of cases
         told_apart = "the two are not told apart"
         if low > 0 or high < 0:
             told_apart = f"the {'dense network' if low > 0 else 'mixture'} is better"
         digits = [f"{v:+.3f}".replace("-", "−") for v in (np.median(differences), low, high)]
         assert f"{CONNECTIONS[name]} {digits[0]} ({digits[1]} to {digits[2]}), {told_apart}" in said
+
+
+def test_an_interval_of_one_comparison_in_three_is_wider() -> None:
+    # Of 16 differences three are above 0: the fourth largest is below it, the third is not.
+    differences = np.array([-1.0] * 13 + [1.0] * 3)
+    assert paired(differences, "less", "more").endswith("less")
+    assert paired(differences, "less", "more", of=2).endswith("less")
+    assert paired(differences, "less", "more", of=3).endswith("not told apart")
+
+
+def test_the_reach_of_the_mixtures_runs_is_counted() -> None:
+    runs, dense = recorded_runs("moe"), recorded_runs("dense")
+    said = reach(runs, dense)
+    hc, mhc, *without = (
+        f"{10 ** each.total('largest_gain', name).max():.3g}"
+        for each in (runs, dense)
+        for name in ("hc", "mhc")
+    )
+    assert f"{hc} (HC) and {mhc} (mHC) with the mixture, {' and '.join(without)} with the" in said
+    # Rows that sum to 1 and no negative entry: no column of a product sums to more than n.
+    assert max(10 ** each.total("largest_gain", "mhc").max() for each in (runs, dense)) <= 4
+    late = [
+        runs.curves["load_violation"][:, :, at].mean(-1) for at in (slice(70, 80), slice(90, None))
+    ]
+    assert ("still falling" in said) == (np.median(late[1], -1) < np.median(late[0], -1)).all()
 
 
 def test_the_balance_of_the_connections_is_compared_seed_by_seed() -> None:
@@ -222,7 +250,7 @@ def test_the_balance_of_the_connections_is_compared_seed_by_seed() -> None:
     )
     said = evidence.balanced(runs)
     assert "HC −0.125 (−0.125 to −0.125), less; mHC +0.125 (−0.250 to +0.500), the two" in said
-    assert "(order statistics, 97 %)" in said  # 1 - 2 / 2^6: of six values all are needed
+    assert "(order statistics, 96.9 %; " in said  # 1 - 2 / 2^6: of six values all are needed
 
 
 def test_a_run_that_diverged_counts_as_guessing_where_fewer_bits_are_better() -> None:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 import mhc_demo as mhc
 from mhc_demo.app.state import State
-from mhc_demo.app.views.scale import SCALE_PARAMETERS, ScaleView, of_state, shown
+from mhc_demo.app.views.scale import FOLLOWED, SCALE_PARAMETERS, ScaleView, of_state, shown
 from mhc_demo.export.embed.page import Content
 from mhc_demo.export.grid import _request
 from mhc_demo.figures import pipeline, style
@@ -32,6 +32,7 @@ from mhc_demo.figures.stages import (
     percent,
     three_html,
 )
+from mhc_demo.numerics.hardware import PRECISIONS
 from mhc_demo.numerics.paper import MODELS
 from mhc_demo.numerics.pipeline import SCHEDULES, Times, simulate
 from mhc_demo.numerics.stages import (
@@ -44,6 +45,7 @@ from mhc_demo.numerics.stages import (
     exposed,
     gibibytes,
     kept,
+    message,
     most_kept,
     overhead,
     span,
@@ -85,10 +87,10 @@ def test_what_is_sent_is_beside_its_sender(schedule: str) -> None:
     columns = pipeline.message_columns(line)
     assert len(columns["left"]) == len(line.messages) == 2 * 3 * 10
     np.testing.assert_allclose(columns["right"] - columns["left"], 0.5, **CLOSE)
-    for k, message in enumerate(line.messages):
+    for k, sent in enumerate(line.messages):
         middle = (columns["top"][k] + columns["bottom"][k]) / 2
-        assert abs(middle - message.origin) < 0.5  # nearer to the sender
-        assert (middle > message.origin) == (message.target > message.origin)
+        assert abs(middle - sent.origin) < 0.5  # nearer to the sender
+        assert (middle > sent.origin) == (sent.target > sent.origin)
     chunks = pipeline.chunk_columns(line)
     assert not set(np.round(columns["top"], 2)) & set(np.round(chunks["top"], 2))
 
@@ -188,6 +190,77 @@ def test_the_lesson_has_these_numbers_and_says_which_one_was_measured() -> None:
     assert lesson(STAGES, "all") == lesson(STAGES, "dualpipe")
 
 
+def test_recomputing_buys_memory_only_where_it_does() -> None:
+    # 2 micro-batches of one layer: all kept 2 (n + 3) = 14, recomputed 2 (n + 1) + n + 2 = 16.
+    short = Stages(layers=2, ranks=2, microbatches=4)
+    ways = [kept(short, 2, WAYS[name]).peak / 2560 for name in ("fused", "fused, recomputed")]
+    assert ways == [14, 16]
+    assert "Recomputation takes time, and here saves no memory" in lesson(short, "1f1b")
+    assert "Recomputation buys memory, not time" in lesson(STAGES, "1f1b")
+    assert "n = 1 stream makes a step" in lesson(replace(STAGES, streams=1), "1f1b")
+
+
+@pytest.mark.parametrize(
+    "stages",
+    [
+        # The streams' kernels take longer backward.  With a memory that takes no time F and the
+        # backward pass for the inputs are equal, as DualPipe's formula needs them.
+        replace(STAGES, width=1, tokens=1, inputs=5.0, weights=4.0, memory=1e300),
+        replace(STAGES, inputs=10.0, weights=5.0),
+        replace(STAGES, inputs=5.0, weights=50.0),
+    ],
+)
+def test_a_published_idle_time_stands_only_where_it_is_the_simulated_one(stages: Stages) -> None:
+    usual = timeline(stages, "1f1b", WAYS["all three"]).times
+    only = Times(usual.forward, usual.inputs, usual.weights)
+    notes = re.findall(r"<small>(published.*?)</small>", exposed_html(stages, WAYS["all three"]))
+    for said, (name, each) in zip(notes, SCHEDULES.items(), strict=True):
+        line = simulate(name, stages.ranks, stages.microbatches, only)
+        idle = max(map(line.bubble, range(stages.ranks)))
+        told = re.search(r"([\d,.]+) ms$", said)
+        assert told
+        assert number(told[1]) == pytest.approx(idle, rel=6e-3)
+        holds = idle == pytest.approx(each.bubble(stages.ranks, only))
+        assert (" = " in said) == holds
+        assert ("here simulated" in said) == (not holds)
+        assert holds or each.when in said
+
+
+@given(
+    st.sampled_from([(1, 2560, 60), (4, 2560, 60), (4, 4096, 86), (3, 64, 5)]),
+    st.integers(1, 5000),
+    st.integers(1, 7),
+    st.sampled_from([2, 4, 5]),
+    st.sampled_from(["bfloat16", "float32"]),
+)
+def test_cost_keeps_and_sends_the_same_bytes(
+    sizes: tuple[int, int, int], tokens: int, tensor: int, ranks: int, precision: str
+) -> None:
+    n, width, layers = sizes
+    found = mhc.cost(
+        streams=n,
+        width=width,
+        layers=layers,
+        tokens=tokens,
+        precision=precision,
+        pipeline_ranks=ranks,
+        tensor_ranks=tensor,
+    )
+    stages = Stages(n, width, layers, ranks, 16, tokens, PRECISIONS[precision], tensor_ranks=tensor)
+    flying = found.in_flight
+    best = blocks(stages, ranks)["kept"]
+    for way, held in (
+        (RESIDUAL, flying.residual_bytes),
+        (WAYS["fused"], flying.everything_bytes),
+        (WAYS["all three"], flying.recomputed_bytes),
+    ):
+        elements = kept(stages, ranks, way, best).peak
+        assert gibibytes(stages, elements) * 2**30 == pytest.approx(held)
+    assert flying.block == best
+    assert message(stages) == found.sent.streams_bytes
+    assert message(stages, RESIDUAL) == found.sent.residual_bytes
+
+
 def test_a_line_says_what_it_comes_to() -> None:
     said = brief(STAGES, "all").replace("\N{NO-BREAK SPACE}", " ")
     assert "DualPipe" in said
@@ -210,8 +283,26 @@ def test_the_time_assumed_is_told_as_a_pace_for_known_models(name: str, model: A
     assert "TFLOP/s" not in _account(replace(stages, width=model.width + 1))
 
 
+def test_a_pace_that_no_gpu_has_is_called_that() -> None:
+    stages = Stages()  # 2 x 4.14e9 x 4096 / 8 / 0.01 s are 424 TFLOP/s
+    said = account(stages, WAYS["all three"], peak=400e12)
+    assert "424 TFLOP/s" in said
+    assert "no GPU of this kind does: its peak is 400." in said
+    assert "no GPU of this kind" not in account(stages, WAYS["all three"], peak=500e12)
+    state = State(model_width=7168, model_layers=122)  # DeepSeek-V4-Pro in the usual 10 ms
+    values = {name: getattr(state, name) for name in FOLLOWED}
+    assert "no GPU of this kind does" in "".join(shown(tuple(values.items())).note)
+
+
 def _account(stages: Stages) -> str:
     return account(stages, WAYS["all three"])
+
+
+def test_what_several_gpus_send_is_said_of_each() -> None:
+    shared = Stages(tensor_ranks=2)
+    assert "4,096 tokens sends 41.9 MB from stage to stage on each of its GPUs" in _account(shared)
+    one = Stages(width=1, tokens=1, tensor_ranks=64)  # of one token, n numbers of 2 bytes
+    assert "1 token sends 8 B from stage to stage" in _account(one)
 
 
 def test_what_was_changed_is_said() -> None:

@@ -5,6 +5,7 @@ Every number is of the simulation or of a count; the one that the paper measured
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
@@ -20,6 +21,7 @@ from ..numerics.stages import (
     blocks,
     exposed,
     gibibytes,
+    idle_unsent,
     kept,
     message,
     most_kept,
@@ -98,11 +100,12 @@ def exposed_html(stages: Stages, way: Way) -> str:
             percent(idle),
         ]
         formula = f"published: idle for {schedule.formula.replace(' - ', ' − ')}"
-        each = times(stages, way)
-        if name == "1f1b" or each.weights <= min(each.forward, each.inputs):
-            formula += f" = {three_digits(schedule.bubble(stages.ranks, each))} ms"
+        published = schedule.bubble(stages.ranks, times(stages, way))
+        found = idle_unsent(stages, name, way)
+        if math.isclose(published, found, rel_tol=1e-9, abs_tol=1e-9):
+            formula += f" = {three_digits(found)} ms"
         else:
-            formula += ", if W is no longer than the rest"
+            formula += f", if {schedule.when}; here simulated, {three_digits(found)} ms"
         rows.append((schedule.title, formula, cells))
     n = _streams(stages)
     return cost_table(
@@ -175,7 +178,7 @@ def memory_html(stages: Stages) -> str:
         "scale-memory",
         "Activations that a rank keeps, in GiB",
         "Table 3 and Eq. 20, without the inside of F; a residual network keeps each layer’s stream "
-        f"and its norm, 2C. Micro-batches and parameters: {DEEPSEEK_V3}.",
+        f"and its norm, 2C, and recomputes nothing. Micro-batches and parameters: {DEEPSEEK_V3}.",
         ("residual", _streams(stages), "recomputed"),
         rows,
     )
@@ -205,12 +208,16 @@ def lesson(stages: Stages, schedule: str) -> str:
         name: gib(stages, kept(stages, micro, WAYS[name]).peak)
         for name in ("fused", "fused, recomputed")
     }
+    before, after = (kept(stages, micro, WAYS[n]).peak for n in ("fused", "fused, recomputed"))
+    buys = "buys memory, not time" if after < before else "takes time, and here saves no memory"
     return (
-        f"<b>Why all three.</b> With {SCHEDULES[one].title}, n = {stages.streams} streams make a "
-        f"step {cost['nothing']} longer than a residual network’s if nothing is done about it, and "
-        f"{cost['fused']} with fused kernels. Recomputation buys memory, not time: a rank’s "
-        f"activations go from {memory['fused']} to {memory['fused, recomputed']} GiB, the "
-        f"step to {cost['fused, recomputed']}. With overlap too it is {cost['all three']}; the "
+        f"<b>Why all three.</b> With {SCHEDULES[one].title}, n = {stages.streams} "
+        f"stream{'s make' if stages.streams > 1 else ' makes'} a "
+        f"step {cost['nothing']} longer than that of a residual network, which sends beside its "
+        f"work, if nothing is done about it, and {cost['fused']} with fused kernels. Recomputation "
+        f"{buys}: a rank’s activations go from {memory['fused']} to "
+        f"{memory['fused, recomputed']} GiB, and a step is {cost['fused, recomputed']} longer. "
+        f"With overlap too it is {cost['all three']} longer; the "
         f"same without fused kernels, {cost['all but fused']}. "
         f"The paper’s own {percent(TRAINING_OVERHEAD)} is <em>measured</em>, with all three, at a "
         f"size that it does not say ({MHC.short}, section 4.3); all else here is "
@@ -258,8 +265,11 @@ def sensitivity(stages: Stages, schedule: str) -> str:
     )
 
 
-def account(stages: Stages, way: Way) -> str:
-    """What is sent and what it takes, in the numbers of the chart."""
+def account(stages: Stages, way: Way, peak: float | None = None) -> str:
+    """What is sent and what it takes, in the numbers of the chart.
+
+    `peak`, the GPU's operations per second, shows whether a known model's layers can be so fast.
+    """
     usual, plain = times(stages, way), times(stages, RESIDUAL)
     forward, backward = usual.forward - stages.forward, usual.inputs - stages.inputs
     parts = [
@@ -268,9 +278,10 @@ def account(stages: Stages, way: Way) -> str:
         f"{three_digits(stages.forward)} ms in the forward pass and, in the backward pass, "
         f"{three_digits(stages.inputs)} for the inputs and {three_digits(stages.weights)} for the "
         f"weights. The streams’ kernels add {three_digits(forward)} and {three_digits(backward)} "
-        f"ms: what they move at the peak bandwidth of the GPU’s memory.{_pace(stages)}",
-        f"A micro-batch of {stages.tokens:,} tokens sends {size(message(stages, way))} from stage "
-        f"to stage, which take {three_digits(usual.send)} ms; in a residual network "
+        f"ms: what they move at the peak bandwidth of the GPU’s memory.{_pace(stages, peak)}",
+        f"A micro-batch of {stages.tokens:,} token{'s' * (stages.tokens != 1)} sends "
+        f"{size(message(stages, way))} from stage to stage{_each(stages)}, which take "
+        f"{three_digits(usual.send)} ms; in a residual network "
         f"{size(message(stages, RESIDUAL))} and {three_digits(plain.send)} ms.",
     ]
     if usual.recompute:
@@ -288,16 +299,27 @@ def account(stages: Stages, way: Way) -> str:
     return " ".join(parts)
 
 
-def _pace(stages: Stages) -> str:
+def _each(stages: Stages) -> str:
+    return " on each of its GPUs" if stages.tensor_ranks > 1 else ""
+
+
+def _pace(stages: Stages, peak: float | None) -> str:
     """How fast a known model's layers would have to run for the time that is assumed."""
     sizes = stages.streams, stages.width, stages.layers
     for model in MODELS.values():
         if (model.streams, model.width, model.residual_layers) == sizes:
-            operations = 2 * model.active * stages.local_tokens / stages.ranks
+            operations = 2 * model.active * stages.tokens / (stages.ranks * stages.tensor_ranks)
             pace = operations / stages.forward / 1e9
+            too_fast = (
+                f", which no GPU of this kind does: its peak is {three_digits(peak / 1e12)}. The "
+                "overheads above and below are too high, for such layers take longer"
+                if peak is not None and pace > peak / 1e12
+                else ""
+            )
             return (
                 f" (For the {model.active / 1e9:.3g} billion active parameters of {model.name} the "
-                f"time assumed is {three_digits(pace)} TFLOP/s on each GPU in the forward pass.)"
+                f"time assumed is {three_digits(pace)} TFLOP/s on each GPU in the forward pass"
+                f"{too_fast}.)"
             )
     return ""
 
@@ -311,7 +333,9 @@ ASSUMED = (
     "other; a link carries one message at a time in each direction. "
     "Expert parallelism, the optimiser, embedding and loss are left out. GPUs that share a stage "
     "share its tokens too (sequence parallelism). The paper does not count what the backward pass "
-    "moves; that count is ours, in the manner of its Table 2."
+    "moves; that count is ours, in the manner of its Table 2. The view Cost estimates the same "
+    "without a schedule, and so comes to other percentages: it has no idle ranks, takes the time "
+    "of the layers from a share of the GPU’s peak, and hides what is sent wholly or not at all."
 )
 
 
@@ -319,12 +343,12 @@ def size(count: float) -> str:
     """A number of bytes.
 
     >>> size(83_886_080), size(1.5e9), size(20)
-    ('83.9 MB', '1.5 GB', '0.02 kB')
+    ('83.9 MB', '1.5 GB', '20 B')
     """
-    for unit, power in (("PB", 1e15), ("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
+    for unit, power in (("PB", 1e15), ("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if count >= power:
             return f"{count / power:.3g} {unit}"
-    return f"{count / 1e3:.3g} kB"
+    return f"{count:.3g} B"
 
 
 def fitted(wanted: tuple[int, int], found: tuple[int, int]) -> str:

@@ -398,16 +398,19 @@ def _overheads(
     layers = asked.layers / asked.pipeline_ranks
     flops = 2 * (1 + BACKWARD) * asked.active_parameters * asked.tokens
     flops /= asked.pipeline_ranks * asked.tensor_ranks
-    exposed = 2 * (sent.streams_seconds - sent.residual_seconds)  # forward, and gradients back
     residual = moved.residual_seconds + back.residual_seconds
 
-    def overhead(name: str, title: str, seconds: float, more: float = 0.0) -> Overhead:
+    def overhead(name: str, title: str, seconds: float, *, waits: bool = False) -> Overhead:
         """Of a layer's `seconds`; the ends are at corners, for it is monotone in both."""
+        # Activations forward and gradients back, in both networks alike.
+        widened, plain = (
+            2 * waits * each for each in (sent.streams_seconds, sent.residual_seconds)
+        )
         found = []
         for used, reached in product(UTILISATION, EFFICIENCY):
-            of_residual = residual * layers / reached
-            extra = seconds * layers / reached - of_residual + more
-            found.append(extra / (flops / (used * peak) + of_residual))
+            usual = flops / (used * peak) + residual * layers / reached + plain
+            extra = (seconds - residual) * layers / reached + widened - plain
+            found.append(extra / usual)
         return Overhead(name, title, min(found), max(found))
 
     once = moved.fused_seconds + back.fused_seconds
@@ -416,8 +419,8 @@ def _overheads(
     return [
         overhead("kept", "Fused, everything kept, sends hidden", once),
         overhead("recomputed", "Fused, recomputed, sends hidden", again),
-        overhead("exposed", "Fused, recomputed, sends not hidden", again, exposed),
-        overhead("unfused", "Not fused, recomputed, sends not hidden", unfused, exposed),
+        overhead("exposed", "Fused, recomputed, sends not hidden", again, waits=True),
+        overhead("unfused", "Not fused, recomputed, sends not hidden", unfused, waits=True),
     ]
 
 
@@ -443,19 +446,25 @@ def _assumptions(asked: Question, model: TrainedModel | None) -> tuple[str, ...]
             f"Each of the {asked.tensor_ranks} GPUs of a stage moves, keeps and sends all streams "
             "(no sequence parallelism), while they share the layers’ own work."
         )
-    words = f"{active / 1e9:,.3g} billion" if active >= 1e9 else f"{active / 1e6:,.3g} million"
+    if active >= 1e9:
+        words = f"{active / 1e9:,.3g} billion"
+    else:
+        words = f"{active / 1e6:,.3g} million" if active >= 1e6 else f"{active:,.0f}"
     return (
         f"The layers compute 2 operations per active parameter and token forward and {BACKWARD} "
         f"times that backward; {words} parameters are active ({whose}). "
         "Attention over the sequence is left out, so long sequences make the overhead smaller.",
         f"They reach {low} to {high} % of the GPU’s dense BF16 peak; moving the streams reaches "
-        f"{least} to {most} % of its bandwidth, and overlaps with nothing.",
+        f"{least} to {most} % of its bandwidth, and overlaps with nothing. What is computed of the "
+        "streams (the mappings, the projection, the sums) takes no longer than moving them.",
         "A forward pass moves what Table 2 counts. The paper does not count the backward pass; our "
         "count is made in the same manner. Recomputing moves the forward pass’s once more.",
         "Streams have the precision asked for, coefficients float32 (Eq. 11, Eq. 14).",
         shared,
-        "“Hidden” means wholly behind computation, “not hidden” not at all. Pipeline bubbles, the "
-        "optimiser and other communication are left out.",
+        "A stage has the average number of layers. “Hidden” means that sends are wholly behind "
+        "computation, “not hidden” that a rank waits for all that it sends, forward and backward, "
+        "in the residual network too. Pipeline bubbles, the optimiser and other communication "
+        "are left out.",
     )
 
 

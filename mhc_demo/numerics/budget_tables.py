@@ -84,7 +84,7 @@ def asked_in_words(budget: Budget) -> str:
     shared = "" if asked.sequence_parallel else " that keep all streams"
     return (
         f"{name}n = {asked.streams}, C = {asked.width:,}, L = {asked.layers:,}; "
-        f"{asked.tokens:,} tokens in {asked.precision}; {asked.pipeline_ranks} pipeline × "
+        f"{_count(asked.tokens, 'token')} in {asked.precision}; {asked.pipeline_ranks} pipeline × "
         f"{asked.tensor_ranks} tensor ranks{shared}; {GPUS[asked.gpu].title}, "
         f"{asked.link_gb_per_s:g} GB/s between stages"
     )
@@ -107,7 +107,7 @@ def _moved(budget: Budget) -> Table:
     here = budget.here
     last = (
         "Projection alone",
-        f"n² in, n² out; {projected.matrices // budget.layers_per_rank:,} matrices",
+        f"n² in, n² out; {_count(projected.matrices // budget.layers_per_rank, 'matrix')}",
         projected.bytes // budget.layers_per_rank,
         projected.at_least_seconds / budget.layers_per_rank,
     )
@@ -137,6 +137,16 @@ def _moved(budget: Budget) -> Table:
             for label, how, count, seconds in (*rows, last)
         ),
     )
+
+
+def _count(number: int, what: str) -> str:
+    """So many, in words.
+
+    >>> _count(1, "token"), _count(4096, "matrix")
+    ('1 token', '4,096 matrices')
+    """
+    plural = {"matrix": "matrices"}.get(what, f"{what}s")
+    return f"{number:,} {what if number == 1 else plural}"
 
 
 def _times(factor: float) -> str:
@@ -202,7 +212,7 @@ def _sent(budget: Budget) -> Table:
 
 def _carried(budget: Budget) -> Table:
     weights, model = budget.weights, budget.model
-    pieces = [budget.chunk]
+    pieces = [budget.chunk] if budget.chunk.tokens > 1 else []
     if budget.context and budget.context.tokens != budget.chunk.tokens:
         pieces = sorted([*pieces, budget.context], key=lambda each: each.tokens)
     rows = [("1 token", "a step of decoding", budget.token)]

@@ -99,7 +99,10 @@ class Schedule:
     order: Callable[[int, int], list[list[Task]]]
     """The tasks of each rank, from (ranks, micro-batches)."""
     bubble: Callable[[int, Times], float]
-    """The published idle time, from the ranks and the times: the most of any rank, nothing sent."""
+    """The published idle time, from the ranks and the times: the most of any rank, nothing sent.
+
+    The simulated one is the same for times that meet `when`.
+    """
     formula: str
     """The same as it is printed."""
     parameters: int
@@ -111,6 +114,8 @@ class Schedule:
     source: str
     both_ways: bool = False
     """Half of the micro-batches enter at the last rank."""
+    when: str = ""
+    """For which times the published formula holds, in words; empty if for all."""
 
 
 SCHEDULES: dict[str, Schedule] = {}
@@ -174,6 +179,7 @@ def _1f1b(ranks: int, microbatches: int) -> list[list[Task]]:
     "ZB1P",
     bubble=lambda ranks, t: (ranks - 1) * (t.forward + t.backward - 2 * t.weights),
     formula="(PP - 1)(F + B - 2W)",
+    when="W is no longer than F and the inputs’ backward pass",
     parameters=1,
     activations=lambda ranks: ranks,
     check=_as_many_as_ranks,
@@ -202,6 +208,7 @@ def _zb1p(ranks: int, microbatches: int) -> list[list[Task]]:
     "DualPipe",
     bubble=lambda ranks, t: (ranks / 2 - 1) * (t.overlapped + t.backward - 3 * t.weights),
     formula="(PP/2 - 1)(F&B + B - 3W)",
+    when="F is as long as the inputs’ backward pass and W no longer",
     parameters=2,
     activations=lambda ranks: ranks + 1,
     check=_both_ways,

@@ -83,9 +83,9 @@ class Stages:
         return math.ceil(self.layers / self.ranks)
 
     @property
-    def local_tokens(self) -> float:
-        """Tokens of a micro-batch whose streams one GPU holds."""
-        return self.tokens / self.tensor_ranks
+    def local_tokens(self) -> int:
+        """The most tokens of a micro-batch whose streams one GPU holds."""
+        return math.ceil(self.tokens / self.tensor_ranks)
 
 
 @dataclass(frozen=True)
@@ -189,6 +189,19 @@ def _span_unsent(stages: Stages, schedule: str, way: Way) -> float:
     usual = times(stages, way)
     unsent = Times(usual.forward, usual.inputs, usual.weights, recompute=usual.recompute)
     return simulate(schedule, stages.ranks, stages.microbatches, unsent).span
+
+
+@lru_cache(maxsize=64)
+def idle_unsent(stages: Stages, schedule: str, way: Way = WAYS["all three"]) -> float:
+    """Milliseconds that the most idle rank is idle if nothing is sent and nothing recomputed.
+
+    This is what the formulas of `pipeline.SCHEDULES` are of; for times that do not meet their
+    `when` it is another number than theirs.
+    """
+    usual = times(stages, way)
+    only = Times(usual.forward, usual.inputs, usual.weights)
+    played = simulate(schedule, stages.ranks, stages.microbatches, only)
+    return max(map(played.bubble, range(stages.ranks)))
 
 
 def overhead(stages: Stages, schedule: str, way: Way = WAYS["all three"]) -> float:

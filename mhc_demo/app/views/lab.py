@@ -28,6 +28,7 @@ from ...lab.evidence import (
     against_dense,
     balanced,
     has_runs,
+    reach,
     recorded_runs,
     told,
 )
@@ -261,7 +262,8 @@ class LabView(View):
         if name == "ablation":
             what, of = f"{ABLATION} {ablated(others)}", "the ablation"
         else:
-            what, of = against_dense(runs, others), "the dense networks"
+            what = f"{against_dense(runs, others)} {reach(runs, others)}"
+            of = "the dense networks"
         self.besides = Scores(f"runs-{name}", others, ends=score_range(runs, others), of=of)
         return [
             _untold(note(what)),

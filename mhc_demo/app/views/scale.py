@@ -77,7 +77,7 @@ def shown(wanted: Wanted) -> Shown:
     return Shown(
         {name: timeline(stages, name, way) for name in SCHEDULES},
         f"<span>{correction}</span> {said}" if correction else said,
-        [account(stages, way), lesson(stages, schedule)],
+        [account(stages, way, GPUS[values["gpu"]].peak), lesson(stages, schedule)],
         f'<div class="cost-tables">{tables_html(stages, schedule, way)}'
         f"{overhead_html(timed=False)}</div>",
     )
