@@ -180,6 +180,7 @@ def test_the_page_takes_the_place_of_the_file_if_the_kernel_answers(
     file, live = (page.frame_locator(f"iframe{kind}") for kind in ("[srcdoc]", ":not([srcdoc])"))
     expect(page.locator("figure")).to_have_count(1)  # the file's, not that of the view without one
     expect(page.locator("figure")).to_be_hidden()
+    live.get_by_role("tab", name="Gain", exact=True).click()  # whose view has the sliders
     for shown in (file, live):
         shown.get_by_role("slider", name="Sinkhorn iterations", exact=True).press("ArrowRight")
         expect(shown.locator(".mhc-headline .number").nth(1)).to_have_text("1.13")
