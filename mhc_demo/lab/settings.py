@@ -261,7 +261,7 @@ PRESETS: dict[str, Preset] = {
         "mHC’s {mhc_gain}. The median scores are {residual_bits} (residual network), {hc_bits} "
         "(HC) and {mhc_bits} (mHC) bits per character. The load violation is {residual_violation}, "
         "{hc_violation} and {mhc_violation}: the most chosen expert’s load over the mean, less 1.",
-        {"task": "moe", "depth": 8, "learning_rate": 0.01, "steps": 100, "batch": 8},
+        {"task": "moe", "depth": 8, "learning_rate": 0.01, "steps": 300, "batch": 8},
     ),
 }
 """Every preset by its name."""
