@@ -210,7 +210,7 @@ def test_a_recorded_run_is_replayed_in_the_browser(shared: Explorer) -> None:
 
 def test_the_load_of_the_experts_is_replayed(shared: Explorer) -> None:
     shared.visit(
-        "?view=lab&lab_task=moe&lab_depth=8&lab_learning_rate=0.01&lab_steps=100&lab_batch=8&replay=20"
+        "?view=lab&lab_task=moe&lab_depth=8&lab_learning_rate=0.01&lab_steps=300&lab_batch=8&replay=20"
     )
     replay = recorded_runs("moe").replays[0]
     assert replay.loads is not None

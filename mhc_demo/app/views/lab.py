@@ -64,8 +64,8 @@ OWN = "Your own settings"
 """What the list of presets shows for other settings."""
 START = "Train it here"
 WAITING = f"These settings were not recorded: “{START}” draws three networks while they learn."
-LAST_REPLAYED = Settings().steps
-"""Where the replay stands at first: the end of most recorded runs."""
+LAST_REPLAYED = max(preset.settings().steps for preset in PRESETS.values())
+"""Where the replay stands at first: the end of every recorded run."""
 REPLAY_PARAMETERS = ("replay",)
 """The page's parameters of the recorded runs."""
 ABLATION = (
