@@ -207,3 +207,22 @@ async def settled(explorer: mhc.Explorer) -> None:
         if not explorer.computing and not explorer._latest.running:
             return
     raise AssertionError("still computing")
+
+
+def test_a_sliders_answer_counts_if_it_is_to_our_last_move() -> None:
+    explorer = mhc.Explorer(depth=8, members=1)
+    state, slider = explorer.state, explorer.depth
+    state.depth = 4
+    state.depth = 64
+    slider.settled = "1 4"  # sent before the browser had heard of 64
+    assert (state.depth, slider.value) == (64, 64)
+    slider.settled = "2 64"
+    assert (state.depth, slider.value) == (64, 64)
+    # A move of the browser's own, made before it heard of 64, has arrived after it.
+    slider.value = 10
+    assert state.depth == 10
+    slider.settled = "3 64"
+    assert state.depth == 64
+    for odd in ("4 1e3", "5 200", "6", "", "7 None"):
+        slider.settled = odd
+        assert state.depth == 64

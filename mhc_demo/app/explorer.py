@@ -117,11 +117,12 @@ class Explorer(pn.viewable.Viewer):
             styles={"flex": "1 1 var(--mhc-dial, 300px)"},  # side by side on a phone too
             margin=(2, 16),
         )
-        slider.param.watch(lambda event: setattr(self.state, name, event.new), "value")
+        slider.param.watch(partial(self._slid, name), "value")
         slider.param.watch(partial(self._settle, slider), "settled")
         return slider
 
     def _make_main(self) -> None:
+        self._given: dict[str, int] = {}  # what the browser's sliders were last set to from here
         self.dial = self._slider("iterations")
         self.depth = self._slider("depth")
         self.window = BrowserWindow(
@@ -265,10 +266,20 @@ class Explorer(pn.viewable.Viewer):
 
     # ---- following the browser --------------------------------------------------------------
 
+    def _slid(self, name: str, event: param.parameterized.Event) -> None:
+        if getattr(self.state, name) == event.new:
+            self._given[name] = event.new
+        else:  # the browser's move, not ours
+            setattr(self.state, name, event.new)
+
     def _settle(self, slider: Slider, event: param.parameterized.Event) -> None:
-        """Take over what the browser shows, if a move of its own crossed one of ours."""
-        _, _, value = event.new.partition(" ")
-        if value in map(str, range(slider.start, slider.end + 1)):  # a browser may send anything
+        """Take over what the browser shows, if a move of its own crossed our last one.
+
+        What it answers to an earlier one is out of date: of two that follow each other at once each
+        answer would undo the other's, without an end.
+        """
+        _, _, value = event.new.partition(" ")  # a browser may send anything
+        if value == str(self._given.get(slider.state_name)):
             setattr(self.state, slider.state_name, int(value))
 
     def _go_back(self, event: param.parameterized.Event) -> None:

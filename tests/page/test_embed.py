@@ -465,7 +465,7 @@ def test_each_scene_is_drawn(tab: Callable[..., File], folder: Path, name: str) 
         expect(page.locator(".fig8-matrix")).to_have_count(12)
         return
     if scene.state.get("view") == "cost":
-        expect(page.locator(".cost-table")).to_have_count(2)
+        expect(page.locator(".cost-table")).to_have_count(3)
         return
     plots = page.locator(".plot").filter(visible=True)
     expect(page.get_by_role("img").filter(visible=True)).to_have_count(plots.count())
