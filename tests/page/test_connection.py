@@ -294,6 +294,13 @@ def test_a_training_survives_a_short_loss(site: Site, new_explorer: Any) -> None
     explorer.eventually(no_step_is_missing)
 
 
+NOTE = """setInterval(() => {
+  const said = document.querySelector(".mhc-connection")?.textContent
+  if (said) sessionStorage.noted = said
+}, 100)"""
+"""Keeps what the line about the connection said last."""
+
+
 def test_after_a_restart_the_page_is_opened_anew_as_it_was(
     site: Site, visitors: tuple[Explorer, Explorer]
 ) -> None:
@@ -308,9 +315,13 @@ def test_after_a_restart_the_page_is_opened_anew_as_it_was(
         expect(each.page).to_have_url(re.compile("depth=61&"))
     assert "streams=3&" in comparing.page.url
     left = [(each.page.url, each.gain(0), each.gain(1)) for each in visitors]
+    for each in visitors:
+        each.page.add_init_script(NOTE)  # it stands for ten seconds, and the other comes first
     site.start()
     for each in visitors:
-        expect(line(each)).to_contain_text("opened anew, as it was", timeout=RECONNECTS)
+        each.page.wait_for_function(
+            "sessionStorage.noted?.includes('opened anew, as it was')", timeout=RECONNECTS
+        )
         expect(each.slider("Depth (layers)")).to_have_value("61")
 
     def as_it_was() -> None:
