@@ -2,11 +2,11 @@
 
 HC and mHC with 32 seeds each, in the preset *Calm* cut to 50 steps, so that the start of a process
 counts for more than in a sweep that somebody would make: 64 runs in two processes that the sweep
-starts, against the sum of the same runs alone divided by two. Alone, those of half the seeds are
-timed and count twice: they follow one another in one process that has loaded everything, half of
-them before the sweep and half after it. All write their records. What the sweep adds is the start
-of its processes, and that the last run ends alone. What the machine adds, whose cores share memory
-and caches, is in the steps' own times, summed over all runs.
+starts, against the sum of the same runs alone divided by two. Alone they follow one another in one
+process that has loaded everything, half of them before the sweep and half after it; all write their
+records. What the sweep adds is the start of its processes, and that the last run ends alone. What
+the machine adds, whose cores share memory and caches, is in the steps' own times, summed over all
+runs.
 """
 
 from __future__ import annotations
@@ -49,12 +49,11 @@ def measured(runs: Sequence[lab.Settings], processes: int) -> Table:
     with tempfile.TemporaryDirectory() as folder:
         alone, swept = Path(folder, "alone"), Path(folder, "swept")
         alone.mkdir()
-        quarter = len(runs) // 4
         timed_alone(runs[:1], alone)  # what is compiled and loaded once
-        seconds = 2 * timed_alone(runs[:quarter], alone)
+        seconds = timed_alone(runs[::2], alone)
         whole, first = timed_sweep(runs, swept, processes)
-        seconds += 2 * timed_alone(runs[quarter : 2 * quarter], alone)
-        steps = {alone: 2 * in_steps(alone), swept: in_steps(swept)}
+        seconds += timed_alone(runs[1::2], alone)
+        steps = {each: in_steps(each) for each in (alone, swept)}
     ratio = rounded(whole * processes / seconds)
     rows: list[Row] = [
         {
