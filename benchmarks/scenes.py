@@ -27,9 +27,8 @@ from .timing import timed, times_table
 TARGET = 150
 ROUNDS = ("opened for the first time", "opened before")
 
-PAINTS = """(name) => {
-  const doc = Bokeh.documents[0]
-  let proto = Bokeh.index.find_one_by_id(doc.get_model_by_name(name).id)
+PAINTS = """() => {
+  let [proto] = Bokeh.index.query(({model}) => model.type === "Figure")
   while (!Object.hasOwn(proto, "_actual_paint")) proto = Object.getPrototypeOf(proto)
   const paint = proto._actual_paint
   window.painted = 0
@@ -87,7 +86,7 @@ def painted_times(page: Page, address: str) -> Iterator[tuple[str, np.ndarray]]:
     ready(page, f"{address}?scene=stream&present=1")
     joined(page)
     page.wait_for_timeout(2000)
-    page.evaluate(PAINTS, "composite")
+    page.evaluate(PAINTS)
     count = len(SCENES) - 2
     for turn, what in enumerate(ROUNDS):
         for _ in range(turn * count):  # back to where it began

@@ -1,36 +1,19 @@
-"""The recorded runs: what ships is what was trained, and what is said of it is counted."""
+"""The recorded runs: what ships is what was trained."""
 
 from __future__ import annotations
 
-import re
-from dataclasses import replace
 from itertools import islice
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from mhc_demo import lab
-from mhc_demo.lab import evidence
 from mhc_demo.lab.connections import ABLATION, COMPARED, CONNECTIONS, KINDS
-from mhc_demo.lab.evidence import (
-    CURVES,
-    SEEDS,
-    TOTALS,
-    Runs,
-    against_dense,
-    gathered,
-    keep,
-    paired,
-    reach,
-    recorded_runs,
-    replayed_seeds,
-    settings_of,
-    told,
-)
+from mhc_demo.lab.evidence import CURVES, SEEDS, TOTALS, Runs, recorded_runs, settings_of
+from mhc_demo.lab.gathering import replayed_seeds
 from mhc_demo.lab.replay import ReplayFigure
 from mhc_demo.lab.settings import PRESETS
-from mhc_demo.lab.table import ROUTED, median_interval
+from mhc_demo.lab.table import ROUTED
 from mhc_demo.story.scenes import SCENES
 
 EVERY = pytest.mark.parametrize("preset", PRESETS)
@@ -130,131 +113,6 @@ def test_a_calm_run_ends_as_recorded() -> None:
         assert record.summary.score == pytest.approx(score, abs=2 / 359)  # two of the digits
 
 
-@pytest.mark.parametrize("task", ["digits", "moe"])
-def test_records_become_a_file_and_come_back(
-    task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    small = {"task": task, "depth": 3, "width": 4, "steps": 4, "batch": 8}
-    tiny = replace(PRESETS["calm"], values=small)
-    monkeypatch.setitem(PRESETS, "calm", tiny)
-    runs_to_make = [settings_of("calm", name, seed) for name in COMPARED for seed in (0, 1)]
-    for settings in runs_to_make:
-        path = tmp_path / lab.record_name(settings)
-        for _ in lab.recorded(lab.train(settings), settings, path):
-            pass
-    frame = lab.runs(tmp_path, curves=True)
-    runs = gathered(frame, "calm", seeds=(0, 1))
-    assert runs.chance == lab.TASKS[task].chance
-    replays = tuple(evidence.replayed(runs, "calm", seed, "typical") for seed in (0, 1))
-    monkeypatch.setattr(evidence, "_path", lambda name: tmp_path / f"{name}.npz")
-    keep(replace(runs, replays=replays), tmp_path / "calm.npz")
-    found = recorded_runs.__wrapped__("calm")
-    assert found.routed == (task == "moe")
-    assert (set(found.curves), set(found.totals)) == (set(runs.curves), set(runs.totals))
-    for name in runs.curves:
-        np.testing.assert_allclose(found.curves[name], runs.curves[name], rtol=HALF, atol=1e-6)
-    for name in runs.totals:
-        np.testing.assert_array_equal(found.totals[name], runs.totals[name])
-    for one, other in zip(found.replays, replays, strict=True):
-        if task == "moe":
-            np.testing.assert_array_equal(one.routers, [2])
-            np.testing.assert_allclose(one.loads, other.loads, rtol=HALF)
-            np.testing.assert_allclose(one.entropies, other.entropies, rtol=HALF)
-        np.testing.assert_allclose(one.h_res, other.h_res, rtol=HALF, atol=1e-6)
-        np.testing.assert_array_equal(one.steps, [1])  # and every fifth
-
-    with pytest.raises(
-        ValueError, match=r"there is no run residual-.*seed=2\.jsonl that has ended"
-    ):
-        gathered(frame, "calm", seeds=(0, 1, 2))
-    runs.curves["loss"][1, 1, 2] += 1e-3
-    with pytest.raises(ValueError, match=r"step 3 of hc-.*seed=1\.jsonl has the loss"):
-        evidence.replayed(runs, "calm", 1, "odd")
-
-
-@EVERY
-def test_a_note_has_no_number_of_its_own(preset: str) -> None:
-    note = re.sub(r"\{\w+\}", "", PRESETS[preset].note)
-    settings = PRESETS[preset].settings()
-    own = {f"{v:g}" for v in settings.values_by_name().values() if isinstance(v, (int, float))}
-    assert set(re.findall(r"\d+(?:\.\d+)?", note)) <= own | {"10", "60", "1"}
-    assert "{" not in told(preset)
-
-
-def test_what_a_note_says_is_counted() -> None:
-    scores = np.array([[0.5, 0.6], [0.1, np.nan], [0.9, 0.7]])
-    runs = Runs(
-        COMPARED,
-        (0, 1),
-        {"gain": np.array([[[0.0]] * 2, [[6.0], [4.0]], [[0.1]] * 2])},
-        {"score": scores, "largest_gain": np.array([[0, 0], [20.0, 30.0], [0.3, 0.5]])},
-        "digits",
-        0.1,
-    )
-    claims = evidence._Claims(runs)
-    asked = ("seeds", "hc_learned", "mhc_learned", "mhc_accuracy", "mhc_accuracy_least")
-    text = " ".join(f"{{{name}}}" for name in (*asked, "hc_gain_most", "early"))
-    assert text.format_map(claims) == "2 0 2 80 % 70 % 10³⁰·⁰ 1"
-
-
-def test_mixture_and_dense_network_are_compared_seed_by_seed() -> None:
-    runs, dense = recorded_runs("moe"), recorded_runs("dense")
-    said = against_dense(runs, dense)
-    for name in COMPARED:
-        differences = runs.total("score", name) - dense.total("score", name)
-        low, high, level = median_interval(differences, 1 - 0.05 / len(COMPARED))
-        assert len(COMPARED) * (1 - level) < 0.05  # so all three hold at once in 95 % of cases
-        told_apart = "the two are not told apart"
-        if low > 0 or high < 0:
-            told_apart = f"the {'dense network' if low > 0 else 'mixture'} is better"
-        digits = [f"{v:+.3f}".replace("-", "−") for v in (np.median(differences), low, high)]
-        assert f"{CONNECTIONS[name]} {digits[0]} ({digits[1]} to {digits[2]}), {told_apart}" in said
-
-
-def test_an_interval_of_one_comparison_in_three_is_wider() -> None:
-    # Of 16 differences three are above 0: the fourth largest is below it, the third is not.
-    differences = np.array([-1.0] * 13 + [1.0] * 3)
-    assert paired(differences, "less", "more").endswith("less")
-    assert paired(differences, "less", "more", of=2).endswith("less")
-    assert paired(differences, "less", "more", of=3).endswith("not told apart")
-
-
-def test_the_reach_of_the_mixtures_runs_is_counted() -> None:
-    runs, dense = recorded_runs("moe"), recorded_runs("dense")
-    said = reach(runs, dense)
-    hc, mhc, *without = (
-        f"{10 ** each.total('largest_gain', name).max():.3g}"
-        for each in (runs, dense)
-        for name in ("hc", "mhc")
-    )
-    assert f"{hc} (HC) and {mhc} (mHC) with the mixture, {' and '.join(without)} with the" in said
-    # Rows that sum to 1 and no negative entry: no column of a product sums to more than n.
-    assert max(10 ** each.total("largest_gain", "mhc").max() for each in (runs, dense)) <= 4
-    violations = runs.curves["load_violation"]
-    tenth = violations.shape[-1] // 10
-    late = [
-        violations[..., at].mean(-1) for at in (slice(-3 * tenth, -2 * tenth), slice(-tenth, None))
-    ]
-    assert ("still falling" in said) == (np.median(late[1], -1) < np.median(late[0], -1)).all()
-
-
-def test_the_balance_of_the_connections_is_compared_seed_by_seed() -> None:
-    violations = np.array([[0.3, 0.4, 0.5, 0.6, 0.7, 0.8]] * 3)
-    violations[1] -= 0.125
-    violations[2] += [0.5, -0.25, 0.5, -0.25, 0.5, -0.25]
-    runs = Runs(
-        COMPARED,
-        tuple(range(6)),
-        {"load_violation": np.empty(0)},
-        {"load_violation": violations},
-        "moe",
-        4.69,
-    )
-    said = evidence.balanced(runs)
-    assert "HC −0.125 (−0.125 to −0.125), less; mHC +0.125 (−0.250 to +0.500), the two" in said
-    assert "(order statistics, 96.9 %; " in said  # 1 - 2 / 2^6: of six values all are needed
-
-
 def test_a_run_that_diverged_counts_as_guessing_where_fewer_bits_are_better() -> None:
     runs = Runs(("hc",), (0, 1), {}, {"score": np.array([[3.0, np.nan]])}, "moe", 4.69)
     assert runs.scores("hc").tolist() == [3.0, 4.69]
@@ -296,25 +154,6 @@ def test_the_figure_draws_what_was_recorded(preset: str) -> None:
                 assert dots["expert"].tolist() == list(range(1, 9)) * len(replay.routers)
                 np.testing.assert_array_equal(dots["layer"].round(), np.repeat(replay.routers, 8))
                 np.testing.assert_array_equal(bits["entropy"], replay.entropies[c, 1])
-
-
-def test_the_page_of_the_documentation_is_counted_from_the_runs() -> None:
-    """Anew by `python -m mhc_demo.lab.evidence mhc_demo/lab/data/runs.parquet`."""
-    written = Path(__file__).parents[1] / "docs" / "evidence.md"
-    assert written.read_text("utf-8") == evidence.page()
-
-
-def test_the_table_that_ships_is_what_the_files_were_made_from() -> None:
-    pytest.importorskip("pyarrow")
-    frame = evidence.table(curves=True)
-    for preset in (*PRESETS, *evidence.BESIDES):
-        runs, made = recorded_runs(preset), gathered(frame, preset)
-        for name in made.totals:
-            np.testing.assert_array_equal(runs.totals[name], made.totals[name])
-        for name in made.curves:
-            np.testing.assert_allclose(
-                runs.curves[name], made.curves[name], rtol=HALF, atol=1e-6, equal_nan=True
-            )
 
 
 def test_the_scene_of_the_story_is_of_the_recorded_runs() -> None:

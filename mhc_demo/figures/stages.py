@@ -6,7 +6,6 @@ Every number is of the simulation or of a count; the one that the paper measured
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from ..numerics.paper import MHC, MODELS, TRAINING_OVERHEAD
@@ -353,12 +352,11 @@ def size(count: float) -> str:
 
 def fitted(wanted: tuple[int, int], found: tuple[int, int]) -> str:
     """What was changed so that all schedules exist, in a sentence; empty if nothing was."""
-    said: Iterable[str] = (
+    changes = [
         f"{new} {what} instead of {old}"
         for what, old, new in zip(("ranks", "micro-batches"), wanted, found, strict=True)
         if old != new
-    )
-    changes: Sequence[str] = list(said)
+    ]
     if not changes:
         return ""
     return (

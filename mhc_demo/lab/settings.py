@@ -207,7 +207,7 @@ class Preset:
 
     title: str
     note: str
-    """What happens, with {claims} that `evidence.told` fills in from the recorded runs."""
+    """What happens, with {claims} that `findings.told` fills in from the recorded runs."""
     values: Mapping[str, Any]
 
     def settings(self, **values: Any) -> Settings:

@@ -17,7 +17,7 @@ import math
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from ._arrays import choice, whole_number
+from ._arrays import choice, nonnegative, whole_number
 from .costs import (
     Activations,
     backward_traffic,
@@ -27,7 +27,6 @@ from .costs import (
     residual_traffic,
 )
 from .hardware import GPUS, INFINIBAND
-from .mixing import nonnegative
 from .pipeline import SCHEDULES, Timeline, Times, simulate
 
 MOST_RANKS = 16

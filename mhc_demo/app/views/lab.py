@@ -20,19 +20,9 @@ import param
 from bokeh.plotting import figure
 
 from ...lab.connections import COMPARED
-from ...lab.evidence import (
-    BESIDES,
-    Replay,
-    Runs,
-    ablated,
-    against_dense,
-    balanced,
-    has_runs,
-    reach,
-    recorded_runs,
-    told,
-)
+from ...lab.evidence import BESIDES, Replay, Runs, has_runs, recorded_runs
 from ...lab.figure import LabFigure
+from ...lab.findings import ablated, against_dense, balanced, reach, told
 from ...lab.records import Record
 from ...lab.replay import ALONG, OF_EXPERTS, ReplayFigure, Scores, score_range
 from ...lab.routing import EXPLAINED

@@ -205,7 +205,7 @@ class ScaleView(View):
         large = self.context.state.present
         self.controls.visible = self.tables.visible = self.assumed.visible = not large
         self.note.visible = not large
-        self._arrange()
+        self.describe()
 
     def _simulated(self, wanted: Wanted, found: Shown) -> None:
         self.shown = found
@@ -215,12 +215,7 @@ class ScaleView(View):
             self.describe()
 
     def describe(self) -> None:
-        self._arrange()
-        self.note.object = "".join(map(paragraph, self.shown.note))
-        self.tables.object = self.shown.tables
-
-    def _arrange(self) -> None:
-        """Show the charts that are chosen, and what their areas mean."""
+        """Show the charts that are chosen, what their areas mean, and what follows from them."""
         state = self.context.state
         chosen = state.schedule
         drawn = [name for name in SCHEDULES if chosen in (ALL, name)]

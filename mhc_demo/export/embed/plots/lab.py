@@ -6,7 +6,8 @@ import numpy as np
 
 from ....figures import words
 from ....figures.packed import GAINS, PLAIN
-from ....lab.evidence import balanced, has_runs, recorded_runs, told
+from ....lab.evidence import has_runs, recorded_runs
+from ....lab.findings import balanced, told
 from ....lab.jacobian import recorded_jacobians
 from ....lab.replay import ALONG, OF_EXPERTS, ReplayFigure
 from ....lab.routing import EXPLAINED
