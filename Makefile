@@ -48,7 +48,7 @@ test: lint chromium ## lint, types and all tests, those of the page in a real br
 	$(call pytest,-m "not browser" --ignore=tests/page)
 	$(call pytest,-m browser --reruns 1 -raR --ignore-glob='tests/[!p]*')
 
-test-all: ## before a release: also the long tests, with thousands of attacks on the server
+test-all: ## before a release: also the long tests, such as every view in both themes and attacks on the server
 test-all: override PYTEST_ARGS += --long
 test-all: test
 

@@ -1,8 +1,22 @@
 """What surfaces are made of, computed in the plainest way, for the tests to compare with."""
 
 import numpy as np
+import pytest
 
+from mhc_demo.numerics.mixing import INITS
+from mhc_demo.numerics.projections import PROJECTIONS
 from mhc_demo.numerics.surface import QUANTILES
+
+PAIRS = pytest.mark.parametrize(
+    ("name", "init"),
+    [
+        pytest.param(name, init, marks=[] if usual else pytest.mark.long)
+        for name in PROJECTIONS
+        for init in INITS
+        for usual in [name == "sinkhorn" or init == "gaussian"]
+    ],
+)
+"""Every projection and every init with the usual one of the other; all other pairs are long."""
 
 
 def series_of(values):

@@ -268,7 +268,12 @@ def test_an_address_of_another_machine_is_named_in_one_line() -> None:
     assert "Traceback" not in done.stderr
 
 
-@pytest.fixture(params=["1", "2"], ids=["one process", "two processes"])
+@pytest.fixture(
+    params=[
+        pytest.param("1", id="one process"),
+        pytest.param("2", id="two processes", marks=pytest.mark.long),
+    ]
+)
 def server(request: pytest.FixtureRequest) -> Iterator[subprocess.Popen[str]]:
     command = ["serve", "--port", "0", "--depth", "64", "--num-procs", request.param]
     process = subprocess.Popen(

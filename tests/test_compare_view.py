@@ -242,7 +242,13 @@ def test_a_row_says_what_is_promised_and_what_was_published() -> None:
     assert rows["rows"]["published"] == ""
 
 
-@pytest.mark.parametrize("values", [{"iterations": 3}, {"pinned": ["-"], "iterations": 0}])
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"iterations": 3},
+        pytest.param({"pinned": ["-"], "iterations": 0}, marks=pytest.mark.long),
+    ],
+)
 def test_the_script_prints_the_numbers_of_the_table(values: dict[str, Any]) -> None:
     explorer, _ = opened(depth=5, **values)
     script = view.CompareView.snippet(explorer.state)

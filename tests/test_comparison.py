@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
-from naive import products, series_of
+from naive import PAIRS, products, series_of
 
 import mhc_demo as mhc
 from mhc_demo.figures import style
@@ -26,7 +26,6 @@ from mhc_demo.figures.compare import (
 from mhc_demo.numerics.comparison import MIXING, layer_under_each
 from mhc_demo.numerics.gains import DEFINITIONS, DIRECTIONS
 from mhc_demo.numerics.metrics import METRICS
-from mhc_demo.numerics.mixing import INITS
 from mhc_demo.numerics.projections import PROJECTIONS
 from mhc_demo.numerics.surface import SERIES, Experiment
 
@@ -104,8 +103,7 @@ def compared(init):
     return experiment, found
 
 
-@EVERY
-@pytest.mark.parametrize("init", INITS)
+@PAIRS
 def test_every_number_is_that_of_the_plain_calls(name, init):
     chosen = PROJECTIONS[name]
     # Where signed entries add up to 1, that 1 is what rounding leaves of products of 10^3.

@@ -42,7 +42,7 @@ def blocks(page: Path, language: str) -> list[str]:
 WRITTEN = "html|csv|parquet|nc|json|jsonl|png|svg|pt"
 """The suffixes of what commands write."""
 
-BUSY = ("serve", "site", "sweep", "train")
+BUSY = ("serve", "site", "sweep", "train", "export", "plot")
 """Subcommands that are at work for seconds; other tests run them with other options."""
 
 LINES = [
@@ -108,7 +108,14 @@ def test_the_readme_is_short() -> None:
     assert len(PAGES[0].read_text("utf-8").splitlines()) <= 150
 
 
-@pytest.mark.parametrize("document", PAGES, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "document",
+    # What the page for researchers does takes as long as all others.
+    [
+        pytest.param(path, id=path.stem, marks=[pytest.mark.long] * (path.stem == "research"))
+        for path in PAGES
+    ],
+)
 def test_code_runs_and_gives_the_shapes_it_says(
     document: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -32,7 +32,7 @@ from mhc_demo.numerics.projections import PROJECTIONS
 from mhc_demo.numerics.surface import MAX_DEPTH
 from mhc_demo.scripts import STATIC
 from mhc_demo.story import TITLE
-from mhc_demo.story.scenes import SCENES
+from mhc_demo.story.scenes import SCENES, SHORT
 
 FEW = mhc.Experiment(members=2)
 HOSTILE = "</script></title><img src=x onerror=alert(1)>'\"&{}"
@@ -201,7 +201,10 @@ def test_a_view_that_needs_the_server_is_refused_with_those_that_do_not(view: st
         plots_of(view)
 
 
-@pytest.mark.parametrize("name", SCENES)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[] if name in SHORT else pytest.mark.long) for name in SCENES],
+)
 def test_each_scene_is_shown(name: str) -> None:
     html = mhc.export_html(scene=name, fragment=True)
     assert SCENES[name].title.replace("'", "&#x27;") in html

@@ -89,7 +89,10 @@ def test_the_replays_are_the_recorded_runs(preset: str) -> None:
             np.testing.assert_allclose(values, curve, rtol=4 * HALF, atol=8 * HALF)
 
 
-@pytest.mark.parametrize("connection", COMPARED)
+@pytest.mark.parametrize(
+    "connection",
+    [pytest.param(name, marks=[] if name == "mhc" else pytest.mark.long) for name in COMPARED],
+)
 def test_what_ships_can_be_trained_again(connection: str) -> None:
     """The first steps, within 1 %: by then HC has amplified a processor's last digits so far."""
     runs = recorded_runs("fails")

@@ -83,6 +83,7 @@ def test_unknown_or_impossible_arguments_are_refused() -> None:
         mhc.Explorer(projection="mhc-lite", streams=9)
 
 
+@pytest.mark.long
 def test_a_device_computes_the_same_page(monkeypatch: pytest.MonkeyPatch) -> None:
     explorer = mhc.Explorer(members=3, streams=3)
     before = explorer.surface

@@ -327,7 +327,7 @@ sys.exit(main())
     ("name", "command"),
     [
         ("a.csv", "surface --members 2 -o"),
-        ("a.html", "export"),
+        pytest.param("a.html", "export", marks=pytest.mark.long),
         *(
             pytest.param(f"a{suffix}", "surface --members 2 -o", marks=pytest.mark.long)
             for suffix in FORMATS

@@ -85,6 +85,7 @@ async def visit(address: str, number: int) -> tuple[Opening, Visitor]:
     return opened, visitor
 
 
+@pytest.mark.long
 def test_visitors_open_the_page_and_get_the_tables_that_they_ask_for(address: str) -> None:
     async def visits() -> list[tuple[Opening, Visitor]]:
         return await asyncio.gather(*(visit(address, number) for number in range(3)))
@@ -168,6 +169,7 @@ def test_a_hall_plays_and_is_accounted_for(address: str) -> None:
     assert "by 3 visitors" in said
 
 
+@pytest.mark.long
 def test_the_command_starts_a_server_of_its_own(capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["check-hall", "--visitors", "2", "--within", "0"]) == 0
     said = capfd.readouterr().out

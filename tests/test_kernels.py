@@ -107,7 +107,7 @@ def test_any_number_of_iterations(path, iterations, eps):
 
 
 @pytest.mark.parametrize("n", [pytest.param(3, marks=LONG), 4])
-@pytest.mark.parametrize("eps", [0.0, RELEASED_EPS])
+@pytest.mark.parametrize("eps", [0.0, pytest.param(RELEASED_EPS, marks=LONG)])
 @pytest.mark.parametrize("iterations", [pytest.param(21, marks=LONG), 42])
 def test_more_iterations_than_registers_hold_at_a_time(n, eps, iterations):
     # Registers hold 20 in the backward pass: here twice that, and one or two more.

@@ -355,7 +355,8 @@ def visit(address: str) -> None:
         connects(address)
 
 
-@pytest.mark.parametrize("processes", ["2", pytest.param("1", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("processes", ["2", "1"])
 def test_whatever_a_server_is_at_it_ends_and_leaves_nothing(processes: str) -> None:
     with served("--num-procs", processes, before=ENDLESS) as server:
         threading.Thread(target=visit, args=(server.link,), daemon=True).start()

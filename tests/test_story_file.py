@@ -42,7 +42,7 @@ def data_of(html: str) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("way", ["whole", "short"])
+@pytest.mark.parametrize("way", [pytest.param("whole", marks=pytest.mark.long), "short"])
 def test_it_has_every_scene_of_its_way_and_each_column_once(way: str) -> None:
     data = data_of(story(way))
     assert [scene["name"] for scene in data["scenes"]] == list(scenes_of(way))

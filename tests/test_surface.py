@@ -11,7 +11,7 @@ import pytest
 import torch
 import xarray as xr
 from array_api_compat import array_namespace
-from naive import products, series_of
+from naive import PAIRS, products, series_of
 
 import mhc_demo as mhc
 from mhc_demo.numerics import surface as surfaces
@@ -85,8 +85,7 @@ def products_from_the_last(layers):
 # The surface
 
 
-@EVERY
-@pytest.mark.parametrize("init", INITS)
+@PAIRS
 def test_every_value_is_that_of_plain_matrix_products(name, init):
     depth, iterations = 6, 3
     experiment = Experiment(streams=4, members=5, seed=3, projection=name, init=init)
@@ -214,8 +213,7 @@ def simulated_gpu():
     return dataclasses.replace(place("cpu"), dtype=torch.float32, gpu=True)
 
 
-@EVERY
-@pytest.mark.parametrize("init", INITS)
+@PAIRS
 def test_every_device_gives_the_surface_of_numpy(name, init):
     experiment = Experiment(projection=name, init=init, members=5, streams=4, seed=1)
     expected = gain_surface(experiment, depth=12, iterations=4)

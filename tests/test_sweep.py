@@ -138,6 +138,7 @@ def swept(tmp_path_factory):
     return dict(zip(paths, lab.grid(**values), strict=True)), len(killed)
 
 
+@pytest.mark.long
 def test_a_killed_process_costs_its_own_run_another_try_and_nothing_else(swept):
     runs, killed = swept
     assert killed == 1
@@ -146,6 +147,7 @@ def test_a_killed_process_costs_its_own_run_another_try_and_nothing_else(swept):
     assert not list(next(iter(runs)).parent.glob(".*.pt"))  # checkpoints go when their runs end
 
 
+@pytest.mark.long
 def test_a_run_in_a_sweep_equals_the_same_run_alone(swept, tmp_path, one_thread):
     for path, settings in swept[0].items():
         recorded(settings, tmp_path / "alone.jsonl")
@@ -290,6 +292,7 @@ def test_a_cluster_keeps_nothing_of_a_sweep(cluster, tmp_path):
         assert client.status == "running"  # a client that was passed in stays open
 
 
+@pytest.mark.long
 def test_a_module_of_ones_own_is_sent_to_the_workers(cluster, tmp_path, monkeypatch):
     (tmp_path / "falling.py").write_text(
         "from mhc_demo import lab\n"

@@ -193,7 +193,13 @@ def test_any_number_of_token_axes_and_no_tokens_at_all(kind, shape):
         torch.testing.assert_close(layers(h), flat)
 
 
-@pytest.mark.parametrize("kind", ["residual", "hc", "mhc", "mhc-static", "mhc-mhc-lite"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(kind, marks=[] if kind == "mhc" else pytest.mark.long)
+        for kind in ("residual", "hc", "mhc", "mhc-static", "mhc-mhc-lite")
+    ],
+)
 def test_a_network_compiles_without_a_graph_break(kind):
     layers = randomised(network(kind, depth=1, branch=lambda _: nn.Tanh()), 0.3)
     h = torch.randn(2, 3, 4, 8, requires_grad=True)

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +133,11 @@ def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[s
     if binary:
         options["executable_path"] = binary
     return options
+
+
+def usual(*some: str, of: Iterable[str]) -> list[Any]:
+    """The values of a parameter of which only `some` are tried every time; all others are long."""
+    return [pytest.param(each, marks=[] if each in some else pytest.mark.long) for each in of]
 
 
 def free_port() -> int:

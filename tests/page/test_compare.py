@@ -14,12 +14,13 @@ from mhc_demo.figures import style
 from mhc_demo.figures.compare import REST
 from mhc_demo.numerics.projections import PROJECTIONS
 
-from .conftest import Explorer
+from .conftest import Explorer, usual
 from .library import comparison_is_of, expected, written_table
 
 pytestmark = pytest.mark.browser
 
 
+@pytest.mark.long
 def test_a_reopened_comparison_shows_the_present_state(shared: Explorer) -> None:
     shared.show("compare")
     shared.show("mixing")
@@ -39,9 +40,7 @@ PLACES = ["iterations=1", "iterations=0", "spread=0", "streams=1"]
 """Where lines lie close together."""
 
 
-@pytest.mark.parametrize(
-    "place", [*PLACES[:2], *(pytest.param(each, marks=pytest.mark.long) for each in PLACES[2:])]
-)
+@pytest.mark.parametrize("place", usual("iterations=0", of=PLACES))
 def test_the_names_of_compared_lines_do_not_overlap(shared: Explorer, place: str) -> None:
     sliders = {"iterations=0": "Sinkhorn iterations", "spread=0": "Spread"}
     if place != "iterations=1":

@@ -144,10 +144,10 @@ def test_a_device_is_chosen_and_what_is_missing_says_why(shared: Explorer) -> No
     )
 
 
-def test_a_large_ensemble_opens_at_once_and_is_completed(explorer: Explorer, address: str) -> None:
-    explorer.open(address, "?members=200&depth=50&view=composite")
+def test_a_large_ensemble_opens_at_once_and_is_completed(shared: Explorer) -> None:
+    shared.visit("?members=200&depth=50&view=composite")
     wanted = expected({"members": 200}, "forward", iterations=0)
-    hc_ends_at(explorer, wanted[-1])
+    hc_ends_at(shared, wanted[-1])
 
 
 def test_an_init_brings_its_own_slider_and_takes_it_away(shared: Explorer) -> None:

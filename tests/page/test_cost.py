@@ -117,6 +117,7 @@ def test_the_cost_calculator_shows_the_librarys_numbers(shared: Explorer) -> Non
     expect(cited).to_contain_text("arXiv:2512.24880")
 
 
+@pytest.mark.long
 def test_the_cost_calculator_answers_for_given_machines(shared: Explorer) -> None:
     shared.show("cost")
     page = shared.page

@@ -12,7 +12,7 @@ from mhc_demo.app.views import VIEWS
 from mhc_demo.figures import style
 from mhc_demo.numerics.surface import MAX_DEPTH
 
-from .conftest import Explorer
+from .conftest import Explorer, usual
 from .library import CLOSE, expected
 
 pytestmark = pytest.mark.browser
@@ -117,7 +117,7 @@ def test_a_slider_can_be_dragged(shared: Explorer) -> None:
     assert shared.gain(0) == pytest.approx(larger, abs=0.051)
 
 
-@pytest.mark.parametrize("view", ["composite", "layers", "layer-axis"])
+@pytest.mark.parametrize("view", usual("composite", of=("composite", "layers", "layer-axis")))
 def test_at_zero_iterations_hc_is_seen_in_its_own_colour(shared: Explorer, view: str) -> None:
     shared.show(view)
     shared.set("Sinkhorn iterations", 0)

@@ -22,7 +22,7 @@ from mhc_demo.figures.sinkhorn import sentences
 from mhc_demo.numerics.numbers import in_text
 from mhc_demo.story.scenes import SCENES
 
-from .conftest import Explorer, await_server, free_port
+from .conftest import Explorer, await_server, free_port, usual
 
 pytestmark = pytest.mark.browser
 
@@ -231,6 +231,7 @@ def test_in_a_frame_it_moves_and_tells_its_height(tab: Callable[..., File], fold
     assert inner.evaluate("document.documentElement.scrollHeight") <= height
 
 
+@pytest.mark.long
 def test_two_fragments_in_a_host_that_loads_bokehjs_leave_each_other_alone(
     tab: Callable[..., File], folder: Path
 ) -> None:
@@ -281,7 +282,7 @@ def another_bokehjs(folder: Path, version: str) -> str:
 OWN = '<script src="bokeh.min.js"></script>'
 
 
-@pytest.mark.parametrize("first", ["theirs", "ours"])
+@pytest.mark.parametrize("first", usual("theirs", of=("theirs", "ours")))
 def test_a_fragment_takes_its_own_bokehjs_beside_another_one(
     tab: Callable[..., File], folder: Path, first: str
 ) -> None:
@@ -300,6 +301,7 @@ def test_a_fragment_takes_its_own_bokehjs_beside_another_one(
     assert file.page.evaluate("Bokeh.version") == theirs  # the host's plots keep what they had
 
 
+@pytest.mark.long
 def test_a_fragment_is_drawn_in_a_shadow_root(tab: Callable[..., File], folder: Path) -> None:
     """Of the document's own markup, or of a component that fills it later."""
     written, filled = (
@@ -404,7 +406,7 @@ def test_a_fragment_in_a_page_of_mkdocs_material(page: Page, folder: Path, tmp_p
 DARK, LIGHT = "rgb(18, 18, 18)", "rgb(255, 255, 255)"
 
 
-@pytest.mark.parametrize("theme", ["auto", "light", "dark"])
+@pytest.mark.parametrize("theme", usual("auto", of=("auto", "light", "dark")))
 def test_its_theme_is_the_reader_s_or_the_chosen_one(
     tab: Callable[..., File], folder: Path, theme: str
 ) -> None:
@@ -422,11 +424,11 @@ def test_its_theme_is_the_reader_s_or_the_chosen_one(
             assert ink == ("rgb(233, 236, 239)" if dark else "rgb(22, 25, 29)")
 
         file.eventually(all_of_it_is, seconds=3)
-    if theme == "dark":
+    if theme != "light":  # the scheme that was last
         file.keeps_nobody_out()
 
 
-@pytest.mark.parametrize("name", ["four", "why", "real"])
+@pytest.mark.parametrize("name", usual("four", of=("four", "why", "real")))
 def test_nothing_is_cut_off_on_a_narrow_screen(
     tab: Callable[..., File], folder: Path, name: str
 ) -> None:
@@ -446,10 +448,7 @@ def test_a_given_height_is_kept(tab: Callable[..., File], folder: Path) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    [
-        pytest.param(name, marks=[] if name in ("surge", "training", "cost") else pytest.mark.long)
-        for name in SCENES
-    ],
+    usual("surge", "training", of=SCENES),
 )
 def test_each_scene_is_drawn(tab: Callable[..., File], folder: Path, name: str) -> None:
     scene = SCENES[name]

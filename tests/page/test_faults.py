@@ -16,6 +16,7 @@ from .conftest import ROOT, Explorer, await_server, free_port
 pytestmark = pytest.mark.browser
 
 
+@pytest.mark.long
 def test_a_fault_is_told_once_and_the_page_goes_on(explorer: Explorer) -> None:
     port = free_port()
     faulty = str(Path(__file__).with_name("faulty.py"))

@@ -99,8 +99,8 @@ def test_without_scripts_there_is_a_picture_with_its_numbers(
     ("size", "query"),
     [
         ((1400, 900), ""),
-        ((1920, 1080), "?theme=dark&scene=explosion"),
-        ((390, 844), "?view=mixing&iterations=5"),
+        pytest.param((1920, 1080), "?theme=dark&scene=explosion", marks=pytest.mark.long),
+        pytest.param((390, 844), "?view=mixing&iterations=5", marks=pytest.mark.long),
     ],
 )
 def test_the_first_page_keeps_nobody_out_and_nothing_jumps_when_the_live_one_takes_over(
@@ -148,6 +148,7 @@ def test_what_was_wanted_of_the_first_page_is_done_by_the_live_one(
     expect(explorer.slider("Depth (layers)")).to_have_value("90")
 
 
+@pytest.mark.long
 def test_of_two_quick_clicks_the_last_one_wins(explorer: Explorer, pictured: str) -> None:
     page = explorer.page
     opened(explorer, pictured)
@@ -173,6 +174,7 @@ def test_of_two_quick_clicks_the_last_one_wins(explorer: Explorer, pictured: str
     expect(page.get_by_role("tab", name="Mixing")).to_have_attribute("aria-selected", "true")
 
 
+@pytest.mark.long
 def test_a_hand_on_a_slider_is_not_interrupted(explorer: Explorer, pictured: str) -> None:
     page = explorer.page
     with held(page):
@@ -193,6 +195,7 @@ def test_a_hand_on_a_slider_is_not_interrupted(explorer: Explorer, pictured: str
     expect(explorer.slider("Depth (layers)")).to_be_focused()
 
 
+@pytest.mark.long
 def test_scripts_that_do_not_arrive_are_loaded_again(explorer: Explorer, pictured: str) -> None:
     page = explorer.page
     page.route("**/panel.min.js*", lambda route: route.abort(), times=2)

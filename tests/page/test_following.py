@@ -37,6 +37,7 @@ def bar(tab: Explorer) -> Any:
     return tab.page.locator(".mhc-follow")
 
 
+@pytest.mark.long
 def test_a_lecturer_and_two_who_follow(hall: str, new_explorer: Any) -> None:
     lecturer = new_explorer(1280, 720)
     # The first key makes a lecture fill the screen, whose size Playwright then cannot change.

@@ -99,6 +99,7 @@ def test_a_choice_is_compared_and_the_answer_moves_the_slider(shared: Explorer) 
     page.evaluate(f"() => {{ {FIND}.others = [] }}")
 
 
+@pytest.mark.long
 def test_nobody_has_to_guess_and_the_first_page_takes_guesses_too(
     explorer: Explorer, pictured: str
 ) -> None:

@@ -66,19 +66,23 @@ def press(explorer: Explorer, name: str) -> None:
     explorer.page.get_by_role("button", name=name, exact=True).click()
 
 
-def test_three_networks_train_and_what_came_out_stays(address: str, new_explorer: Any) -> None:
-    steps = 6
-    explorer = opened(new_explorer, address, Batch=4096, **{"Width (C)": 1024})
-    a_training_that_is_too_large_is_refused(explorer)
-    usual = {"Batch": Settings().batch, "Width (C)": Settings().width}
-    fill(explorer, **usual, **{"Depth (layers)": 4, "Steps": steps})
+def trained(explorer: Explorer, *, depth: int, steps: int) -> Locator:
+    """Train there; returns the table of what came out."""
+    fill(explorer, **{"Depth (layers)": depth, "Steps": steps})
     press(explorer, "Train it here")
     expect(status(explorer)).to_have_text("Done.", timeout=PATIENCE)
-    table = explorer.page.locator(".lab-results table")
+    return explorer.page.locator(".lab-results table")
+
+
+@pytest.mark.long
+def test_three_networks_train(address: str, new_explorer: Any) -> None:
+    depth, steps = 4, 3
+    explorer = opened(new_explorer, address)
+    table = trained(explorer, depth=depth, steps=steps)
     task = TASKS["digits"].data(0)
     for name in COMPARED:
         row = table.get_by_role("row", name=re.compile(f"^{CONNECTIONS[name]}"))
-        network = Network(Settings(connection=name, depth=4), task)
+        network = Network(Settings(connection=name, depth=depth), task)
         count = sum(each.numel() for each in network.parameters())
         expect(row).to_contain_text(f"{count:,}finished, {steps} steps")
     drawn = explorer.plotted("lab-gain")
@@ -87,19 +91,25 @@ def test_three_networks_train_and_what_came_out_stays(address: str, new_explorer
     }
     assert all(len(values) == steps and np.all(values > 0) for values in drawn.values())
     np.testing.assert_allclose(drawn["Residual, forward"], 1.0)
-    explorer.keeps_nobody_out()
     alternatives = explorer.page.evaluate(
         """[...Bokeh.index.query((view) => view.model.type === "Figure")]
              .map((view) => view.canvas_view.events_el.ariaLabel)"""
     )
     assert len(alternatives) == len(set(alternatives)) == 8  # six against step and layer, two H_res
     assert any("Matrix of 4 by 4" in text for text in alternatives)
+    expect(explorer.page).to_have_url(re.compile(f"view=lab&lab_depth={depth}&lab_steps={steps}$"))
+    assert explorer.page.evaluate(COLLIDING) == []
+    assert explorer.problems == []
 
-    expect(explorer.page).to_have_url(re.compile("view=lab&lab_depth=4&lab_steps=6$"))
-    colliding = explorer.page.evaluate(COLLIDING)
-    assert colliding == []
 
-    before = table.inner_text()
+@pytest.mark.long
+def test_what_came_out_stays_and_keeps_nobody_out(address: str, new_explorer: Any) -> None:
+    explorer = opened(new_explorer, address, Batch=4096, **{"Width (C)": 1024})
+    a_training_that_is_too_large_is_refused(explorer)
+    fill(explorer, Batch=Settings().batch, **{"Width (C)": Settings().width})
+    table = trained(explorer, depth=2, steps=6)
+    explorer.keeps_nobody_out()
+    drawn, before = explorer.plotted("lab-gain"), table.inner_text()
     explorer.go("composite")
     expect(explorer.slider("Sinkhorn iterations")).to_be_visible()
     expect(table).to_have_count(0)
@@ -208,6 +218,7 @@ def test_a_recorded_run_is_replayed_in_the_browser(shared: Explorer) -> None:
     expect(shared.page.locator(".lab-verdict")).to_contain_text(f"HC, seed {odd.seed}")
 
 
+@pytest.mark.long
 def test_the_load_of_the_experts_is_replayed(shared: Explorer) -> None:
     shared.visit(
         "?view=lab&lab_task=moe&lab_depth=8&lab_learning_rate=0.01&lab_steps=300&lab_batch=8&replay=20"

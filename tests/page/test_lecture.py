@@ -42,6 +42,7 @@ def fits(explorer: Explorer, figures: int, rows: int = 1, type_: str = "14.0px")
     explorer.eventually(all_is_seen)
 
 
+@pytest.mark.long
 def test_a_lecture_fits_small_projectors_in_one_type(shared: Explorer) -> None:
     page = shared.page
     page.set_viewport_size({"width": 1920, "height": 1080})

@@ -15,7 +15,7 @@ from mhc_demo.app.state import EMBED_PARAMETERS, State
 
 from .conftest import ROOT, Explorer, serve
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.long]
 EXAMPLE = (ROOT / "docs" / "embed.html").read_text("utf-8")
 
 

@@ -43,6 +43,7 @@ def run(
         yield execute
 
 
+@pytest.mark.long
 def test_the_explorer_in_a_notebook_and_python_tell_each_other_what_changes(
     page: Page, run: Callable[[str], nbformat.NotebookNode], explorer: Explorer
 ) -> None:
@@ -77,6 +78,7 @@ def test_the_explorer_in_a_notebook_and_python_tell_each_other_what_changes(
     assert page.url == "about:blank"  # the address is the notebook's
 
 
+@pytest.mark.long
 def test_however_often_explorers_are_displayed_one_server_shows_them(
     page: Page, run: Callable[[str], nbformat.NotebookNode], explorer: Explorer
 ) -> None:

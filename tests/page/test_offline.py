@@ -30,6 +30,7 @@ def left_alone(explorer: Explorer, query: str, last: str) -> Iterator[None]:
     explorer.problems.clear()  # the browser says that nobody answers
 
 
+@pytest.mark.long
 def test_the_comparison_follows_depth_and_dial_with_no_server(explorer: Explorer) -> None:
     found = mhc.compare(mhc.Experiment(members=3, spread=3.0))
     with left_alone(explorer, "?view=compare&members=3&spread=3", ".mhc-compare tbody tr"):

@@ -29,6 +29,7 @@ def click_on(explorer: Explorer, figure: str, x: float, y: float) -> None:
     explorer.page.mouse.click(left, top)
 
 
+@pytest.mark.long
 def test_a_click_on_a_phase_map_goes_to_its_cell(shared: Explorer) -> None:
     page = shared.page
     shared.show("phase")

@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, expect
 
 from mhc_demo.app.views import VIEWS
 
-from .conftest import Explorer, nothing_went_wrong
+from .conftest import Explorer, nothing_went_wrong, usual
 from .test_compare import names_do_not_overlap
 
 pytestmark = pytest.mark.browser
@@ -44,20 +44,21 @@ def nothing_sticks_out(explorer: Explorer, what: str) -> None:
     assert main[0] <= main[1], what
 
 
-def test_a_phone_shows_every_view_whole(phone: Explorer) -> None:
+@pytest.mark.parametrize("name", usual("composite", "compare", of=VIEWS))
+def test_a_phone_shows_a_view_whole(phone: Explorer, name: str) -> None:
     """No sideways scrolling; the buttons that save plots stand below the view."""
     page = phone.visit("?view=signal").page
     expect(page.get_by_role("button", name="Open drawer")).to_be_visible()
-    for name, view in VIEWS.items():
+    if name != "signal":
         phone.show(name)
-        nothing_sticks_out(phone, name)
+    nothing_sticks_out(phone, name)
+    if VIEWS[name].of_experiment:
         buttons = page.locator(".mhc-plots button").filter(visible=True)
-        if view.of_experiment and name not in ("figure8", "formulas"):
-            expect(buttons.last).to_be_visible()
-            phone.saves_below_the_view(name)
-            nothing_sticks_out(phone, name)
-        if name == "compare":
-            names_do_not_overlap(phone)
+        expect(buttons.last).to_be_visible()
+        phone.saves_below_the_view(name)
+        nothing_sticks_out(phone, name)
+    if name == "compare":
+        names_do_not_overlap(phone)
 
 
 def test_on_a_phone_both_halves_of_the_signal_are_in_the_first_screen(phone: Explorer) -> None:

@@ -23,7 +23,7 @@ from .conftest import Explorer, serve
 from .test_live_embed import Host
 from .test_processes import CADDY, shuffle
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.long]
 
 # The first site hands paths on as they are; the second one has a certificate, and strips /mhc.
 CADDYFILE = """
@@ -174,7 +174,6 @@ def test_the_page_lives_below_a_path_of_a_site(
     assert visitor.problems == []
 
 
-@pytest.mark.long
 def test_the_page_is_opened_by_an_ipv6_address(rooted: str, visitor: Explorer) -> None:
     with contextlib.closing(socket.socket(socket.AF_INET6)) as probe:
         try:

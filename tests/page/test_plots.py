@@ -7,14 +7,14 @@ import io
 import re
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import expect
 
 import mhc_demo as mhc
 from mhc_demo.app.views import VIEWS
@@ -28,7 +28,7 @@ from mhc_demo.numerics.metrics import METRICS
 from mhc_demo.numerics.paper import figure8
 from mhc_demo.numerics.projections import PROJECTIONS
 
-from .conftest import DESK, Explorer, nothing_went_wrong
+from .conftest import Explorer, usual
 
 pytestmark = pytest.mark.browser
 
@@ -505,18 +505,13 @@ def png_is_sharp(data: bytes, width: float) -> None:
     assert (lines[:, 1 + 3 * channels :] != 0).any(axis=1).mean() > 0.1
 
 
-@pytest.fixture(scope="module")
-def plots(browser: Browser, address: str) -> Iterator[Explorer]:
-    """A tab with small ensembles for all that is to be kept of it."""
-    context = browser.new_context(viewport=DESK)
-    place = f"?members={MEMBERS}&depth={DEPTH}&iterations={ITERATIONS}"
-    tab = Explorer(context.new_page()).open(address, place)
-    yield tab
-    nothing_went_wrong(tab)
-    context.close()
+@pytest.fixture
+def plots(shared: Explorer) -> Explorer:
+    """A page with small ensembles."""
+    return shared.visit(f"?members={MEMBERS}&depth={DEPTH}&iterations={ITERATIONS}")
 
 
-@pytest.mark.parametrize("view", SHOWN)
+@pytest.mark.parametrize("view", usual("signal", "composite", "matrices", of=SHOWN))
 def test_each_plot_says_its_numbers_and_can_be_kept(plots: Explorer, view: str) -> None:
     """The lab's plots are of what was trained: see test_lab.py."""
     plots.show(view)

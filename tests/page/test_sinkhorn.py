@@ -94,6 +94,7 @@ def test_the_plots_stay_where_they_are_whatever_a_step_says(shared: Explorer) ->
     assert len(tops) == 1
 
 
+@pytest.mark.long
 def test_a_dark_system_has_a_dark_matrix_from_the_first(explorer: Explorer, address: str) -> None:
     explorer.page.emulate_media(color_scheme="dark")
     explorer.open(address, "?view=sinkhorn")

@@ -22,7 +22,8 @@ def title(page: Page) -> Any:
     return page.locator(".mhc-story h2")
 
 
-@pytest.mark.parametrize("theme", ["light", pytest.param("dark", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("theme", ["light", "dark"])
 def test_the_whole_story_can_be_told_with_a_clicker(shared: Explorer, theme: str) -> None:
     page = shared.page
     page.set_viewport_size({"width": 1920, "height": 1080})

@@ -22,14 +22,22 @@ pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the story in both ways."""
-    return made_once(tmp_path_factory, "story", both_ways)
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The whole story."""
+    return made_once(tmp_path_factory, "whole", lambda folder: export(folder, "whole")) / NAME
 
 
-def both_ways(folder: Path) -> None:
-    for way in ("whole", "short"):
-        (folder / f"{way}.html").write_text(mhc.export_story(way), "utf-8")
+@pytest.fixture(scope="module")
+def short(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The short way."""
+    return made_once(tmp_path_factory, "short", lambda folder: export(folder, "short")) / NAME
+
+
+NAME = "story.html"
+
+
+def export(folder: Path, way: str) -> None:
+    (folder / NAME).write_text(mhc.export_story(way), "utf-8")
 
 
 @pytest.fixture
@@ -73,13 +81,17 @@ def told_headline(page: Page) -> list[str]:
     return page.locator(".mhc-stage .mhc-headline .number").all_inner_texts()
 
 
-def test_it_is_told_with_a_clicker_from_a_disk(tab: Explorer, folder: Path) -> None:
+@pytest.mark.parametrize("way", ["short", pytest.param("whole", marks=pytest.mark.long)])
+def test_it_is_told_with_a_clicker_from_a_disk(
+    tab: Explorer, request: pytest.FixtureRequest, way: str
+) -> None:
+    scenes = {name: SCENES[name] for name in (SHORT if way == "short" else SCENES)}
     page = tab.page
-    page.goto((folder / "whole.html").as_uri())
+    page.goto(request.getfixturevalue(way).as_uri())
     page.get_by_role("button", name="Present").click()
     begun: dict[str, list[str]] = {}
     answered: dict[str, list[str]] = {}
-    for i, (name, scene) in enumerate(SCENES.items()):
+    for i, (name, scene) in enumerate(scenes.items()):
         expect(page.locator(".mhc-story h2")).to_have_text(scene.title)
         begun[name] = told_headline(page)
         assert waiting(page) <= NEVER_MORE
@@ -95,15 +107,15 @@ def test_it_is_told_with_a_clicker_from_a_disk(tab: Explorer, folder: Path) -> N
             wanted = headline(name)[: 1 if "headline-projected" in scene.hidden else 2]
             expect(numbers).to_have_text(wanted)
         assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
-        assert page.url.endswith(f"#{name}") or name == next(iter(SCENES))
+        assert page.url.endswith(f"#{name}") or name == next(iter(scenes))
         if scene.guess:
             answered = {name: told_headline(page)}
         if i % 2:  # every other scene is asked for before it is ready
-            ready = min(i, 1) + (i + 1 < len(SCENES))
+            ready = min(i, 1) + (i + 1 < len(scenes))
             expect(page.locator(".mhc-wing:not([aria-busy])")).to_have_count(ready)
         page.keyboard.press("PageDown")
-    expect(page.locator(".mhc-story h2")).to_have_text(list(SCENES.values())[-1].title)
-    for name in reversed(SCENES):
+    expect(page.locator(".mhc-story h2")).to_have_text(list(scenes.values())[-1].title)
+    for name in reversed(scenes):
         expect(page.locator(".mhc-story h2")).to_have_text(SCENES[name].title)
         assert told_headline(page) == answered.get(name, begun[name])
         page.keyboard.press("PageUp")
@@ -115,9 +127,9 @@ def test_it_is_told_with_a_clicker_from_a_disk(tab: Explorer, folder: Path) -> N
     tab.keeps_nobody_out()
 
 
-def test_a_link_opens_a_scene_whose_training_is_replayed(tab: Explorer, folder: Path) -> None:
+def test_a_link_opens_a_scene_whose_training_is_replayed(tab: Explorer, short: Path) -> None:
     page = tab.page
-    page.goto(f"{(folder / 'short.html').as_uri()}#training")
+    page.goto(f"{short.as_uri()}#training")
     expect(page.locator(".mhc-story .where")).to_have_text(f"{len(SHORT)} / {len(SHORT)}")
     expect(page.locator(".veil")).to_have_count(5)
     expect(page.locator(".lab-verdict b").first).to_be_hidden()
@@ -148,10 +160,11 @@ VIEWS = """() => {
 """Of the stage and the first of the wings the size, and the plots: how often each was painted."""
 
 
-def test_the_next_scene_waits_as_it_will_be(tab: Explorer, folder: Path) -> None:
+@pytest.mark.long
+def test_the_next_scene_waits_as_it_will_be(tab: Explorer, whole: Path) -> None:
     page = tab.page
     ready = page.locator(".mhc-wing:not([aria-busy])")
-    page.goto((folder / "whole.html").as_uri() + "#others")
+    page.goto(whole.as_uri() + "#others")
     expect(ready).to_have_count(2)
     expect(page.get_by_role("slider")).to_have_count(2)  # what waits is out of everyone's reach
     page.wait_for_timeout(300)  # late plots
@@ -191,9 +204,10 @@ def test_the_next_scene_waits_as_it_will_be(tab: Explorer, folder: Path) -> None
     assert page.evaluate(documents) == 2
 
 
-def test_it_lives_in_a_sandboxed_frame(tab: Explorer, folder: Path) -> None:
+@pytest.mark.long
+def test_it_lives_in_a_sandboxed_frame(tab: Explorer, short: Path) -> None:
     page = tab.page
-    html = (folder / "short.html").read_text("utf-8")
+    html = short.read_text("utf-8")
     page.set_content(
         f'<iframe sandbox="allow-scripts" srcdoc="{escape(html)}" '
         'style="width: 1000px; height: 800px"></iframe>'
@@ -205,10 +219,10 @@ def test_it_lives_in_a_sandboxed_frame(tab: Explorer, folder: Path) -> None:
     expect(frame.get_by_role("img", name=re.compile("^A signal|^Signal"))).to_have_count(1)
 
 
-def test_a_scene_is_worth_printing(tab: Explorer, folder: Path) -> None:
+def test_a_scene_is_worth_printing(tab: Explorer, short: Path) -> None:
     page = tab.page
     page.emulate_media(color_scheme="dark")
-    page.goto(f"{(folder / 'short.html').as_uri()}#surge")
+    page.goto(f"{short.as_uri()}#surge")
     expect(page.locator(".bk-Figure").first).to_be_visible()
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
     page.emulate_media(media="print")

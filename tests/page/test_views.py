@@ -65,7 +65,14 @@ def test_a_reopened_tab_shows_the_present_state(shared: Explorer) -> None:
         shared.eventually(check)
 
 
-@pytest.mark.parametrize("theme", ["light", pytest.param("dark", marks=pytest.mark.long)])
+def test_the_page_and_its_tables_keep_nobody_out(shared: Explorer) -> None:
+    shared.keeps_nobody_out()
+    shared.show("why")
+    shared.keeps_nobody_out(colours=False)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("theme", ["light", "dark"])
 def test_every_view_opens_keeps_nobody_out_and_survives_a_change(
     shared: Explorer, theme: str
 ) -> None:

@@ -205,7 +205,7 @@ class ScaleView(View):
         large = self.context.state.present
         self.controls.visible = self.tables.visible = self.assumed.visible = not large
         self.note.visible = not large
-        self.describe()
+        self._arrange()
 
     def _simulated(self, wanted: Wanted, found: Shown) -> None:
         self.shown = found
@@ -215,6 +215,9 @@ class ScaleView(View):
             self.describe()
 
     def describe(self) -> None:
+        self._arrange()
+
+    def _arrange(self) -> None:
         """Show the charts that are chosen, what their areas mean, and what follows from them."""
         state = self.context.state
         chosen = state.schedule
