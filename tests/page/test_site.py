@@ -48,35 +48,24 @@ SEEN = """async () => (await (await caches.open((await caches.keys())[0])).keys(
 
 @pytest.fixture(scope="module")
 def host(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A host's folder, with a site of one experiment deep in it."""
-    return made_once(tmp_path_factory, "host", lambda folder: small_site(folder, (4,), SINKHORN))
+    """A host's folder, with a small site deep in it."""
+    return made_once(tmp_path_factory, "host", small_site)
 
 
-@pytest.fixture(scope="module")
-def larger(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One with two numbers of streams and two projections."""
-    both = (*SINKHORN, "mhc-lite")
-    return made_once(tmp_path_factory, "larger", lambda folder: small_site(folder, (4, 8), both))
-
-
-SINKHORN = ("sinkhorn",)
-
-
-def small_site(folder: Path, streams: tuple[int, ...], projections: tuple[str, ...]) -> None:
+def small_site(folder: Path) -> None:
     (folder / BELOW).parent.mkdir()
     site = mhc.export_site(
         folder / BELOW,
         base_url=BASE,
-        streams=streams,
+        streams=(4, 8),
         spread=(1.0,),
         init=("gaussian",),
-        projection=projections,
+        projection=("sinkhorn", "mhc-lite"),
         seed=(42,),
         presets=("fails",),
         members=MEMBERS,
     )
-    # mHC-lite exists at four streams alone of these.
-    assert (site.experiments, site.left_out) == (1 if len(projections) == 1 else 3, [])
+    assert (site.experiments, site.left_out) == (3, [])
 
 
 @contextlib.contextmanager
@@ -167,20 +156,21 @@ def test_what_it_offers_to_download_are_the_library_s_numbers(host: Path) -> Non
     runs = pyarrow.parquet.read_table(folder / "runs.parquet").to_pandas()
     assert (runs["connection"] == "mhc").sum() >= 16
     table = pyarrow.parquet.read_table(folder / "gains.parquet").to_pandas()
-    chosen = table.query("streams == 4 and direction == 'backward' and iterations == 0")
-    surface = mhc.gain_surface(mhc.Experiment(members=MEMBERS))["log10_gain"]
+    chosen = table.query("streams == 8 and direction == 'backward' and iterations == 0")
+    experiment = mhc.Experiment(streams=8, members=MEMBERS)
+    surface = mhc.gain_surface(experiment)["log10_gain"]
     wanted = surface.sel(direction="backward", iterations=0, series="median")
     assert chosen["log10_gain"].tolist() == wanted.values.tolist()
     assert (folder / "gains.csv").read_text().startswith("direction,iterations,depth,log10_gain,")
 
 
 def test_a_visitor_reads_explores_and_asks_no_other_host(
-    larger: Path, context: BrowserContext
+    host: Path, context: BrowserContext
 ) -> None:
     tab = Explorer(context.new_page())
     asked: list[str] = []
     tab.page.on("request", lambda request: asked.append(request.url.split("/")[-1]))
-    with served(larger) as address:
+    with served(host) as address:
         tab.page.goto(address)
         expect(tab.page.locator(".mhc-story h2")).to_have_text(next(iter(SCENES.values())).title)
         expect(tab.page.locator(".plot canvas").first).to_be_attached()
@@ -269,12 +259,12 @@ def test_a_visitor_reads_explores_and_asks_no_other_host(
 
 
 def test_the_laws_the_maps_and_all_projections_are_the_library_s(
-    larger: Path, context: BrowserContext
+    host: Path, context: BrowserContext
 ) -> None:
     tab = Explorer(context.new_page())
     asked: list[str] = []
     tab.page.on("request", lambda request: asked.append(request.url.split("/")[-1]))
-    with served(larger) as address:
+    with served(host) as address:
         tab.page.goto(f"{address}explore.html")
         expect(tab.number(1)).to_have_text(gains()[1])
         assert not [each for each in asked if each.startswith(("compare", "laws", "phase", "why"))]
@@ -354,8 +344,8 @@ def test_what_was_seen_is_there_without_a_network_and_an_update_takes_its_place(
         tab.page.goto(address)
         expect(tab.page.locator(".plot canvas").first).to_be_attached()
         kept(tab, "mhc/index.html", "story-whole", "bokeh", "assets/mhc")
-        tab.page.goto(f"{address}explore.html#view=composite&iterations=0")
-        expect(tab.number(1)).to_have_text(gains()[0])
+        tab.page.goto(f"{address}explore.html#view=composite&projection=mhc-lite")
+        expect(tab.number(1)).to_have_text(gains(projection="mhc-lite")[1])
         kept(tab, "mhc/explore.html", "data/composite", "data/index")
         # A new version of the scripts, on all pages.
         (old,) = site.glob("assets/mhc.*.js")
@@ -370,8 +360,8 @@ def test_what_was_seen_is_there_without_a_network_and_an_update_takes_its_place(
     tab.page.goto(address)
     expect(tab.page.locator(".mhc-story h2")).to_have_text(next(iter(SCENES.values())).title)
     expect(tab.page.locator(".plot canvas").first).to_be_attached()
-    tab.page.goto(f"{address}explore.html#view=composite&iterations=0")
-    expect(tab.number(1)).to_have_text(gains()[0])
+    tab.page.goto(f"{address}explore.html#view=composite&projection=mhc-lite")
+    expect(tab.number(1)).to_have_text(gains(projection="mhc-lite")[1])
     tab.page.get_by_role("tab", name="Mixing", exact=True).click()
     expect(tab.page.locator(".mhc-stage .missing")).to_contain_text("there is no network")
     tab.page.goto(f"{address}short.html")
